@@ -1,0 +1,400 @@
+//! The board: decides what every artifact's claim leads to, and is the only place where an outcome is decided.
+//!
+//! [`Board::handle`] takes one input and appends effects; it never awaits, reads no clock and logs nothing, so that the
+//! hardest logic can be tested in microseconds. What it holds can be rebuilt by feeding it the unfinished part of the
+//! store again. The curator is its only caller. Pure: no I/O, no clock.
+//!
+//! The law it keeps, checked by [`Board::audit`]: for every subscription
+//! `matched = consumed + expired + discarded + cancelled + dead + outstanding`, and everything outstanding either runs
+//! or has a waiting reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::collect::{Collector, Complete, Entry, Step};
+use crate::effect::{Effect, Input, PairVerdict, Published, Resumed, Settled, Start, Verdict};
+use crate::id::{AgentIndex, AgentName, JobId, Key, Offset, RunId, SubscriptionIndex};
+use crate::matching::Match;
+use crate::outcome::{CloseReason, Outcome, Tally};
+use crate::subscription::Subscription;
+use crate::time::Timestamp;
+
+mod audit;
+mod job;
+mod pairs;
+mod queue;
+mod run;
+mod snapshot;
+
+use job::{Job, JobState};
+use pairs::Uses;
+use queue::{Queue, Ready};
+use run::{Run, Runs};
+
+pub use snapshot::{AgentStatus, WaitingFilter};
+
+/// The state machine of one blackboard.
+#[derive(Debug, Default)]
+pub struct Board {
+    agents: Vec<Agent>,
+    subscriptions: Vec<Collecting>,
+    runs: FxHashMap<RunId, Run>,
+    jobs: FxHashMap<JobId, Job>,
+    /// Claims whose visibility rule has a delay.
+    delayed: BTreeMap<(Timestamp, SubscriptionIndex, Offset), (Entry, Option<Key>)>,
+    deadlines: BTreeSet<(Timestamp, Due)>,
+    held: bool,
+    /// Jobs and timed inputs that will move without further input, over all runs.
+    moving: u64,
+    /// Agents that may have something to start, and runs whose counts changed, within one input.
+    touched_agents: Vec<AgentIndex>,
+    touched_runs: Vec<RunId>,
+    /// Kept between inputs to save allocations.
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+struct Agent {
+    name: AgentName,
+    queue: Queue,
+}
+
+/// One subscription's collector and counts.
+#[derive(Debug)]
+struct Collecting {
+    agent: AgentIndex,
+    /// Which of the agent's subscriptions, counted from 0.
+    ordinal: u32,
+    /// Stable name: part of every job's identity.
+    name: Arc<str>,
+    collector: Collector,
+    by_event_time: bool,
+    tally: Tally,
+    uses: Uses,
+    armed: Option<Timestamp>,
+}
+
+/// What a deadline belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Subscription(SubscriptionIndex),
+    Job(JobId),
+    Delayed,
+}
+
+impl Board {
+    /// Returns an empty board without agents.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an agent that may run `concurrency` jobs at a time.
+    pub fn add_agent(&mut self, name: AgentName, concurrency: u32) -> AgentIndex {
+        let index = AgentIndex(u32::try_from(self.agents.len()).unwrap_or(u32::MAX));
+        self.agents.push(Agent { name, queue: Queue::new(concurrency) });
+        index
+    }
+
+    /// Adds a subscription of an agent.
+    pub fn add_subscription(&mut self, agent: AgentIndex, subscription: &Subscription) -> SubscriptionIndex {
+        let index = SubscriptionIndex(u32::try_from(self.subscriptions.len()).unwrap_or(u32::MAX));
+        let ordinal = self.subscriptions.iter().filter(|other| other.agent == agent).count();
+        let ordinal = u32::try_from(ordinal).unwrap_or(u32::MAX);
+        self.subscriptions.push(Collecting {
+            agent,
+            ordinal,
+            name: Arc::from(format!("{}/{ordinal}", self.agents[agent.at()].name)),
+            collector: Collector::new(subscription),
+            by_event_time: subscription.runs_by_event_time(),
+            tally: Tally::default(),
+            uses: Uses::default(),
+            armed: None,
+        });
+        index
+    }
+
+    /// Takes one input at `now` and appends what is to be done about it.
+    pub fn handle(&mut self, input: Input, now: Timestamp, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Published(published) => self.publish(published, now, effects),
+            Input::Resumed(resumed) => self.resume_job(resumed, now),
+            Input::PairFinished { subscription, job, verdict } => {
+                self.remember_pair(subscription, job, verdict);
+            }
+            Input::Finished { job, attempt, verdict } => self.finish(job, attempt, verdict, effects),
+            Input::StartRefused(job) => self.hand_back(job),
+            Input::Tick => self.tick(now, effects),
+            Input::PinRun { run, workflow } => self.run_mut(run, &workflow).pinned = true,
+            Input::ReleaseRun(run) => self.release_run(run),
+            Input::FinishRun(run) => self.finish_run(run),
+            Input::CancelRun(run) => self.cancel_run(run, effects),
+            Input::Pause(agent) => self.set_paused(agent, true),
+            Input::Resume(agent) => self.set_paused(agent, false),
+            Input::Hold => self.held = true,
+            Input::Unhold => self.unhold(),
+            Input::Flush(reason) => self.flush_all(reason, effects),
+        }
+        self.settle_runs(effects);
+        self.start_jobs(effects);
+    }
+
+    /// Returns when the board wants an [`Input::Tick`] next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Tells whether this attempt of the job is the one that runs, so that its end may be committed.
+    #[must_use]
+    pub fn is_current(&self, job: JobId, attempt: u32) -> bool {
+        self.jobs.get(&job).is_some_and(|job| job.is_running(attempt))
+    }
+
+    /// Tells whether nothing moves: no job waits for a slot, runs or backs off, and no batch is on a timer.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.moving == 0
+    }
+
+    fn publish(&mut self, published: Published, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Published { offset, run, workflow, at, matches } = published;
+        let state = self.run_mut(run, &workflow);
+        state.tally.matched += matches.len() as u64;
+        let cancelled = state.cancelled;
+        self.touched_runs.push(run);
+        for claim in matches {
+            let index = claim.subscription;
+            self.subscriptions[index.at()].tally.matched += 1;
+            let entry = self.entry(offset, run, at, &claim);
+            if cancelled {
+                self.settle(index, &entry, Outcome::Cancelled, effects);
+            } else if let Some(reason) = claim.refused {
+                self.settle(index, &entry, Outcome::Discarded(*reason), effects);
+            } else if let Some(opens) = claim.visible_at.filter(|opens| *opens > now) {
+                self.count_moving(run, 1);
+                self.delayed.insert((opens, index, offset), (entry, claim.key));
+                self.deadlines.insert((opens, Due::Delayed));
+            } else {
+                self.offer(index, entry, claim.key, effects);
+            }
+        }
+    }
+
+    fn entry(&self, offset: Offset, run: RunId, at: Timestamp, claim: &Match) -> Entry {
+        let by_event_time = self.subscriptions[claim.subscription.at()].by_event_time;
+        let time = if by_event_time { claim.event_time.unwrap_or(at) } else { at };
+        Entry { offset, run, at, time, side: claim.side, weight: claim.weight, lane: claim.lane.clone() }
+    }
+
+    fn offer(&mut self, index: SubscriptionIndex, entry: Entry, key: Option<Key>, effects: &mut Vec<Effect>) {
+        let mut steps = std::mem::take(&mut self.steps);
+        let subscription = &mut self.subscriptions[index.at()];
+        if subscription.collector.holds_timed() {
+            let run = entry.run;
+            subscription.collector.offer(entry, key, &mut steps);
+            self.count_moving(run, 1);
+        } else {
+            subscription.collector.offer(entry, key, &mut steps);
+        }
+        self.take_steps(index, &mut steps, effects);
+        self.steps = steps;
+    }
+
+    /// Carries out what a collector yielded, and re-arms its deadline.
+    fn take_steps(&mut self, index: SubscriptionIndex, steps: &mut Vec<Step>, effects: &mut Vec<Effect>) {
+        for step in steps.drain(..) {
+            match step {
+                Step::Complete(complete) => self.complete(index, complete),
+                Step::Batched { run, offset, shared } => self.enter_batch(index, run, offset, shared),
+                Step::Left(entry, expiry) => {
+                    if self.subscriptions[index.at()].collector.holds_timed() {
+                        self.uncount_moving(entry.run, 1);
+                    }
+                    self.expire(index, &entry, expiry, effects);
+                }
+            }
+        }
+        self.rearm(index);
+    }
+
+    fn enter_batch(&mut self, index: SubscriptionIndex, run: RunId, offset: Offset, shared: bool) {
+        let subscription = &mut self.subscriptions[index.at()];
+        let (held_timed, batch_timed) =
+            (subscription.collector.holds_timed(), subscription.collector.batches_timed());
+        if shared {
+            subscription.uses.begin(offset, run);
+        }
+        match (held_timed, batch_timed) {
+            (true, false) => self.uncount_moving(run, 1),
+            (false, true) => self.count_moving(run, 1),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// Queues a complete set of inputs as a job to come.
+    fn complete(&mut self, index: SubscriptionIndex, complete: Complete) {
+        let subscription = &mut self.subscriptions[index.at()];
+        let collector = &subscription.collector;
+        let batched = complete.closed.is_some();
+        let timed = if batched { collector.batches_timed() } else { collector.holds_timed() };
+        if complete.shared && !batched {
+            for entry in &complete.entries {
+                subscription.uses.begin(entry.offset, entry.run);
+            }
+        }
+        let agent = subscription.agent;
+        if timed {
+            for entry in &complete.entries {
+                self.uncount_moving(entry.run, 1);
+            }
+        }
+        let runs = Runs::of(&complete.entries);
+        self.enqueue(agent, Ready::New { subscription: index, complete, runs });
+    }
+
+    /// Puts work into its agent's queue and counts it as moving, unless the agent is paused.
+    fn enqueue(&mut self, agent: AgentIndex, ready: Ready) {
+        let runs = self.runs_of(&ready);
+        let lane = self.lane_of(&ready);
+        let queue = &mut self.agents[agent.at()].queue;
+        let paused = queue.is_paused();
+        queue.push(ready, lane);
+        for run in runs.iter() {
+            if paused {
+                self.park(run);
+            } else {
+                self.count_job(run);
+            }
+        }
+        self.touched_agents_push(agent);
+    }
+
+    fn start_jobs(&mut self, effects: &mut Vec<Effect>) {
+        let mut touched = std::mem::take(&mut self.touched_agents);
+        for agent in touched.drain(..) {
+            while !self.held
+                && let Some(ready) = self.agents[agent.at()].queue.pop()
+            {
+                let start = self.start(agent, ready);
+                if let Some(start) = start {
+                    effects.push(Effect::Start(Arc::new(start)));
+                }
+            }
+        }
+        self.touched_agents = touched;
+    }
+
+    fn rearm(&mut self, index: SubscriptionIndex) {
+        let subscription = &mut self.subscriptions[index.at()];
+        let next = subscription.collector.next_deadline();
+        if next == subscription.armed {
+            return;
+        }
+        if let Some(armed) = subscription.armed {
+            self.deadlines.remove(&(armed, Due::Subscription(index)));
+        }
+        if let Some(next) = next {
+            self.deadlines.insert((next, Due::Subscription(index)));
+        }
+        subscription.armed = next;
+    }
+
+    fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        while let Some((deadline, due)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&(deadline, due));
+            match due {
+                Due::Subscription(index) => {
+                    self.subscriptions[index.at()].armed = None;
+                    let mut steps = std::mem::take(&mut self.steps);
+                    self.subscriptions[index.at()].collector.due(now, &mut steps);
+                    self.take_steps(index, &mut steps, effects);
+                    self.steps = steps;
+                }
+                Due::Job(job) => self.end_back_off(job),
+                Due::Delayed => self.reveal(now, effects),
+            }
+        }
+    }
+
+    /// Offers what has become visible.
+    fn reveal(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        while let Some(first) = self.delayed.first_entry() {
+            let (opens, index, _) = *first.key();
+            if opens > now {
+                break;
+            }
+            let (entry, key) = first.remove();
+            let run = entry.run;
+            self.offer(index, entry, key, effects);
+            self.uncount_moving(run, 1);
+        }
+    }
+
+    fn flush_all(&mut self, reason: CloseReason, effects: &mut Vec<Effect>) {
+        for index in self.subscription_indices() {
+            let mut steps = std::mem::take(&mut self.steps);
+            self.subscriptions[index.at()].collector.flush(None, reason, &mut steps);
+            self.take_steps(index, &mut steps, effects);
+            self.steps = steps;
+        }
+    }
+
+    fn set_paused(&mut self, agent: AgentIndex, paused: bool) {
+        if self.agents[agent.at()].queue.set_paused(paused) {
+            let waiting: Vec<Runs> =
+                self.agents[agent.at()].queue.waiting().map(|r| self.runs_of(r)).collect();
+            for run in waiting.iter().flat_map(Runs::iter) {
+                if paused {
+                    self.uncount_job(run);
+                    self.park(run);
+                } else {
+                    self.unpark(run);
+                    self.count_job(run);
+                }
+            }
+        }
+        self.touched_agents_push(agent);
+    }
+
+    fn unhold(&mut self) {
+        self.held = false;
+        self.touched_agents.extend((0..).map(AgentIndex).take(self.agents.len()));
+    }
+
+    fn subscription_indices(&self) -> impl Iterator<Item = SubscriptionIndex> + use<> {
+        (0..u32::try_from(self.subscriptions.len()).unwrap_or(u32::MAX)).map(SubscriptionIndex)
+    }
+
+    /// Decides an outcome that needs a record of its own.
+    fn settle(
+        &mut self,
+        index: SubscriptionIndex,
+        entry: &Entry,
+        outcome: Outcome,
+        effects: &mut Vec<Effect>,
+    ) {
+        let settled = self.count_outcome(index, entry.offset, entry.run, outcome);
+        effects.push(Effect::Settle(settled));
+    }
+
+    fn count_outcome(
+        &mut self,
+        index: SubscriptionIndex,
+        offset: Offset,
+        run: RunId,
+        outcome: Outcome,
+    ) -> Settled {
+        self.subscriptions[index.at()].tally.count(&outcome);
+        if let Some(state) = self.runs.get_mut(&run) {
+            state.tally.count(&outcome);
+        }
+        self.touched_runs.push(run);
+        Settled { subscription: index, offset, run, outcome }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! The conservation law, as a function: used by property tests, simulations and the test kit alike.
+//!
+//! Pure: no I/O, no clock.
+
+use std::collections::BTreeSet;
+
+use super::{Board, JobState};
+use crate::id::Offset;
+
+impl Board {
+    /// Checks that nothing was lost or counted twice.
+    ///
+    /// For every subscription, what matched and has no outcome must be exactly what waits with a reason or runs; and
+    /// the count of what moves must agree with the runs. Visits everything that is held: for tests.
+    ///
+    /// # Errors
+    /// A description of the first difference found.
+    pub fn audit(&self) -> Result<(), String> {
+        let mut present = vec![BTreeSet::<Offset>::new(); self.subscriptions.len()];
+        self.visit_waiting(&mut |index, entry, _| {
+            present[index.at()].insert(entry.offset);
+        });
+        for job in self.jobs.values().filter(|job| job.state == JobState::Running) {
+            present[job.subscription.at()].extend(job.complete.entries.iter().map(|entry| entry.offset));
+        }
+        for (subscription, present) in self.subscriptions.iter().zip(&mut present) {
+            present.extend(subscription.uses.pending());
+            let outstanding = subscription.tally.outstanding();
+            if outstanding != present.len() as u64 {
+                return Err(format!(
+                    "subscription {} has {outstanding} outstanding, but {} wait or run: {present:?}",
+                    subscription.name,
+                    present.len()
+                ));
+            }
+        }
+        for agent in &self.agents {
+            let running = self.jobs.values().filter(|job| {
+                job.state == JobState::Running && self.agents[job.agent.at()].name == agent.name
+            });
+            if running.count() != agent.queue.running() as usize {
+                return Err(format!("agent {} has a slot that no running job holds", agent.name));
+            }
+        }
+        let moving: u64 = self.runs.values().map(super::run::Run::moving).sum();
+        if moving != self.moving {
+            return Err(format!("{} jobs and timed inputs move, but the runs count {moving}", self.moving));
+        }
+        Ok(())
+    }
+}

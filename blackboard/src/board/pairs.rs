@@ -1,0 +1,152 @@
+//! Uses of inputs that take part in many jobs (every pair): an input's outcome is decided when its window has closed
+//! and its last job has ended.
+//!
+//! Consumed if any of its jobs finished, dead if any failed for good and none finished, otherwise whatever closed the
+//! window. Pure: no I/O, no clock.
+
+use rustc_hash::FxHashMap;
+
+use super::{Board, Effect, Outcome, PairVerdict};
+use crate::collect::Entry;
+use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
+use crate::outcome::Expiry;
+use crate::time::Timestamp;
+
+/// The inputs of one every-pair subscription that are in use.
+#[derive(Debug, Default)]
+pub(super) struct Uses {
+    open: FxHashMap<Offset, Use>,
+    /// Pairs that were finished before a restart.
+    finished: FxHashMap<JobId, PairVerdict>,
+    /// Pairs that were started but not finished before a restart: attempts made, and when the next may start.
+    resumed: FxHashMap<JobId, (u32, Option<Timestamp>)>,
+}
+
+#[derive(Debug)]
+struct Use {
+    run: RunId,
+    /// Jobs, or groups in batches, that have it as input and have not ended.
+    pending: u32,
+    consumed: bool,
+    dead: bool,
+    /// What its window closed with.
+    left: Option<Outcome>,
+}
+
+impl Uses {
+    /// Counts a job, or a group on its way to one.
+    pub(super) fn begin(&mut self, offset: Offset, run: RunId) {
+        let fresh = || Use { run, pending: 0, consumed: false, dead: false, left: None };
+        self.open.entry(offset).or_insert_with(fresh).pending += 1;
+    }
+
+    /// Ends one use; returns the input's outcome if that decided it.
+    pub(super) fn end(&mut self, offset: Offset, verdict: Option<PairVerdict>) -> Option<(RunId, Outcome)> {
+        let input = self.open.get_mut(&offset)?;
+        input.pending = input.pending.saturating_sub(1);
+        input.consumed |= verdict == Some(PairVerdict::Done);
+        input.dead |= verdict == Some(PairVerdict::Dead);
+        self.decide(offset)
+    }
+
+    /// Notes that an input's window closed; returns its outcome if that decided it.
+    pub(super) fn leave(&mut self, entry: &Entry, fallback: Outcome) -> Option<(RunId, Outcome)> {
+        let fresh = || Use { run: entry.run, pending: 0, consumed: false, dead: false, left: None };
+        self.open.entry(entry.offset).or_insert_with(fresh).left = Some(fallback);
+        self.decide(entry.offset)
+    }
+
+    pub(super) fn remember(&mut self, job: JobId, verdict: PairVerdict) {
+        self.finished.insert(job, verdict);
+    }
+
+    pub(super) fn take_finished(&mut self, job: JobId) -> Option<PairVerdict> {
+        self.finished.remove(&job)
+    }
+
+    pub(super) fn resume(&mut self, job: JobId, attempts: u32, until: Option<Timestamp>) {
+        self.resumed.insert(job, (attempts, until));
+    }
+
+    pub(super) fn take_resumed(&mut self, job: JobId) -> Option<(u32, Option<Timestamp>)> {
+        self.resumed.remove(&job)
+    }
+
+    /// Inputs that have no outcome yet because jobs of theirs have not ended.
+    pub(super) fn pending(&self) -> impl Iterator<Item = Offset> + '_ {
+        self.open.iter().filter(|(_, input)| input.pending > 0).map(|(offset, _)| *offset)
+    }
+
+    fn decide(&mut self, offset: Offset) -> Option<(RunId, Outcome)> {
+        let input = self.open.get(&offset)?;
+        if input.pending > 0 || input.left.is_none() {
+            return None;
+        }
+        let input = self.open.remove(&offset)?;
+        let outcome = match input.left? {
+            _ if input.consumed => Outcome::Consumed,
+            _ if input.dead => Outcome::Dead,
+            left => left,
+        };
+        Some((input.run, outcome))
+    }
+}
+
+impl Board {
+    /// Remembers that a pair is finished, so that a restart does not run it again.
+    pub(super) fn remember_pair(
+        &mut self,
+        subscription: SubscriptionIndex,
+        job: JobId,
+        verdict: PairVerdict,
+    ) {
+        self.subscriptions[subscription.at()].uses.remember(job, verdict);
+    }
+
+    pub(super) fn end_use(
+        &mut self,
+        index: SubscriptionIndex,
+        offset: Offset,
+        verdict: Option<PairVerdict>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some((run, outcome)) = self.subscriptions[index.at()].uses.end(offset, verdict) {
+            effects.push(Effect::Settle(self.count_outcome(index, offset, run, outcome)));
+        }
+    }
+
+    pub(super) fn expire(
+        &mut self,
+        index: SubscriptionIndex,
+        entry: &Entry,
+        expiry: Expiry,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.leave(index, entry, Outcome::Expired(expiry), effects);
+    }
+
+    pub(super) fn cancel_entry(
+        &mut self,
+        index: SubscriptionIndex,
+        entry: &Entry,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.leave(index, entry, Outcome::Cancelled, effects);
+    }
+
+    /// An input left its collector without being used up.
+    fn leave(
+        &mut self,
+        index: SubscriptionIndex,
+        entry: &Entry,
+        outcome: Outcome,
+        effects: &mut Vec<Effect>,
+    ) {
+        let subscription = &mut self.subscriptions[index.at()];
+        if !subscription.collector.is_shared() {
+            self.settle(index, entry, outcome, effects);
+        } else if let Some((run, outcome)) = subscription.uses.leave(entry, outcome) {
+            effects.push(Effect::Settle(self.count_outcome(index, entry.offset, run, outcome)));
+        }
+    }
+}

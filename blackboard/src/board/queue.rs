@@ -1,0 +1,137 @@
+//! An agent's waiting line: credit, pause, and lanes in which jobs run one at a time.
+//!
+//! It orders work; it knows nothing about what the work is. Pure: no I/O, no clock.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::run::Runs;
+use crate::collect::Complete;
+use crate::id::{JobId, Key, SubscriptionIndex};
+
+/// Work that may start as soon as there is a slot.
+#[derive(Debug)]
+pub(super) enum Ready {
+    /// A complete set of inputs that has not been a job yet.
+    New { subscription: SubscriptionIndex, complete: Complete, runs: Runs },
+    /// A job that starts another attempt.
+    Again(JobId),
+}
+
+/// Names a lane: a subscription and an order key.
+pub(super) type Lane = (SubscriptionIndex, Key);
+
+/// One agent's waiting line.
+#[derive(Debug)]
+pub(super) struct Queue {
+    ready: VecDeque<Ready>,
+    /// Lanes in use. A lane is here from the moment its first job is queued until its last job has ended.
+    lanes: HashMap<Lane, VecDeque<Ready>>,
+    concurrency: u32,
+    running: u32,
+    paused: bool,
+}
+
+impl Queue {
+    pub(super) fn new(concurrency: u32) -> Self {
+        Self { ready: VecDeque::new(), lanes: HashMap::new(), concurrency, running: 0, paused: false }
+    }
+
+    /// Appends new work; work in a lane that is in use waits behind it.
+    pub(super) fn push(&mut self, ready: Ready, lane: Option<Lane>) {
+        if let Some(lane) = lane {
+            if let Some(behind) = self.lanes.get_mut(&lane) {
+                behind.push_back(ready);
+                return;
+            }
+            self.lanes.insert(lane, VecDeque::new());
+        }
+        self.ready.push_back(ready);
+    }
+
+    /// Puts work that holds its lane already in front of everything else.
+    pub(super) fn push_front(&mut self, ready: Ready) {
+        self.ready.push_front(ready);
+    }
+
+    /// Marks a lane as in use by a job that is not in the queue.
+    pub(super) fn hold_lane(&mut self, lane: Lane) {
+        self.lanes.entry(lane).or_default();
+    }
+
+    /// Takes the next piece of work if there is a slot for it, and takes the slot.
+    pub(super) fn pop(&mut self) -> Option<Ready> {
+        if self.paused || self.running >= self.concurrency {
+            return None;
+        }
+        let ready = self.ready.pop_front()?;
+        self.running += 1;
+        Some(ready)
+    }
+
+    /// Gives a slot back.
+    pub(super) fn free_slot(&mut self) {
+        debug_assert!(self.running > 0, "a slot is given back once");
+        self.running = self.running.saturating_sub(1);
+    }
+
+    /// Ends a lane's current job, so that the next in it may start.
+    pub(super) fn leave_lane(&mut self, lane: &Lane) {
+        let Some(behind) = self.lanes.get_mut(lane) else { return };
+        match behind.pop_front() {
+            Some(next) => self.ready.push_back(next),
+            None => {
+                self.lanes.remove(lane);
+            }
+        }
+    }
+
+    /// Pauses or resumes; tells whether that changed anything.
+    pub(super) fn set_paused(&mut self, paused: bool) -> bool {
+        std::mem::replace(&mut self.paused, paused) != paused
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    pub(super) fn has_slot(&self) -> bool {
+        self.running < self.concurrency
+    }
+
+    pub(super) fn running(&self) -> u32 {
+        self.running
+    }
+
+    /// Everything that waits, in no order that matters.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Ready> {
+        self.ready.iter().chain(self.lanes.values().flatten())
+    }
+
+    /// What could start now if there were a slot.
+    pub(super) fn front(&self) -> impl Iterator<Item = &Ready> {
+        self.ready.iter()
+    }
+
+    /// What waits behind others of its lane.
+    pub(super) fn behind(&self) -> impl Iterator<Item = (&Lane, &Ready)> {
+        self.lanes.iter().flat_map(|(lane, behind)| behind.iter().map(move |ready| (lane, ready)))
+    }
+
+    /// Takes out what `gone` picks. The bool says whether the piece was its lane's current one, not one behind it.
+    pub(super) fn take(&mut self, mut gone: impl FnMut(&Ready) -> bool) -> Vec<(Ready, bool)> {
+        let mut taken = Vec::new();
+        let mut stay = VecDeque::with_capacity(self.ready.len());
+        for ready in self.ready.drain(..) {
+            if gone(&ready) { taken.push((ready, true)) } else { stay.push_back(ready) }
+        }
+        self.ready = stay;
+        for behind in self.lanes.values_mut() {
+            let mut stay = VecDeque::with_capacity(behind.len());
+            for ready in behind.drain(..) {
+                if gone(&ready) { taken.push((ready, false)) } else { stay.push_back(ready) }
+            }
+            *behind = stay;
+        }
+        taken
+    }
+}

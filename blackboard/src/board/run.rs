@@ -1,0 +1,303 @@
+//! Runs on the board: their counts, and when nothing of them moves any more.
+//!
+//! Pure: no I/O, no clock.
+
+use std::sync::Arc;
+
+use super::{Board, Effect, JobState, Outcome, Ready, RunId, Tally};
+use crate::collect::Entry;
+use crate::outcome::CloseReason;
+
+/// What the board knows about one run.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) workflow: Arc<str>,
+    pub(super) tally: Tally,
+    /// Jobs that wait for a slot, run or back off.
+    jobs: u32,
+    /// Jobs that wait for a paused agent.
+    parked: u32,
+    /// Inputs on a timer: in a batch with a deadline, in an outer join, or not visible yet.
+    timed: u32,
+    /// A handle exists.
+    pub(super) pinned: bool,
+    /// No more input will come.
+    finishing: bool,
+    pub(super) cancelled: bool,
+    /// `RunSettled` has been told since the last change.
+    told: bool,
+}
+
+impl Run {
+    fn new(workflow: Arc<str>) -> Self {
+        Self {
+            workflow,
+            tally: Tally::default(),
+            jobs: 0,
+            parked: 0,
+            timed: 0,
+            pinned: false,
+            finishing: false,
+            cancelled: false,
+            told: false,
+        }
+    }
+
+    /// What moves without further input: jobs and timed inputs.
+    pub(super) fn moving(&self) -> u64 {
+        u64::from(self.jobs) + u64::from(self.timed)
+    }
+
+    fn is_quiescent(&self) -> bool {
+        self.jobs == 0 && self.timed == 0
+    }
+
+    fn is_settled(&self) -> bool {
+        self.is_quiescent() && self.parked == 0 && self.tally.outstanding() == 0
+    }
+}
+
+/// The distinct runs among a job's inputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Runs {
+    One(RunId),
+    Many(Arc<[RunId]>),
+}
+
+impl Runs {
+    pub(super) fn of(entries: &[Entry]) -> Self {
+        let first = entries.first().map_or(RunId::from_uuid(uuid::Uuid::nil()), |entry| entry.run);
+        if entries.iter().all(|entry| entry.run == first) {
+            return Self::One(first);
+        }
+        let mut runs: Vec<RunId> = entries.iter().map(|entry| entry.run).collect();
+        runs.sort_unstable();
+        runs.dedup();
+        Self::Many(runs.into())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = RunId> + '_ {
+        let (one, many) = match self {
+            Self::One(run) => (Some(*run), &[][..]),
+            Self::Many(runs) => (None, &**runs),
+        };
+        one.into_iter().chain(many.iter().copied())
+    }
+
+    fn is_only(&self, run: RunId) -> bool {
+        *self == Self::One(run)
+    }
+}
+
+impl Board {
+    pub(super) fn run_mut(&mut self, run: RunId, workflow: &Arc<str>) -> &mut Run {
+        let state = self.runs.entry(run).or_insert_with(|| Run::new(Arc::clone(workflow)));
+        state.told = false;
+        state
+    }
+
+    pub(super) fn runs_of(&self, ready: &Ready) -> Runs {
+        match ready {
+            Ready::New { runs, .. } => runs.clone(),
+            Ready::Again(job) => match self.jobs.get(job) {
+                Some(job) => job.runs.clone(),
+                None => Runs::Many(Arc::from([])),
+            },
+        }
+    }
+
+    pub(super) fn count_job(&mut self, run: RunId) {
+        self.moving += 1;
+        if let Some(state) = self.runs.get_mut(&run) {
+            state.jobs += 1;
+        }
+    }
+
+    pub(super) fn uncount_job(&mut self, run: RunId) {
+        self.moving -= 1;
+        if let Some(state) = self.runs.get_mut(&run) {
+            state.jobs -= 1;
+        }
+        self.touched_runs.push(run);
+    }
+
+    pub(super) fn park(&mut self, run: RunId) {
+        if let Some(state) = self.runs.get_mut(&run) {
+            state.parked += 1;
+        }
+    }
+
+    pub(super) fn unpark(&mut self, run: RunId) {
+        if let Some(state) = self.runs.get_mut(&run) {
+            state.parked -= 1;
+        }
+    }
+
+    pub(super) fn count_moving(&mut self, run: RunId, inputs: u32) {
+        self.moving += u64::from(inputs);
+        if let Some(state) = self.runs.get_mut(&run) {
+            state.timed += inputs;
+        }
+    }
+
+    pub(super) fn uncount_moving(&mut self, run: RunId, inputs: u32) {
+        self.moving -= u64::from(inputs);
+        if let Some(state) = self.runs.get_mut(&run) {
+            state.timed -= inputs;
+        }
+        self.touched_runs.push(run);
+    }
+
+    pub(super) fn release_run(&mut self, run: RunId) {
+        if let Some(state) = self.runs.get_mut(&run) {
+            state.pinned = false;
+            self.touched_runs.push(run);
+        }
+    }
+
+    pub(super) fn finish_run(&mut self, run: RunId) {
+        if let Some(state) = self.runs.get_mut(&run) {
+            state.finishing = true;
+            self.touched_runs.push(run);
+        }
+    }
+
+    /// Looks at every run whose counts changed: flushes what a finishing run still holds, tells who came to rest.
+    pub(super) fn settle_runs(&mut self, effects: &mut Vec<Effect>) {
+        while let Some(run) = self.touched_runs.pop() {
+            while self.advance_finishing(run, effects) {}
+            let Some(state) = self.runs.get_mut(&run) else { continue };
+            if !state.is_quiescent() {
+                continue;
+            }
+            if state.pinned {
+                effects.push(Effect::Quiescent { run, tally: state.tally });
+            }
+            if state.is_settled() {
+                if !state.told && (!state.pinned || state.finishing) {
+                    state.told = true;
+                    let workflow = Arc::clone(&state.workflow);
+                    effects.push(Effect::RunSettled { run, workflow, tally: state.tally });
+                }
+                if !state.pinned {
+                    self.runs.remove(&run);
+                }
+            }
+        }
+    }
+
+    /// Lets the first collector that still holds inputs of a finishing run go; tells whether one did.
+    ///
+    /// One collector at a time, in registration order, and only while nothing else of the run moves: what a collector
+    /// releases may end up in a later one, which must then see all of it together.
+    fn advance_finishing(&mut self, run: RunId, effects: &mut Vec<Effect>) -> bool {
+        let ready = self
+            .runs
+            .get(&run)
+            .is_some_and(|state| state.finishing && state.is_quiescent() && state.tally.outstanding() > 0);
+        if !ready {
+            return false;
+        }
+        for index in self.subscription_indices() {
+            let mut steps = std::mem::take(&mut self.steps);
+            let collector = &mut self.subscriptions[index.at()].collector;
+            collector.end_input(run, &mut steps);
+            collector.flush(Some(run), CloseReason::EndOfInput, &mut steps);
+            let released = !steps.is_empty();
+            self.take_steps(index, &mut steps, effects);
+            self.steps = steps;
+            if released {
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(super) fn cancel_run(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+        let Some(state) = self.runs.get_mut(&run) else { return };
+        state.cancelled = true;
+        self.touched_runs.push(run);
+        self.cancel_held(run, effects);
+        self.cancel_queued(run, effects);
+        self.cancel_jobs(run, effects);
+    }
+
+    fn cancel_held(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+        for index in self.subscription_indices() {
+            let collector = &mut self.subscriptions[index.at()].collector;
+            let (timed, batch_timed) = (collector.holds_timed(), collector.batches_timed());
+            let (held, batched) = collector.withdraw(run);
+            for entry in &held {
+                if timed {
+                    self.uncount_moving(run, 1);
+                }
+                self.cancel_entry(index, entry, effects);
+            }
+            if batch_timed {
+                self.uncount_moving(run, u32::try_from(batched.len()).unwrap_or(u32::MAX));
+            }
+            let shared = self.subscriptions[index.at()].collector.is_shared();
+            self.cancel_inputs(index, &batched, shared, effects);
+            self.rearm(index);
+        }
+        let delayed: Vec<_> =
+            self.delayed.iter().filter(|(_, (entry, _))| entry.run == run).map(|(key, _)| *key).collect();
+        for key in delayed {
+            if let Some((entry, _)) = self.delayed.remove(&key) {
+                self.uncount_moving(run, 1);
+                self.settle(key.1, &entry, Outcome::Cancelled, effects);
+            }
+        }
+    }
+
+    fn cancel_queued(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+        for agent in 0..self.agents.len() {
+            let jobs = &self.jobs;
+            let queue = &mut self.agents[agent].queue;
+            let paused = queue.is_paused();
+            let taken = queue.take(|ready| match ready {
+                Ready::New { runs, .. } => runs.is_only(run),
+                Ready::Again(job) => jobs.get(job).is_some_and(|job| job.runs.is_only(run)),
+            });
+            for (ready, leads_lane) in taken {
+                if leads_lane && let Some(lane) = self.lane_of(&ready) {
+                    self.agents[agent].queue.leave_lane(&lane);
+                }
+                if paused {
+                    self.unpark(run);
+                } else {
+                    self.uncount_job(run);
+                }
+                match ready {
+                    Ready::New { subscription, complete, .. } => {
+                        self.cancel_inputs(subscription, &complete.entries, complete.shared, effects);
+                    }
+                    Ready::Again(job) => self.drop_job(job, effects),
+                }
+            }
+        }
+    }
+
+    fn cancel_jobs(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+        let mut ids: Vec<_> =
+            self.jobs.iter().filter(|(_, job)| job.runs.is_only(run)).map(|(id, _)| *id).collect();
+        // The map has no order; effects should have one.
+        ids.sort_unstable();
+        for id in ids {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            match job.state {
+                JobState::Running => {
+                    job.cancelling = true;
+                    effects.push(Effect::Cancel { agent: job.agent, job: id });
+                }
+                JobState::BackingOff(until) => {
+                    self.deadlines.remove(&(until, super::Due::Job(id)));
+                    self.uncount_job(run);
+                    self.leave_lane_of(id);
+                    self.drop_job(id, effects);
+                }
+                JobState::Queued => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Collecting: holding artifacts until a job is complete.
+//!
+//! A collector is two stages: one that forms groups (each artifact, all of, join) and an optional batch of groups.
+//! Both are told `now` only through deadlines: what they hold and when it is due are plain values, so that replaying
+//! the same artifacts gives the same jobs. They know neither agents nor runs' fates; the board does.
+//! Pure: no I/O, no clock.
+
+use crate::id::{Key, Offset, RunId};
+use crate::outcome::{CloseReason, Expiry, WaitingReason};
+use crate::subscription::{Collecting, JoinMode, Subscription, Window};
+use crate::time::Timestamp;
+
+mod all_of;
+mod batch;
+mod join;
+mod window;
+
+use all_of::AllOf;
+use batch::Batches;
+use join::Join;
+
+/// An artifact as a collector sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) offset: Offset,
+    pub(crate) run: RunId,
+    /// Time of publication.
+    pub(crate) at: Timestamp,
+    /// The time that windows judge by: event time, or `at`.
+    pub(crate) time: Timestamp,
+    pub(crate) side: u16,
+    pub(crate) weight: u32,
+    pub(crate) lane: Option<Key>,
+}
+
+/// A complete set of inputs, not yet a job: entries group by group, each group side by side in log order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Complete {
+    pub(crate) entries: Vec<Entry>,
+    /// Where each group but the last ends; empty without a batch.
+    pub(crate) cuts: Vec<u32>,
+    /// Why the batch closed, if it is one.
+    pub(crate) closed: Option<CloseReason>,
+    /// Whether the collector still holds the entries (every pair).
+    pub(crate) shared: bool,
+}
+
+impl Complete {
+    fn single(entries: Vec<Entry>, shared: bool) -> Self {
+        Self { entries, cuts: Vec::new(), closed: None, shared }
+    }
+}
+
+/// What a collector yields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A job's inputs are complete.
+    Complete(Complete),
+    /// An entry went into a batch.
+    Batched { run: RunId, offset: Offset, shared: bool },
+    /// An entry left the collector: it waited in vain, or (every pair) its window closed.
+    Left(Entry, Expiry),
+}
+
+/// Holds what one subscription has been given and not yet used.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    stage: Stage,
+    batches: Option<Batches>,
+    holds_timed: bool,
+    batches_timed: bool,
+    shared: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Each,
+    AllOf(AllOf),
+    Join(Join),
+}
+
+impl Collector {
+    pub(crate) fn new(subscription: &Subscription) -> Self {
+        let needs: Vec<u32> = subscription.sides.iter().map(|side| side.need).collect();
+        let names = subscription.sides.iter().map(|side| side.kind.name().to_owned()).collect();
+        let (stage, mode) = match &subscription.collecting {
+            Collecting::Each => (Stage::Each, JoinMode::Once),
+            Collecting::AllOf => (Stage::AllOf(AllOf::new(needs, names)), JoinMode::Once),
+            Collecting::Join(rule) => (Stage::Join(Join::new(needs, names, rule.clone())), rule.mode),
+        };
+        let windowed = matches!(
+            &subscription.collecting,
+            Collecting::Join(rule) if matches!(rule.window, Some(Window::Time(_)))
+        );
+        Self {
+            stage,
+            batches: subscription.batch.clone().map(Batches::new),
+            holds_timed: mode == JoinMode::Outer && windowed,
+            batches_timed: subscription.batch.as_ref().is_some_and(|batch| batch.wait.is_some()),
+            shared: mode == JoinMode::EveryPair,
+        }
+    }
+
+    /// Tells whether entries of the first stage fire without further input (outer join with a time window).
+    pub(crate) fn holds_timed(&self) -> bool {
+        self.holds_timed
+    }
+
+    /// Tells whether entries of the batch stage fire without further input (batch with a deadline).
+    pub(crate) fn batches_timed(&self) -> bool {
+        self.batches_timed
+    }
+
+    /// Tells whether an entry may take part in many groups (every pair).
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// Takes an entry in. `key` is the join key or the batch's key.
+    pub(crate) fn offer(&mut self, entry: Entry, key: Option<Key>, steps: &mut Vec<Step>) {
+        let first = steps.len();
+        let batch_key = match &mut self.stage {
+            Stage::Each => {
+                steps.push(Step::Complete(Complete::single(vec![entry], false)));
+                key
+            }
+            Stage::AllOf(all_of) => {
+                all_of.offer(entry, steps);
+                None
+            }
+            Stage::Join(join) => {
+                join.offer(entry, key, steps);
+                None
+            }
+        };
+        self.pass_on(batch_key, first, steps);
+    }
+
+    /// Returns when something is due next.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        let stage = match &self.stage {
+            Stage::Each | Stage::AllOf(_) => None,
+            Stage::Join(join) => join.next_deadline(),
+        };
+        let batch = self.batches.as_ref().and_then(Batches::next_deadline);
+        [stage, batch].into_iter().flatten().min()
+    }
+
+    /// Yields whatever is due at `now`.
+    pub(crate) fn due(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
+        let first = steps.len();
+        if let Stage::Join(join) = &mut self.stage {
+            join.due(now, steps);
+        }
+        self.pass_on(None, first, steps);
+        if let Some(batches) = &mut self.batches {
+            batches.due(now, steps);
+        }
+    }
+
+    /// Closes every batch, or those that hold inputs of one run.
+    pub(crate) fn flush(&mut self, run: Option<RunId>, reason: CloseReason, steps: &mut Vec<Step>) {
+        if let Some(batches) = &mut self.batches {
+            batches.flush(run, reason, steps);
+        }
+    }
+
+    /// Ends the waiting of one run's inputs in the first stage: they expire, or fire partially (outer join).
+    pub(crate) fn end_input(&mut self, run: RunId, steps: &mut Vec<Step>) {
+        let first = steps.len();
+        match &mut self.stage {
+            Stage::Each => {}
+            Stage::AllOf(all_of) => {
+                let left = all_of.withdraw(run);
+                steps.extend(left.into_iter().map(|entry| Step::Left(entry, Expiry::EndOfInput)));
+            }
+            Stage::Join(join) => join.end_input(run, steps),
+        }
+        self.pass_on(None, first, steps);
+    }
+
+    /// Takes one run's entries out, to be cancelled: those of the first stage, and those in batches.
+    pub(crate) fn withdraw(&mut self, run: RunId) -> (Vec<Entry>, Vec<Entry>) {
+        let held = match &mut self.stage {
+            Stage::Each => Vec::new(),
+            Stage::AllOf(all_of) => all_of.withdraw(run),
+            Stage::Join(join) => join.withdraw(run),
+        };
+        let batched = self.batches.as_mut().map(|batches| batches.withdraw(run)).unwrap_or_default();
+        (held, batched)
+    }
+
+    /// Visits every entry that the first stage holds, with the reason why it waits.
+    pub(crate) fn visit_waiting(&self, visit: &mut dyn FnMut(&Entry, WaitingReason)) {
+        match &self.stage {
+            Stage::Each => {}
+            Stage::AllOf(all_of) => all_of.visit_waiting(visit),
+            Stage::Join(join) => join.visit_waiting(visit),
+        }
+        if let Some(batches) = &self.batches {
+            batches.visit_waiting(visit);
+        }
+    }
+
+    /// Sends groups that were completed since `first` through the batch stage.
+    fn pass_on(&mut self, key: Option<Key>, first: usize, steps: &mut Vec<Step>) {
+        let Some(batches) = &mut self.batches else { return };
+        for step in steps.split_off(first) {
+            match step {
+                Step::Complete(group) => {
+                    steps.extend(group.entries.iter().map(|entry| Step::Batched {
+                        run: entry.run,
+                        offset: entry.offset,
+                        shared: group.shared,
+                    }));
+                    batches.offer(group, key.clone(), steps);
+                }
+                other @ (Step::Left(..) | Step::Batched { .. }) => steps.push(other),
+            }
+        }
+    }
+}
+
+/// Kind and missing count of every side that lacks something.
+fn missing(needs: &[u32], names: &[String], have: impl Fn(usize) -> usize) -> Vec<(String, u32)> {
+    let lacking = needs
+        .iter()
+        .enumerate()
+        .map(|(side, need)| (side, need.saturating_sub(u32::try_from(have(side)).unwrap_or(u32::MAX))));
+    lacking.filter(|(_, count)| *count > 0).map(|(side, count)| (names[side].clone(), count)).collect()
+}

@@ -1,0 +1,56 @@
+//! All-of: waits until every side has what it needs, then takes the oldest of each.
+//!
+//! What is left over stays for the next group. Pure: no I/O, no clock.
+
+use std::collections::VecDeque;
+
+use super::{Complete, Entry, Step, missing};
+use crate::id::RunId;
+use crate::outcome::WaitingReason;
+
+/// One waiting line per side.
+#[derive(Debug)]
+pub(crate) struct AllOf {
+    needs: Vec<u32>,
+    names: Vec<String>,
+    sides: Vec<VecDeque<Entry>>,
+}
+
+impl AllOf {
+    pub(crate) fn new(needs: Vec<u32>, names: Vec<String>) -> Self {
+        let sides = needs.iter().map(|_| VecDeque::new()).collect();
+        Self { needs, names, sides }
+    }
+
+    pub(crate) fn offer(&mut self, entry: Entry, steps: &mut Vec<Step>) {
+        self.sides[usize::from(entry.side)].push_back(entry);
+        if self.is_complete() {
+            let take =
+                |(side, need): (&mut VecDeque<Entry>, &u32)| side.drain(..*need as usize).collect::<Vec<_>>();
+            let entries = self.sides.iter_mut().zip(&self.needs).flat_map(take).collect();
+            steps.push(Step::Complete(Complete::single(entries, false)));
+        }
+        debug_assert!(!self.is_complete(), "one entry completes at most one group");
+    }
+
+    pub(crate) fn withdraw(&mut self, run: RunId) -> Vec<Entry> {
+        let mut left = Vec::new();
+        for side in &mut self.sides {
+            let (out, stay) = side.drain(..).partition(|entry: &Entry| entry.run == run);
+            *side = stay;
+            left.extend::<VecDeque<Entry>>(out);
+        }
+        left
+    }
+
+    pub(crate) fn visit_waiting(&self, visit: &mut dyn FnMut(&Entry, WaitingReason)) {
+        let lacking = missing(&self.needs, &self.names, |side| self.sides[side].len());
+        for entry in self.sides.iter().flatten() {
+            visit(entry, WaitingReason::AllOfMissing(lacking.clone()));
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.sides.iter().zip(&self.needs).all(|(side, need)| side.len() >= *need as usize)
+    }
+}

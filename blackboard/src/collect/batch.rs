@@ -1,0 +1,154 @@
+//! Batch: collects groups until there are enough, they are heavy enough, or the first has waited long enough.
+//!
+//! A batch records why it closed. Its deadline counts from the publication of its first group, so that a batch that is
+//! rebuilt after a restart closes when the original would have. Pure: no I/O, no clock.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{Complete, Entry, Step};
+use crate::id::{Key, Offset, RunId};
+use crate::outcome::{CloseReason, WaitingReason};
+use crate::subscription::Batch;
+use crate::time::Timestamp;
+
+/// The open batches of one subscription: one, or one per key.
+#[derive(Debug)]
+pub(crate) struct Batches {
+    rule: Batch,
+    open: HashMap<Option<Key>, Open>,
+    deadlines: BTreeSet<(Timestamp, Offset, Option<Key>)>,
+}
+
+#[derive(Debug)]
+struct Open {
+    groups: Vec<Complete>,
+    weight: u64,
+    opened: Timestamp,
+    /// First input's place in the log: tells batches apart and puts them in order.
+    first: Offset,
+}
+
+impl Batches {
+    pub(crate) fn new(rule: Batch) -> Self {
+        Self { rule, open: HashMap::new(), deadlines: BTreeSet::new() }
+    }
+
+    pub(crate) fn offer(&mut self, group: Complete, key: Option<Key>, steps: &mut Vec<Step>) {
+        let weight: u64 = group.entries.iter().map(|entry| u64::from(entry.weight)).sum();
+        let heavy = |rule: &Batch, total: u64| rule.weight.is_some_and(|limit| total > limit);
+        if self.open.get(&key).is_some_and(|open| heavy(&self.rule, open.weight + weight)) {
+            self.close(&key, CloseReason::Weight, steps);
+        }
+        let opened = group.entries.iter().map(|entry| entry.at).max().unwrap_or_default();
+        let first = group.entries.first().map_or(Offset::START, |entry| entry.offset);
+        if !self.open.contains_key(&key)
+            && let Some(wait) = self.rule.wait
+        {
+            self.deadlines.insert((opened.after(wait), first, key.clone()));
+        }
+        let open = self.open.entry(key.clone()).or_insert_with(|| Open {
+            groups: Vec::new(),
+            weight: 0,
+            opened,
+            first,
+        });
+        open.groups.push(group);
+        open.weight += weight;
+        let full = self.rule.size.is_some_and(|size| open.groups.len() >= size as usize);
+        let heavy = self.rule.weight.is_some_and(|limit| open.weight >= limit);
+        if full {
+            self.close(&key, CloseReason::Size, steps);
+        } else if heavy {
+            self.close(&key, CloseReason::Weight, steps);
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(deadline, ..)| *deadline)
+    }
+
+    pub(crate) fn due(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
+        while let Some((deadline, _, key)) = self.deadlines.first() {
+            if *deadline > now {
+                break;
+            }
+            let key = key.clone();
+            self.close(&key, CloseReason::Deadline, steps);
+        }
+    }
+
+    pub(crate) fn flush(&mut self, run: Option<RunId>, reason: CloseReason, steps: &mut Vec<Step>) {
+        let holds = |open: &Open| {
+            run.is_none_or(|run| open.groups.iter().flat_map(|g| &g.entries).any(|entry| entry.run == run))
+        };
+        let mut keys: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(_, open)| holds(open))
+            .map(|(key, open)| (open.first, key.clone()))
+            .collect();
+        // The map has no order; the log has.
+        keys.sort();
+        for (_, key) in keys {
+            self.close(&key, reason, steps);
+        }
+    }
+
+    /// Takes out groups that belong to one run alone. Groups that other runs have a part in stay.
+    pub(crate) fn withdraw(&mut self, run: RunId) -> Vec<Entry> {
+        let mut left = Vec::new();
+        let mut emptied = Vec::new();
+        for (key, open) in &mut self.open {
+            let (out, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut open.groups)
+                .into_iter()
+                .partition(|group| group.entries.iter().all(|entry| entry.run == run));
+            open.groups = stay;
+            let out: Vec<Entry> = out.into_iter().flat_map(|group| group.entries).collect();
+            open.weight -= out.iter().map(|entry| u64::from(entry.weight)).sum::<u64>();
+            if open.groups.is_empty() {
+                emptied.push(key.clone());
+            }
+            left.extend(out);
+        }
+        for key in emptied {
+            self.forget(&key);
+        }
+        left.sort_by_key(|entry| entry.offset);
+        left
+    }
+
+    pub(crate) fn visit_waiting(&self, visit: &mut dyn FnMut(&Entry, WaitingReason)) {
+        for (key, open) in &self.open {
+            let reason = WaitingReason::BatchFilling {
+                have: u32::try_from(open.groups.len()).unwrap_or(u32::MAX),
+                size: self.rule.size,
+                closes_at: self.rule.wait.map(|wait| open.opened.after(wait)),
+                key: key.clone(),
+            };
+            for entry in open.groups.iter().flat_map(|group| &group.entries) {
+                visit(entry, reason.clone());
+            }
+        }
+    }
+
+    fn close(&mut self, key: &Option<Key>, reason: CloseReason, steps: &mut Vec<Step>) {
+        let Some(open) = self.forget(key) else { return };
+        let shared = open.groups.iter().any(|group| group.shared);
+        let mut batch = Complete { entries: Vec::new(), cuts: Vec::new(), closed: Some(reason), shared };
+        for group in open.groups {
+            if !batch.entries.is_empty() {
+                batch.cuts.push(u32::try_from(batch.entries.len()).unwrap_or(u32::MAX));
+            }
+            batch.entries.extend(group.entries);
+        }
+        steps.push(Step::Complete(batch));
+    }
+
+    fn forget(&mut self, key: &Option<Key>) -> Option<Open> {
+        let open = self.open.remove(key)?;
+        if let Some(wait) = self.rule.wait {
+            self.deadlines.remove(&(open.opened.after(wait), open.first, key.clone()));
+        }
+        Some(open)
+    }
+}

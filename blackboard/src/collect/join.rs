@@ -1,0 +1,203 @@
+//! Join: pairs what the window holds, by key, once per group or for every pair.
+//!
+//! A group must fit into the window: its oldest and newest input lie at most the window apart. Among the groups that a
+//! new entry completes, the one that begins earliest is taken, and within it the first inputs in log order.
+//! Pure: no I/O, no clock.
+
+use super::window::{Held, Pool};
+use super::{Complete, Entry, Step, missing};
+use crate::id::{Key, RunId};
+use crate::outcome::{Expiry, WaitingReason};
+use crate::subscription::{JoinMode, JoinRule};
+use crate::time::Timestamp;
+
+/// A join's rules over its window.
+#[derive(Debug)]
+pub(crate) struct Join {
+    needs: Vec<u32>,
+    names: Vec<String>,
+    mode: JoinMode,
+    event_time: bool,
+    pool: Pool,
+}
+
+impl Join {
+    pub(crate) fn new(needs: Vec<u32>, names: Vec<String>, rule: JoinRule) -> Self {
+        let (mode, event_time) = (rule.mode, rule.event_time);
+        let pool = Pool::new(needs.len(), rule);
+        Self { needs, names, mode, event_time, pool }
+    }
+
+    pub(crate) fn offer(&mut self, entry: Entry, key: Option<Key>, steps: &mut Vec<Step>) {
+        let pushed_out = self.pool.arrive(&entry);
+        self.leave(pushed_out, steps);
+        // Matching never takes an artifact without a key for a join; an empty key keeps that rule harmless here.
+        let key = key.unwrap_or_else(|| Key::from("null"));
+        let (side, time) = (entry.side, entry.time);
+        match self.mode {
+            JoinMode::Once | JoinMode::Outer => self.complete_once(entry, &key, steps),
+            JoinMode::EveryPair => self.complete_pairs(entry, &key, steps),
+        }
+        if self.event_time {
+            let passed = self.pool.advance(side, time);
+            self.leave(passed, steps);
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        self.pool.next_deadline()
+    }
+
+    pub(crate) fn due(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
+        let due = self.pool.due(now);
+        self.leave(due, steps);
+    }
+
+    pub(crate) fn end_input(&mut self, run: RunId, steps: &mut Vec<Step>) {
+        for (key, side, offset) in self.pool.of_run(run) {
+            // A partial group fired just before may have taken it along.
+            if let Some(entry) = self.pool.remove(&key, side, offset) {
+                self.leave(vec![(key, entry, Expiry::EndOfInput)], steps);
+            }
+        }
+    }
+
+    pub(crate) fn withdraw(&mut self, run: RunId) -> Vec<Entry> {
+        let places = self.pool.of_run(run);
+        places.iter().filter_map(|(key, side, offset)| self.pool.remove(key, *side, *offset)).collect()
+    }
+
+    pub(crate) fn visit_waiting(&self, visit: &mut dyn FnMut(&Entry, WaitingReason)) {
+        for (key, held) in self.pool.keys() {
+            let lacking = missing(&self.needs, &self.names, |side| held[side].len());
+            for entry in held.iter().flatten() {
+                let reason = if self.mode == JoinMode::EveryPair {
+                    WaitingReason::WindowOpen { key: key.clone() }
+                } else {
+                    WaitingReason::JoinMissing { key: key.clone(), missing: lacking.clone() }
+                };
+                visit(entry, reason);
+            }
+        }
+    }
+
+    fn complete_once(&mut self, entry: Entry, key: &Key, steps: &mut Vec<Step>) {
+        let chosen = self.choose(&entry, key);
+        let (side, offset) = (entry.side, entry.offset);
+        self.pool.insert(key, entry);
+        let Some(others) = chosen else { return };
+        let mut group: Vec<Entry> =
+            others.into_iter().filter_map(|(side, offset)| self.pool.remove(key, side, offset)).collect();
+        group.extend(self.pool.remove(key, side, offset));
+        group.sort_by_key(|entry| (entry.side, entry.offset));
+        steps.push(Step::Complete(Complete::single(group, false)));
+    }
+
+    /// The entries that form a group together with `entry`, if they are all there.
+    fn choose(&self, entry: &Entry, key: &Key) -> Option<Vec<(u16, crate::id::Offset)>> {
+        let mut needs = self.needs.clone();
+        needs[usize::from(entry.side)] -= 1;
+        let empty = Held::new();
+        let held = self.pool.held(key).unwrap_or(&empty);
+        let Some(window) = self.pool.time_window() else {
+            return pick(held, &needs, |_| true);
+        };
+        let reach =
+            |other: &&Entry| other.time <= entry.time.after(window) && entry.time <= other.time.after(window);
+        let mut starts: Vec<Timestamp> =
+            held.iter().flatten().filter(reach).map(|other| other.time).filter(|t| *t < entry.time).collect();
+        starts.push(entry.time);
+        starts.sort_unstable();
+        starts.dedup();
+        starts.into_iter().find_map(|start| {
+            pick(held, &needs, |other| start <= other.time && other.time <= start.after(window))
+        })
+    }
+
+    fn complete_pairs(&mut self, entry: Entry, key: &Key, steps: &mut Vec<Step>) {
+        let other_side = usize::from(entry.side == 0);
+        let window = self.pool.time_window();
+        let partners = self.pool.held(key).map(|held| held[other_side].iter()).into_iter().flatten();
+        let reachable = partners.filter(|other| {
+            window.is_none_or(|window| {
+                other.time <= entry.time.after(window) && entry.time <= other.time.after(window)
+            })
+        });
+        for other in reachable {
+            let pair =
+                if entry.side == 0 { [entry.clone(), other.clone()] } else { [other.clone(), entry.clone()] };
+            steps.push(Step::Complete(Complete::single(pair.to_vec(), true)));
+        }
+        self.pool.insert(key, entry);
+    }
+
+    /// Lets entries go: outer joins fire with what is there, the others expire.
+    fn leave(&mut self, gone: Vec<(Key, Entry, Expiry)>, steps: &mut Vec<Step>) {
+        if self.mode != JoinMode::Outer {
+            steps.extend(gone.into_iter().map(|(_, entry, reason)| Step::Left(entry, reason)));
+            return;
+        }
+        let mut gone = std::collections::VecDeque::from(gone);
+        while let Some((key, entry, _)) = gone.pop_front() {
+            let mut group = self.partial(&key, &entry);
+            // Partners that are due in the same breath belong to the same partial group.
+            gone.retain(|(other_key, other, _)| {
+                let joins = *other_key == key
+                    && self.fits(&group, &entry, other)
+                    && group.iter().filter(|member| member.side == other.side).count()
+                        + usize::from(entry.side == other.side)
+                        < self.needs[usize::from(other.side)] as usize;
+                if joins {
+                    group.push(other.clone());
+                }
+                !joins
+            });
+            group.push(entry);
+            group.sort_by_key(|entry| (entry.side, entry.offset));
+            steps.push(Step::Complete(Complete::single(group, false)));
+        }
+    }
+
+    /// Takes the partners of an entry that leaves: the first of every other side that fit into its window.
+    fn partial(&mut self, key: &Key, entry: &Entry) -> Vec<Entry> {
+        let mut chosen: Vec<Entry> = Vec::new();
+        let Some(held) = self.pool.held(key) else { return chosen };
+        for (side, line) in held.iter().enumerate() {
+            let mut need = self.needs[side] as usize - usize::from(side == usize::from(entry.side));
+            for other in line {
+                if need > 0 && self.fits(&chosen, entry, other) {
+                    chosen.push(other.clone());
+                    need -= 1;
+                }
+            }
+        }
+        for other in &chosen {
+            self.pool.remove(key, other.side, other.offset);
+        }
+        chosen
+    }
+
+    fn fits(&self, group: &[Entry], entry: &Entry, other: &Entry) -> bool {
+        self.pool.time_window().is_none_or(|window| {
+            group.iter().chain([entry]).all(|member| {
+                member.time <= other.time.after(window) && other.time <= member.time.after(window)
+            })
+        })
+    }
+}
+
+/// Picks the first `needs` entries of every side that `fits`, or nothing when a side lacks some.
+fn pick(held: &Held, needs: &[u32], fits: impl Fn(&Entry) -> bool) -> Option<Vec<(u16, crate::id::Offset)>> {
+    let mut picked = Vec::new();
+    for (side, need) in needs.iter().enumerate() {
+        let before = picked.len();
+        let line = held.get(side).into_iter().flatten();
+        picked.extend(
+            line.filter(|entry| fits(entry)).take(*need as usize).map(|entry| (entry.side, entry.offset)),
+        );
+        if picked.len() - before < *need as usize {
+            return None;
+        }
+    }
+    Some(picked)
+}

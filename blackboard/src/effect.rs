@@ -1,0 +1,191 @@
+//! What goes into the board and what comes out: the closed sets of inputs and effects.
+//!
+//! An effect is data before it is an action; the curator performs it. Pure: no I/O, no clock.
+
+use std::sync::Arc;
+
+use crate::id::{AgentIndex, JobId, Offset, RunId, SubscriptionIndex};
+use crate::matching::Match;
+use crate::outcome::{CloseReason, Outcome, Tally};
+use crate::shape::Member;
+use crate::time::Timestamp;
+
+/// What the board is told. Everything here is already in the store, or needs no record.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// An artifact was committed, with the claims that subscriptions made on it.
+    Published(Published),
+    /// A job that had been started before a restart is unfinished.
+    Resumed(Resumed),
+    /// A pair of an every-pair join had been finished before a restart; it must not run again.
+    PairFinished {
+        /// The join.
+        subscription: SubscriptionIndex,
+        /// The pair's job.
+        job: JobId,
+        /// How it ended.
+        verdict: PairVerdict,
+    },
+    /// An attempt ended, and what follows from it is committed.
+    Finished {
+        /// The job.
+        job: JobId,
+        /// The attempt, as numbered in [`Start`].
+        attempt: u32,
+        /// What follows.
+        verdict: Verdict,
+    },
+    /// The start of a job could not be committed.
+    StartRefused(JobId),
+    /// Time has passed: what is due by now is due.
+    Tick,
+    /// A handle to the run exists: keep its counts until [`Input::ReleaseRun`].
+    PinRun {
+        /// The run.
+        run: RunId,
+        /// The workflow's name.
+        workflow: Arc<str>,
+    },
+    /// The last handle to the run is gone.
+    ReleaseRun(RunId),
+    /// No more input comes for the run: flush what its batches hold, expire what waits in vain.
+    FinishRun(RunId),
+    /// End everything of the run that has not finished.
+    CancelRun(RunId),
+    /// Start no jobs of this agent until further notice.
+    Pause(AgentIndex),
+    /// Start jobs of this agent again.
+    Resume(AgentIndex),
+    /// Start no jobs at all: the runtime is stopping, or the store refuses writes.
+    Hold,
+    /// Start jobs again.
+    Unhold,
+    /// Close every open batch, with this reason.
+    Flush(CloseReason),
+}
+
+/// A committed artifact, as far as the board needs to know it.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Its place in the log.
+    pub offset: Offset,
+    /// Its run.
+    pub run: RunId,
+    /// The workflow's name, for a run that the board has not met.
+    pub workflow: Arc<str>,
+    /// When it was published.
+    pub at: Timestamp,
+    /// The claims on it. Empty for an artifact that nobody subscribes to.
+    pub matches: Vec<Match>,
+}
+
+/// An unfinished job read back from the store.
+#[derive(Clone, Debug)]
+pub struct Resumed {
+    /// What was started.
+    pub start: Start,
+    /// The inputs' claims and runs, in the order of `start.members`.
+    pub inputs: Vec<Published>,
+    /// Failed attempts so far.
+    pub failures: u32,
+    /// When the next attempt may start, for a job that was backing off.
+    pub until: Option<Timestamp>,
+}
+
+/// How a finished pair ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PairVerdict {
+    /// Its outputs are on the board.
+    Done,
+    /// It failed for good.
+    Dead,
+}
+
+/// What follows from an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The job is done; its inputs are consumed.
+    Done,
+    /// The attempt failed; another one may start at this time.
+    Retry(Timestamp),
+    /// The job failed for good; its inputs are dead.
+    Dead,
+    /// The attempt was cancelled together with its run.
+    Cancelled,
+    /// The attempt was handed back unfinished and counts for nothing.
+    Released,
+}
+
+/// What the board wants done. The curator performs effects in the order in which they are given.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Commit the start of this job; once that is done, hand it to its agent.
+    Start(Arc<Start>),
+    /// Tell the agent to cancel the running attempt of this job.
+    Cancel {
+        /// The agent.
+        agent: AgentIndex,
+        /// The job.
+        job: JobId,
+    },
+    /// Commit that a job which was not running ended with its run's cancellation.
+    Drop(JobId),
+    /// Commit this outcome of an artifact that no job's end settles.
+    Settle(Settled),
+    /// An outcome that is committed already, together with its job.
+    Settled(Settled),
+    /// Nothing of the run moves any more; what is outstanding waits for input or for a person.
+    Quiescent {
+        /// The run.
+        run: RunId,
+        /// Its outcomes so far.
+        tally: Tally,
+    },
+    /// Everything of the run has an outcome.
+    RunSettled {
+        /// The run.
+        run: RunId,
+        /// The workflow's name.
+        workflow: Arc<str>,
+        /// Its outcomes.
+        tally: Tally,
+    },
+}
+
+/// One artifact's outcome for one subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The subscription.
+    pub subscription: SubscriptionIndex,
+    /// The artifact's place in the log.
+    pub offset: Offset,
+    /// The artifact's run.
+    pub run: RunId,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// A job to be started: the unit of execution, retry and acknowledgement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The job, the same for every attempt.
+    pub job: JobId,
+    /// The agent that runs it.
+    pub agent: AgentIndex,
+    /// The subscription that collected it.
+    pub subscription: SubscriptionIndex,
+    /// Its inputs in the order in which the engine gets them.
+    pub members: Box<[Member]>,
+    /// The attempt, counted from 1.
+    pub attempt: u32,
+    /// The run of its outputs: its inputs' run, or a new one when they come from several.
+    pub run: RunId,
+    /// Whether `run` is a new one.
+    pub opens_run: bool,
+    /// When its last input was published; the time part of derived ids.
+    pub at: Timestamp,
+    /// Why its batch closed, if it is one.
+    pub closed: Option<CloseReason>,
+    /// Whether its inputs may take part in further jobs (every pair).
+    pub shared: bool,
+}

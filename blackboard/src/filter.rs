@@ -1,0 +1,131 @@
+//! Filters: which artifacts a query is after, and its pages.
+//!
+//! All conditions must hold. Pure: no I/O, no clock.
+
+use std::sync::Arc;
+
+use crate::artifact::{Artifact, Producer};
+use crate::id::{Offset, RunId, Tenant};
+use crate::time::Timestamp;
+
+/// The most artifacts that one page holds.
+pub const PAGE_MAX: usize = 1_000;
+
+/// Which artifacts a query is after. The default is: everything of the default tenant, oldest first.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Filter {
+    pub(crate) tenant: Tenant,
+    pub(crate) kind: Option<String>,
+    pub(crate) run: Option<RunId>,
+    pub(crate) producer: Option<Producer>,
+    pub(crate) tags_all: Vec<String>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) newest_first: bool,
+    pub(crate) after: Option<Offset>,
+    pub(crate) limit: Option<usize>,
+}
+
+impl Filter {
+    /// Accepts everything.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Accepts one kind.
+    pub fn kind(mut self, name: impl Into<String>) -> Self {
+        self.kind = Some(name.into());
+        self
+    }
+
+    /// Accepts one run.
+    pub fn run(mut self, run: RunId) -> Self {
+        self.run = Some(run);
+        self
+    }
+
+    /// Accepts one producer.
+    pub fn producer(mut self, producer: Producer) -> Self {
+        self.producer = Some(producer);
+        self
+    }
+
+    /// Accepts what carries this tag, besides the tags named before.
+    pub fn tagged(mut self, tag: impl Into<String>) -> Self {
+        self.tags_all.push(tag.into());
+        self
+    }
+
+    /// Accepts one tenant. Default: the tenant `default`.
+    pub fn tenant(mut self, tenant: impl Into<Tenant>) -> Self {
+        self.tenant = tenant.into();
+        self
+    }
+
+    /// Accepts what was published at this time or later.
+    pub fn since(mut self, time: Timestamp) -> Self {
+        self.since = Some(time);
+        self
+    }
+
+    /// Accepts what was published before this time.
+    pub fn until(mut self, time: Timestamp) -> Self {
+        self.until = Some(time);
+        self
+    }
+
+    /// Lists the newest first.
+    pub fn newest_first(mut self) -> Self {
+        self.newest_first = true;
+        self
+    }
+
+    /// Goes on behind this place; see [`Page::next`].
+    pub fn after(mut self, offset: Offset) -> Self {
+        self.after = Some(offset);
+        self
+    }
+
+    /// Gives at most this many per page; never more than [`PAGE_MAX`], which is the default.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Returns how many artifacts a page holds at most.
+    #[must_use]
+    pub fn page_size(&self) -> usize {
+        self.limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX)
+    }
+
+    /// Tells whether an artifact meets every condition but the cursor.
+    #[must_use]
+    pub fn accepts(&self, artifact: &Artifact) -> bool {
+        artifact.tenant() == self.tenant
+            && self.kind.as_ref().is_none_or(|kind| artifact.kind().name() == kind)
+            && self.run.is_none_or(|run| artifact.run() == run)
+            && self.producer.as_ref().is_none_or(|producer| artifact.producer() == producer)
+            && self.tags_all.iter().all(|tag| artifact.has_tag(tag))
+            && self.since.is_none_or(|since| artifact.published_at() >= since)
+            && self.until.is_none_or(|until| artifact.published_at() < until)
+    }
+}
+
+/// One page of artifacts.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Page {
+    /// The artifacts, in the order asked for.
+    pub artifacts: Vec<Arc<Artifact>>,
+    /// Where the next page begins, for [`Filter::after`]; `None` at the end.
+    pub next: Option<Offset>,
+}
+
+impl Page {
+    /// Returns a page; for stores.
+    #[must_use]
+    pub fn new(artifacts: Vec<Arc<Artifact>>, next: Option<Offset>) -> Self {
+        Self { artifacts, next }
+    }
+}

@@ -1,0 +1,240 @@
+//! Kinds: the name, version and JSON Schema of a payload type, and the registry that keeps names unique.
+//!
+//! A type needs no macro of ours: whatever serialises and has a schema is a payload. The registry belongs to one
+//! runtime; nothing here is global. Pure: no I/O, no clock.
+
+use std::any::{Any, TypeId, type_name};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::BlackboardError;
+
+/// A type that can be published: implemented for every type that meets the bounds.
+///
+/// The kind's name is the schema's name (`#[schemars(rename = "…")]` changes it). The kind's version is the schema
+/// extension `x-volery-version`, 1 when absent: `#[schemars(extend("x-volery-version" = 2))]`.
+pub trait Payload: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {}
+
+impl<T: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static> Payload for T {}
+
+/// A payload value whose type is known only to its kind.
+pub(crate) type AnyValue = Arc<dyn Any + Send + Sync>;
+
+/// A payload type's name, version and JSON Schema. Cheap to clone.
+#[derive(Clone)]
+pub struct Kind(Arc<KindParts>);
+
+struct KindParts {
+    name: Arc<str>,
+    version: u32,
+    schema: serde_json::Value,
+    rust: &'static str,
+    type_id: TypeId,
+    encode: fn(&(dyn Any + Send + Sync)) -> Result<String, serde_json::Error>,
+    decode: fn(&str) -> Result<AnyValue, serde_json::Error>,
+}
+
+impl Kind {
+    /// Describes a type. Builds its schema, so it is worth keeping the result.
+    #[must_use]
+    pub fn of<T: Payload>() -> Self {
+        let schema = schemars::schema_for!(T).to_value();
+        let version = schema
+            .get("x-volery-version")
+            .and_then(serde_json::Value::as_u64)
+            .and_then(|version| u32::try_from(version).ok())
+            .unwrap_or(1);
+        Self(Arc::new(KindParts {
+            name: Arc::from(T::schema_name().as_ref()),
+            version,
+            schema,
+            rust: type_name::<T>(),
+            type_id: TypeId::of::<T>(),
+            encode: encode::<T>,
+            decode: decode::<T>,
+        }))
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Returns the version.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.0.version
+    }
+
+    /// Returns the JSON Schema.
+    #[must_use]
+    pub fn schema(&self) -> &serde_json::Value {
+        &self.0.schema
+    }
+
+    /// Returns the full path of the Rust type.
+    #[must_use]
+    pub fn rust_type(&self) -> &'static str {
+        self.0.rust
+    }
+
+    /// Tells whether this is the kind of `T`.
+    #[must_use]
+    pub fn is<T: 'static>(&self) -> bool {
+        self.0.type_id == TypeId::of::<T>()
+    }
+
+    pub(crate) fn type_id(&self) -> TypeId {
+        self.0.type_id
+    }
+
+    pub(crate) fn encode(&self, value: &(dyn Any + Send + Sync)) -> Result<String, BlackboardError> {
+        (self.0.encode)(value)
+            .map_err(|cause| BlackboardError::Encode { kind: self.name().into(), cause: cause.to_string() })
+    }
+
+    pub(crate) fn decode(&self, json: &str) -> Result<AnyValue, BlackboardError> {
+        (self.0.decode)(json).map_err(|cause| BlackboardError::Decode {
+            kind: self.name().into(),
+            rust: self.rust_type().into(),
+            cause: cause.to_string(),
+        })
+    }
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.type_id == other.0.type_id && self.0.name == other.0.name
+    }
+}
+
+impl Eq for Kind {}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kind({} v{})", self.name(), self.version())
+    }
+}
+
+fn encode<T: Payload>(value: &(dyn Any + Send + Sync)) -> Result<String, serde_json::Error> {
+    match value.downcast_ref::<T>() {
+        Some(value) => serde_json::to_string(value),
+        None => Err(serde::ser::Error::custom("the value is of another type")),
+    }
+}
+
+fn decode<T: Payload>(json: &str) -> Result<AnyValue, serde_json::Error> {
+    serde_json::from_str::<T>(json).map(|value| Arc::new(value) as AnyValue)
+}
+
+/// The kinds of one runtime. One name belongs to one Rust type.
+#[derive(Clone, Debug, Default)]
+pub struct Kinds {
+    by_type: HashMap<TypeId, Kind>,
+    by_name: HashMap<Arc<str>, Kind>,
+}
+
+impl Kinds {
+    /// Returns an empty registry.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers a type and returns its kind; registering it again returns the same kind.
+    ///
+    /// # Errors
+    /// [`BlackboardError::KindClash`] when another type already has the name.
+    pub fn register<T: Payload>(&mut self) -> Result<Kind, BlackboardError> {
+        match self.find::<T>() {
+            Some(kind) => Ok(kind.clone()),
+            None => self.insert(Kind::of::<T>()),
+        }
+    }
+
+    /// Registers a kind described elsewhere.
+    ///
+    /// # Errors
+    /// [`BlackboardError::KindClash`] when another type already has the name.
+    pub fn insert(&mut self, kind: Kind) -> Result<Kind, BlackboardError> {
+        if let Some(first) = self.by_name.get(kind.name()) {
+            if first.type_id() == kind.type_id() {
+                return Ok(first.clone());
+            }
+            return Err(BlackboardError::KindClash {
+                kind: kind.name().into(),
+                first: first.rust_type().into(),
+                second: kind.rust_type().into(),
+            });
+        }
+        self.by_type.insert(kind.type_id(), kind.clone());
+        self.by_name.insert(Arc::clone(&kind.0.name), kind.clone());
+        Ok(kind)
+    }
+
+    /// Returns the kind of a type, if it is registered.
+    #[must_use]
+    pub fn find<T: 'static>(&self) -> Option<&Kind> {
+        self.by_type.get(&TypeId::of::<T>())
+    }
+
+    /// Returns the kind with this name, if it is registered.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Kind> {
+        self.by_name.get(name)
+    }
+
+    /// Returns every kind, sorted by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Kind> {
+        let mut kinds: Vec<Kind> = self.by_name.values().cloned().collect();
+        kinds.sort_by(|a, b| a.name().cmp(b.name()));
+        kinds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[schemars(extend("x-volery-version" = 3))]
+    struct Order {
+        id: u32,
+    }
+
+    mod other {
+        #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        pub(super) struct Order {
+            pub(super) name: String,
+        }
+    }
+
+    #[test]
+    fn a_kind_takes_its_name_and_version_from_the_schema() {
+        let kind = Kind::of::<Order>();
+        assert_eq!((kind.name(), kind.version()), ("Order", 3));
+        assert!(kind.schema().get("properties").is_some());
+        assert_eq!(kind.encode(&Order { id: 7 }).as_deref(), Ok(r#"{"id":7}"#));
+    }
+
+    #[test]
+    fn a_name_clash_names_both_types() {
+        let mut kinds = Kinds::new();
+        kinds.register::<Order>().expect("the first claim stands");
+        kinds.register::<Order>().expect("the same type may register again");
+        let clash = kinds.register::<other::Order>().expect_err("another type with the name must be refused");
+        let text = clash.to_string();
+        assert!(text.contains("kind::tests::Order") && text.contains("kind::tests::other::Order"), "{text}");
+        let other = other::Order { name: "x".into() };
+        assert_eq!(serde_json::to_string(&other).expect("plain data serialises"), r#"{"name":"x"}"#);
+    }
+}

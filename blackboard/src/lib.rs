@@ -1,0 +1,45 @@
+//! What is known on a Volery blackboard, and who should be told.
+//!
+//! ```text
+//! publish ─► matching ─► Store::commit ─► Board::handle ─► collect ─► Effect::Start ─► (an agent runs the job)
+//!            claims        log order        decides          groups      a job            │
+//!               ▲                                                                         │ outputs + end, one commit
+//!               └─────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! This crate is pure: no I/O, no async runtime, no clock, no randomness, no logging. Time and ids come in as values,
+//! effects go out as values, and the `actors` crate performs them. Embedding services use the `volery` crate, which
+//! re-exports what they need from here.
+
+pub mod artifact;
+pub mod board;
+pub mod body;
+mod collect;
+pub mod effect;
+pub mod error;
+pub mod filter;
+pub mod id;
+pub mod kind;
+pub mod matching;
+pub mod outcome;
+pub mod shape;
+pub mod store;
+pub mod subscription;
+pub mod time;
+pub mod trace;
+pub mod visibility;
+
+pub use artifact::{Artifact, Producer};
+pub use board::Board;
+pub use body::{Body, Shared};
+pub use error::BlackboardError;
+pub use filter::{Filter, Page};
+pub use id::{AgentIndex, AgentName, ArtifactId, JobId, Key, Offset, RunId, SubscriptionIndex, Tenant};
+pub use kind::{Kind, Kinds, Payload};
+pub use outcome::{CloseReason, Discard, Expiry, Outcome, Tally, Waiting, WaitingReason};
+pub use shape::Shape;
+pub use store::Store;
+pub use subscription::{Batch, Subscription};
+pub use time::Timestamp;
+pub use trace::TraceContext;
+pub use visibility::{Viewer, Visibility};

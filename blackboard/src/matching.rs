@@ -1,0 +1,177 @@
+//! Matching: which subscriptions take an artifact, found through an index from kind to subscriptions.
+//!
+//! Runs in the publisher's task, never inside the curator, because predicates and keys are the user's code. A panic in
+//! them is caught and becomes a discard with its reason. Pure: no I/O, no clock.
+
+use std::any::TypeId;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rustc_hash::FxHashMap;
+
+use crate::artifact::{Artifact, Producer};
+use crate::error::BlackboardError;
+use crate::id::{Key, SubscriptionIndex};
+use crate::outcome::Discard;
+use crate::subscription::{Side, Subscription};
+use crate::time::Timestamp;
+use crate::visibility::{Admission, Viewer};
+
+/// One subscription's claim on an artifact, with all that its closures said, so that they run once only.
+#[derive(Clone, Debug)]
+pub struct Match {
+    /// The subscription.
+    pub subscription: SubscriptionIndex,
+    /// The side that the artifact fills.
+    pub side: u16,
+    /// Weight within a batch.
+    pub weight: u32,
+    /// Join or batch key.
+    pub key: Option<Key>,
+    /// Key of the lane in which jobs run one at a time.
+    pub lane: Option<Key>,
+    /// Event time, for joins that ask for it.
+    pub event_time: Option<Timestamp>,
+    /// When the subscriber may see it, if not at once.
+    pub visible_at: Option<Timestamp>,
+    /// Why it is refused, if it is.
+    pub refused: Option<Box<Discard>>,
+}
+
+/// The index from kind to interested subscriptions.
+#[derive(Debug)]
+pub struct Matcher {
+    by_kind: FxHashMap<TypeId, Vec<Candidate>>,
+    generations_max: u32,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    subscription: SubscriptionIndex,
+    side: u16,
+    rule: Side,
+    keyed: bool,
+    viewer: Viewer,
+}
+
+impl Matcher {
+    /// Returns an index without subscriptions. An artifact further than `generations_max` jobs away from its external
+    /// publish is discarded instead of matched, so that agents that feed each other end.
+    #[must_use]
+    pub fn new(generations_max: u32) -> Self {
+        Self { by_kind: FxHashMap::default(), generations_max }
+    }
+
+    /// Adds a subscription of the agent that `viewer` describes.
+    pub fn add(&mut self, index: SubscriptionIndex, subscription: &Subscription, viewer: &Viewer) {
+        for (side, rule) in (0_u16..).zip(&subscription.sides) {
+            self.by_kind.entry(rule.kind.type_id()).or_default().push(Candidate {
+                subscription: index,
+                side,
+                keyed: rule.key.is_some(),
+                rule: rule.clone(),
+                viewer: viewer.clone(),
+            });
+        }
+    }
+
+    /// Returns every subscription's claim on the artifact, at most one per subscription, in registration order.
+    #[must_use]
+    pub fn matches(&self, artifact: &Artifact) -> Vec<Match> {
+        let Some(candidates) = self.by_kind.get(&artifact.kind().type_id()) else {
+            return Vec::new();
+        };
+        let mut matches: Vec<Match> = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
+            if matches.last().is_some_and(|last| last.subscription == candidate.subscription) {
+                continue;
+            }
+            matches.extend(candidate.judge(artifact, artifact.generation() > self.generations_max));
+        }
+        matches
+    }
+}
+
+impl Candidate {
+    fn judge(&self, artifact: &Artifact, looping: bool) -> Option<Match> {
+        let visible_at = match self.viewer_admission(artifact) {
+            Admission::Now => None,
+            Admission::From(time) => Some(time),
+            Admission::Never => return None,
+        };
+        if !self.takes_source(artifact) {
+            return None;
+        }
+        let plain = Match {
+            subscription: self.subscription,
+            side: self.side,
+            weight: 1,
+            key: None,
+            lane: None,
+            event_time: None,
+            visible_at,
+            refused: None,
+        };
+        let judged =
+            if self.rule.runs_user_code() { self.judge_payload(artifact, plain) } else { Some(plain) };
+        judged.map(|found| match looping {
+            true => Match { refused: Some(Box::new(Discard::LoopGuard)), ..found },
+            false => found,
+        })
+    }
+
+    fn viewer_admission(&self, artifact: &Artifact) -> Admission {
+        artifact.visibility().admits(&self.viewer, artifact.published_at())
+    }
+
+    fn takes_source(&self, artifact: &Artifact) -> bool {
+        let rule = &self.rule;
+        let from = rule.from.is_empty()
+            || matches!(artifact.producer(), Producer::Agent(name) if rule.from.contains(name));
+        from && (rule.tags_any.is_empty() || rule.tags_any.iter().any(|tag| artifact.has_tag(tag)))
+    }
+
+    /// Runs the user's closures. `None` when the artifact is not for this side.
+    fn judge_payload(&self, artifact: &Artifact, plain: Match) -> Option<Match> {
+        let refuse = |reason| Some(Match { refused: Some(Box::new(reason)), ..plain.clone() });
+        match catch_unwind(AssertUnwindSafe(|| self.ask_closures(artifact, plain.clone()))) {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => refuse(Discard::Unreadable(error.to_string())),
+            Err(panic) => refuse(Discard::ClosurePanicked(panic_text(panic.as_ref()))),
+        }
+    }
+
+    fn ask_closures(&self, artifact: &Artifact, plain: Match) -> Result<Option<Match>, BlackboardError> {
+        let rule = &self.rule;
+        for keep in &rule.filters {
+            if !keep(artifact)? {
+                return Ok(None);
+            }
+        }
+        let key = rule.key.as_ref().map(|key| key(artifact)).transpose()?.flatten();
+        if self.keyed && key.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Match {
+            key,
+            lane: rule.lane.as_ref().map(|lane| lane(artifact)).transpose()?.flatten(),
+            event_time: rule.event_time.as_ref().map(|time| time(artifact)).transpose()?,
+            weight: rule.weight.as_ref().map_or(Ok(1), |weight| weight(artifact))?,
+            ..plain
+        }))
+    }
+}
+
+/// Returns the message of a panic, as far as it is text.
+#[must_use]
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "panic without a message".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,277 @@
+//! How things end, and why they wait: closed sets of outcomes, their reasons, and waiting reasons.
+//!
+//! Every artifact that matched a subscription ends with exactly one [`Outcome`] there; until then it is running or has
+//! a [`WaitingReason`]. Pure: no I/O, no clock.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AgentName, Key, Offset, RunId};
+use crate::time::Timestamp;
+
+/// How an artifact ended for one subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// A job that took it as input finished.
+    Consumed,
+    /// It waited for company that did not come in time.
+    Expired(Expiry),
+    /// It was refused before any job took it.
+    Discarded(Discard),
+    /// Its run was cancelled.
+    Cancelled,
+    /// The job that took it failed for good; the error is in the dead letter.
+    Dead,
+}
+
+/// Why an input stopped waiting for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Expiry {
+    /// The time window of its join closed.
+    TimeWindow,
+    /// More artifacts than the count window allows came after it.
+    CountWindow,
+    /// The watermark of the other sides passed its window.
+    Watermark,
+    /// No watermark passed its window within the join's patience.
+    Patience,
+    /// Its run was finished: nothing more was to come.
+    EndOfInput,
+}
+
+/// Why an artifact was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Discard {
+    /// A predicate or a key, weight or time closure panicked; the text is the panic's.
+    ClosurePanicked(String),
+    /// The payload could not be read as the kind's type, or a key could not be written as JSON.
+    Unreadable(String),
+    /// The chain of jobs that led to it is longer than the runtime allows.
+    LoopGuard,
+}
+
+/// Counts of outcomes. Addition is per field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Artifacts that matched a subscription, counted once per subscription.
+    pub matched: u64,
+    /// Ended as [`Outcome::Consumed`].
+    pub consumed: u64,
+    /// Ended as [`Outcome::Expired`].
+    pub expired: u64,
+    /// Ended as [`Outcome::Discarded`].
+    pub discarded: u64,
+    /// Ended as [`Outcome::Cancelled`].
+    pub cancelled: u64,
+    /// Ended as [`Outcome::Dead`].
+    pub dead: u64,
+}
+
+impl Tally {
+    /// Returns how many have no outcome yet.
+    #[must_use]
+    pub const fn outstanding(&self) -> u64 {
+        self.matched - (self.consumed + self.expired + self.discarded + self.cancelled + self.dead)
+    }
+
+    /// Counts one outcome.
+    pub fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Consumed => self.consumed += 1,
+            Outcome::Expired(_) => self.expired += 1,
+            Outcome::Discarded(_) => self.discarded += 1,
+            Outcome::Cancelled => self.cancelled += 1,
+            Outcome::Dead => self.dead += 1,
+        }
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.matched += other.matched;
+        self.consumed += other.consumed;
+        self.expired += other.expired;
+        self.discarded += other.discarded;
+        self.cancelled += other.cancelled;
+        self.dead += other.dead;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            (self.consumed, "consumed"),
+            (self.expired, "expired"),
+            (self.discarded, "discarded"),
+            (self.cancelled, "cancelled"),
+            (self.dead, "dead"),
+            (self.outstanding(), "outstanding"),
+        ];
+        let mut first = true;
+        for (count, word) in parts.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{}{count} {word}", if first { "" } else { ", " })?;
+            first = false;
+        }
+        if first { f.write_str("nothing matched") } else { Ok(()) }
+    }
+}
+
+/// Why a batch was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// It had as many groups as it may hold.
+    Size,
+    /// The next group would have made it too heavy, or it reached its weight.
+    Weight,
+    /// Its first group had waited long enough.
+    Deadline,
+    /// A run with inputs in it was finished.
+    EndOfInput,
+    /// The runtime is stopping and was told to flush.
+    Shutdown,
+}
+
+/// Why an artifact or a job is not moving now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WaitingReason {
+    /// Other kinds have not arrived yet; kind and how many of it are missing.
+    AllOfMissing(Vec<(String, u32)>),
+    /// Partners with this key have not arrived yet; kind and how many of it are missing.
+    JoinMissing {
+        /// The join key.
+        key: Key,
+        /// Kind and how many of it are missing.
+        missing: Vec<(String, u32)>,
+    },
+    /// Its window is still open, further partners with this key may come.
+    WindowOpen {
+        /// The join key.
+        key: Key,
+    },
+    /// Its batch is not full yet.
+    BatchFilling {
+        /// Groups in the batch.
+        have: u32,
+        /// Groups that close it.
+        size: Option<u32>,
+        /// When it closes by itself.
+        closes_at: Option<Timestamp>,
+        /// The batch's key, for batches per key.
+        key: Option<Key>,
+    },
+    /// Its visibility rule has a delay.
+    NotVisibleUntil(Timestamp),
+    /// All of the agent's slots are taken.
+    NoCredit,
+    /// An earlier job with the same order key is not finished.
+    BehindKey(Key),
+    /// The last attempt failed; the next starts at this time.
+    BackOffUntil(Timestamp),
+    /// The agent is paused.
+    AgentPaused,
+    /// The store does not accept the start of the job at the moment.
+    StoreUnavailable,
+}
+
+impl WaitingReason {
+    /// Returns the reason's name in snake case, for grouping and metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AllOfMissing(_) => "all_of_missing",
+            Self::JoinMissing { .. } => "join_missing",
+            Self::WindowOpen { .. } => "window_open",
+            Self::BatchFilling { .. } => "batch_filling",
+            Self::NotVisibleUntil(_) => "not_visible_until",
+            Self::NoCredit => "no_credit",
+            Self::BehindKey(_) => "behind_key",
+            Self::BackOffUntil(_) => "back_off_until",
+            Self::AgentPaused => "agent_paused",
+            Self::StoreUnavailable => "store_unavailable",
+        }
+    }
+}
+
+impl fmt::Display for WaitingReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AllOfMissing(missing) => write!(f, "missing {}", Missing(missing)),
+            Self::JoinMissing { key, missing } => write!(f, "missing {} with key {key}", Missing(missing)),
+            Self::WindowOpen { key } => write!(f, "window for key {key} is open"),
+            Self::BatchFilling { have, size, closes_at, key } => {
+                write!(f, "batch has {have}")?;
+                size.map_or(Ok(()), |size| write!(f, " of {size}"))?;
+                key.as_ref().map_or(Ok(()), |key| write!(f, " for key {key}"))?;
+                closes_at.map_or(Ok(()), |at| write!(f, ", closes at {at}"))
+            }
+            Self::NotVisibleUntil(at) => write!(f, "not visible until {at}"),
+            Self::NoCredit => f.write_str("all slots of the agent are taken"),
+            Self::BehindKey(key) => write!(f, "behind an earlier job with key {key}"),
+            Self::BackOffUntil(at) => write!(f, "backing off until {at}"),
+            Self::AgentPaused => f.write_str("agent is paused"),
+            Self::StoreUnavailable => f.write_str("store is unavailable"),
+        }
+    }
+}
+
+struct Missing<'a>(&'a [(String, u32)]);
+
+impl fmt::Display for Missing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (kind, count)) in self.0.iter().enumerate() {
+            write!(f, "{}{count} × {kind}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+/// One artifact that waits, where, since when and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Waiting {
+    /// The artifact's place in the log.
+    pub offset: Offset,
+    /// Its run.
+    pub run: RunId,
+    /// The agent it waits for.
+    pub agent: AgentName,
+    /// Which of the agent's subscriptions, counted from 0.
+    pub subscription: u32,
+    /// When it was published.
+    pub since: Timestamp,
+    /// Why it does not move.
+    pub reason: WaitingReason,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_names_only_what_happened() {
+        let mut tally = Tally { matched: 3, ..Tally::default() };
+        tally.count(&Outcome::Consumed);
+        tally.count(&Outcome::Expired(Expiry::TimeWindow));
+        assert_eq!(tally.to_string(), "1 consumed, 1 expired, 1 outstanding");
+        assert_eq!(Tally::default().to_string(), "nothing matched");
+    }
+
+    #[test]
+    fn a_waiting_reason_says_what_is_missing() {
+        let reason =
+            WaitingReason::JoinMissing { key: Key::from("\"7\""), missing: vec![("Payment".into(), 1)] };
+        assert_eq!(reason.to_string(), "missing 1 × Payment with key \"7\"");
+    }
+}
