@@ -1,1 +1,96 @@
-//! stub
+//! Volery is a supervised blackboard runtime that a Rust service embeds.
+//!
+//! Typed artifacts are published on a blackboard; agents subscribe to them, alone, in batches, or joined by key; every
+//! agent and every background loop is a supervised actor; a root supervisor starts them in order and stops them in
+//! reverse.
+//!
+//! ```
+//! use std::time::Duration;
+//! use volery::prelude::*;
+//!
+//! #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+//! struct Order { id: String, cents: u64 }
+//! #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+//! struct Payment { order_id: String, cents: u64 }
+//! #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+//! struct Receipt { order_id: String }
+//!
+//! async fn settle((order, payment): (Order, Payment), _ctx: Context) -> volery::Result<Option<Receipt>> {
+//!     Ok((payment.cents >= order.cents).then_some(Receipt { order_id: order.id }))
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> volery::Result<()> {
+//!     let settle = Agent::new("settle")
+//!         .consumes(
+//!             join(by(|o: &Order| o.id.clone()), by(|p: &Payment| p.order_id.clone()))
+//!                 .within(Duration::from_secs(3600)),
+//!         )
+//!         .retry(Retry::exponential(5, Duration::from_millis(200)))
+//!         .concurrency(8)
+//!         .engine(settle);
+//!
+//!     let volery = Volery::builder("shop").agent(settle).start().await?;
+//!     let run = volery.run("checkout").publish(Order { id: "7".into(), cents: 500 }).await?;
+//!     run.publish(Payment { order_id: "7".into(), cents: 500 }).await?;
+//!     let report = run.settled().await?;
+//!     let receipts: Vec<Receipt> = run.artifacts().await?;
+//!     println!("{report}: {receipts:?}");
+//! #   assert_eq!(receipts.len(), 1);
+//!     volery.shutdown().await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Where to read on: [`Agent`] and the shapes ([`one`], [`all_of`], [`count`], [`join`], [`Batch`]) to declare what an
+//! agent wants; [`IntoOutputs`] for what its engine may return; [`Volery`] for what a running runtime offers.
+//! `docs/semantics.md` in the repository lists what is guaranteed and which test shows it.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeCompiles;
+
+pub mod blocking;
+mod builder;
+mod condition;
+pub mod prelude;
+mod publishing;
+mod run;
+mod volery;
+
+pub use builder::Builder;
+pub use publishing::Publishing;
+pub use run::{Run, RunReport, RunStart};
+pub use volery::Volery;
+
+pub use volery_actors::{
+    Agent, AgentDraft, Blocking, Clock, Context, EXIT_CODE_INTERRUPTED, Engine, Error, ErrorKind, Event, Failure,
+    Fault, FeedItem, FeedReader, IntoOutputs, Outputs, Overflow, Partial, Phase, PhaseReport, PhaseStatus, Publish,
+    Published, Result, Retry, Settings, ShutdownReport, blocking,
+};
+pub use volery_blackboard::board::AgentStatus;
+pub use volery_blackboard::shape::{
+    AllOf, AllOfTuple, Batched, By, Count, EveryPair, Join, Once, One, Outer, Take, all_of, by, count, join, one,
+};
+pub use volery_blackboard::{
+    AgentName, Artifact, ArtifactId, Batch, CloseReason, Discard, Expiry, Filter, JobId, Key, Kind, Offset, Outcome,
+    Page, Payload, Producer, RunId, Shape, Shared, Tally, Tenant, Timestamp, TraceContext, Visibility, Waiting,
+    WaitingReason,
+};
+
+/// Stores, and the contract that a store of your own fulfils.
+pub mod store {
+    pub use volery_blackboard::effect::{PairVerdict, Resumed, Settled, Start};
+    pub use volery_blackboard::matching::Match;
+    #[cfg(feature = "testing")]
+    pub use volery_blackboard::store::conformance;
+    pub use volery_blackboard::store::{
+        Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Finish, Group, GroupResult, JobEnd, Memory, Publish,
+        Store, StoreError, Stored, Unfinished,
+    };
+}
+
+/// The supervision kit under the runtime: child specs, strategies, lives. It knows nothing of artifacts.
+pub use volery_actors::supervision;
+
+pub use store::{DeadLetter, Memory};

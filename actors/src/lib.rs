@@ -1,1 +1,31 @@
-//! stub
+//! What lives in a Volery runtime: a supervision tree of actors around a pure board.
+//!
+//! ```text
+//! root (rest-for-one)
+//! ├─ timekeeper            one timer, armed for the board's next deadline
+//! ├─ curator               owner of the board, its only writer
+//! ├─ agents (one-for-one)  one actor per agent; every attempt is a task that its agent owns
+//! └─ upkeep (one-for-one)
+//!    ├─ batch-timeouts       1 s    a safety net behind the timekeeper
+//!    └─ correlation-cleanup  5 s    a safety net behind the timekeeper
+//! ```
+//!
+//! This is the only crate that names ractor, and it does so in one module. Embedding services use the `volery` crate.
+
+pub mod agent;
+pub mod clock;
+mod curator;
+mod error;
+pub mod feed;
+mod kinds;
+pub mod root;
+pub mod runtime;
+pub mod supervision;
+mod upkeep;
+
+pub use agent::{Agent, AgentDraft, Blocking, Context, Engine, Fault, Failure, IntoOutputs, Outputs, Publish, Retry, blocking};
+pub use clock::Clock;
+pub use error::{Error, ErrorKind, Result};
+pub use feed::{Event, FeedItem, FeedReader};
+pub use root::{Phase, PhaseReport, PhaseStatus, ShutdownReport};
+pub use runtime::{Draft, EXIT_CODE_INTERRUPTED, Overflow, Partial, Published, Runtime, RuntimeBuilder, Settings};

@@ -6,7 +6,7 @@
 //! actors are for, and it is the only place that names ractor.
 //!
 //! ```text
-//!  ChildSpec, SupervisorSpec ──> Supervisor (supervisor.rs: handle and shell)
+//!  ChildSpec, SupervisorSpec ──> Supervisor (the handle) ──> desk.rs: its ractor actor
 //!                                    │ reports ▲       │ commands
 //!                                    ▼         │       ▼
 //!                          engine.rs (rules)   └── keeper.rs: one task per life
@@ -63,6 +63,8 @@
 mod address;
 mod backoff;
 mod chance;
+mod command;
+mod desk;
 mod engine;
 mod event;
 mod exit;
@@ -75,6 +77,7 @@ mod report;
 mod restart;
 mod roster;
 mod spec;
+mod subtree;
 mod supervisor;
 
 pub use address::{Address, AskError, Reply, SendError, SendRefusal};

@@ -17,7 +17,7 @@ use crate::collect::{Collector, Complete, Entry, Step};
 use crate::effect::{Effect, Input, PairVerdict, Published, Resumed, Settled, Start, Verdict};
 use crate::id::{AgentIndex, AgentName, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::matching::Match;
-use crate::outcome::{CloseReason, Outcome, Tally};
+use crate::outcome::{CloseReason, Discard, Outcome, Tally};
 use crate::subscription::Subscription;
 use crate::time::Timestamp;
 
@@ -48,6 +48,10 @@ pub struct Board {
     held: bool,
     /// Jobs and timed inputs that will move without further input, over all runs.
     moving: u64,
+    /// Claims without an outcome.
+    outstanding: u64,
+    /// Complete sets of inputs so far: numbers them, so that one that is handed back finds its place again.
+    completed: u64,
     /// Agents that may have something to start, and runs whose counts changed, within one input.
     touched_agents: Vec<AgentIndex>,
     touched_runs: Vec<RunId>,
@@ -59,6 +63,8 @@ pub struct Board {
 struct Agent {
     name: AgentName,
     queue: Queue,
+    /// Jobs that ended.
+    ended: u64,
 }
 
 /// One subscription's collector and counts.
@@ -94,7 +100,7 @@ impl Board {
     /// Adds an agent that may run `concurrency` jobs at a time.
     pub fn add_agent(&mut self, name: AgentName, concurrency: u32) -> AgentIndex {
         let index = AgentIndex(u32::try_from(self.agents.len()).unwrap_or(u32::MAX));
-        self.agents.push(Agent { name, queue: Queue::new(concurrency) });
+        self.agents.push(Agent { name, queue: Queue::new(concurrency), ended: 0 });
         index
     }
 
@@ -125,7 +131,7 @@ impl Board {
                 self.remember_pair(subscription, job, verdict);
             }
             Input::Finished { job, attempt, verdict } => self.finish(job, attempt, verdict, effects),
-            Input::StartRefused(job) => self.hand_back(job),
+            Input::StartRefused(job) => self.hand_back(job, effects),
             Input::Tick => self.tick(now, effects),
             Input::PinRun { run, workflow } => self.run_mut(run, &workflow).pinned = true,
             Input::ReleaseRun(run) => self.release_run(run),
@@ -159,26 +165,39 @@ impl Board {
         self.moving == 0
     }
 
+    /// Tells whether nothing of the run moves: see [`Effect::Quiescent`]. True for a run that the board does not know.
+    #[must_use]
+    pub fn is_quiescent(&self, run: RunId) -> bool {
+        self.runs.get(&run).is_none_or(Run::is_quiescent)
+    }
+
+    /// Returns how many claims have no outcome, over all subscriptions.
+    #[must_use]
+    pub fn outstanding(&self) -> u64 {
+        self.outstanding
+    }
+
     fn publish(&mut self, published: Published, now: Timestamp, effects: &mut Vec<Effect>) {
         let Published { offset, run, workflow, at, matches } = published;
         let state = self.run_mut(run, &workflow);
         state.tally.matched += matches.len() as u64;
         let cancelled = state.cancelled;
         self.touched_runs.push(run);
-        for claim in matches {
+        for claim in matches.iter() {
             let index = claim.subscription;
             self.subscriptions[index.at()].tally.matched += 1;
-            let entry = self.entry(offset, run, at, &claim);
+            self.outstanding += 1;
+            let entry = self.entry(offset, run, at, claim);
             if cancelled {
                 self.settle(index, &entry, Outcome::Cancelled, effects);
-            } else if let Some(reason) = claim.refused {
-                self.settle(index, &entry, Outcome::Discarded(*reason), effects);
+            } else if let Some(reason) = &claim.refused {
+                self.settle(index, &entry, Outcome::Discarded(Discard::clone(reason)), effects);
             } else if let Some(opens) = claim.visible_at.filter(|opens| *opens > now) {
-                self.count_moving(run, 1);
-                self.delayed.insert((opens, index, offset), (entry, claim.key));
+                self.count_delayed(run);
+                self.delayed.insert((opens, index, offset), (entry, claim.key.clone()));
                 self.deadlines.insert((opens, Due::Delayed));
             } else {
-                self.offer(index, entry, claim.key, effects);
+                self.offer(index, entry, claim.key.clone(), effects);
             }
         }
     }
@@ -207,7 +226,7 @@ impl Board {
     fn take_steps(&mut self, index: SubscriptionIndex, steps: &mut Vec<Step>, effects: &mut Vec<Effect>) {
         for step in steps.drain(..) {
             match step {
-                Step::Complete(complete) => self.complete(index, complete),
+                Step::Complete(complete) => self.complete(index, complete, effects),
                 Step::Batched { run, offset, shared } => self.enter_batch(index, run, offset, shared),
                 Step::Left(entry, expiry) => {
                     if self.subscriptions[index.at()].collector.holds_timed() {
@@ -235,7 +254,7 @@ impl Board {
     }
 
     /// Queues a complete set of inputs as a job to come.
-    fn complete(&mut self, index: SubscriptionIndex, complete: Complete) {
+    fn complete(&mut self, index: SubscriptionIndex, complete: Complete, effects: &mut Vec<Effect>) {
         let subscription = &mut self.subscriptions[index.at()];
         let collector = &subscription.collector;
         let batched = complete.closed.is_some();
@@ -251,8 +270,10 @@ impl Board {
                 self.uncount_moving(entry.run, 1);
             }
         }
+        let Some(complete) = self.recognise(index, complete, effects) else { return };
         let runs = Runs::of(&complete.entries);
-        self.enqueue(agent, Ready::New { subscription: index, complete, runs });
+        self.completed += 1;
+        self.enqueue(agent, Ready::New { subscription: index, complete, runs, order: self.completed });
     }
 
     /// Puts work into its agent's queue and counts it as moving, unless the agent is paused.
@@ -329,7 +350,7 @@ impl Board {
             let (entry, key) = first.remove();
             let run = entry.run;
             self.offer(index, entry, key, effects);
-            self.uncount_moving(run, 1);
+            self.uncount_delayed(run);
         }
     }
 
@@ -388,6 +409,7 @@ impl Board {
         outcome: Outcome,
     ) -> Settled {
         self.subscriptions[index.at()].tally.count(&outcome);
+        self.outstanding -= 1;
         if let Some(state) = self.runs.get_mut(&run) {
             state.tally.count(&outcome);
         }
@@ -397,4 +419,4 @@ impl Board {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

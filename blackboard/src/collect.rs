@@ -5,6 +5,9 @@
 //! the same artifacts gives the same jobs. They know neither agents nor runs' fates; the board does.
 //! Pure: no I/O, no clock.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use crate::id::{Key, Offset, RunId};
 use crate::outcome::{CloseReason, Expiry, WaitingReason};
 use crate::subscription::{Collecting, JoinMode, Subscription, Window};
@@ -18,6 +21,10 @@ mod window;
 use all_of::AllOf;
 use batch::Batches;
 use join::Join;
+
+/// The smallest step of time. What lies exactly one window, or one wait, apart still belongs together; an arrival ends
+/// only what was due this much before it.
+const INSTANT: Duration = Duration::from_micros(1);
 
 /// An artifact as a collector sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,6 +228,12 @@ impl Collector {
     }
 }
 
+/// Puts an entry into its line. One whose visibility was delayed comes after artifacts that were published later.
+fn insert_in_log_order(line: &mut VecDeque<Entry>, entry: Entry) {
+    let place = line.partition_point(|other| other.offset < entry.offset);
+    line.insert(place, entry);
+}
+
 /// Kind and missing count of every side that lacks something.
 fn missing(needs: &[u32], names: &[String], have: impl Fn(usize) -> usize) -> Vec<(String, u32)> {
     let lacking = needs
@@ -229,3 +242,6 @@ fn missing(needs: &[u32], names: &[String], have: impl Fn(usize) -> usize) -> Ve
         .map(|(side, need)| (side, need.saturating_sub(u32::try_from(have(side)).unwrap_or(u32::MAX))));
     lacking.filter(|(_, count)| *count > 0).map(|(side, count)| (names[side].clone(), count)).collect()
 }
+
+#[cfg(test)]
+mod tests;

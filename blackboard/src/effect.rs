@@ -76,7 +76,7 @@ pub struct Published {
     /// When it was published.
     pub at: Timestamp,
     /// The claims on it. Empty for an artifact that nobody subscribes to.
-    pub matches: Vec<Match>,
+    pub matches: Arc<[Match]>,
 }
 
 /// An unfinished job read back from the store.
@@ -86,7 +86,7 @@ pub struct Resumed {
     pub start: Start,
     /// The inputs' claims and runs, in the order of `start.members`.
     pub inputs: Vec<Published>,
-    /// Failed attempts so far.
+    /// Failed attempts so far; `start` may tell of an earlier moment.
     pub failures: u32,
     /// When the next attempt may start, for a job that was backing off.
     pub until: Option<Timestamp>,
@@ -178,6 +178,8 @@ pub struct Start {
     pub members: Box<[Member]>,
     /// The attempt, counted from 1.
     pub attempt: u32,
+    /// Attempts that failed before; one that was handed back did not.
+    pub failures: u32,
     /// The run of its outputs: its inputs' run, or a new one when they come from several.
     pub run: RunId,
     /// Whether `run` is a new one.

@@ -66,6 +66,12 @@ impl Kind {
         &self.0.name
     }
 
+    /// Returns the name, shared.
+    #[must_use]
+    pub fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.0.name)
+    }
+
     /// Returns the version.
     #[must_use]
     pub fn version(&self) -> u32 {
@@ -182,6 +188,12 @@ impl Kinds {
     #[must_use]
     pub fn find<T: 'static>(&self) -> Option<&Kind> {
         self.by_type.get(&TypeId::of::<T>())
+    }
+
+    /// Returns the kind of the type with this id, if it is registered.
+    #[must_use]
+    pub fn with_type(&self, type_id: TypeId) -> Option<&Kind> {
+        self.by_type.get(&type_id)
     }
 
     /// Returns the kind with this name, if it is registered.

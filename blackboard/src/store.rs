@@ -127,8 +127,8 @@ pub struct Publish {
     pub artifact: Arc<Artifact>,
     /// The workflow's name, for the run's record.
     pub workflow: Arc<str>,
-    /// The claims on it.
-    pub matches: Vec<Match>,
+    /// The claims on it, sorted by subscription.
+    pub matches: Arc<[Match]>,
 }
 
 /// A job's end.

@@ -83,7 +83,8 @@ pub(crate) struct ChangeFile {
 impl ChangeFile {
     /// Adds a change.
     pub(crate) fn push(&mut self, line: &RawLine, at: i64, component: &str, summary: String, package: bool) {
-        let change = Change { source: line.source.clone(), at, component: component.to_owned(), summary, package };
+        let change =
+            Change { source: line.source.clone(), at, component: component.to_owned(), summary, package };
         self.changes.push(change);
     }
 

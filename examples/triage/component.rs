@@ -20,8 +20,8 @@ const NAME_LENGTH_MAX: usize = 80;
 const PREFIX_TOKENS_MAX: usize = 6;
 
 const FACILITIES: [&str; 21] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "security",
-    "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
+    "security", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
 
 /// The parts of a line after its time stamp.
@@ -197,7 +197,12 @@ mod tests {
         check(" auth.err sshd[5642]: error: kex", error, Some("sshd"), "kex");
         check(" [api] ERROR it broke", error, Some("api"), "it broke");
         check(" ERROR volery::bus: it broke", error, Some("volery::bus"), "it broke");
-        check(" [core:error] [pid 12:tid 3] [client ::1] x", error, Some("core"), "[pid 12:tid 3] [client ::1] x");
+        check(
+            " [core:error] [pid 12:tid 3] [client ::1] x",
+            error,
+            Some("core"),
+            "[pid 12:tid 3] [client ::1] x",
+        );
         check(" [error] 12#13: *4 open() failed", error, None, "*4 open() failed");
         check(" [12] ERROR:  relation", error, None, "relation");
         check(" 0 [Warning] [MY-010] [Server] x", Some(Severity::Warning), Some("MY-010"), "[Server] x");

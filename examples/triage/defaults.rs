@@ -59,9 +59,9 @@ fn unnamed(machine: &Path, package: &Path) -> Inputs {
 fn has_content(input: &Input) -> bool {
     match &input.place {
         Place::Stdin => true,
-        Place::File(path) => {
-            File::open(path).and_then(|file| file.metadata()).is_ok_and(|found| found.is_file() && found.len() > 0)
-        }
+        Place::File(path) => File::open(path)
+            .and_then(|file| file.metadata())
+            .is_ok_and(|found| found.is_file() && found.len() > 0),
     }
 }
 

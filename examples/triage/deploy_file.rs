@@ -63,7 +63,8 @@ fn content(lines: &[RawLine]) -> impl Iterator<Item = &RawLine> {
 }
 
 fn json_entry(text: &str) -> Result<(i64, String, String), String> {
-    let object: Map<String, Value> = serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))?;
+    let object: Map<String, Value> =
+        serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))?;
     let at = match object.get("at") {
         Some(Value::String(at)) => dated(at)?,
         Some(Value::Number(at)) => dated(&at.to_string())?,
@@ -114,7 +115,8 @@ mod tests {
 
     fn check(text: &str, expected: &[(&str, &str)], errors: &[u64]) {
         let file = read_changes(&lines(text));
-        let changes: Vec<_> = file.changes.iter().map(|c| (c.component.as_str(), c.summary.as_str())).collect();
+        let changes: Vec<_> =
+            file.changes.iter().map(|c| (c.component.as_str(), c.summary.as_str())).collect();
         assert_eq!(changes, expected);
         assert_eq!(file.errors.iter().map(|error| error.line).collect::<Vec<_>>(), errors);
         assert!(file.changes.iter().all(|change| change.at == 1_795_186_200_000_000 && !change.package));

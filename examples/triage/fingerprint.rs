@@ -36,8 +36,8 @@ const HEX_WORD_BYTES_MIN: usize = 4;
 
 /// Units of one hexadecimal letter (`b`, `B`, `d`) are left out: they would split ids such as `12345d`.
 const TIME_UNITS: [&str; 18] = [
-    "ns", "us", "µs", "μs", "ms", "s", "sec", "secs", "second", "seconds", "m", "min", "mins", "minutes", "h", "hr",
-    "hours", "days",
+    "ns", "us", "µs", "μs", "ms", "s", "sec", "secs", "second", "seconds", "m", "min", "mins", "minutes",
+    "h", "hr", "hours", "days",
 ];
 const SIZE_UNITS: [&str; 14] =
     ["k", "K", "kB", "KB", "KiB", "M", "MB", "MiB", "G", "GB", "GiB", "TB", "TiB", "bytes"];
@@ -161,13 +161,15 @@ impl Scanner<'_> {
             }
             length += digits;
         }
-        let more = self.peek(length) == Some(b'.') && self.peek(length + 1).is_some_and(|b| b.is_ascii_digit());
+        let more =
+            self.peek(length) == Some(b'.') && self.peek(length + 1).is_some_and(|b| b.is_ascii_digit());
         (self.ends_word(length) && !more).then(|| length + self.prefix_length(length))
     }
 
     /// A run of hexadecimal digits, colons and dots that the standard library takes for an address.
     fn ipv6(&self) -> Option<usize> {
-        let length = self.run_of(0, IPV6_BYTES_MAX + 1, |byte| byte.is_ascii_hexdigit() || b":.".contains(&byte));
+        let length =
+            self.run_of(0, IPV6_BYTES_MAX + 1, |byte| byte.is_ascii_hexdigit() || b":.".contains(&byte));
         let run = self.text.get(self.at..self.at + length)?;
         // Rust paths such as `a::b` are addresses by shape; real ones contain a digit.
         let digit = run.bytes().any(|byte| byte.is_ascii_digit());
@@ -179,7 +181,8 @@ impl Scanner<'_> {
     /// `/24` after an address.
     fn prefix_length(&self, start: usize) -> usize {
         let digits = self.run_of(start + 1, 4, |byte| byte.is_ascii_digit());
-        let fits = self.peek(start) == Some(b'/') && (1..=3).contains(&digits) && self.ends_word(start + 1 + digits);
+        let fits =
+            self.peek(start) == Some(b'/') && (1..=3).contains(&digits) && self.ends_word(start + 1 + digits);
         if fits { 1 + digits } else { 0 }
     }
 
@@ -248,7 +251,9 @@ impl Scanner<'_> {
         loop {
             match self.peek(length)? {
                 b'\\' => length += 2,
-                byte if byte == mark && (mark != b'\'' || self.ends_word(length + 1)) => return Some(length + 1),
+                byte if byte == mark && (mark != b'\'' || self.ends_word(length + 1)) => {
+                    return Some(length + 1);
+                }
                 _ => length += 1,
             }
         }
@@ -347,7 +352,10 @@ impl Scanner<'_> {
     fn copy(&mut self, length: usize) {
         self.template.push_str(&self.text[self.at..self.at + length]);
         self.at += length;
-        if matches!(self.template.as_bytes().last(), Some(b'(' | b'<' | b'[' | b'=' | b',' | b';' | b'"' | b'\'')) {
+        if matches!(
+            self.template.as_bytes().last(),
+            Some(b'(' | b'<' | b'[' | b'=' | b',' | b';' | b'"' | b'\'')
+        ) {
             self.token = self.template.len();
         }
     }
@@ -402,7 +410,13 @@ mod tests {
 
     #[test]
     fn ordinary_words_stay() {
-        for message in ["std::io::Error: it's a cafe", "don't stop", "größe naïve", "a::b", "99%".trim_start_matches('9')] {
+        for message in [
+            "std::io::Error: it's a cafe",
+            "don't stop",
+            "größe naïve",
+            "a::b",
+            "99%".trim_start_matches('9'),
+        ] {
             check(message, message);
         }
     }

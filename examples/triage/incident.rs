@@ -154,7 +154,12 @@ mod tests {
     fn symptom((at, group, severe): (i64, u8, bool), number: u64) -> Symptom {
         let severity = if severe { Severity::Critical } else { Severity::Error };
         let sample = Sample { at, source: "a".into(), number, text: format!("line {number}") };
-        Symptom { component: format!("c{}", group % 2), fingerprint: format!("f{}", group / 2), severity, sample }
+        Symptom {
+            component: format!("c{}", group % 2),
+            fingerprint: format!("f{}", group / 2),
+            severity,
+            sample,
+        }
     }
 
     /// The definition, word for word: sort by time, cut where neighbours are more than the gap apart.
@@ -176,7 +181,11 @@ mod tests {
                     sample: run[0].sample.clone(),
                 };
                 if cluster.count >= count_min {
-                    found.push(Incident { component: component.clone(), fingerprint: fingerprint.clone(), cluster });
+                    found.push(Incident {
+                        component: component.clone(),
+                        fingerprint: fingerprint.clone(),
+                        cluster,
+                    });
                 }
             }
         }

@@ -26,7 +26,8 @@ use super::year::YearHint;
 
 const TIME_FIELDS: [&str; 9] =
     ["timestamp", "time", "ts", "@timestamp", "at", "datetime", "date", "asctime", "__REALTIME_TIMESTAMP"];
-const LEVEL_FIELDS: [&str; 7] = ["level", "severity", "lvl", "levelname", "loglevel", "log_level", "PRIORITY"];
+const LEVEL_FIELDS: [&str; 7] =
+    ["level", "severity", "lvl", "levelname", "loglevel", "log_level", "PRIORITY"];
 const COMPONENT_FIELDS: [&str; 4] = ["component", "service", "logger", "target"];
 const MESSAGE_FIELDS: [&str; 6] = ["message", "msg", "event", "text", "error", "MESSAGE"];
 
@@ -257,7 +258,8 @@ fn read_access(body: &str) -> Option<Parts> {
     let open = body.find(" [")? + 1;
     let found = leading(&body[open..]).ok().filter(|found| found.layout == Layout::Access)?;
     let mut parts = Parts::new(found.stamp, None, Split { message: found.rest.trim(), ..Split::default() });
-    let (request, rest) = found.rest.trim_start().strip_prefix('"')?.split_once("\" ").unwrap_or_default();
+    let quoted = found.rest.trim_start().strip_prefix('"').and_then(|rest| rest.split_once("\" "));
+    let (request, rest) = quoted.unwrap_or_default();
     if let Some(status) = rest.split(' ').next().and_then(|word| word.parse::<u16>().ok()) {
         let request = request.split(" HTTP/").next().unwrap_or(request);
         parts.status = Some(status);
@@ -296,7 +298,8 @@ fn read_json(line: &str, truncated: bool) -> Result<Parts, ParseError> {
         StampError::OutOfRange => ParseError::BadStamp,
     })?;
     let level = first_of(&object, &LEVEL_FIELDS).and_then(level_in);
-    let component = COMPONENT_FIELDS.iter().find_map(|name| object.get(*name).and_then(nonempty)).map(str::to_owned);
+    let component =
+        COMPONENT_FIELDS.iter().find_map(|name| object.get(*name).and_then(nonempty)).map(str::to_owned);
     let nested = object.get("fields").and_then(|fields| fields.get("message"));
     let message = MESSAGE_FIELDS.iter().find_map(|name| object.get(*name)).or(nested).and_then(Value::as_str);
     let message = match message {
@@ -319,7 +322,7 @@ fn first_of<'a>(object: &'a Map<String, Value>, names: &[&str]) -> Option<&'a Va
 }
 
 /// Reads a JSON value as a stamp: text in any known form, or a number of the epoch.
-pub(crate) fn stamp_in(value: &Value) -> Result<Stamp, StampError> {
+fn stamp_in(value: &Value) -> Result<Stamp, StampError> {
     match value {
         Value::String(text) => whole(text),
         Value::Number(number) => whole(&number.to_string()),
@@ -329,7 +332,9 @@ pub(crate) fn stamp_in(value: &Value) -> Result<Stamp, StampError> {
 
 fn level_in(value: &Value) -> Option<Severity> {
     match value {
-        Value::String(word) => Severity::from_word(word).or_else(|| Severity::from_number(word.parse().ok()?)),
+        Value::String(word) => {
+            Severity::from_word(word).or_else(|| Severity::from_number(word.parse().ok()?))
+        }
         Value::Number(number) => Severity::from_number(number.as_u64()?),
         _ => None,
     }
@@ -347,11 +352,152 @@ fn without_colours(text: &str) -> Cow<'_, str> {
     let mut pieces = text.split("\u{1b}[");
     let mut clean = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
-        clean.push_str(piece.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').get(1..).unwrap_or_default());
+        let mut rest = piece.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').chars();
+        // The letter that ends the sequence.
+        rest.next();
+        clean.push_str(rest.as_str());
     }
     Cow::Owned(clean)
 }
 
 fn kept(text: &str) -> String {
     text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::stamp::render;
+    use super::*;
+
+    fn raw(text: &str) -> RawLine {
+        RawLine { source: "a".into(), number: 1, text: text.into(), truncated: false, lossy: false }
+    }
+
+    fn check(text: &str, level: Option<Severity>, component: &str, message: &str) {
+        let line =
+            parse(&raw(text), &YearHint::fixed(2026)).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(render(line.at), "2026-11-20T14:50:00Z", "{text}");
+        assert_eq!(
+            (line.level, line.component.as_str(), line.message.as_str()),
+            (level, component, message),
+            "{text}"
+        );
+        assert_eq!(line.text, text);
+    }
+
+    const ERROR: Option<Severity> = Some(Severity::Error);
+
+    #[test]
+    fn plain_lines_are_read() {
+        check("2026-11-20T14:50:00Z ERROR api: it broke", ERROR, "api", "it broke");
+        check("2026-11-20 14:50:00 status installed a:amd64 1", None, "-", "status installed a:amd64 1");
+        check("2026-11-20 14:50:00,000 - api - ERROR - it broke", None, "-", "api - ERROR - it broke");
+        check("[2026-11-20T14:50:00Z ERROR volery::bus] it broke", ERROR, "volery::bus", "it broke");
+        check("ERROR 2026-11-20 14:50:00 api: it broke", ERROR, "api", "it broke");
+        check("[ERROR] [2026-11-20 14:50:00] [api] it broke", ERROR, "api", "it broke");
+        check("1795186200 [api] it broke", None, "api", "it broke");
+        check("2026/11/20 14:50:00 [error] 7#8: *9 open() failed", ERROR, "-", "*9 open() failed");
+        check(
+            "[Fri Nov 20 14:50:00.000000 2026] [core:error] [pid 7:tid 8] x",
+            ERROR,
+            "core",
+            "[pid 7:tid 8] x",
+        );
+        check("\u{1b}[2m2026-11-20T14:50:00Z\u{1b}[0m \u{1b}[31mERROR\u{1b}[0m api: x", ERROR, "api", "x");
+        check("2026-11-20 14:50:00.000 UTC [7] FATAL:  no role", Some(Severity::Critical), "-", "no role");
+    }
+
+    #[test]
+    fn syslog_lines_are_read_with_and_without_host() {
+        check("Nov 20 14:50:00 host sshd[7]: error: kex", ERROR, "sshd", "kex");
+        check("Nov 20 14:50:00 sshd[7]: it broke", None, "sshd", "it broke");
+        check("Nov 20 14:50:00 host auth.err sshd[7]: error: kex", ERROR, "sshd", "kex");
+        check("Nov 20 14:50:00 host kernel: [1.0] oops", None, "kernel", "[1.0] oops");
+        check("Nov 20 14:50:00 it broke", None, "-", "it broke");
+        check("2026-11-20T14:50:00.000000+00:00 host sshd[7]: it broke", None, "sshd", "it broke");
+        check("2026-11-20T14:50:00Z reading config: it broke", None, "-", "reading config: it broke");
+        check("<11>Nov 20 14:50:00 host api: it broke", ERROR, "api", "it broke");
+        check("<11>1 2026-11-20T14:50:00Z host api 7 ID [a b=\"c\"] it broke", ERROR, "api", "it broke");
+        check("<11>1 2026-11-20T14:50:00Z host - - - - it broke", ERROR, "-", "it broke");
+    }
+
+    #[test]
+    fn access_lines_give_their_status() {
+        let text =
+            r#"10.0.0.1 - bob [20/Nov/2026:14:50:00 +0000] "GET /a/7?x=y HTTP/1.1" 502 157 "-" "curl""#;
+        check(text, None, "-", "GET /a/7?x=y 502 Bad Gateway");
+        let status = |text: &str| parse(&raw(text), &YearHint::fixed(2026)).map(|line| line.status);
+        assert_eq!(status(text), Ok(Some(502)));
+        assert_eq!(status(r#"::1 - - [20/Nov/2026:14:50:00 +0000] "" 400 0"#), Ok(Some(400)));
+        assert_eq!(status("::1 - - [20/Nov/2026:14:50:00 +0000] cut"), Ok(None));
+    }
+
+    #[test]
+    fn json_fields_are_read() {
+        check(
+            r#"{"at":1795186200,"level":"error","component":"api","msg":"it: broke"}"#,
+            ERROR,
+            "api",
+            "it: broke",
+        );
+        check(
+            r#"{"time":"2026-11-20T14:50:00Z","level":50,"target":"b","service":"a","message":"x"}"#,
+            ERROR,
+            "a",
+            "x",
+        );
+        check(
+            r#"{"timestamp":"2026-11-20T14:50:00Z","level":"ERROR","fields":{"message":"x"}}"#,
+            ERROR,
+            "-",
+            "x",
+        );
+        check(r#"{"ts":1795186200.0,"PRIORITY":"3","message":"api: x"}"#, ERROR, "api", "x");
+        check(
+            r#"{"ts":1795186200,"component":"","level":4}"#,
+            Some(Severity::Warning),
+            "-",
+            r#"{"component":""}"#,
+        );
+    }
+
+    #[test]
+    fn every_refusal_has_its_cause() {
+        let check = |text: &str, expected: &str| {
+            let error = parse(&raw(text), &YearHint::fixed(2026)).expect_err(text);
+            assert_eq!(error.kind(), expected, "{text}");
+        };
+        check("", "blank");
+        check(" \t", "blank");
+        check("\tat com.example.Main(Main.java:7)", "continuation");
+        check("hello", "no_stamp");
+        check("é", "no_stamp");
+        check("<999999>x", "no_stamp");
+        check("2026-13-20 14:50:00 x", "bad_stamp");
+        check("Feb 29 14:50:00 host x", "bad_stamp");
+        check("{broken", "bad_json");
+        check("{\"a\":1}", "no_stamp_field");
+        check("{\"ts\":\"soon\"}", "no_stamp_field");
+        check(&"{\"a\":".repeat(1_000), "bad_json");
+        let cut = RawLine { truncated: true, ..raw("{\"a\":\"") };
+        assert_eq!(parse(&cut, &YearHint::fixed(2026)), Err(ParseError::CutJson));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_line_is_bounded() {
+        let text = format!("2026-11-20T14:50:00Z {}", "é".repeat(60_000));
+        let line = parse(&raw(&text), &YearHint::fixed(2026)).expect("parses");
+        assert!(line.text.len() <= TEXT_BYTES_MAX && line.message.len() == 120_000);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC{0,80}", stamped in "[ -~\u{1b}é]{0,60}") {
+            let _ = parse(&raw(&text), &YearHint::fixed(2026));
+            let _ = parse(&raw(&format!("2026-11-20 14:50:00 {stamped}")), &YearHint::fixed(2026));
+            let _ = parse(&raw(&format!("<1>1 2026-11-20T14:50:00Z {stamped}")), &YearHint::fixed(2026));
+        }
+    }
 }

@@ -86,7 +86,8 @@ impl Options {
         if [&self.logs, &self.changes].into_iter().all(|names| names.iter().any(|name| name == "-")) {
             return Err("standard input can be a log or a file of changes, not both".to_owned());
         }
-        let outputs: Vec<&Path> = [&self.report, &self.json].into_iter().flatten().map(PathBuf::as_path).collect();
+        let outputs: Vec<&Path> =
+            [&self.report, &self.json].into_iter().flatten().map(PathBuf::as_path).collect();
         if let [report, json] = outputs[..]
             && report == json
         {
@@ -110,9 +111,14 @@ fn micros(text: &str) -> Result<i64, String> {
         "m" => 60 * MICROS_PER_SECOND,
         "h" => 3_600 * MICROS_PER_SECOND,
         "d" => 86_400 * MICROS_PER_SECOND,
-        _ => return Err("expected a whole number with one of the units ms, s, m, h, d, such as 10m".to_owned()),
+        _ => {
+            return Err(
+                "expected a whole number with one of the units ms, s, m, h, d, such as 10m".to_owned()
+            );
+        }
     };
-    let number: i64 = number.parse().map_err(|_| "expected a whole number before the unit, such as 10m".to_owned())?;
+    let number: i64 =
+        number.parse().map_err(|_| "expected a whole number before the unit, such as 10m".to_owned())?;
     number.checked_mul(factor).ok_or_else(|| "the time is too long".to_owned())
 }
 
@@ -121,7 +127,8 @@ mod tests {
     use super::*;
 
     fn read(arguments: &str) -> Result<Options, String> {
-        Options::read(["triage"].into_iter().chain(arguments.split_whitespace())).map_err(|error| error.to_string())
+        Options::read(["triage"].into_iter().chain(arguments.split_whitespace()))
+            .map_err(|error| error.to_string())
     }
 
     #[test]

@@ -91,7 +91,11 @@ fn dpkg_entry(text: &str) -> Result<Option<(i64, &str, String)>, String> {
 fn read_apt_action(file: &mut ChangeFile, line: &RawLine, at: i64, action: &str, value: &str) {
     for entry in value.split("),").map(str::trim) {
         let Some((package, versions)) = entry.split_once(" (") else {
-            let cut = if line.truncated { "the line is longer than what is kept; its end is missing: " } else { "" };
+            let cut = if line.truncated {
+                "the line is longer than what is kept; its end is missing: "
+            } else {
+                ""
+            };
             file.refuse(line, format!("{cut}expected `package (version)`, found `{}`", shortened(entry)));
             continue;
         };

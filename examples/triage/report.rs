@@ -79,7 +79,10 @@ impl Report {
         let mut text = "# What broke, and what changed just before\n\n".to_owned();
         let Totals { lines, parsed, dead_letters } = self.totals;
         let incidents = counted(self.findings.len(), "incident");
-        let _ = writeln!(text, "{incidents} in {lines} lines; {parsed} parsed, {dead_letters} could not be parsed.");
+        let _ = writeln!(
+            text,
+            "{incidents} in {lines} lines; {parsed} parsed, {dead_letters} could not be parsed."
+        );
         for note in notes {
             let _ = writeln!(text, "\n> {}", plain(note));
         }
@@ -162,7 +165,13 @@ fn write_finding(text: &mut String, number: usize, finding: &Finding) {
     let (first, last) = (render(cluster.first), render(cluster.last));
     let _ = writeln!(text, "* Severity {}, {lines} from {first} to {last}.", cluster.severity);
     let sample = &cluster.sample;
-    let _ = writeln!(text, "* First line, {} line {}: {}", code(&sample.source), sample.number, code(&sample.text));
+    let _ = writeln!(
+        text,
+        "* First line, {} line {}: {}",
+        code(&sample.source),
+        sample.number,
+        code(&sample.text)
+    );
     if finding.suspects.is_empty() {
         text.push_str("* No change of this component in the window before.\n");
     } else {
@@ -171,7 +180,8 @@ fn write_finding(text: &mut String, number: usize, finding: &Finding) {
     for Suspect { change, micros_before } in &finding.suspects {
         let before = span(micros_before / MICROS_PER_SECOND);
         let (at, summary, source) = (render(change.at), code(&change.summary), code(&change.source));
-        let _ = writeln!(text, "  * {before} before, {at}: {summary} ({} in {source})", code(&change.component));
+        let _ =
+            writeln!(text, "  * {before} before, {at}: {summary} ({} in {source})", code(&change.component));
     }
 }
 
@@ -238,7 +248,8 @@ mod tests {
 
     fn finding(first: i64, component: &str, before: &[i64]) -> Finding {
         let first = first * MICROS_PER_SECOND;
-        let sample = Sample { at: first, source: "a.log".into(), number: 7, text: "it `broke`\n# not a title".into() };
+        let sample =
+            Sample { at: first, source: "a.log".into(), number: 7, text: "it `broke`\n# not a title".into() };
         let cluster = Cluster { first, last: first + 1, count: 3, severity: Severity::Error, sample };
         let incident = Incident { component: component.into(), fingerprint: "it <str>".into(), cluster };
         let suspects = before.iter().map(|seconds| suspect(first, seconds * MICROS_PER_SECOND)).collect();
@@ -247,7 +258,10 @@ mod tests {
 
     fn suspect(first: i64, micros_before: i64) -> Suspect {
         let (source, component, summary) = ("c.csv".into(), "api".into(), "v2".into());
-        Suspect { change: Change { source, at: first - micros_before, component, summary, package: false }, micros_before }
+        Suspect {
+            change: Change { source, at: first - micros_before, component, summary, package: false },
+            micros_before,
+        }
     }
 
     fn report(findings: Vec<Finding>) -> Report {
@@ -297,7 +311,10 @@ mod tests {
         let one = report(vec![finding(2, "b", &[3, 1, 2]), finding(2, "a", &[]), finding(1, "c", &[])]);
         let other = report(vec![finding(1, "c", &[]), finding(2, "a", &[]), finding(2, "b", &[2, 3, 1])]);
         assert_eq!(one, other);
-        assert_eq!(one.findings[2].suspects.iter().map(|s| s.micros_before / MICROS_PER_SECOND).max(), Some(3));
+        assert_eq!(
+            one.findings[2].suspects.iter().map(|s| s.micros_before / MICROS_PER_SECOND).max(),
+            Some(3)
+        );
         assert!(one.findings[2].suspects.is_sorted_by_key(|suspect| suspect.micros_before));
     }
 

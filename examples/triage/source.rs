@@ -17,8 +17,11 @@ use serde::{Deserialize, Serialize};
 /// What is kept of a line. Real log lines are far shorter; a longer limit lets a hostile input fill the memory.
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1_024;
 
-/// Bytes read at a time, and looked at to tell text from binary.
+/// Bytes read at a time; smaller costs system calls, larger only memory.
 const BUFFER_BYTES: usize = 64 * 1_024;
+
+/// Bytes looked at to tell text from binary; fewer make a verdict on a few bytes, more delay a slow pipe.
+const HEAD_BYTES: u64 = 8 * 1_024;
 
 /// First bytes of files that hold no lines, with their names.
 const SIGNATURES: [(&[u8], &str); 11] = [
@@ -109,11 +112,6 @@ pub(crate) struct SourceError {
 impl SourceError {
     fn new(name: &str, cause: Cause) -> Self {
         Self { name: name.to_owned(), cause }
-    }
-
-    /// Returns the cause.
-    pub(crate) fn cause(&self) -> &Cause {
-        &self.cause
     }
 }
 
@@ -309,9 +307,6 @@ impl Read for Failing {
     }
 }
 
-/// Bytes that decide whether an input is text.
-const HEAD_BYTES: u64 = 8 * 1_024;
-
 fn binary_kind(head: &[u8]) -> Option<&'static str> {
     if let Some((_, kind)) = SIGNATURES.iter().find(|(signature, _)| head.starts_with(signature)) {
         return Some(kind);
@@ -338,4 +333,144 @@ fn drop_partial_character(kept: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn reader(bytes: impl Into<Vec<u8>>) -> Result<LineReader, SourceError> {
+        LineReader::new("a", Box::new(io::Cursor::new(bytes.into())))
+    }
+
+    fn read(bytes: impl Into<Vec<u8>>) -> (Vec<RawLine>, ReadCounts) {
+        let mut lines = reader(bytes).expect("text");
+        let read = lines.by_ref().map(|line| line.expect("readable")).collect();
+        (read, lines.counts())
+    }
+
+    fn texts(bytes: impl Into<Vec<u8>>) -> Vec<String> {
+        read(bytes).0.into_iter().map(|line| line.text).collect()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).expect("memory");
+        encoder.finish().expect("memory")
+    }
+
+    #[test]
+    fn lines_end_at_any_line_end() {
+        assert_eq!(texts("a\nb\r\nc\rd\n\n\r\n\re"), ["a", "b", "c", "d", "", "", "", "e"]);
+        assert_eq!(texts("a\r\n"), ["a"]);
+        assert_eq!(texts("a\r"), ["a"]);
+        assert_eq!(texts(""), Vec::<String>::new());
+        let numbers: Vec<u64> = read("a\nb\nc").0.iter().map(|line| line.number).collect();
+        assert_eq!(numbers, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_line_end_across_two_buffers_is_one() {
+        for before in BUFFER_BYTES - 2..BUFFER_BYTES + 2 {
+            let bytes = format!("{}\r\nb", "\n".repeat(before));
+            assert_eq!(texts(bytes).len(), before + 2);
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_the_next_is_whole() {
+        let long = "é".repeat(10 * LINE_BYTES_MAX);
+        let (lines, counts) = read(format!("x{long}\nnext"));
+        assert!(lines[0].truncated && !lines[0].lossy);
+        assert_eq!(lines[0].text.len(), LINE_BYTES_MAX - 1);
+        assert_eq!((lines[1].text.as_str(), lines[1].truncated), ("next", false));
+        assert_eq!(counts, ReadCounts { lines: 2, truncated: 1, lossy: 0, nul_bytes: 0 });
+        assert!(!read("x".repeat(LINE_BYTES_MAX)).0[0].truncated);
+    }
+
+    #[test]
+    fn a_line_of_100_megabytes_is_never_held_whole() {
+        let bytes = io::repeat(b'x').take(100_000_000).chain(&b"\nnext"[..]);
+        let lines: Vec<_> = LineReader::new("a", Box::new(bytes)).expect("text").flatten().collect();
+        assert_eq!(lines[0].text.capacity().max(lines[0].text.len()) / (4 * LINE_BYTES_MAX), 0);
+        assert_eq!(lines[1].text, "next");
+    }
+
+    #[test]
+    fn damage_is_repaired_and_counted() {
+        let (lines, counts) = read(&b"\xef\xbb\xbfa\0\0b\nlatin \xe9\n"[..]);
+        assert_eq!((lines[0].text.as_str(), lines[1].text.as_str()), ("ab", "latin \u{fffd}"));
+        assert!(lines[1].lossy && !lines[0].lossy);
+        assert_eq!(counts, ReadCounts { lines: 2, truncated: 0, lossy: 1, nul_bytes: 2 });
+        assert_eq!(texts(&b"a\n\0\0\0\0\0\0\0\0\0"[..]), ["a"]);
+    }
+
+    #[test]
+    fn gzip_is_unpacked_in_all_its_members() {
+        let packed = [gzip(b"a\nb\n"), gzip(b"c\n")].concat();
+        assert_eq!(texts(packed), ["a", "b", "c"]);
+        assert_eq!(texts(gzip(b"")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn damaged_gzip_gives_the_lines_before_the_damage_and_one_error() {
+        let noise: Vec<String> = (0..20_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_string()).collect();
+        let packed = gzip(noise.join("\n").as_bytes());
+        for damaged in [&packed[..packed.len() / 2], &packed[..packed.len() - 3]] {
+            let results: Vec<_> = reader(damaged).expect("text").collect();
+            let error = results.last().and_then(|last| last.as_ref().err()).expect("an error at the end");
+            assert!(matches!(error.cause, Cause::Gzip { after_line: 1.., .. }), "{error}");
+            assert_eq!(results.iter().filter(|result| result.is_err()).count(), 1);
+        }
+        let cause = |bytes: &[u8]| reader(bytes).expect_err("damaged").cause;
+        assert!(matches!(cause(&packed[..5]), Cause::Gzip { after_line: 0, .. }));
+    }
+
+    #[test]
+    fn what_is_not_text_is_refused_with_its_kind() {
+        let check = |bytes: &[u8], expected: &str| {
+            let error = reader(bytes).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check(b"\x7fELF\x02\x01", "ELF");
+        check(b"PK\x03\x04xx", "zip");
+        check(b"\xff\xfea\0", "UTF-16");
+        check(b"\x01\x02\x03\x04", "binary data");
+        check(&gzip(b"\x7fELF\x02\x01"), "ELF");
+        let noise: Vec<u8> = (0..9_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        check(&noise, "binary data");
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_named() {
+        let check = |argument: &str, expected: &str| {
+            let error = Input::from_argument(argument).open().expect_err(argument).to_string();
+            assert_eq!(error, format!("{argument}: {expected}"));
+        };
+        check("/no/such/file.log", "no such file");
+        check("/", "is a directory; name the files in it");
+        assert_eq!(Input::from_argument("-").place, Place::Stdin);
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_those_of_a_naive_split(
+            pieces in proptest::collection::vec(prop_oneof!["[a-zé ]{0,6}", Just("\n".into()), Just("\r\n".into()), Just("\r".into())], 0..30),
+        ) {
+            let text: String = pieces.concat();
+            let unix = text.replace("\r\n", "\n").replace('\r', "\n");
+            let expected: Vec<String> = unix.split_terminator('\n').map(str::to_owned).collect();
+            prop_assert_eq!(texts(text), expected);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(lines) = reader(bytes) {
+                prop_assert!(lines.flatten().count() <= 200);
+            }
+        }
+    }
+}

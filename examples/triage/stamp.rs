@@ -127,11 +127,13 @@ fn scan(body: &str) -> Result<(Stamp, Layout, usize), StampError> {
     let bytes = body.as_bytes();
     match bytes.first() {
         Some(byte) if byte.is_ascii_alphabetic() => scan_named_month(bytes),
-        Some(byte) if byte.is_ascii_digit() => match bytes.iter().take_while(|b| b.is_ascii_digit()).count() {
-            4 => scan_iso(bytes),
-            1 | 2 => scan_access(bytes),
-            count => scan_epoch(bytes, count),
-        },
+        Some(byte) if byte.is_ascii_digit() => {
+            match bytes.iter().take_while(|b| b.is_ascii_digit()).count() {
+                4 => scan_iso(bytes),
+                1 | 2 => scan_access(bytes),
+                count => scan_epoch(bytes, count),
+            }
+        }
         _ => Err(StampError::NotFound),
     }
 }
@@ -302,8 +304,9 @@ impl<'a> Cursor<'a> {
         if count < least || more || count > 19 {
             return None;
         }
-        let number =
-            rest[..count].iter().try_fold(0_i64, |n, b| n.checked_mul(10)?.checked_add(i64::from(b - b'0')))?;
+        let number = rest[..count]
+            .iter()
+            .try_fold(0_i64, |n, b| n.checked_mul(10)?.checked_add(i64::from(b - b'0')))?;
         self.at += count;
         Some(number)
     }
@@ -466,11 +469,14 @@ mod tests {
 
     #[test]
     fn what_is_no_stamp_is_refused() {
-        for text in ["", "[", "hello", "May the force", "12 monkeys", "2026", "2026-11", "12345", "é", "Nov", "-1"] {
+        for text in
+            ["", "[", "hello", "May the force", "12 monkeys", "2026", "2026-11", "12345", "é", "Nov", "-1"]
+        {
             assert_eq!(leading(text), Err(StampError::NotFound), "{text}");
         }
         assert_eq!(leading("2026-11-20T14:50:00abc"), Err(StampError::NotFound));
-        for text in ["2026-13-20T14:50:00Z", "2026-02-30 14:50:00", "2026-11-20 25:00:00", "Nov 31 10:00:00"] {
+        for text in ["2026-13-20T14:50:00Z", "2026-02-30 14:50:00", "2026-11-20 25:00:00", "Nov 31 10:00:00"]
+        {
             assert_eq!(leading(text), Err(StampError::OutOfRange), "{text}");
         }
         assert_eq!(whole("2026-11-20T14:50:00Z x"), Err(StampError::NotFound));

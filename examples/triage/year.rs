@@ -41,6 +41,7 @@ pub(crate) struct YearHint {
 
 impl YearHint {
     /// Returns a hint with one year for every line.
+    #[cfg(test)]
     pub(crate) fn fixed(year: i16) -> Self {
         Self { base: year, origin: YearOrigin::Given, undated: false, shifts: BTreeMap::new() }
     }
@@ -62,9 +63,9 @@ impl YearHint {
         match self.origin {
             _ if !self.undated => None,
             YearOrigin::Given => None,
-            YearOrigin::Inputs => {
-                Some(format!("time stamps without a year were read as {base}, the latest year found in the inputs"))
-            }
+            YearOrigin::Inputs => Some(format!(
+                "time stamps without a year were read as {base}, the latest year found in the inputs"
+            )),
             YearOrigin::Unknown => Some(format!(
                 "time stamps without a year were read as {base}: no input names a year; give one with --year"
             )),
@@ -155,8 +156,8 @@ fn year_at(at: i64) -> i16 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stamp::leading;
     use super::*;
-    use crate::stamp::leading;
 
     fn stamp(text: &str) -> Stamp {
         leading(text).expect("a stamp").stamp
@@ -178,7 +179,8 @@ mod tests {
 
     #[test]
     fn the_base_year_is_given_or_found_or_1970() {
-        let lines = ["Nov  5 01:00:00", "2024-03-01T00:00:00Z", "2026-11-20T14:50:00Z", "2025-01-01T00:00:00Z"];
+        let lines =
+            ["Nov  5 01:00:00", "2024-03-01T00:00:00Z", "2026-11-20T14:50:00Z", "2025-01-01T00:00:00Z"];
         assert_eq!(years(&lines, Some(2010))[0], "2010-11");
         assert_eq!(years(&lines, None)[0], "2026-11");
         assert_eq!(years(&lines[..1], None)[0], "1970-11");
@@ -186,7 +188,8 @@ mod tests {
 
     #[test]
     fn a_month_far_back_starts_the_next_year() {
-        let lines = ["Nov 30 01:00:00", "Dec 31 23:00:00", "Jan  1 00:00:00", "Jun 1 00:00:00", "May 31 00:00:00"];
+        let lines =
+            ["Nov 30 01:00:00", "Dec 31 23:00:00", "Jan  1 00:00:00", "Jun 1 00:00:00", "May 31 00:00:00"];
         assert_eq!(years(&lines, Some(2025)), ["2025-11", "2025-12", "2026-01", "2026-06", "2026-05"]);
     }
 

@@ -1,7 +1,7 @@
 //! The rules of a supervisor: reports and requests go in, commands come out.
 //!
 //! Pure: no I/O, no clock. Times are durations since the supervisor began. It starts, stops and waits for
-//! nothing itself: `supervisor.rs` performs its commands and reports back.
+//! nothing itself: `desk.rs` performs its commands and reports back.
 //!
 //! At any time one of three things is going on. In *steady* state failures are answered one by one. During a
 //! *round* a group of children is taken down in reverse order and brought up in order: the first start of
@@ -13,52 +13,15 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::chance::Chance;
+use super::command::{Command, Report};
 use super::event::LifeEvent;
 use super::exit::Exit;
 use super::intensity::Window;
 use super::plan::{Strategy, affected};
 use super::report::{ChildInfo, ChildStop, StartError, StopReport, SupervisorExit};
 use super::restart::Restart;
-use super::roster::{Origin, Phase, Roster, Seat};
+use super::roster::{Entry, Origin, Phase, Roster, Seat};
 use super::spec::{AutoShutdown, ChildId, SupervisorSpec, Terms};
-
-/// What the shell shall do, in this order.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Command {
-    /// Begin a life after a wait; report `Started` or `StartFailed`, then its end.
-    Start { seat: Seat, life: u64, after: Duration },
-    /// Ask the life to stop, in its child's way; its end is reported.
-    Stop { seat: Seat },
-    /// Kill the life; its end is reported.
-    Kill { seat: Seat },
-    /// The child ended for good: refuse its messages. `forget` also drops what the shell holds of it.
-    Retire { seat: Seat, forget: bool },
-    /// Tell the world.
-    Announce(LifeEvent),
-    /// The first start of all static children is complete.
-    Ready,
-    /// A child added while running is alive, or could not be started.
-    Added { seat: Seat, outcome: Result<(), StartError> },
-    /// A child is stopped, for those who asked for that.
-    Gone { seat: Seat, row: ChildStop },
-    /// All children are down: end.
-    Finish { exit: SupervisorExit, report: StopReport },
-}
-
-/// What a child's keeper reports of one life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Report {
-    /// The life takes messages.
-    Started,
-    /// It could not be started and nothing of it is left.
-    StartFailed { exit: Exit },
-    /// It was told to stop before it had started, and nothing of it is left.
-    NotStarted,
-    /// Its time to stop ran out; it is being killed.
-    Overran { after: Duration },
-    /// It has fully ended. `cleanup` tells of a clean-up that failed after a failure.
-    Ended { exit: Exit, cleanup: Option<Exit> },
-}
 
 #[derive(Debug)]
 struct Round {
@@ -129,6 +92,10 @@ impl Engine {
         std::mem::take(&mut self.commands)
     }
 
+    pub(super) fn auto_shutdown(&self) -> AutoShutdown {
+        self.auto_shutdown
+    }
+
     pub(super) fn find(&self, id: &ChildId) -> Option<Seat> {
         self.roster.find(id)
     }
@@ -180,7 +147,7 @@ impl Engine {
         if let Some(round) = &mut self.round {
             round.to_start.retain(|other| *other != seat);
         }
-        self.dismiss(seat, now);
+        self.dismiss(seat);
     }
 
     /// Kills a child's life; its restart type decides what follows.
@@ -268,6 +235,7 @@ impl Engine {
         let Some(entry) = self.roster.entry_mut(seat) else { return };
         let was_ordered = entry.phase == Phase::Stopping;
         let alive_for = entry.alive_since.take().map(|since| now.saturating_sub(since));
+        entry.stop_took = entry.stop_ordered.take().map_or(Duration::ZERO, |at| now.saturating_sub(at));
         entry.phase = Phase::Down;
         if let Some(round) = &mut self.round
             && round.starting == Some(seat)
@@ -277,7 +245,7 @@ impl Engine {
         if self.closing.is_some() {
             self.advance_closing(now);
         } else if entry.leaving {
-            self.dismiss(seat, now);
+            self.dismiss(seat);
             self.advance_round(now);
         } else if was_ordered || self.is_to_stop(seat) {
             self.set_aside(seat);
@@ -390,10 +358,10 @@ impl Engine {
     }
 
     /// A child was taken down because somebody asked for it.
-    fn dismiss(&mut self, seat: Seat, now: Duration) {
+    fn dismiss(&mut self, seat: Seat) {
         let Some(entry) = self.roster.entry_mut(seat) else { return };
         entry.exit.get_or_insert(Exit::Stopped);
-        if let Some(row) = entry.stop_row(now) {
+        if let Some(row) = entry.stop_row() {
             self.commands.push(Command::Gone { seat, row });
         }
         self.forget(seat);
@@ -403,7 +371,7 @@ impl Engine {
         let Some(entry) = self.roster.entry_mut(seat) else { return };
         entry.life += 1;
         entry.phase = Phase::Starting;
-        entry.stop_ordered = None;
+        entry.stop_took = Duration::ZERO;
         entry.overran = false;
         self.commands.push(Command::Start { seat, life: entry.life, after });
     }
@@ -492,7 +460,7 @@ impl Engine {
                 return;
             }
             closing.to_stop.pop();
-            if let Some(row) = self.roster.entry(seat).and_then(|entry| entry.stop_row(now)) {
+            if let Some(row) = self.roster.entry(seat).and_then(Entry::stop_row) {
                 closing.rows.push(row.clone());
                 self.commands.push(Command::Gone { seat, row });
             }

@@ -1,6 +1,6 @@
 //! Life events: what an observer is told and what the log says.
 //!
-//! It decides nothing. `supervisor.rs` announces each event here, in the order in which it happened.
+//! It decides nothing. `desk.rs` announces each event here, in the order in which it happened.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! One keeper task per life, tracked by the supervisor. All waiting of a supervisor happens here, so that
 //! its own handler never waits. A keeper decides nothing but when a child's time to stop has run out. It
-//! does not know what kind of life it keeps: `life.rs` and `supervisor.rs` implement [`Running`].
+//! does not know what kind of life it keeps: `life.rs` and `subtree.rs` implement [`Running`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::engine::Report;
+use super::command::Report;
 use super::event::Observer;
 use super::exit::Exit;
 use super::report::StartError;
@@ -199,7 +199,7 @@ impl Watchdog {
                 self.running.kill();
             }
             (Order::Stop, Shutdown::After(time)) => {
-                self.limit = Some(Instant::now() + time);
+                self.limit = Some(now() + time);
                 self.running.stop();
             }
             (Order::Stop, Shutdown::WaitForever) => self.running.stop(),
@@ -216,6 +216,15 @@ impl Watchdog {
         self.running.kill();
         Report::Overran { after }
     }
+}
+
+/// The module's only look at the clock: tokio's, so that paused time reaches supervision, too.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "supervision is free of the runtime's clock; see the line above"
+)]
+pub(super) fn now() -> Instant {
+    Instant::now()
 }
 
 async fn limit_reached(limit: Option<Instant>) {

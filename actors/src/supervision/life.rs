@@ -395,3 +395,67 @@ impl Running for Stillborn {
         Box::pin(std::future::ready(Ending { exit, cleanup: None, cut_in_cleanup: false }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervision::event::NoObserver;
+
+    struct Idle;
+
+    impl Life for Idle {
+        type Message = ();
+
+        async fn handle(&mut self, (): ()) -> Result<(), Fault> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_life_whose_task_is_aborted_ends_as_aborted() {
+        let (nursery, address) = ActorNursery::new(|_| async { Ok(Idle) });
+        let mailbox = Arc::clone(&nursery.mailbox);
+        let notes = Arc::new(Notes::default());
+        let birth = Birth {
+            make: Arc::clone(&nursery.make),
+            mailbox: Arc::clone(&mailbox),
+            notes: Arc::clone(&notes),
+            cleanup_time: None,
+        };
+        let (actor, start) =
+            ActorRuntime::spawn_instant(None, Shell(PhantomData), birth).expect("no name to refuse");
+        let mut running = RunningLife { actor, start: Some(start), task: None, mailbox, notes };
+        assert_eq!(running.started().await, Ok(()));
+        address.send(()).expect("open");
+        if let Some(task) = &running.task {
+            task.abort();
+        }
+        assert_eq!(running.ended().await.exit, Exit::Aborted);
+    }
+
+    #[tokio::test]
+    async fn a_life_whose_keeper_lets_go_is_killed() {
+        let (dropped, seen) = tokio::sync::oneshot::channel::<()>();
+        let dropped = Mutex::new(Some(dropped));
+        let (nursery, _) = ActorNursery::new(move |_| {
+            let held = dropped.lock().map(|mut held| held.take());
+            let life = Held(held.ok().flatten());
+            async { Ok(life) }
+        });
+        let terms = BirthTerms { cleanup_time: None, observer: Arc::new(NoObserver) };
+        let mut running = nursery.begin(&terms);
+        assert_eq!(running.started().await, Ok(()));
+        drop(running);
+        assert!(seen.await.is_err(), "the value is dropped");
+    }
+
+    struct Held(#[expect(dead_code, reason = "dropped, not read")] Option<tokio::sync::oneshot::Sender<()>>);
+
+    impl Life for Held {
+        type Message = ();
+
+        async fn handle(&mut self, (): ()) -> Result<(), Fault> {
+            Ok(())
+        }
+    }
+}

@@ -207,7 +207,10 @@ mod tests {
     fn bell() -> (Bell, Arc<AtomicUsize>) {
         let rings = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&rings);
-        (Arc::new(move || drop(counted.fetch_add(1, Ordering::SeqCst))), rings)
+        let bell = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        };
+        (Arc::new(bell), rings)
     }
 
     fn taken(mailbox: &Mailbox<u32>) -> Vec<u32> {

@@ -1,6 +1,6 @@
 //! What a supervisor tells its callers: states, reports and errors.
 //!
-//! Pure: no I/O, no clock. Only data; `engine.rs` and `supervisor.rs` fill it in.
+//! Pure: no I/O, no clock. Only data; `engine.rs` and `desk.rs` fill it in.
 
 use std::time::Duration;
 

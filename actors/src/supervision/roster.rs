@@ -62,6 +62,8 @@ pub(super) struct Entry {
     pub(super) alive_since: Option<Duration>,
     pub(super) exit: Option<Exit>,
     pub(super) stop_ordered: Option<Duration>,
+    /// From the order to stop until the end of the latest life.
+    pub(super) stop_took: Duration,
     pub(super) overran: bool,
     /// To be removed once its life has ended.
     pub(super) leaving: bool,
@@ -83,6 +85,7 @@ impl Entry {
             alive_since: None,
             exit: None,
             stop_ordered: None,
+            stop_took: Duration::ZERO,
             overran: false,
             leaving: false,
         }
@@ -106,10 +109,10 @@ impl Entry {
     }
 
     /// The row of a stop report; none for a child that never had a life.
-    pub(super) fn stop_row(&self, now: Duration) -> Option<ChildStop> {
+    pub(super) fn stop_row(&self) -> Option<ChildStop> {
         let exit = self.exit.clone()?;
-        let duration = self.stop_ordered.map_or(Duration::ZERO, |at| now.saturating_sub(at));
-        Some(ChildStop { id: self.terms.id.clone(), exit, duration, overran: self.overran })
+        let (id, duration) = (self.terms.id.clone(), self.stop_took);
+        Some(ChildStop { id, exit, duration, overran: self.overran })
     }
 }
 

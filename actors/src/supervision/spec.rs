@@ -17,7 +17,7 @@ use super::life::{ActorNursery, Fault, Life};
 use super::plan::Strategy;
 use super::report::StartError;
 use super::restart::Restart;
-use super::supervisor::SupervisorNursery;
+use super::subtree::SubtreeNursery;
 
 /// The time a child has to stop unless its spec says otherwise. Halved, a flush to a slow disk may be cut
 /// off; doubled, a handful of stuck children uses up what an orchestrator grants the whole process.
@@ -185,7 +185,7 @@ impl ChildSpec {
     pub fn supervisor(spec: SupervisorSpec) -> Self {
         let mut terms = Terms::new(spec.id.clone());
         terms.shutdown = Shutdown::WaitForever;
-        Self { terms, nursery: Arc::new(SupervisorNursery::new(spec)) }
+        Self { terms, nursery: Arc::new(SubtreeNursery::new(spec)) }
     }
 
     /// Sets whether the child gets another life after it ended.
@@ -340,10 +340,5 @@ impl SupervisorSpec {
             child.validate(&self.id, self.auto_shutdown)?;
         }
         Ok(())
-    }
-
-    /// The same spec with the same children, for the next life of this supervisor.
-    pub(super) fn share(&self) -> Self {
-        Self { id: self.id.clone(), children: self.children.iter().map(ChildSpec::share).collect(), ..*self }
     }
 }

@@ -42,6 +42,10 @@ impl Board {
                 return Err(format!("agent {} has a slot that no running job holds", agent.name));
             }
         }
+        let outstanding: u64 = self.subscriptions.iter().map(|s| s.tally.outstanding()).sum();
+        if outstanding != self.outstanding {
+            return Err(format!("{} claims are counted as open, but {outstanding} are", self.outstanding));
+        }
         let moving: u64 = self.runs.values().map(super::run::Run::moving).sum();
         if moving != self.moving {
             return Err(format!("{} jobs and timed inputs move, but the runs count {moving}", self.moving));

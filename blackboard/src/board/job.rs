@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O, no clock.
 
+use super::pairs;
 use super::queue::{Lane, Ready};
 use super::run::Runs;
 use super::{Board, Due, Effect, Outcome, PairVerdict, Resumed, Start, Verdict};
@@ -17,7 +18,10 @@ pub(super) struct Job {
     pub(super) subscription: SubscriptionIndex,
     pub(super) complete: Complete,
     pub(super) runs: Runs,
+    /// Its place among all complete sets of inputs; 0 for a job from before a restart, which is never new again.
+    order: u64,
     attempt: u32,
+    failures: u32,
     pub(super) state: JobState,
     pub(super) cancelling: bool,
 }
@@ -44,8 +48,21 @@ impl Board {
     /// `None` when there is nothing to start after all; the slot is free again then.
     pub(super) fn start(&mut self, agent: AgentIndex, ready: Ready) -> Option<Start> {
         match ready {
-            Ready::New { subscription, complete, runs } => {
-                self.start_new(agent, subscription, complete, runs)
+            Ready::New { subscription, complete, runs, order } => {
+                let id = self.job_id(subscription, &complete);
+                let job = Job {
+                    agent,
+                    subscription,
+                    complete,
+                    runs,
+                    order,
+                    attempt: 1,
+                    failures: 0,
+                    state: JobState::Running,
+                    cancelling: false,
+                };
+                self.jobs.insert(id, job);
+                self.start_of(id)
             }
             Ready::Again(id) => {
                 let job = self.jobs.get_mut(&id)?;
@@ -56,57 +73,9 @@ impl Board {
         }
     }
 
-    fn start_new(
-        &mut self,
-        agent: AgentIndex,
-        subscription: SubscriptionIndex,
-        complete: Complete,
-        runs: Runs,
-    ) -> Option<Start> {
-        let source = &mut self.subscriptions[subscription.at()];
-        let at = latest(&complete.entries);
-        let id = JobId::derive(&source.name, at, complete.entries.iter().map(|entry| entry.offset));
-        let mut job = Job {
-            agent,
-            subscription,
-            complete,
-            runs,
-            attempt: 1,
-            state: JobState::Running,
-            cancelling: false,
-        };
-        if job.complete.shared {
-            if let Some(verdict) = source.uses.take_finished(id) {
-                self.skip_finished(job, verdict);
-                return None;
-            }
-            if let Some((attempts, until)) = source.uses.take_resumed(id) {
-                job.attempt = attempts + 1;
-                if let Some(until) = until {
-                    job.attempt = attempts;
-                    job.state = JobState::BackingOff(until);
-                    self.deadlines.insert((until, Due::Job(id)));
-                    self.agents[agent.at()].queue.free_slot();
-                }
-            }
-        }
-        let running = job.state == JobState::Running;
-        self.jobs.insert(id, job);
-        if running { self.start_of(id) } else { None }
-    }
-
-    /// A pair that was finished before a restart was formed again: it counts, and does not run.
-    fn skip_finished(&mut self, job: Job, verdict: PairVerdict) {
-        let agent = job.agent;
-        self.agents[agent.at()].queue.free_slot();
-        self.touched_agents_push(agent);
-        for run in job.runs.iter() {
-            self.uncount_job(run);
-        }
-        for entry in &job.complete.entries {
-            let open = self.subscriptions[job.subscription.at()].uses.end(entry.offset, Some(verdict));
-            debug_assert!(open.is_none(), "a pair is skipped while its inputs are still in the window");
-        }
+    pub(super) fn job_id(&self, subscription: SubscriptionIndex, complete: &Complete) -> JobId {
+        let offsets = complete.entries.iter().map(|entry| entry.offset);
+        JobId::derive(&self.subscriptions[subscription.at()].name, latest(&complete.entries), offsets)
     }
 
     fn start_of(&self, id: JobId) -> Option<Start> {
@@ -122,6 +91,7 @@ impl Board {
             subscription: job.subscription,
             members: members(&job.complete),
             attempt: job.attempt,
+            failures: job.failures,
             run,
             opens_run,
             at,
@@ -136,13 +106,11 @@ impl Board {
         let cancelling = job.cancelling;
         match verdict {
             Verdict::Retry(until) if !cancelling => {
+                job.failures += 1;
                 job.state = JobState::BackingOff(until);
                 self.deadlines.insert((until, Due::Job(id)));
             }
-            Verdict::Released if !cancelling => {
-                job.state = JobState::Queued;
-                self.requeue(id);
-            }
+            Verdict::Released if !cancelling => self.requeue(id),
             Verdict::Retry(_) | Verdict::Released => {
                 self.uncount_job_of(id);
                 self.leave_lane_of(id);
@@ -161,6 +129,7 @@ impl Board {
         self.uncount_job_of(id);
         self.leave_lane_of(id);
         let Some(job) = self.jobs.remove(&id) else { return };
+        self.agents[job.agent.at()].ended += 1;
         for entry in &job.complete.entries {
             if job.complete.shared {
                 self.end_use(job.subscription, entry.offset, pair, effects);
@@ -174,6 +143,7 @@ impl Board {
     /// Ends a job that does not run, because its run was cancelled.
     pub(super) fn drop_job(&mut self, id: JobId, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.remove(&id) else { return };
+        self.agents[job.agent.at()].ended += 1;
         effects.push(Effect::Drop(id));
         for entry in &job.complete.entries {
             if job.complete.shared {
@@ -204,90 +174,113 @@ impl Board {
     }
 
     /// Takes back a job whose start could not be committed.
-    pub(super) fn hand_back(&mut self, id: JobId) {
+    pub(super) fn hand_back(&mut self, id: JobId, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Running) else { return };
         let agent = job.agent;
         job.attempt -= 1;
-        if job.attempt > 0 {
-            job.state = JobState::Queued;
+        let (was_started, cancelling) = (job.attempt > 0, job.cancelling);
+        if cancelling {
+            self.uncount_job_of(id);
+            self.leave_lane_of(id);
+        }
+        if was_started && cancelling {
+            self.drop_job(id, effects);
+        } else if was_started {
             self.requeue(id);
         } else if let Some(job) = self.jobs.remove(&id) {
-            let runs = job.runs.clone();
-            let ready = Ready::New { subscription: job.subscription, complete: job.complete, runs: job.runs };
-            self.push_front(agent, ready, &runs);
+            let Job { subscription, complete, runs, order, .. } = job;
+            if cancelling {
+                self.cancel_inputs(subscription, &complete.entries, complete.shared, effects);
+            } else {
+                self.agents[agent.at()].queue.put_back(Ready::New {
+                    subscription,
+                    complete,
+                    runs: runs.clone(),
+                    order,
+                });
+                self.park_if_paused(agent, &runs);
+            }
         }
         self.agents[agent.at()].queue.free_slot();
         self.touched_agents_push(agent);
     }
 
     pub(super) fn end_back_off(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.state = JobState::Queued;
         self.requeue(id);
     }
 
     /// Puts a job back in front of its agent's queue for another attempt.
     fn requeue(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.state = JobState::Queued;
         let (agent, runs) = (job.agent, job.runs.clone());
-        self.push_front(agent, Ready::Again(id), &runs);
+        self.agents[agent.at()].queue.push_front(Ready::Again(id));
+        self.park_if_paused(agent, &runs);
+        self.touched_agents_push(agent);
     }
 
-    /// Queues work that counts as moving already.
-    fn push_front(&mut self, agent: AgentIndex, ready: Ready, runs: &Runs) {
-        let queue = &mut self.agents[agent.at()].queue;
-        queue.push_front(ready);
-        if queue.is_paused() {
+    /// Work that counts as moving was queued: it does not move while its agent is paused.
+    fn park_if_paused(&mut self, agent: AgentIndex, runs: &Runs) {
+        if self.agents[agent.at()].queue.is_paused() {
             for run in runs.iter() {
                 self.uncount_job(run);
                 self.park(run);
             }
         }
-        self.touched_agents_push(agent);
     }
 
     /// Takes in a job that was started before a restart.
     pub(super) fn resume_job(&mut self, resumed: Resumed, now: Timestamp) {
-        let Resumed { start, inputs, failures: _, until } = resumed;
+        let Resumed { start, inputs, failures, until } = resumed;
         let until = until.filter(|until| *until > now);
         let index = start.subscription;
         if start.shared {
-            self.subscriptions[index.at()].uses.resume(start.job, start.attempt, until);
+            self.subscriptions[index.at()].uses.resume(start.job, pairs::Progress { attempts: start.attempt, failures, until });
             return;
         }
         let mut entries = Vec::with_capacity(inputs.len());
         for input in &inputs {
             self.subscriptions[index.at()].tally.matched += 1;
+            self.outstanding += 1;
             self.run_mut(input.run, &input.workflow).tally.matched += 1;
             if let Some(claim) = input.matches.first() {
                 entries.push(self.entry(input.offset, input.run, input.at, claim));
             }
         }
         let complete = Complete { entries, cuts: cuts(&start.members), closed: start.closed, shared: false };
+        let progress = pairs::Progress { attempts: start.attempt, failures, until };
+        self.go_on(start.job, index, complete, progress);
+    }
+
+    /// Queues a job that was started before a restart, or lets it back off on.
+    pub(super) fn go_on(
+        &mut self,
+        id: JobId,
+        subscription: SubscriptionIndex,
+        complete: Complete,
+        progress: pairs::Progress,
+    ) {
+        let agent = self.subscriptions[subscription.at()].agent;
         let runs = Runs::of(&complete.entries);
-        let state = until.map_or(JobState::Queued, JobState::BackingOff);
-        let (id, agent) = (start.job, start.agent);
         let job = Job {
             agent,
-            subscription: index,
+            subscription,
             complete,
             runs: runs.clone(),
-            attempt: start.attempt,
-            state,
+            order: 0,
+            attempt: progress.attempts,
+            failures: progress.failures,
+            state: progress.until.map_or(JobState::Queued, JobState::BackingOff),
             cancelling: false,
         };
         self.jobs.insert(id, job);
-        match until {
-            None => self.enqueue(agent, Ready::Again(id)),
-            Some(until) => {
-                self.deadlines.insert((until, Due::Job(id)));
-                if let Some(lane) = self.lane_of(&Ready::Again(id)) {
-                    self.agents[agent.at()].queue.hold_lane(lane);
-                }
-                for run in runs.iter() {
-                    self.count_job(run);
-                }
-            }
+        let Some(until) = progress.until else { return self.enqueue(agent, Ready::Again(id)) };
+        self.deadlines.insert((until, Due::Job(id)));
+        if let Some(lane) = self.lane_of(&Ready::Again(id)) {
+            self.agents[agent.at()].queue.hold_lane(lane);
+        }
+        for run in runs.iter() {
+            self.count_job(run);
         }
     }
 

@@ -7,7 +7,7 @@
 use rustc_hash::FxHashMap;
 
 use super::{Board, Effect, Outcome, PairVerdict};
-use crate::collect::Entry;
+use crate::collect::{Complete, Entry};
 use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
 use crate::outcome::Expiry;
 use crate::time::Timestamp;
@@ -18,8 +18,17 @@ pub(super) struct Uses {
     open: FxHashMap<Offset, Use>,
     /// Pairs that were finished before a restart.
     finished: FxHashMap<JobId, PairVerdict>,
-    /// Pairs that were started but not finished before a restart: attempts made, and when the next may start.
-    resumed: FxHashMap<JobId, (u32, Option<Timestamp>)>,
+    /// Pairs that were started but not finished before a restart.
+    resumed: FxHashMap<JobId, Progress>,
+}
+
+/// How far a pair had come before a restart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    pub(super) attempts: u32,
+    pub(super) failures: u32,
+    /// When the next attempt may start.
+    pub(super) until: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -60,16 +69,13 @@ impl Uses {
         self.finished.insert(job, verdict);
     }
 
-    pub(super) fn take_finished(&mut self, job: JobId) -> Option<PairVerdict> {
-        self.finished.remove(&job)
+    pub(super) fn resume(&mut self, job: JobId, progress: Progress) {
+        self.resumed.insert(job, progress);
     }
 
-    pub(super) fn resume(&mut self, job: JobId, attempts: u32, until: Option<Timestamp>) {
-        self.resumed.insert(job, (attempts, until));
-    }
-
-    pub(super) fn take_resumed(&mut self, job: JobId) -> Option<(u32, Option<Timestamp>)> {
-        self.resumed.remove(&job)
+    /// Tells whether pairs from before a restart may still form again.
+    fn expects_pairs(&self) -> bool {
+        !(self.finished.is_empty() && self.resumed.is_empty())
     }
 
     /// Inputs that have no outcome yet because jobs of theirs have not ended.
@@ -101,6 +107,30 @@ impl Board {
         verdict: PairVerdict,
     ) {
         self.subscriptions[subscription.at()].uses.remember(job, verdict);
+    }
+
+    /// Recognises pairs from before a restart, and gives back what is new: a finished pair counts and does not run, a
+    /// started one goes on.
+    pub(super) fn recognise(
+        &mut self,
+        index: SubscriptionIndex,
+        complete: Complete,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Complete> {
+        if !complete.shared || !self.subscriptions[index.at()].uses.expects_pairs() {
+            return Some(complete);
+        }
+        let id = self.job_id(index, &complete);
+        let uses = &mut self.subscriptions[index.at()].uses;
+        if let Some(verdict) = uses.finished.remove(&id) {
+            for entry in &complete.entries {
+                self.end_use(index, entry.offset, Some(verdict), effects);
+            }
+            return None;
+        }
+        let Some(progress) = uses.resumed.remove(&id) else { return Some(complete) };
+        self.go_on(id, index, complete, progress);
+        None
     }
 
     pub(super) fn end_use(

@@ -12,7 +12,7 @@ use crate::id::{JobId, Key, SubscriptionIndex};
 #[derive(Debug)]
 pub(super) enum Ready {
     /// A complete set of inputs that has not been a job yet.
-    New { subscription: SubscriptionIndex, complete: Complete, runs: Runs },
+    New { subscription: SubscriptionIndex, complete: Complete, runs: Runs, order: u64 },
     /// A job that starts another attempt.
     Again(JobId),
 }
@@ -51,6 +51,16 @@ impl Queue {
     /// Puts work that holds its lane already in front of everything else.
     pub(super) fn push_front(&mut self, ready: Ready) {
         self.ready.push_front(ready);
+    }
+
+    /// Puts new work that could not be started back to where it stood: before new work that was completed later.
+    pub(super) fn put_back(&mut self, ready: Ready) {
+        let later = |other: &Ready| match (other, &ready) {
+            (Ready::New { order: other, .. }, Ready::New { order, .. }) => other > order,
+            (Ready::Again(_), _) | (_, Ready::Again(_)) => false,
+        };
+        let place = self.ready.iter().position(later).unwrap_or(self.ready.len());
+        self.ready.insert(place, ready);
     }
 
     /// Marks a lane as in use by a job that is not in the queue.

@@ -17,8 +17,10 @@ pub(super) struct Run {
     jobs: u32,
     /// Jobs that wait for a paused agent.
     parked: u32,
-    /// Inputs on a timer: in a batch with a deadline, in an outer join, or not visible yet.
+    /// Inputs on a timer: in a batch with a deadline, or in an outer join.
     timed: u32,
+    /// Inputs that are not visible yet.
+    delayed: u32,
     /// A handle exists.
     pub(super) pinned: bool,
     /// No more input will come.
@@ -36,6 +38,7 @@ impl Run {
             jobs: 0,
             parked: 0,
             timed: 0,
+            delayed: 0,
             pinned: false,
             finishing: false,
             cancelled: false,
@@ -43,13 +46,20 @@ impl Run {
         }
     }
 
-    /// What moves without further input: jobs and timed inputs.
+    /// What moves without further input: jobs, and inputs on a timer or not visible yet.
     pub(super) fn moving(&self) -> u64 {
-        u64::from(self.jobs) + u64::from(self.timed)
+        u64::from(self.jobs) + u64::from(self.timed) + u64::from(self.delayed)
     }
 
-    fn is_quiescent(&self) -> bool {
-        self.jobs == 0 && self.timed == 0
+    pub(super) fn is_quiescent(&self) -> bool {
+        self.moving() == 0
+    }
+
+    /// Tells whether whatever collectors hold of a finishing run may be let go: nothing can be added to it any more.
+    /// Work that waits for a paused agent could still add something; inputs on a timer cannot.
+    fn may_let_go(&self) -> bool {
+        let quiet = self.jobs == 0 && self.parked == 0 && self.delayed == 0;
+        self.finishing && quiet && self.tally.outstanding() > 0
     }
 
     fn is_settled(&self) -> bool {
@@ -148,6 +158,21 @@ impl Board {
         self.touched_runs.push(run);
     }
 
+    pub(super) fn count_delayed(&mut self, run: RunId) {
+        self.moving += 1;
+        if let Some(state) = self.runs.get_mut(&run) {
+            state.delayed += 1;
+        }
+    }
+
+    pub(super) fn uncount_delayed(&mut self, run: RunId) {
+        self.moving -= 1;
+        if let Some(state) = self.runs.get_mut(&run) {
+            state.delayed -= 1;
+        }
+        self.touched_runs.push(run);
+    }
+
     pub(super) fn release_run(&mut self, run: RunId) {
         if let Some(state) = self.runs.get_mut(&run) {
             state.pinned = false;
@@ -164,24 +189,35 @@ impl Board {
 
     /// Looks at every run whose counts changed: flushes what a finishing run still holds, tells who came to rest.
     pub(super) fn settle_runs(&mut self, effects: &mut Vec<Effect>) {
-        while let Some(run) = self.touched_runs.pop() {
+        let mut next = 0;
+        while let Some(run) = self.touched_runs.get(next).copied() {
             while self.advance_finishing(run, effects) {}
-            let Some(state) = self.runs.get_mut(&run) else { continue };
-            if !state.is_quiescent() {
-                continue;
+            next += 1;
+        }
+        let mut touched = std::mem::take(&mut self.touched_runs);
+        // One input may touch a run many times; it is told of once.
+        touched.sort_unstable();
+        touched.dedup();
+        for run in touched.drain(..) {
+            self.tell_rest(run, effects);
+        }
+        self.touched_runs = touched;
+    }
+
+    /// Tells of a run that came to rest, and forgets it when it is settled and no handle to it is left.
+    fn tell_rest(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+        let Some(state) = self.runs.get_mut(&run).filter(|state| state.is_quiescent()) else { return };
+        if state.pinned {
+            effects.push(Effect::Quiescent { run, tally: state.tally });
+        }
+        if state.is_settled() {
+            if !state.told && (!state.pinned || state.finishing) {
+                state.told = true;
+                let workflow = Arc::clone(&state.workflow);
+                effects.push(Effect::RunSettled { run, workflow, tally: state.tally });
             }
-            if state.pinned {
-                effects.push(Effect::Quiescent { run, tally: state.tally });
-            }
-            if state.is_settled() {
-                if !state.told && (!state.pinned || state.finishing) {
-                    state.told = true;
-                    let workflow = Arc::clone(&state.workflow);
-                    effects.push(Effect::RunSettled { run, workflow, tally: state.tally });
-                }
-                if !state.pinned {
-                    self.runs.remove(&run);
-                }
+            if !state.pinned {
+                self.runs.remove(&run);
             }
         }
     }
@@ -191,11 +227,7 @@ impl Board {
     /// One collector at a time, in registration order, and only while nothing else of the run moves: what a collector
     /// releases may end up in a later one, which must then see all of it together.
     fn advance_finishing(&mut self, run: RunId, effects: &mut Vec<Effect>) -> bool {
-        let ready = self
-            .runs
-            .get(&run)
-            .is_some_and(|state| state.finishing && state.is_quiescent() && state.tally.outstanding() > 0);
-        if !ready {
+        if !self.runs.get(&run).is_some_and(Run::may_let_go) {
             return false;
         }
         for index in self.subscription_indices() {
@@ -244,7 +276,7 @@ impl Board {
             self.delayed.iter().filter(|(_, (entry, _))| entry.run == run).map(|(key, _)| *key).collect();
         for key in delayed {
             if let Some((entry, _)) = self.delayed.remove(&key) {
-                self.uncount_moving(run, 1);
+                self.uncount_delayed(run);
                 self.settle(key.1, &entry, Outcome::Cancelled, effects);
             }
         }

@@ -30,6 +30,8 @@ pub struct AgentStatus {
     pub running: u32,
     /// Complete sets of inputs that wait for a slot.
     pub queued: usize,
+    /// Jobs that ended since the runtime started, whatever their outcome.
+    pub ended: u64,
     /// Whether it is paused.
     pub paused: bool,
     /// Outcomes over all of its subscriptions, since the runtime started.
@@ -60,6 +62,12 @@ impl Board {
         found
     }
 
+    /// Returns how many attempts are running, over all agents.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.agents.iter().map(|agent| u64::from(agent.queue.running())).sum()
+    }
+
     /// Lists running jobs with their agents.
     pub fn running(&self) -> impl Iterator<Item = (JobId, AgentIndex)> + '_ {
         let running = self.jobs.iter().filter(|(_, job)| job.state == JobState::Running);
@@ -78,6 +86,7 @@ impl Board {
                 name: agent.name.clone(),
                 running: agent.queue.running(),
                 queued: agent.queue.waiting().count(),
+                ended: agent.ended,
                 paused: agent.queue.is_paused(),
                 tally,
             }

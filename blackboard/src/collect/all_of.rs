@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Complete, Entry, Step, missing};
+use super::{Complete, Entry, Step, insert_in_log_order, missing};
 use crate::id::RunId;
 use crate::outcome::WaitingReason;
 
@@ -23,7 +23,7 @@ impl AllOf {
     }
 
     pub(crate) fn offer(&mut self, entry: Entry, steps: &mut Vec<Step>) {
-        self.sides[usize::from(entry.side)].push_back(entry);
+        insert_in_log_order(&mut self.sides[usize::from(entry.side)], entry);
         if self.is_complete() {
             let take =
                 |(side, need): (&mut VecDeque<Entry>, &u32)| side.drain(..*need as usize).collect::<Vec<_>>();

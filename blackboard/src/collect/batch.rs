@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Complete, Entry, Step};
+use super::{Complete, Entry, INSTANT, Step};
 use crate::id::{Key, Offset, RunId};
 use crate::outcome::{CloseReason, WaitingReason};
 use crate::subscription::Batch;
@@ -34,13 +34,15 @@ impl Batches {
     }
 
     pub(crate) fn offer(&mut self, group: Complete, key: Option<Key>, steps: &mut Vec<Step>) {
+        let opened = opened(&group);
+        // What was published after a batch's deadline is not in it, even when the tick is late or was missed.
+        self.due(opened.before(INSTANT), steps);
         let weight: u64 = group.entries.iter().map(|entry| u64::from(entry.weight)).sum();
         let heavy = |rule: &Batch, total: u64| rule.weight.is_some_and(|limit| total > limit);
         if self.open.get(&key).is_some_and(|open| heavy(&self.rule, open.weight + weight)) {
             self.close(&key, CloseReason::Weight, steps);
         }
-        let opened = group.entries.iter().map(|entry| entry.at).max().unwrap_or_default();
-        let first = group.entries.first().map_or(Offset::START, |entry| entry.offset);
+        let first = first(&group);
         if !self.open.contains_key(&key)
             && let Some(wait) = self.rule.wait
         {
@@ -97,7 +99,7 @@ impl Batches {
     /// Takes out groups that belong to one run alone. Groups that other runs have a part in stay.
     pub(crate) fn withdraw(&mut self, run: RunId) -> Vec<Entry> {
         let mut left = Vec::new();
-        let mut emptied = Vec::new();
+        let mut changed = Vec::new();
         for (key, open) in &mut self.open {
             let (out, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut open.groups)
                 .into_iter()
@@ -105,13 +107,13 @@ impl Batches {
             open.groups = stay;
             let out: Vec<Entry> = out.into_iter().flat_map(|group| group.entries).collect();
             open.weight -= out.iter().map(|entry| u64::from(entry.weight)).sum::<u64>();
-            if open.groups.is_empty() {
-                emptied.push(key.clone());
+            if !out.is_empty() {
+                changed.push(key.clone());
             }
             left.extend(out);
         }
-        for key in emptied {
-            self.forget(&key);
+        for key in changed {
+            self.reopen(key);
         }
         left.sort_by_key(|entry| entry.offset);
         left
@@ -144,6 +146,17 @@ impl Batches {
         steps.push(Step::Complete(batch));
     }
 
+    /// Counts a batch that lost groups from its first group again, or forgets it when none is left.
+    fn reopen(&mut self, key: Option<Key>) {
+        let Some(mut open) = self.forget(&key) else { return };
+        let Some(group) = open.groups.first() else { return };
+        (open.opened, open.first) = (opened(group), first(group));
+        if let Some(wait) = self.rule.wait {
+            self.deadlines.insert((open.opened.after(wait), open.first, key.clone()));
+        }
+        self.open.insert(key, open);
+    }
+
     fn forget(&mut self, key: &Option<Key>) -> Option<Open> {
         let open = self.open.remove(key)?;
         if let Some(wait) = self.rule.wait {
@@ -151,4 +164,13 @@ impl Batches {
         }
         Some(open)
     }
+}
+
+/// When a group was complete: the publication of its last input.
+fn opened(group: &Complete) -> Timestamp {
+    group.entries.iter().map(|entry| entry.at).max().unwrap_or_default()
+}
+
+fn first(group: &Complete) -> Offset {
+    group.entries.first().map_or(Offset::START, |entry| entry.offset)
 }

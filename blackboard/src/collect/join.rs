@@ -4,9 +4,9 @@
 //! new entry completes, the one that begins earliest is taken, and within it the first inputs in log order.
 //! Pure: no I/O, no clock.
 
-use super::window::{Held, Pool};
-use super::{Complete, Entry, Step, missing};
-use crate::id::{Key, RunId};
+use super::window::{Held, Leaving, Pool};
+use super::{Complete, Entry, INSTANT, Step, missing};
+use crate::id::{Key, Offset, RunId};
 use crate::outcome::{Expiry, WaitingReason};
 use crate::subscription::{JoinMode, JoinRule};
 use crate::time::Timestamp;
@@ -29,8 +29,12 @@ impl Join {
     }
 
     pub(crate) fn offer(&mut self, entry: Entry, key: Option<Key>, steps: &mut Vec<Step>) {
-        let pushed_out = self.pool.arrive(&entry);
-        self.leave(pushed_out, steps);
+        self.pool.arrive();
+        while let Some(gone) = self.pool.next_overrun() {
+            self.leave(gone, steps);
+        }
+        // What was due before this entry came does not meet it, even when the tick is late or was missed.
+        self.due(entry.at.before(INSTANT), steps);
         // Matching never takes an artifact without a key for a join; an empty key keeps that rule harmless here.
         let key = key.unwrap_or_else(|| Key::from("null"));
         let (side, time) = (entry.side, entry.time);
@@ -39,8 +43,10 @@ impl Join {
             JoinMode::EveryPair => self.complete_pairs(entry, &key, steps),
         }
         if self.event_time {
-            let passed = self.pool.advance(side, time);
-            self.leave(passed, steps);
+            self.pool.advance(side, time);
+            while let Some(gone) = self.pool.next_passed() {
+                self.leave(gone, steps);
+            }
         }
     }
 
@@ -49,15 +55,16 @@ impl Join {
     }
 
     pub(crate) fn due(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
-        let due = self.pool.due(now);
-        self.leave(due, steps);
+        while let Some(gone) = self.pool.next_due(now) {
+            self.leave(gone, steps);
+        }
     }
 
     pub(crate) fn end_input(&mut self, run: RunId, steps: &mut Vec<Step>) {
         for (key, side, offset) in self.pool.of_run(run) {
             // A partial group fired just before may have taken it along.
             if let Some(entry) = self.pool.remove(&key, side, offset) {
-                self.leave(vec![(key, entry, Expiry::EndOfInput)], steps);
+                self.leave((key, entry, Expiry::EndOfInput), steps);
             }
         }
     }
@@ -94,7 +101,7 @@ impl Join {
     }
 
     /// The entries that form a group together with `entry`, if they are all there.
-    fn choose(&self, entry: &Entry, key: &Key) -> Option<Vec<(u16, crate::id::Offset)>> {
+    fn choose(&self, entry: &Entry, key: &Key) -> Option<Vec<(u16, Offset)>> {
         let mut needs = self.needs.clone();
         needs[usize::from(entry.side)] -= 1;
         let empty = Held::new();
@@ -131,31 +138,16 @@ impl Join {
         self.pool.insert(key, entry);
     }
 
-    /// Lets entries go: outer joins fire with what is there, the others expire.
-    fn leave(&mut self, gone: Vec<(Key, Entry, Expiry)>, steps: &mut Vec<Step>) {
+    /// Lets an entry go: an outer join fires with what is there, the others expire it.
+    fn leave(&mut self, (key, entry, reason): Leaving, steps: &mut Vec<Step>) {
         if self.mode != JoinMode::Outer {
-            steps.extend(gone.into_iter().map(|(_, entry, reason)| Step::Left(entry, reason)));
+            steps.push(Step::Left(entry, reason));
             return;
         }
-        let mut gone = std::collections::VecDeque::from(gone);
-        while let Some((key, entry, _)) = gone.pop_front() {
-            let mut group = self.partial(&key, &entry);
-            // Partners that are due in the same breath belong to the same partial group.
-            gone.retain(|(other_key, other, _)| {
-                let joins = *other_key == key
-                    && self.fits(&group, &entry, other)
-                    && group.iter().filter(|member| member.side == other.side).count()
-                        + usize::from(entry.side == other.side)
-                        < self.needs[usize::from(other.side)] as usize;
-                if joins {
-                    group.push(other.clone());
-                }
-                !joins
-            });
-            group.push(entry);
-            group.sort_by_key(|entry| (entry.side, entry.offset));
-            steps.push(Step::Complete(Complete::single(group, false)));
-        }
+        let mut group = self.partial(&key, &entry);
+        group.push(entry);
+        group.sort_by_key(|entry| (entry.side, entry.offset));
+        steps.push(Step::Complete(Complete::single(group, false)));
     }
 
     /// Takes the partners of an entry that leaves: the first of every other side that fit into its window.
@@ -187,7 +179,7 @@ impl Join {
 }
 
 /// Picks the first `needs` entries of every side that `fits`, or nothing when a side lacks some.
-fn pick(held: &Held, needs: &[u32], fits: impl Fn(&Entry) -> bool) -> Option<Vec<(u16, crate::id::Offset)>> {
+fn pick(held: &Held, needs: &[u32], fits: impl Fn(&Entry) -> bool) -> Option<Vec<(u16, Offset)>> {
     let mut picked = Vec::new();
     for (side, need) in needs.iter().enumerate() {
         let before = picked.len();

@@ -1,13 +1,14 @@
 //! The window of a join: what waits, by key, and when it has waited long enough.
 //!
 //! Four clocks can end the waiting: publication time, event time (by the other sides' watermarks), wall time when
-//! event time decides (patience), and a count of later arrivals. It does not pair anything; [`super::join`] does.
+//! event time decides (patience), and a count of later arrivals. Entries are let go one at a time, so that the next
+//! one to go can still be the partner of the one before. It does not pair anything; [`super::join`] does.
 //! Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use super::Entry;
+use super::{Entry, insert_in_log_order};
 use crate::id::{Key, Offset, RunId};
 use crate::outcome::Expiry;
 use crate::subscription::{JoinRule, Window};
@@ -16,6 +17,9 @@ use crate::time::Timestamp;
 /// How long an input may wait in wall time when event time decides and nothing else was said. Half would drop inputs
 /// of sources that report hourly; twice would hold a dead source's partners for longer than most services live.
 const PATIENCE_DEFAULT: Duration = Duration::from_secs(3_600);
+
+/// An entry that has waited long enough, with its key and why.
+pub(crate) type Leaving = (Key, Entry, Expiry);
 
 /// The entries of one key, side by side in log order.
 pub(crate) type Held = Vec<VecDeque<Entry>>;
@@ -77,25 +81,49 @@ impl Pool {
         }
     }
 
-    /// Counts an arrival and yields what it pushes out: entries whose count window it ends, entries whose
-    /// publication-time window ended before it.
-    pub(crate) fn arrive(&mut self, entry: &Entry) -> Vec<(Key, Entry, Expiry)> {
+    /// Counts an arrival.
+    pub(crate) fn arrive(&mut self) {
         self.arrived += 1;
-        let mut out = Vec::new();
-        if let Some(Window::Count(limit)) = self.rule.window {
-            while let Some((number, ..)) = self.arrivals.front() {
-                if self.arrived - number <= limit {
-                    break;
-                }
-                let Some((_, offset, place)) = self.arrivals.pop_front() else { break };
-                out.extend(self.take(&place, offset, Expiry::CountWindow));
+    }
+
+    /// Takes out the next entry whose count window the arrivals have ended.
+    pub(crate) fn next_overrun(&mut self) -> Option<Leaving> {
+        let Some(Window::Count(limit)) = self.rule.window else { return None };
+        loop {
+            let (number, ..) = self.arrivals.front()?;
+            if self.arrived - number <= limit {
+                return None;
+            }
+            let (_, offset, place) = self.arrivals.pop_front()?;
+            if let Some(taken) = self.take(&place, offset, Expiry::CountWindow) {
+                return Some(taken);
             }
         }
-        if !self.rule.event_time && self.time_window().is_some() {
-            // Strictly before: what lies exactly one window apart still belongs together.
-            self.take_due(entry.at.before(Duration::from_micros(1)), &mut out);
+    }
+
+    /// Takes out the next entry whose wall-clock deadline has come.
+    pub(crate) fn next_due(&mut self, now: Timestamp) -> Option<Leaving> {
+        let reason = if self.rule.event_time { Expiry::Patience } else { Expiry::TimeWindow };
+        let ((deadline, offset), place) = self.deadlines.first_key_value()?;
+        if *deadline > now {
+            return None;
         }
-        out
+        let (place, offset) = (place.clone(), *offset);
+        self.take(&place, offset, reason)
+    }
+
+    /// Takes out the entry with the earliest event time among those that no partner can reach any more.
+    pub(crate) fn next_passed(&mut self) -> Option<Leaving> {
+        let window = self.time_window()?;
+        let passed = |side: usize| {
+            let watermark = self.watermark_against(side)?;
+            let ((time, offset), key) = self.event_times[side].first_key_value()?;
+            let place = || Place { key: key.clone(), side: u16::try_from(side).unwrap_or(u16::MAX) };
+            (time.after(window) < watermark).then(|| (*time, *offset, place()))
+        };
+        let first = (0..self.sides).filter_map(passed).min_by_key(|(time, offset, _)| (*time, *offset));
+        let (_, offset, place) = first?;
+        self.take(&place, offset, Expiry::Watermark)
     }
 
     /// Holds an entry.
@@ -111,7 +139,7 @@ impl Pool {
             self.arrivals.push_back((self.arrived, entry.offset, place));
         }
         let held = self.by_key.entry(key.clone()).or_insert_with(|| vec![VecDeque::new(); self.sides]);
-        held[usize::from(entry.side)].push_back(entry);
+        insert_in_log_order(&mut held[usize::from(entry.side)], entry);
         self.held += 1;
     }
 
@@ -137,36 +165,15 @@ impl Pool {
         Some(entry)
     }
 
-    /// Notes an event time and yields the entries that no partner can reach any more.
-    pub(crate) fn advance(&mut self, side: u16, time: Timestamp) -> Vec<(Key, Entry, Expiry)> {
+    /// Notes an event time.
+    pub(crate) fn advance(&mut self, side: u16, time: Timestamp) {
         let mark = &mut self.marks[usize::from(side)];
         *mark = Some(mark.map_or(time, |seen| seen.max(time)));
-        let Some(window) = self.time_window() else { return Vec::new() };
-        let mut out = Vec::new();
-        for side in 0..self.sides {
-            let Some(watermark) = self.watermark_against(side) else { continue };
-            while let Some(((time, offset), key)) = self.event_times[side].first_key_value() {
-                if time.after(window) >= watermark {
-                    break;
-                }
-                let place = Place { key: key.clone(), side: u16::try_from(side).unwrap_or(u16::MAX) };
-                let offset = *offset;
-                out.extend(self.take(&place, offset, Expiry::Watermark));
-            }
-        }
-        out
     }
 
     /// Returns when the next entry is due by wall time.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         self.deadlines.first_key_value().map(|((deadline, _), _)| *deadline)
-    }
-
-    /// Yields what is due by wall time.
-    pub(crate) fn due(&mut self, now: Timestamp) -> Vec<(Key, Entry, Expiry)> {
-        let mut out = Vec::new();
-        self.take_due(now, &mut out);
-        out
     }
 
     /// Lists one run's entries in log order.
@@ -196,23 +203,7 @@ impl Pool {
         self.time_window().map(|window| entry.at.after(window))
     }
 
-    fn take_due(&mut self, now: Timestamp, out: &mut Vec<(Key, Entry, Expiry)>) {
-        let reason = if self.rule.event_time { Expiry::Patience } else { Expiry::TimeWindow };
-        while let Some(((deadline, offset), place)) = self.deadlines.first_key_value() {
-            if *deadline > now {
-                break;
-            }
-            let (place, offset) = (place.clone(), *offset);
-            let taken = self.take(&place, offset, reason);
-            debug_assert!(taken.is_some(), "a deadline belongs to a held entry");
-            if taken.is_none() {
-                self.deadlines.pop_first();
-            }
-            out.extend(taken);
-        }
-    }
-
-    fn take(&mut self, place: &Place, offset: Offset, reason: Expiry) -> Option<(Key, Entry, Expiry)> {
+    fn take(&mut self, place: &Place, offset: Offset, reason: Expiry) -> Option<Leaving> {
         self.remove(&place.key, place.side, offset).map(|entry| (place.key.clone(), entry, reason))
     }
 }

@@ -1,1 +1,291 @@
-//! stub
+//! The conformance suite: what every [`Store`] must do, as cases that run against a fresh store each.
+//!
+//! A store's own test calls [`check`]. The cases know the contract only; they look into no store. They are grouped as
+//! the log ([`log`]), queries ([`query`]), and unfinished work ([`work`]). A failed case panics with its name.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use uuid::Uuid;
+
+use super::{
+    Batch, Catalogue, Commit, Cursor, Finish, Group, GroupResult, JobEnd, Publish, Store, StoreError, Stored,
+    Unfinished,
+};
+use crate::artifact::Artifact;
+use crate::body::Body;
+use crate::effect::{Settled, Start};
+use crate::filter::Filter;
+use crate::id::{AgentIndex, AgentName, ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
+use crate::kind::{Kind, Kinds};
+use crate::matching::Match;
+use crate::outcome::Outcome;
+use crate::shape::Member;
+use crate::time::Timestamp;
+
+mod log;
+mod query;
+mod work;
+
+/// Runs every case, each on a store that `open` makes for it.
+///
+/// # Panics
+/// When the store does not conform; the message begins with the name of the case.
+pub async fn check(open: &(dyn Fn() -> Arc<dyn Store> + Sync)) {
+    macro_rules! run {
+        ($($group:ident::$case:ident),+ $(,)?) => {
+            $($group::$case(&Case::open(stringify!($case), open()).await).await;)+
+        };
+    }
+    run![
+        log::offsets_are_dense_and_in_log_order,
+        log::artifacts_come_back_as_they_were,
+        log::an_idempotency_key_returns_the_first_artifact,
+        log::an_idempotency_key_belongs_to_its_tenant,
+        log::an_id_returns_the_first_artifact,
+        log::a_repeat_within_one_group_is_a_repeat,
+        log::reads_come_in_the_order_asked_for,
+        log::a_missing_offset_is_an_error,
+        log::a_closed_store_refuses,
+        query::find_obeys_every_condition,
+        query::find_lists_the_newest_first,
+        query::pages_cover_everything_exactly_once,
+        query::pages_have_limits,
+        query::tenants_see_their_own,
+        query::the_tally_of_a_run_counts_its_outcomes,
+        query::dead_letters_are_numbered_and_paged,
+        work::claims_without_a_job_are_unfinished_in_log_order,
+        work::claims_come_back_as_they_were,
+        work::a_started_job_hides_its_claims,
+        work::a_job_of_a_batch_keeps_its_groups,
+        work::a_retry_keeps_failures_and_time,
+        work::another_attempt_clears_the_time,
+        work::finishing_ends_claims_and_publishes,
+        work::a_repeated_output_is_the_first_artifact,
+        work::an_unknown_job_is_refused_alone,
+        work::a_job_finishes_once,
+        work::settling_ends_a_claim_once,
+        work::shared_jobs_leave_claims_open,
+        work::pairs_are_remembered_until_a_member_is_settled,
+        work::a_cancelled_pair_is_not_remembered,
+        work::unfinished_work_is_the_same_in_any_slices,
+    ];
+}
+
+/// Runs a future on this thread; for tests of stores that bring no async runtime.
+///
+/// The future must be woken from elsewhere when it is not ready, as stores with a thread of their own do.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// One case: its name for messages, and its store.
+struct Case {
+    name: &'static str,
+    store: Arc<dyn Store>,
+}
+
+impl Case {
+    async fn open(name: &'static str, store: Arc<dyn Store>) -> Self {
+        let case = Self { name, store };
+        let mut kinds = Kinds::new();
+        case.good(kinds.register::<u32>(), "registers numbers");
+        case.good(kinds.register::<String>(), "registers texts");
+        let catalogue = Catalogue {
+            kinds,
+            agents: vec![AgentName::from("reader"), AgentName::from("joiner")],
+            subscriptions: ["reader/0", "joiner/0", "joiner/1"].map(str::to_owned).to_vec(),
+        };
+        case.good(case.store.open(catalogue).await, "opens");
+        case
+    }
+
+    fn good<T, E: Debug>(&self, result: Result<T, E>, what: &str) -> T {
+        match result {
+            Ok(value) => value,
+            Err(error) => panic!("{}: {what}: {error:?}", self.name),
+        }
+    }
+
+    fn same<T: PartialEq + Debug>(&self, found: T, wanted: T, what: &str) {
+        assert!(found == wanted, "{}: {what}\n found: {found:?}\nwanted: {wanted:?}", self.name);
+    }
+
+    async fn try_commit(&self, groups: Vec<Group>) -> Result<Vec<GroupResult>, StoreError> {
+        match self.store.commit(Batch { groups }) {
+            Commit::Done(result) => result,
+            Commit::Pending(answer) => answer.await,
+        }
+    }
+
+    async fn commit(&self, groups: Vec<Group>) -> Vec<GroupResult> {
+        let wanted = groups.len();
+        let results = self.good(self.try_commit(groups).await, "commits");
+        self.same(results.len(), wanted, "one result per group");
+        results
+    }
+
+    /// Commits one group that must not be refused.
+    async fn write(&self, group: Group) -> Vec<Stored> {
+        match self.commit(vec![group]).await.pop() {
+            Some(GroupResult::Done(stored)) => stored,
+            other => panic!("{}: the group is accepted: {other:?}", self.name),
+        }
+    }
+
+    /// Publishes plain numbers, each claimed by the first subscription, and returns their places.
+    async fn claimed(&self, numbers: std::ops::Range<u32>) -> Vec<Offset> {
+        let publish = |n| publish(number(n), vec![claim(0, 0)]);
+        self.places(self.write(Group::Publish(numbers.map(publish).collect())).await)
+    }
+
+    fn places(&self, stored: Vec<Stored>) -> Vec<Offset> {
+        let place = |stored: Stored| match stored {
+            Stored::New(artifact) => artifact.offset(),
+            Stored::Repeat { .. } => panic!("{}: everything is new: {stored:?}", self.name),
+        };
+        stored.into_iter().map(place).collect()
+    }
+
+    async fn find(&self, filter: Filter) -> Vec<u64> {
+        let page = self.good(self.store.find(&filter).await, "finds");
+        page.artifacts.iter().map(|artifact| artifact.offset().get()).collect()
+    }
+
+    /// Reads all that is unfinished in slices of `limit`.
+    async fn unfinished_by(&self, limit: usize) -> Vec<Unfinished> {
+        let (mut all, mut after) = (Vec::new(), Cursor::default());
+        for _ in 0..1_000 {
+            let (slice, next) = self.good(self.store.unfinished(after, limit).await, "lists");
+            all.extend(slice);
+            match next {
+                Some(next) => after = next,
+                None => return all,
+            }
+        }
+        panic!("{}: the list of unfinished work ends", self.name)
+    }
+
+    async fn unfinished(&self) -> Listed {
+        let mut listed = Listed::default();
+        for entry in self.unfinished_by(1_000).await {
+            match entry {
+                Unfinished::Job(job) => {
+                    assert!(
+                        listed.claims.is_empty() && listed.pairs.is_empty(),
+                        "{}: jobs come first",
+                        self.name
+                    );
+                    listed.jobs.push(job);
+                }
+                Unfinished::Pair { job, verdict, .. } => listed.pairs.push((job, verdict)),
+                Unfinished::Claims(published) => {
+                    listed.claims.extend(
+                        published
+                            .matches
+                            .iter()
+                            .map(|claim| (published.offset.get(), claim.subscription.0)),
+                    );
+                }
+            }
+        }
+        listed
+    }
+}
+
+/// Unfinished work, sorted by what it is.
+#[derive(Default)]
+struct Listed {
+    jobs: Vec<crate::effect::Resumed>,
+    pairs: Vec<(JobId, crate::effect::PairVerdict)>,
+    /// Place in the log and subscription.
+    claims: Vec<(u64, u32)>,
+}
+
+fn run(number: u128) -> RunId {
+    RunId::from_uuid(Uuid::from_u128(number))
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_micros_since_epoch(seconds * 1_000_000)
+}
+
+/// A plain artifact of the run 1 whose payload, id and second of publication are `value`.
+fn number(value: u32) -> Artifact {
+    number_in(value, 1)
+}
+
+fn number_in(value: u32, of_run: u128) -> Artifact {
+    let id = ArtifactId::from_uuid(Uuid::from_u128(1_000 + u128::from(value)));
+    Artifact::new(id, Kind::of::<u32>(), Body::typed(Arc::new(value)), run(of_run), at(i64::from(value)))
+}
+
+fn publish(artifact: Artifact, matches: Vec<Match>) -> Publish {
+    Publish { artifact: Arc::new(artifact), workflow: Arc::from("test"), matches: matches.into() }
+}
+
+fn claim(subscription: u32, side: u16) -> Match {
+    Match {
+        subscription: SubscriptionIndex(subscription),
+        side,
+        weight: 1,
+        key: None,
+        lane: None,
+        event_time: None,
+        visible_at: None,
+        refused: None,
+    }
+}
+
+/// The first attempt of a job of `subscription` on these inputs.
+fn start(subscription: u32, members: &[Offset]) -> Start {
+    let job = JobId::derive(&format!("test/{subscription}"), at(50), members.iter().copied());
+    let member = |(side, offset): (u16, &Offset)| Member { offset: *offset, side, group: 0 };
+    Start {
+        job,
+        agent: AgentIndex(u32::from(subscription > 0)),
+        subscription: SubscriptionIndex(subscription),
+        members: (0..).zip(members).map(member).collect(),
+        attempt: 1,
+        failures: 0,
+        run: run(1),
+        opens_run: false,
+        at: at(50),
+        closed: None,
+        shared: false,
+    }
+}
+
+fn begin(start: &Start) -> Group {
+    Group::Start(Arc::new(start.clone()))
+}
+
+fn finish(job: JobId, end: JobEnd, outputs: Vec<Publish>) -> Group {
+    Group::Finish(Finish { job, end, outputs })
+}
+
+fn dead(at_second: i64) -> JobEnd {
+    JobEnd::Dead { attempts: 3, error: vec!["outer".to_owned(), "root".to_owned()], at: at(at_second) }
+}
+
+fn settle(subscription: u32, offset: Offset, outcome: Outcome) -> Group {
+    Group::Settle(Settled { subscription: SubscriptionIndex(subscription), offset, run: run(1), outcome })
+}

@@ -148,13 +148,14 @@ struct Shelf {
 struct Slot {
     artifact: Arc<Artifact>,
     workflow: Arc<str>,
-    /// Sorted by subscription.
-    claims: Vec<Claim>,
+    matches: Arc<[Match]>,
+    /// What became of each match, in the same order.
+    claims: Box<[Claim]>,
     open: usize,
 }
 
+#[derive(Clone, Copy, Default)]
 struct Claim {
-    claim: Match,
     job: Option<JobId>,
     ended: bool,
 }
@@ -224,8 +225,8 @@ impl Shelf {
         run.offsets.push(offset);
         run.kept += 1;
         let open = matches.len();
-        let claims = matches.into_iter().map(|claim| Claim { claim, job: None, ended: false }).collect();
-        self.slots.push_back(Some(Slot { artifact: Arc::clone(&artifact), workflow, claims, open }));
+        let claims = vec![Claim::default(); open].into_boxed_slice();
+        self.slots.push_back(Some(Slot { artifact: Arc::clone(&artifact), workflow, matches, claims, open }));
         if open == 0 {
             self.finished.push_back(offset);
         }
@@ -414,17 +415,20 @@ impl Shelf {
     /// The claims on an artifact that have no outcome and that no unfinished job covers.
     fn open_claims(&self, offset: Offset) -> Option<Published> {
         let slot = self.slot(offset)?;
-        let open = slot.claims.iter().filter(|claim| !claim.ended && claim.job.is_none());
-        let matches: Vec<Match> = open.map(|claim| claim.claim.clone()).collect();
-        (!matches.is_empty()).then(|| published(slot, matches))
+        let both = slot.matches.iter().zip(&slot.claims);
+        let matches: Vec<Match> = both
+            .filter(|(_, state)| !state.ended && state.job.is_none())
+            .map(|(claim, _)| claim.clone())
+            .collect();
+        (!matches.is_empty()).then(|| published(slot, matches.into()))
     }
 
     fn resumed(&self, job: &JobRecord) -> Unfinished {
         let subscription = job.start.subscription;
         let input = |offset: Offset| {
             let slot = self.slot(offset)?;
-            let claim = slot.claims.iter().find(|claim| claim.claim.subscription == subscription)?;
-            Some(published(slot, vec![claim.claim.clone()]))
+            let claim = slot.matches.iter().find(|claim| claim.subscription == subscription)?;
+            Some(published(slot, Arc::from([claim.clone()])))
         };
         Unfinished::Job(Resumed {
             inputs: job.start.members.iter().filter_map(|member| input(member.offset)).collect(),
@@ -435,9 +439,9 @@ impl Shelf {
     }
 
     fn claim(&mut self, subscription: SubscriptionIndex, offset: Offset) -> Option<&mut Claim> {
-        let claims = &mut self.slot_mut(offset)?.claims;
-        let index = claims.binary_search_by_key(&subscription, |claim| claim.claim.subscription).ok()?;
-        claims.get_mut(index)
+        let slot = self.slot_mut(offset)?;
+        let index = slot.matches.binary_search_by_key(&subscription, |claim| claim.subscription).ok()?;
+        slot.claims.get_mut(index)
     }
 
     fn index(&self, offset: Offset) -> Option<usize> {
@@ -454,7 +458,7 @@ impl Shelf {
     }
 }
 
-fn published(slot: &Slot, matches: Vec<Match>) -> Published {
+fn published(slot: &Slot, matches: Arc<[Match]>) -> Published {
     Published {
         offset: slot.artifact.offset(),
         run: slot.artifact.run(),

@@ -1,1 +1,372 @@
+//! The engine against a simulated world: it performs commands by hand and checks each one against the rules.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::supervision::backoff::Backoff;
+use crate::supervision::intensity::Intensity;
+use crate::supervision::plan::Strategy;
+use crate::supervision::report::ChildState;
+use crate::supervision::spec::ChildSpec;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Simulated {
+    Down,
+    Starting,
+    Alive,
+    /// Ordered to stop; `true` if it had been alive.
+    Stopping(bool),
+}
+
+/// What the simulated lives are doing, and what has been said about them.
+struct World {
+    engine: Engine,
+    now: Duration,
+    strategy: Strategy,
+    limit: Intensity,
+    statics: BTreeSet<Seat>,
+    lives: BTreeMap<Seat, (Simulated, u64)>,
+    /// Seats somebody asked to remove: their stops owe nothing to the order.
+    removing: BTreeSet<Seat>,
+    counted: Vec<Duration>,
+    ready: bool,
+    gone: usize,
+    finished: Option<(SupervisorExit, StopReport)>,
+    trace: Vec<String>,
+}
+
+struct Nothing;
+
+impl crate::supervision::life::Life for Nothing {
+    type Message = ();
+
+    async fn handle(&mut self, (): ()) -> Result<(), crate::supervision::life::Fault> {
+        Ok(())
+    }
+}
+
+fn child(id: &str, restart: Restart) -> ChildSpec {
+    ChildSpec::actor(id, |_| async { Ok(Nothing) }).0.restart(restart).backoff(Backoff::none())
+}
+
+impl World {
+    fn new(strategy: Strategy, limit: Intensity, restarts: &[Restart]) -> Self {
+        let mut spec =
+            SupervisorSpec::new("root").strategy(strategy).intensity(limit).dynamic_children_max(3);
+        for (number, restart) in restarts.iter().enumerate() {
+            spec = spec.child(child(&format!("c{number}"), *restart));
+        }
+        let (mut engine, seats) = Engine::new(&spec);
+        engine.begin(Duration::ZERO);
+        let mut world = Self {
+            engine,
+            now: Duration::ZERO,
+            strategy,
+            limit,
+            statics: seats.iter().copied().collect(),
+            lives: seats.into_iter().map(|seat| (seat, (Simulated::Down, 0))).collect(),
+            removing: BTreeSet::new(),
+            counted: Vec::new(),
+            ready: false,
+            gone: 0,
+            finished: None,
+            trace: Vec::new(),
+        };
+        world.perform();
+        world
+    }
+
+    /// Three permanent children, all alive.
+    fn ready(strategy: Strategy) -> Self {
+        let mut world =
+            Self::new(strategy, Intensity { restarts: 100, within: MS(1) }, &[Restart::Permanent; 3]);
+        world.start_all();
+        assert!(world.ready);
+        world.trace.clear();
+        world
+    }
+
+    fn seat(&self, id: &str) -> Seat {
+        self.engine.find(&ChildId::from(id)).expect("on the roster")
+    }
+
+    fn start_all(&mut self) {
+        while let Some(seat) = self.first(|life| life == Simulated::Starting) {
+            self.report(seat, Report::Started);
+        }
+    }
+
+    fn first(&self, is: impl Fn(Simulated) -> bool) -> Option<Seat> {
+        self.lives.iter().find(|(_, (life, _))| is(*life)).map(|(seat, _)| *seat)
+    }
+
+    fn report(&mut self, seat: Seat, report: Report) {
+        let (life, number) = self.lives[&seat];
+        let next = match report {
+            Report::Started => Simulated::Alive,
+            Report::StartFailed { .. } | Report::NotStarted | Report::Ended { .. } => Simulated::Down,
+            Report::Overran { .. } => life,
+        };
+        self.lives.insert(seat, (next, number));
+        self.engine.report(seat, number, report, self.now);
+        self.perform();
+    }
+
+    fn fail(&mut self, id: &str) {
+        let exit = Exit::Failed("boom".into());
+        self.report(self.seat(id), Report::Ended { exit, cleanup: None });
+    }
+
+    fn stopped(&mut self, id: &str) {
+        self.report(self.seat(id), Report::Ended { exit: Exit::Stopped, cleanup: None });
+    }
+
+    fn perform(&mut self) {
+        for command in self.engine.take_commands() {
+            match command {
+                Command::Start { seat, life, .. } => self.check_start(seat, life),
+                Command::Stop { seat } => self.check_stop(seat),
+                Command::Kill { seat } => assert!(self.lives.contains_key(&seat)),
+                Command::Retire { seat, .. } => {
+                    assert!(!self.is_running(seat), "a running child was retired")
+                }
+                Command::Announce(LifeEvent::Restarting { .. }) => {
+                    self.counted.push(self.now);
+                    assert!(self.recent() <= self.limit.restarts as usize, "the intensity was passed");
+                }
+                Command::Announce(LifeEvent::GaveUp { .. }) => {
+                    self.counted.push(self.now);
+                    assert!(self.recent() > self.limit.restarts as usize, "gave up too early");
+                }
+                Command::Announce(_) | Command::Added { .. } => {}
+                Command::Ready => self.ready = true,
+                Command::Gone { .. } => self.gone += 1,
+                Command::Finish { exit, report } => {
+                    assert!(self.lives.values().all(|(life, _)| *life == Simulated::Down));
+                    assert!(self.finished.is_none(), "finished twice");
+                    self.finished = Some((exit, report));
+                }
+            }
+        }
+        self.check_rest();
+    }
+
+    fn recent(&self) -> usize {
+        self.counted.iter().filter(|at| self.now - **at <= self.limit.within).count()
+    }
+
+    fn is_running(&self, seat: Seat) -> bool {
+        self.lives.get(&seat).is_some_and(|(life, _)| *life != Simulated::Down)
+    }
+
+    fn later_ones_are_down(&self, seat: Seat) -> bool {
+        let mut later = self.statics.iter().filter(|other| **other > seat && !self.removing.contains(other));
+        later.all(|other| !self.is_running(*other))
+    }
+
+    fn check_start(&mut self, seat: Seat, life: u64) {
+        self.trace.push(format!("start {seat:?}"));
+        let (doing, number) = self.lives.get(&seat).copied().unwrap_or((Simulated::Down, 0));
+        assert_eq!(doing, Simulated::Down, "a life was begun while the one before was there");
+        assert_eq!(life, number + 1, "lives are counted without gaps");
+        assert!(self.finished.is_none());
+        let grouped = self.strategy != Strategy::OneForOne || number == 0;
+        assert!(!grouped || self.later_ones_are_down(seat), "started out of order");
+        if number == 0 && self.statics.contains(&seat) {
+            let mut earlier = self.statics.range(..seat);
+            assert!(earlier.all(|other| self.lives[other].1 > 0), "a first start out of order");
+        }
+        self.lives.insert(seat, (Simulated::Starting, life));
+    }
+
+    fn check_stop(&mut self, seat: Seat) {
+        self.trace.push(format!("stop {seat:?}"));
+        let (doing, number) = self.lives[&seat];
+        assert!(matches!(doing, Simulated::Starting | Simulated::Alive), "stopped twice or when down");
+        assert!(self.removing.contains(&seat) || self.later_ones_are_down(seat), "stopped out of order");
+        self.lives.insert(seat, (Simulated::Stopping(doing == Simulated::Alive), number));
+    }
+
+    /// When nothing is on its way, everybody is up or has ended for good: no round ever gets stuck.
+    fn check_rest(&self) {
+        let on_its_way = self.first(|life| matches!(life, Simulated::Starting | Simulated::Stopping(_)));
+        if on_its_way.is_none() && self.finished.is_none() {
+            for info in self.engine.children() {
+                assert!(matches!(info.state, ChildState::Alive | ChildState::Ended), "stuck: {info:?}");
+            }
+            assert!(self.ready, "the first start got stuck");
+        }
+    }
+
+    /// Lets `choice` decide which life does what next.
+    fn step(&mut self, choice: u16, gap: u64) {
+        self.now += MS(gap);
+        let busy: Vec<(Seat, Simulated)> = self
+            .lives
+            .iter()
+            .filter(|(_, (life, _))| *life != Simulated::Down)
+            .map(|(seat, (life, _))| (*seat, *life))
+            .collect();
+        let Some((seat, life)) = busy.get(usize::from(choice >> 4) % busy.len().max(1)).copied() else {
+            return;
+        };
+        let failed = Exit::Failed("boom".into());
+        match (life, choice % 16) {
+            (Simulated::Starting, 0) => self.report(seat, Report::StartFailed { exit: failed }),
+            (Simulated::Starting, _) => self.report(seat, Report::Started),
+            (Simulated::Alive, 0..=7) => self.report(seat, Report::Ended { exit: failed, cleanup: None }),
+            (Simulated::Alive, 8..=10) => {
+                self.report(seat, Report::Ended { exit: Exit::Finished, cleanup: None });
+            }
+            (Simulated::Alive, 11..=12) if self.ready => {
+                self.removing.insert(seat);
+                self.engine.remove(seat, self.now);
+                self.perform();
+            }
+            (Simulated::Alive, 13..=14) if self.ready => self.add(choice),
+            (Simulated::Alive, _) | (Simulated::Down, _) => {}
+            (Simulated::Stopping(true), 0) => self.report(seat, Report::Overran { after: MS(1) }),
+            (Simulated::Stopping(true), _) => {
+                self.report(seat, Report::Ended { exit: Exit::Stopped, cleanup: None });
+            }
+            (Simulated::Stopping(false), _) => self.report(seat, Report::NotStarted),
+        }
+    }
+
+    fn add(&mut self, choice: u16) {
+        let late = child(&format!("late{}", choice % 5), Restart::Transient);
+        let room = self.engine.roster.dynamic_count();
+        let added = self.engine.add(late.terms.clone());
+        assert!(room < 3 || added.is_err(), "the bound on dynamic children was passed");
+        self.perform();
+    }
+
+    /// Stops the world; every row is there, in reverse order.
+    fn stop(mut self) -> SupervisorExit {
+        self.engine.stop(self.now);
+        self.perform();
+        while self.finished.is_none() {
+            let seat = self.first(|life| matches!(life, Simulated::Stopping(_)));
+            let seat = seat.expect("somebody is stopping until the end");
+            let had_lived = self.lives[&seat].0 == Simulated::Stopping(true);
+            let ended = Report::Ended { exit: Exit::Stopped, cleanup: None };
+            self.report(seat, if had_lived { ended } else { Report::NotStarted });
+        }
+        let (exit, report) = self.finished.take().expect("just checked");
+        let rows: Vec<ChildId> = report.children.into_iter().map(|row| row.id).collect();
+        let lived = self.engine.roster.entries().rev().filter(|(_, entry)| entry.exit.is_some());
+        assert_eq!(rows, lived.map(|(_, entry)| entry.terms.id.clone()).collect::<Vec<_>>());
+        exit
+    }
+}
+
+#[test]
+fn a_sibling_that_fails_while_a_round_takes_it_down_is_not_counted() {
+    let mut world = World::ready(Strategy::OneForAll);
+    world.fail("c0");
+    world.fail("c1");
+    world.fail("c2");
+    world.start_all();
+    assert_eq!(world.counted.len(), 1);
+    assert_eq!(world.trace, ["stop Seat(2)", "start Seat(0)", "start Seat(1)", "start Seat(2)"]);
+}
+
+#[test]
+fn a_child_that_fails_again_during_its_round_restarts_the_round() {
+    let mut world = World::ready(Strategy::RestForOne);
+    world.fail("c1");
+    world.stopped("c2");
+    world.report(world.seat("c1"), Report::Started);
+    world.fail("c1");
+    world.report(world.seat("c2"), Report::NotStarted);
+    world.start_all();
+    assert_eq!(world.counted.len(), 2);
+    let expected =
+        ["stop Seat(2)", "start Seat(1)", "start Seat(2)", "stop Seat(2)", "start Seat(1)", "start Seat(2)"];
+    assert_eq!(world.trace, expected);
+}
+
+#[test]
+fn an_earlier_child_that_fails_during_a_round_enlarges_it() {
+    let mut world = World::ready(Strategy::RestForOne);
+    world.fail("c1");
+    world.fail("c0");
+    world.stopped("c2");
+    world.start_all();
+    assert_eq!(world.trace, ["stop Seat(2)", "start Seat(0)", "start Seat(1)", "start Seat(2)"]);
+}
+
+#[test]
+fn a_failed_start_within_a_round_is_retried_before_those_behind_it() {
+    let mut world = World::ready(Strategy::RestForOne);
+    world.fail("c1");
+    world.stopped("c2");
+    world.report(world.seat("c1"), Report::StartFailed { exit: Exit::StartFailed("boom".into()) });
+    world.start_all();
+    assert_eq!(world.trace, ["stop Seat(2)", "start Seat(1)", "start Seat(1)", "start Seat(2)"]);
+}
+
+#[test]
+fn a_child_removed_during_a_round_is_not_started_again() {
+    let mut world = World::ready(Strategy::OneForAll);
+    let removed = world.seat("c2");
+    world.fail("c0");
+    world.engine.remove(removed, world.now);
+    world.perform();
+    world.stopped("c2");
+    world.stopped("c1");
+    world.start_all();
+    assert_eq!(world.trace, ["stop Seat(2)", "stop Seat(1)", "start Seat(0)", "start Seat(1)"]);
+    assert_eq!(world.gone, 1);
+}
+
+#[test]
+fn reports_of_earlier_lives_change_nothing() {
+    let mut world = World::ready(Strategy::OneForOne);
+    let seat = world.seat("c1");
+    world.fail("c1");
+    world.start_all();
+    let late = Report::Ended { exit: Exit::Aborted, cleanup: None };
+    world.engine.report(seat, 1, late, world.now);
+    assert_eq!(world.engine.take_commands(), []);
+}
+
+#[test]
+fn a_supervisor_without_children_is_ready_and_stops() {
+    let world = World::new(Strategy::OneForAll, Intensity::default(), &[]);
+    assert!(world.ready);
+    assert_eq!(world.stop(), SupervisorExit::Stopped);
+}
+
+fn restart_types() -> impl proptest::strategy::Strategy<Value = Restart> {
+    prop_oneof![3 => Just(Restart::Permanent), 1 => Just(Restart::Transient), 1 => Just(Restart::Temporary)]
+}
+
+fn strategies() -> impl proptest::strategy::Strategy<Value = Strategy> {
+    prop_oneof![Just(Strategy::OneForOne), Just(Strategy::RestForOne), Just(Strategy::OneForAll)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    /// Whatever fails when: one life at a time, starts in order, stops in reverse, the intensity holds to the
+    /// restart, and nothing gets stuck.
+    #[test]
+    fn random_failures_keep_every_rule(
+        strategy in strategies(),
+        restarts in proptest::collection::vec(restart_types(), 0..7),
+        tolerated in 0u32..8,
+        within in 1u64..100,
+        steps in proptest::collection::vec((any::<u16>(), 0u64..30), 0..150),
+    ) {
+        let mut world = World::new(strategy, Intensity { restarts: tolerated, within: MS(within) }, &restarts);
+        for (choice, gap) in steps {
+            world.step(choice, gap);
+        }
+        world.stop();
+    }
+}

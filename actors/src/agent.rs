@@ -1,0 +1,25 @@
+//! Agents: what a user declares, what an engine may see and do, and the actor that runs attempts.
+//!
+//! An agent is a name, subscriptions with an engine each, and limits. Its actor accepts jobs within its credit and runs
+//! every attempt as a unit of its own, so that neither a slow nor a panicking engine can block its mailbox.
+
+mod actor;
+mod attempt;
+mod context;
+mod definition;
+mod engine;
+mod failure;
+mod outputs;
+mod retry;
+
+pub use context::Context;
+pub use definition::{Agent, AgentDraft};
+pub use engine::{Blocking, Engine, Fault, blocking};
+pub use failure::Failure;
+pub use outputs::{IntoOutputs, Outputs, Publish};
+pub use retry::Retry;
+
+pub(crate) use actor::{AgentActor, AgentMessage};
+pub(crate) use attempt::{AttemptEnd, Bench, Ended, Workshop};
+pub(crate) use definition::AgentParts;
+pub(crate) use outputs::Output;

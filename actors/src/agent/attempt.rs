@@ -1,0 +1,262 @@
+//! An attempt: one try of a job, from reading its inputs to telling the curator how it ended.
+//!
+//! It runs in a task of its own, which the agent's actor owns. Whatever happens to the task, exactly one end is told:
+//! a guard tells "handed back" when the task is dropped before it could.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
+use volery_blackboard::effect::Start;
+use volery_blackboard::matching::{Matcher, panic_text};
+use volery_blackboard::store::{Publish, Store};
+use volery_blackboard::{AgentName, Artifact, ArtifactId, JobId, Producer, SubscriptionIndex, Tenant, Timestamp};
+
+use super::context::Context;
+use super::engine::{Fault, Runner};
+use super::failure::Failure;
+use super::outputs::{Output, Outputs};
+use super::retry::Retry;
+use crate::clock::Clock;
+use crate::curator::Ingress;
+use crate::error::chain;
+use crate::kinds::KindTable;
+
+/// What all attempts of a runtime share.
+#[derive(Debug)]
+pub(crate) struct Workshop {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ingress: Arc<Ingress>,
+    pub(crate) matcher: Matcher,
+    pub(crate) kinds: KindTable,
+    pub(crate) clock: Clock,
+}
+
+/// What all attempts of an agent share.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) name: AgentName,
+    pub(crate) retry: Retry,
+    pub(crate) cancel_grace: Duration,
+    /// Attempts that are cancelled hand their jobs back, because the runtime is stopping.
+    pub(crate) stopping: AtomicBool,
+    pub(crate) workshop: Arc<Workshop>,
+}
+
+/// The end of an attempt, as the curator is told.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) start: Arc<Start>,
+    pub(crate) end: AttemptEnd,
+}
+
+/// How an attempt ended, with everything that is to be committed about it.
+#[derive(Debug)]
+pub(crate) enum AttemptEnd {
+    /// The job is done.
+    Done(Vec<Publish>),
+    /// Another attempt may start at this time.
+    Retry { until: Timestamp, error: Vec<String> },
+    /// The job is given up.
+    Dead { at: Timestamp, error: Vec<String>, failure: Vec<Publish> },
+    /// Its run was cancelled.
+    Cancelled,
+    /// It did not end by itself; it counts for nothing.
+    Released,
+}
+
+/// Whether the engine may be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EngineState {
+    Sound,
+    /// It panicked and may be half-updated.
+    Suspect,
+}
+
+/// What is left of an attempt that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reaped {
+    pub(crate) job: JobId,
+    pub(crate) attempt: u32,
+    pub(crate) subscription: SubscriptionIndex,
+    pub(crate) engine: EngineState,
+}
+
+/// Runs one attempt to its end. Cancel safe: dropped early, it hands the job back.
+pub(crate) async fn run(
+    start: Arc<Start>,
+    bench: Arc<Bench>,
+    runner: Arc<dyn Runner>,
+    cancel: CancellationToken,
+) -> Reaped {
+    let mut guard = Guard { start: Some(Arc::clone(&start)), bench: Arc::clone(&bench) };
+    let (end, engine) = match inputs(&start, &bench).await {
+        Ok(inputs) => execute(&start, &bench, runner.as_ref(), inputs, &cancel).await,
+        Err(error) => (bench.fail(&start, &[], &error), EngineState::Sound),
+    };
+    guard.tell(end);
+    Reaped { job: start.job, attempt: start.attempt, subscription: start.subscription, engine }
+}
+
+async fn inputs(start: &Start, bench: &Bench) -> Result<Arc<[Arc<Artifact>]>, Fault> {
+    let store = &bench.workshop.store;
+    if let [member] = &*start.members {
+        return Ok(store.read(&[member.offset]).await?.into());
+    }
+    let offsets: Vec<_> = start.members.iter().map(|member| member.offset).collect();
+    Ok(store.read(&offsets).await?.into())
+}
+
+async fn execute(
+    start: &Start,
+    bench: &Bench,
+    runner: &dyn Runner,
+    inputs: Arc<[Arc<Artifact>]>,
+    cancel: &CancellationToken,
+) -> (AttemptEnd, EngineState) {
+    let identity = (start.job, start.run, start.attempt);
+    let clock = bench.workshop.clock.clone();
+    let context = Context::new(bench.name.clone(), identity, Arc::clone(&inputs), cancel.clone(), clock);
+    let work = async { runner.run(start.members.clone(), Arc::clone(&inputs), context).await };
+    let ended = tokio::select! {
+        biased;
+        ended = AssertUnwindSafe(work).catch_unwind() => ended,
+        () = cancelled(cancel, bench.cancel_grace) => return (bench.cancelled(), EngineState::Sound),
+    };
+    match ended {
+        Ok(Ok(outputs)) => match bench.publishes(start, &inputs, outputs) {
+            Ok(outputs) => (AttemptEnd::Done(outputs), EngineState::Sound),
+            Err(error) => (bench.fail(start, &inputs, &error), EngineState::Sound),
+        },
+        Ok(Err(error)) => (bench.fail(start, &inputs, &error), EngineState::Sound),
+        Err(panic) => {
+            let error: Fault = format!("engine panicked: {}", panic_text(panic.as_ref())).into();
+            (bench.fail(start, &inputs, &error), EngineState::Suspect)
+        }
+    }
+}
+
+/// Waits until the attempt is to be given up: cancelled, and its grace over.
+async fn cancelled(cancel: &CancellationToken, grace: Duration) {
+    cancel.cancelled().await;
+    if !grace.is_zero() {
+        tokio::time::sleep(grace).await;
+    }
+}
+
+impl Bench {
+    fn cancelled(&self) -> AttemptEnd {
+        if self.stopping.load(Ordering::Acquire) { AttemptEnd::Released } else { AttemptEnd::Cancelled }
+    }
+
+    /// Turns outputs into artifacts and matches them. Nothing is published if one of them is not in order.
+    fn publishes(
+        &self,
+        start: &Start,
+        inputs: &[Arc<Artifact>],
+        outputs: Outputs,
+    ) -> Result<Vec<Publish>, Fault> {
+        let now = self.workshop.clock.now();
+        let numbered = (0_u32..).zip(outputs.items);
+        numbered
+            .map(|(index, output)| {
+                let id = start.job.output(index, start.at);
+                let producer = Producer::Agent(self.name.clone());
+                let artifact = self.artifact(start, inputs, (id, now), &output, producer)?;
+                Ok(self.publish(artifact))
+            })
+            .collect()
+    }
+
+    fn artifact(
+        &self,
+        start: &Start,
+        inputs: &[Arc<Artifact>],
+        (id, now): (ArtifactId, Timestamp),
+        output: &Output,
+        producer: Producer,
+    ) -> Result<Artifact, Fault> {
+        let kind = self.workshop.kinds.kind(output.type_id, output.kind)?;
+        let causes = inputs.iter().map(|input| input.id()).collect();
+        let generation = inputs.iter().map(|input| input.generation()).max().unwrap_or_default() + 1;
+        let artifact = Artifact::new(id, kind, output.body.clone(), start.run, now);
+        let artifact = output.adorn(artifact.caused_by(producer, causes, generation));
+        match inputs.first().map(|input| input.tenant()).filter(|tenant| *tenant != Tenant::default()) {
+            Some(tenant) => Ok(artifact.with_tenant(tenant)),
+            None => Ok(artifact),
+        }
+    }
+
+    fn publish(&self, artifact: Artifact) -> Publish {
+        Publish {
+            matches: self.workshop.matcher.matches(&artifact).into(),
+            artifact: Arc::new(artifact),
+            // Known to the board already, unless the job opens a run; then it is named after its agent.
+            workflow: Arc::from(self.name.as_str()),
+        }
+    }
+
+    /// Decides what follows from a failed attempt.
+    fn fail(&self, start: &Start, inputs: &[Arc<Artifact>], fault: &Fault) -> AttemptEnd {
+        let now = self.workshop.clock.now();
+        let error = chain(fault.as_ref());
+        let failures = start.failures + 1;
+        let (high, low) = start.job.as_uuid().as_u64_pair();
+        let seed = high.rotate_left(32) ^ low.wrapping_mul(u64::from(failures) | 1);
+        match self.retry.wait_after(failures, fault, seed) {
+            Some(wait) => AttemptEnd::Retry { until: now.after(wait), error },
+            None => AttemptEnd::Dead { at: now, failure: self.failure(start, inputs, &error), error },
+        }
+    }
+
+    /// The failure artifact of a job that is given up; none when it was about a failure itself.
+    fn failure(&self, start: &Start, inputs: &[Arc<Artifact>], error: &[String]) -> Vec<Publish> {
+        if inputs.iter().any(|input| input.kind().is::<Failure>()) {
+            return Vec::new();
+        }
+        let failure = Failure {
+            agent: self.name.as_str().to_owned(),
+            job: start.job.to_string(),
+            attempts: start.failures + 1,
+            error: error.to_vec(),
+            inputs: inputs.iter().map(|input| input.id().to_string()).collect(),
+        };
+        let id = start.job.output(u32::MAX, start.at);
+        let outputs = Outputs::none().with(failure);
+        let now = self.workshop.clock.now();
+        let artifacts = outputs.items.into_iter().filter_map(|output| {
+            match self.artifact(start, inputs, (id, now), &output, Producer::Runtime) {
+                Ok(artifact) => Some(self.publish(artifact)),
+                Err(error) => {
+                    // Only a user's type named `Failure` can cause this, and the start refuses that.
+                    tracing::error!(target: "volery::agent", agent = %self.name, %error, "failure artifact not published");
+                    None
+                }
+            }
+        });
+        artifacts.collect()
+    }
+}
+
+/// Tells the end of an attempt exactly once.
+struct Guard {
+    start: Option<Arc<Start>>,
+    bench: Arc<Bench>,
+}
+
+impl Guard {
+    fn tell(&mut self, end: AttemptEnd) {
+        if let Some(start) = self.start.take() {
+            self.bench.workshop.ingress.ended(Ended { start, end });
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.tell(AttemptEnd::Released);
+    }
+}

@@ -1,0 +1,112 @@
+//! Engines: what an agent calls with a job's inputs. Async functions and closures are engines.
+//!
+//! The typed contract is [`Engine`]; the actor sees an engine through [`Runner`], which knows how to read a job's
+//! inputs for it.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use volery_blackboard::shape::{Inputs, Member};
+use volery_blackboard::{Artifact, Shape};
+
+use super::context::Context;
+use super::outputs::{IntoOutputs, Outputs};
+
+/// Why an engine failed: any error, with its chain of causes.
+pub type Fault = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// What an agent calls. `I` is fixed by the shape of the subscription.
+///
+/// Implemented for every `Fn(I, Context) -> impl Future<Output = Result<O, E>>`. Implement it for a type to keep state
+/// between jobs; several attempts may run at once, up to the agent's concurrency.
+///
+/// The future is dropped when its run is cancelled or the runtime stops; what it holds is released then.
+pub trait Engine<I>: Send + Sync + 'static {
+    /// What is published.
+    type Output: IntoOutputs;
+
+    /// Runs one attempt of a job.
+    ///
+    /// # Errors
+    /// Any error fails the attempt; the agent's retry policy decides what follows.
+    fn run(&self, input: I, context: Context) -> impl Future<Output = Result<Self::Output, Fault>> + Send;
+}
+
+impl<I, F, Fut, O, E> Engine<I> for F
+where
+    I: Send + 'static,
+    F: Fn(I, Context) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<O, E>> + Send,
+    O: IntoOutputs,
+    E: Into<Fault>,
+{
+    type Output = O;
+
+    async fn run(&self, input: I, context: Context) -> Result<O, Fault> {
+        self(input, context).await.map_err(Into::into)
+    }
+}
+
+/// An engine that blocks its thread or computes for long. Made by [`blocking`].
+#[derive(Clone, Debug)]
+pub struct Blocking<F>(Arc<F>);
+
+/// Runs a synchronous function as an engine, on tokio's blocking threads instead of an async worker.
+///
+/// At most the agent's concurrency run at once. A blocking call cannot be interrupted: when its run is cancelled or the
+/// runtime stops, its result is dropped, and the thread goes on until the function returns.
+pub fn blocking<F>(function: F) -> Blocking<F> {
+    Blocking(Arc::new(function))
+}
+
+impl<I, F, O, E> Engine<I> for Blocking<F>
+where
+    I: Send + 'static,
+    F: Fn(I, Context) -> Result<O, E> + Send + Sync + 'static,
+    O: IntoOutputs,
+    E: Into<Fault> + 'static,
+{
+    type Output = O;
+
+    async fn run(&self, input: I, context: Context) -> Result<O, Fault> {
+        let function = Arc::clone(&self.0);
+        let ran = tokio::task::spawn_blocking(move || function(input, context).map_err(Into::into)).await;
+        match ran {
+            Ok(result) => result,
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            Err(ended) => Err(ended.into()),
+        }
+    }
+}
+
+pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Outputs, Fault>> + Send>>;
+
+/// An engine as the actor sees it: given artifacts, it returns outputs.
+pub(crate) trait Runner: Send + Sync + 'static {
+    fn run(&self, members: Box<[Member]>, artifacts: Arc<[Arc<Artifact>]>, context: Context) -> Running;
+}
+
+pub(crate) struct Assembling<S, E> {
+    engine: Arc<E>,
+    shape: PhantomData<fn() -> S>,
+}
+
+impl<S, E> Assembling<S, E> {
+    pub(crate) fn new(engine: E) -> Self {
+        Self { engine: Arc::new(engine), shape: PhantomData }
+    }
+}
+
+impl<S: Shape + 'static, E: Engine<S::Input>> Runner for Assembling<S, E> {
+    fn run(&self, members: Box<[Member]>, artifacts: Arc<[Arc<Artifact>]>, context: Context) -> Running {
+        let engine = Arc::clone(&self.engine);
+        Box::pin(async move {
+            let input = S::assemble(&mut Inputs::new(&members, &artifacts))?;
+            let mut outputs = Outputs::none();
+            engine.run(input, context).await?.add_to(&mut outputs);
+            Ok(outputs)
+        })
+    }
+}

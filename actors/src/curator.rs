@@ -1,0 +1,11 @@
+//! The curator: owner of the board and its only writer.
+//!
+//! Publishers, attempts and handles leave commands in its [`Ingress`]; it takes what is there, commits it together,
+//! tells the board, and performs what the board wants done. A restarted curator reads its board back from the store.
+
+mod actor;
+mod ingress;
+mod recovery;
+
+pub(crate) use actor::{Curator, CuratorParts};
+pub(crate) use ingress::{Ingress, Question, Scope};

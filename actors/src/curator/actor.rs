@@ -1,0 +1,460 @@
+//! The curator's actor: takes commands, commits them together, tells the board, performs its effects.
+//!
+//! Its state is the board, which it reads back from the store when it is restarted. It never runs user code.
+//!
+//! | message | effect | fails with |
+//! | --- | --- | --- |
+//! | `Wake` | takes turns until no command and no write is left | a store that cannot be read at restart ends the life |
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use volery_blackboard::board::Board;
+use volery_blackboard::effect::{Effect, Input, Published, Settled, Start, Verdict};
+use volery_blackboard::matching::Match;
+use volery_blackboard::store::{
+    Batch, Commit, Finish, Group, GroupResult, JobEnd, Publish, Store, StoreError, Stored,
+};
+use volery_blackboard::{JobId, RunId, Tally, Timestamp};
+
+use super::ingress::{Command, Ingress, Question, Scope};
+use super::recovery::replay;
+use crate::agent::{AgentMessage, AttemptEnd, Ended};
+use crate::clock::Clock;
+use crate::feed::{Event, Feed};
+use crate::supervision::{self, Address, Life};
+use crate::upkeep::TimekeeperMessage;
+
+/// Commands per commit. A thousand rows amortise a commit fully; more would only delay the first of them.
+const COMMANDS_PER_COMMIT: usize = 1_000;
+
+/// Commits in one turn. The curator then lets its mailbox speak, so that a flood of commands cannot keep it from being
+/// stopped.
+const COMMITS_PER_TURN: usize = 32;
+
+/// What the curator's mailbox carries; the load is in the ingress.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CuratorMessage {
+    /// There is something in the ingress.
+    Wake,
+}
+
+/// What every life of the curator works with.
+pub(crate) struct CuratorParts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ingress: Arc<Ingress>,
+    pub(crate) clock: Clock,
+    pub(crate) feed: Feed,
+    pub(crate) agents: Vec<Address<AgentMessage>>,
+    pub(crate) timekeeper: Address<TimekeeperMessage>,
+    /// Returns a board with every agent and subscription, and nothing on it.
+    pub(crate) board: Box<dyn Fn() -> Board + Send + Sync>,
+}
+
+/// One life of the curator.
+pub(crate) struct Curator {
+    parts: Arc<CuratorParts>,
+    board: Board,
+    /// Writes for the next commit, and what to do once they are done, in the same order.
+    batch: Batch,
+    after: Vec<After>,
+    effects: Vec<Effect>,
+    commands: Vec<Command>,
+    /// Runs to be told of as quiet, once everything about them is committed.
+    quiet: Vec<(RunId, Tally)>,
+    armed: Option<Timestamp>,
+    /// The store refused a commit; nothing is started until a tick finds it working again.
+    store_down: bool,
+}
+
+/// What follows once a command, or its write, is done.
+enum After {
+    Published { claims: Vec<Claims>, answer: oneshot::Sender<Result<Vec<Stored>, StoreError>> },
+    Started(Arc<Start>),
+    Ended { start: Arc<Start>, verdict: Verdict, claims: Vec<Claims>, error: Vec<String> },
+    Settled,
+    Input(Input),
+}
+
+/// What is kept of an artifact while the store has it: the workflow's name and the claims.
+type Claims = (Arc<str>, Arc<[Match]>);
+
+impl After {
+    fn has_group(&self) -> bool {
+        match self {
+            Self::Published { .. } | Self::Started(_) | Self::Settled => true,
+            Self::Ended { verdict, .. } => *verdict != Verdict::Released,
+            Self::Input(_) => false,
+        }
+    }
+}
+
+impl Curator {
+    /// Begins a life: reads the board back from the store.
+    pub(crate) async fn begin(parts: Arc<CuratorParts>) -> Result<Self, supervision::Fault> {
+        let mut board = (parts.board)();
+        let mut effects = Vec::new();
+        let pins: Vec<_> = {
+            let watch = parts.ingress.watch();
+            watch.pins.iter().map(|(run, (workflow, _))| (*run, Arc::clone(workflow))).collect()
+        };
+        for (run, workflow) in pins {
+            board.handle(Input::PinRun { run, workflow }, parts.clock.now(), &mut effects);
+        }
+        let recovered = replay(parts.store.as_ref(), &parts.clock, &mut board, &mut effects).await?;
+        if recovered.jobs + recovered.artifacts > 0 {
+            tracing::info!(
+                target: "volery::curator",
+                jobs = recovered.jobs,
+                artifacts = recovered.artifacts,
+                "resumed unfinished work"
+            );
+        }
+        let curator = Self {
+            parts,
+            board,
+            batch: Batch::default(),
+            after: Vec::new(),
+            effects,
+            commands: Vec::new(),
+            quiet: Vec::new(),
+            armed: None,
+            store_down: false,
+        };
+        Ok(curator)
+    }
+
+    /// Takes what is there until nothing is left, or it is time to let the mailbox speak.
+    async fn turn(&mut self) {
+        self.parts.ingress.awake();
+        for _ in 0..COMMITS_PER_TURN {
+            self.parts.ingress.take(COMMANDS_PER_COMMIT, &mut self.commands);
+            let mut commands = std::mem::take(&mut self.commands);
+            commands.drain(..).for_each(|command| self.prepare(command));
+            self.commands = commands;
+            self.perform_effects();
+            if self.after.is_empty() {
+                self.rest();
+                return;
+            }
+            self.commit().await;
+            self.perform_effects();
+        }
+        self.arm_timekeeper();
+        self.parts.ingress.wake();
+    }
+
+    /// Everything is committed: tells who waited for quiet, and when to be woken next.
+    fn rest(&mut self) {
+        self.parts.ingress.count_outstanding(self.board.outstanding());
+        self.arm_timekeeper();
+        let (idle, still) = (self.board.is_idle(), self.board.attempts() == 0);
+        if self.quiet.is_empty() && !idle && !still {
+            return;
+        }
+        let mut watch = self.parts.ingress.watch();
+        for (run, tally) in self.quiet.drain(..) {
+            // It may have been set in motion again by a later command of the same turn.
+            if self.board.is_quiescent(run) {
+                let tally = self.board.tally(run).unwrap_or(tally);
+                watch.runs.remove(&run).into_iter().flatten().for_each(|waiter| give(waiter, tally));
+            }
+        }
+        if idle {
+            watch.idle.drain(..).for_each(|waiter| give(waiter, Tally::default()));
+        }
+        if still {
+            watch.attempts.drain(..).for_each(|waiter| give(waiter, Tally::default()));
+        }
+    }
+
+    /// Turns a command into a write, or into something that only the board needs to know.
+    fn prepare(&mut self, command: Command) {
+        match command {
+            Command::Publish { artifacts, answer } => {
+                let claims = claims_of(&artifacts);
+                self.write(Group::Publish(artifacts), After::Published { claims, answer });
+            }
+            Command::Ended(ended) => self.prepare_end(ended),
+            Command::Input(input) => self.after.push(After::Input(input)),
+            Command::Ask(question) => self.answer(question),
+            Command::WhenQuiet { scope, answer } => self.watch(scope, answer),
+        }
+    }
+
+    fn prepare_end(&mut self, Ended { start, end }: Ended) {
+        if !self.board.is_current(start.job, start.attempt) {
+            tracing::debug!(
+                target: "volery::curator", job = %start.job, attempt = start.attempt,
+                "end of an attempt that is not current was dropped"
+            );
+            return;
+        }
+        let (job, none) = (start.job, Vec::new());
+        let ended = |verdict, claims, error| After::Ended { start, verdict, claims, error };
+        match end {
+            AttemptEnd::Done(outputs) => {
+                let after = ended(Verdict::Done, claims_of(&outputs), none);
+                self.write(Group::Finish(Finish { job, end: JobEnd::Done, outputs }), after);
+            }
+            AttemptEnd::Retry { until, error } => {
+                let after = ended(Verdict::Retry(until), Vec::new(), error.clone());
+                let failures = after.failures() + 1;
+                self.write(Group::Retry { job, failures, until, error }, after);
+            }
+            AttemptEnd::Dead { at, error, failure } => {
+                let after = ended(Verdict::Dead, claims_of(&failure), error.clone());
+                let end = JobEnd::Dead { attempts: after.failures() + 1, error, at };
+                self.write(Group::Finish(Finish { job, end, outputs: failure }), after);
+            }
+            AttemptEnd::Cancelled => {
+                let after = ended(Verdict::Cancelled, Vec::new(), none);
+                self.write(Group::Finish(Finish { job, end: JobEnd::Cancelled, outputs: Vec::new() }), after);
+            }
+            AttemptEnd::Released => self.after.push(ended(Verdict::Released, Vec::new(), none)),
+        }
+    }
+
+    fn answer(&self, question: Question) {
+        match question {
+            Question::Waiting(filter, answer) => give(answer, self.board.waiting(&filter)),
+            Question::Agents(answer) => give(answer, self.board.agents()),
+            Question::Tally(run, answer) => give(answer, self.board.tally(run)),
+        }
+    }
+
+    /// Notes who waits. What stands before it in the queue has not reached the board yet; it will before the curator
+    /// rests, and only then is anybody told.
+    fn watch(&mut self, scope: Scope, answer: oneshot::Sender<Tally>) {
+        let mut watch = self.parts.ingress.watch();
+        match scope {
+            Scope::Run(run) => {
+                watch.runs.entry(run).or_default().push(answer);
+                self.quiet.push((run, Tally::default()));
+            }
+            Scope::Board => watch.idle.push(answer),
+            Scope::Attempts => watch.attempts.push(answer),
+        }
+    }
+
+    fn write(&mut self, group: Group, after: After) {
+        self.batch.groups.push(group);
+        self.after.push(after);
+    }
+
+    async fn commit(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        let results = if batch.groups.is_empty() {
+            Ok(Vec::new())
+        } else {
+            match self.parts.store.commit(batch) {
+                Commit::Done(results) => results,
+                Commit::Pending(results) => results.await,
+            }
+        };
+        let after = std::mem::take(&mut self.after);
+        match results {
+            Ok(results) => {
+                self.recover_store();
+                self.apply(after, results);
+            }
+            Err(error) => self.refuse(after, &error),
+        }
+    }
+
+    fn apply(&mut self, after: Vec<After>, results: Vec<GroupResult>) {
+        let mut results = results.into_iter();
+        for after in after {
+            if !after.has_group() {
+                self.apply_done(after, Vec::new());
+                continue;
+            }
+            match results.next() {
+                Some(GroupResult::Done(stored)) => self.apply_done(after, stored),
+                Some(GroupResult::Refused(error)) => self.apply_refused(after, &error),
+                None => {
+                    let cause = "it answered for fewer groups than it was given".to_owned();
+                    let error = StoreError::Conflict { store: self.parts.store.name(), cause };
+                    self.apply_refused(after, &error);
+                }
+            }
+        }
+    }
+
+    fn apply_done(&mut self, after: After, stored: Vec<Stored>) {
+        match after {
+            After::Published { claims, answer } => {
+                self.tell_published(claims, &stored);
+                // A publisher that stopped waiting has published all the same.
+                give(answer, Ok(stored));
+            }
+            After::Started(start) => self.dispatch(start),
+            After::Ended { start, verdict, claims, error } => {
+                self.tell_published(claims, &stored);
+                self.parts.feed.tell(|| Event::of_attempt(&start, verdict, error));
+                self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
+            }
+            After::Settled => {}
+            After::Input(input) => {
+                if matches!(input, Input::Tick) {
+                    self.armed = None;
+                }
+                self.handle(input);
+            }
+        }
+    }
+
+    fn tell_published(&mut self, claims: Vec<Claims>, stored: &[Stored]) {
+        for ((workflow, matches), stored) in claims.into_iter().zip(stored) {
+            let Stored::New(artifact) = stored else { continue };
+            self.parts.feed.tell(|| Event::Published { artifact: Arc::clone(artifact), claims: matches.len() });
+            self.handle(Input::Published(Published {
+                offset: artifact.offset(),
+                run: artifact.run(),
+                workflow,
+                at: artifact.published_at(),
+                matches,
+            }));
+        }
+    }
+
+    fn apply_refused(&mut self, after: After, error: &StoreError) {
+        match after {
+            After::Published { answer, .. } => give(answer, Err(error.clone())),
+            After::Started(start) => self.handle(Input::StartRefused(start.job)),
+            After::Ended { start, .. } => {
+                tracing::error!(target: "volery::curator", job = %start.job, %error, "end of an attempt was refused");
+                let verdict = Verdict::Released;
+                self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
+            }
+            After::Settled => {
+                tracing::error!(target: "volery::curator", %error, "an outcome could not be recorded");
+            }
+            After::Input(input) => self.handle(input),
+        }
+    }
+
+    /// The store refused a whole commit: fails its publishers, takes jobs back, and starts nothing until it works.
+    fn refuse(&mut self, after: Vec<After>, error: &StoreError) {
+        if !std::mem::replace(&mut self.store_down, true) {
+            tracing::error!(target: "volery::curator", %error, "commit failed; nothing is started until the store works");
+            self.handle(Input::Hold);
+        }
+        for after in after {
+            if after.has_group() {
+                self.apply_refused(after, error);
+            } else {
+                self.apply_done(after, Vec::new());
+            }
+        }
+    }
+
+    fn recover_store(&mut self) {
+        if std::mem::replace(&mut self.store_down, false) {
+            tracing::info!(target: "volery::curator", "the store works again");
+            self.handle(Input::Unhold);
+        }
+    }
+
+    fn dispatch(&mut self, start: Arc<Start>) {
+        self.parts.feed.tell(|| Event::Started { start: Arc::clone(&start) });
+        let (job, agent) = (start.job, start.agent);
+        if let Err(error) = self.parts.agents[agent.at()].send(AgentMessage::Run(start)) {
+            tracing::error!(target: "volery::curator", %job, reason = %error.reason, "agent cannot be given a job");
+            let AgentMessage::Run(start) = error.message else { return };
+            self.handle(Input::Finished { job, attempt: start.attempt, verdict: Verdict::Released });
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.board.handle(input, self.parts.clock.now(), &mut self.effects);
+    }
+
+    fn perform_effects(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Start(start) => self.write(Group::Start(Arc::clone(&start)), After::Started(start)),
+                Effect::Cancel { agent, job } => self.cancel(agent.at(), job),
+                Effect::Drop(job) => {
+                    let finish = Finish { job, end: JobEnd::Cancelled, outputs: Vec::new() };
+                    self.write(Group::Finish(finish), After::Settled);
+                }
+                Effect::Settle(settled) => {
+                    self.tell_settled(&settled);
+                    self.write(Group::Settle(settled), After::Settled);
+                }
+                Effect::Settled(settled) => self.tell_settled(&settled),
+                Effect::Quiescent { run, tally } => self.quiet.push((run, tally)),
+                Effect::RunSettled { run, workflow, tally } => {
+                    self.parts.feed.tell(|| Event::RunSettled { run, workflow, tally });
+                }
+            }
+        }
+        self.effects = effects;
+    }
+
+    fn cancel(&self, agent: usize, job: JobId) {
+        if let Err(error) = self.parts.agents[agent].send(AgentMessage::Cancel(job)) {
+            // An agent that has ended runs nothing; its attempts have handed their jobs back.
+            tracing::debug!(target: "volery::curator", %job, reason = %error.reason, "agent cannot be told to cancel");
+        }
+    }
+
+    fn tell_settled(&self, settled: &Settled) {
+        self.parts.feed.tell(|| Event::Settled(settled.clone()));
+    }
+
+    fn arm_timekeeper(&mut self) {
+        let Some(next) = self.board.next_deadline() else { return };
+        // A timer that is armed too early costs one idle tick; re-arming for every later deadline would cost more.
+        if self.armed.is_some_and(|armed| armed <= next) {
+            return;
+        }
+        if self.parts.timekeeper.send(TimekeeperMessage::Arm(next)).is_ok() {
+            self.armed = Some(next);
+        }
+    }
+}
+
+impl After {
+    fn failures(&self) -> u32 {
+        match self {
+            Self::Ended { start, .. } => start.failures,
+            Self::Published { .. } | Self::Started(_) | Self::Settled | Self::Input(_) => 0,
+        }
+    }
+}
+
+impl Life for Curator {
+    type Message = CuratorMessage;
+
+    async fn started(&mut self) -> Result<(), supervision::Fault> {
+        // Commands may have come while no curator lived, and recovery may have found jobs to start.
+        self.turn().await;
+        Ok(())
+    }
+
+    async fn handle(&mut self, message: CuratorMessage) -> Result<(), supervision::Fault> {
+        match message {
+            CuratorMessage::Wake => self.turn().await,
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Curator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Curator").field("outstanding", &self.board.outstanding()).finish_non_exhaustive()
+    }
+}
+
+/// Answers. Whoever asked may have gone; an answer that nobody takes is no error.
+fn give<T>(to: oneshot::Sender<T>, answer: T) {
+    drop(to.send(answer).err());
+}
+
+fn claims_of(artifacts: &[Publish]) -> Vec<Claims> {
+    artifacts.iter().map(|publish| (Arc::clone(&publish.workflow), Arc::clone(&publish.matches))).collect()
+}

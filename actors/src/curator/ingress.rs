@@ -1,0 +1,285 @@
+//! The way in to the curator: a queue that outlives every life of it, with room for a bounded number of publishes.
+//!
+//! Publishes wait for room; ends of attempts need none, because the board's credit bounds them; other commands come from
+//! callers that await an answer. The queue is drained in order.
+//!
+//! | command | answered with | fails with |
+//! | --- | --- | --- |
+//! | `Publish` | where the artifacts stand in the log | shutting down, overloaded, store error |
+//! | `Ended` | nothing | never; ends of attempts that are not current are dropped |
+//! | `Input` | nothing | never |
+//! | `Ask` | what the board shows | never |
+//! | `WhenQuiet` | the outcomes, once nothing moves | never |
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::sync::{Notify, Semaphore, oneshot};
+use volery_blackboard::board::{AgentStatus, WaitingFilter};
+use volery_blackboard::effect::Input;
+use volery_blackboard::store::{Publish, StoreError, Stored};
+use volery_blackboard::{RunId, Tally, Waiting};
+
+use super::actor::CuratorMessage;
+use crate::agent::Ended;
+use crate::error::{Cause, Result};
+use crate::runtime::Overflow;
+use crate::supervision::{Address, SendRefusal};
+
+/// Publishes that may be in the queue. Enough for two full commits: one being written, one being gathered. Twice as
+/// many would only add to the time a publisher waits.
+const PUBLISHES_MAX: usize = 2_048;
+
+/// What the curator is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Commit these artifacts, all or nothing.
+    Publish { artifacts: Vec<Publish>, answer: oneshot::Sender<Result<Vec<Stored>, StoreError>> },
+    /// An attempt ended.
+    Ended(Ended),
+    /// Tell the board something that needs no record.
+    Input(Input),
+    /// Show something.
+    Ask(Question),
+    /// Answer when it is quiet.
+    WhenQuiet { scope: Scope, answer: oneshot::Sender<Tally> },
+}
+
+/// Where it is to be quiet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Nothing of this run moves.
+    Run(RunId),
+    /// Nothing moves at all.
+    Board,
+    /// No attempt is running.
+    Attempts,
+}
+
+/// What can be asked about the board.
+#[derive(Debug)]
+pub(crate) enum Question {
+    Waiting(WaitingFilter, oneshot::Sender<Vec<Waiting>>),
+    Agents(oneshot::Sender<Vec<AgentStatus>>),
+    Tally(RunId, oneshot::Sender<Option<Tally>>),
+}
+
+/// The queue in front of the curator.
+#[derive(Debug)]
+pub(crate) struct Ingress {
+    runtime: String,
+    queue: Mutex<VecDeque<Command>>,
+    /// A wake-up is under way; later commands need not send another.
+    woken: AtomicBool,
+    curator: OnceLock<Address<CuratorMessage>>,
+    room: Semaphore,
+    open: AtomicBool,
+    /// Claims without an outcome, as the curator last counted them.
+    outstanding: AtomicU64,
+    outstanding_max: u64,
+    overflow: Overflow,
+    relief: Notify,
+    watch: Mutex<Watch>,
+}
+
+/// Who waits for what: it outlives the curator's lives, so that nobody waits in vain for one that is gone.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    /// Handles to runs: the workflow's name and how many there are.
+    pub(crate) pins: HashMap<RunId, (Arc<str>, usize)>,
+    pub(crate) runs: HashMap<RunId, Vec<oneshot::Sender<Tally>>>,
+    pub(crate) idle: Vec<oneshot::Sender<Tally>>,
+    pub(crate) attempts: Vec<oneshot::Sender<Tally>>,
+}
+
+impl Ingress {
+    pub(crate) fn new(runtime: String, outstanding_max: u64, overflow: Overflow) -> Self {
+        Self {
+            runtime,
+            queue: Mutex::default(),
+            woken: AtomicBool::new(false),
+            curator: OnceLock::new(),
+            room: Semaphore::new(PUBLISHES_MAX),
+            open: AtomicBool::new(true),
+            outstanding: AtomicU64::new(0),
+            outstanding_max,
+            overflow,
+            relief: Notify::new(),
+            watch: Mutex::default(),
+        }
+    }
+
+    /// Names the curator to wake. Called once, when the tree is built.
+    pub(crate) fn connect(&self, curator: Address<CuratorMessage>) {
+        let first = self.curator.set(curator).is_ok();
+        debug_assert!(first, "a runtime has one curator");
+    }
+
+    /// Publishes artifacts and returns once they are committed.
+    ///
+    /// Cancel safe in this sense: dropped while it waits for room, nothing is published; dropped later, the artifacts
+    /// may or may not be.
+    pub(crate) async fn publish(&self, artifacts: Vec<Publish>) -> Result<Vec<Stored>> {
+        self.admit().await?;
+        let Ok(room) = self.room.acquire().await else { return Err(self.shut()) };
+        if !self.is_open() {
+            return Err(self.shut());
+        }
+        // Given back by the curator when it takes the command out.
+        room.forget();
+        let (answer, answered) = oneshot::channel();
+        self.push(Command::Publish { artifacts, answer });
+        // An answer that is dropped without being given means that the runtime is gone.
+        answered.await.map_err(|_| self.shut())?.map_err(Into::into)
+    }
+
+    /// Waits until the backlog has room, or refuses.
+    async fn admit(&self) -> Result<()> {
+        loop {
+            if !self.is_open() {
+                return Err(self.shut());
+            }
+            let relief = self.relief.notified();
+            let outstanding = self.outstanding.load(Ordering::Acquire);
+            if outstanding < self.outstanding_max {
+                return Ok(());
+            }
+            match self.overflow {
+                Overflow::Refuse => {
+                    return Err(Cause::Overloaded { outstanding, limit: self.outstanding_max }.into());
+                }
+                Overflow::Wait => relief.await,
+            }
+        }
+    }
+
+    /// Tells the end of an attempt.
+    pub(crate) fn ended(&self, ended: Ended) {
+        self.push(Command::Ended(ended));
+    }
+
+    /// Tells the board something.
+    pub(crate) fn input(&self, input: Input) {
+        self.push(Command::Input(input));
+    }
+
+    /// Asks the board something.
+    pub(crate) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        self.push(Command::Ask(question(answer)));
+        answered.await.map_err(|_| self.shut())
+    }
+
+    /// Waits until it is quiet; for a run, returns its outcomes so far. Cancel safe.
+    pub(crate) async fn when_quiet(&self, scope: Scope) -> Result<Tally> {
+        let (answer, answered) = oneshot::channel();
+        self.push(Command::WhenQuiet { scope, answer });
+        answered.await.map_err(|_| self.shut())
+    }
+
+    /// Keeps a run's counts while handles to it exist.
+    pub(crate) fn pin(&self, run: RunId, workflow: &Arc<str>) {
+        let handles = {
+            let mut watch = self.watch();
+            let pin = watch.pins.entry(run).or_insert_with(|| (Arc::clone(workflow), 0));
+            pin.1 += 1;
+            pin.1
+        };
+        if handles == 1 {
+            self.input(Input::PinRun { run, workflow: Arc::clone(workflow) });
+        }
+    }
+
+    /// Forgets one handle to a run.
+    pub(crate) fn release(&self, run: RunId) {
+        let last = {
+            let mut watch = self.watch();
+            let handles = watch.pins.get_mut(&run).map_or(0, |pin| {
+                pin.1 -= 1;
+                pin.1
+            });
+            if handles == 0 {
+                watch.pins.remove(&run);
+            }
+            handles == 0
+        };
+        if last {
+            self.input(Input::ReleaseRun(run));
+        }
+    }
+
+    /// Refuses every further publish, the waiting ones included.
+    pub(crate) fn close(&self) {
+        self.open.store(false, Ordering::Release);
+        self.room.close();
+        self.relief.notify_waiters();
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Takes up to `limit` commands, in order.
+    pub(crate) fn take(&self, limit: usize, commands: &mut Vec<Command>) {
+        let mut queue = self.queue();
+        let count = queue.len().min(limit);
+        commands.extend(queue.drain(..count));
+        drop(queue);
+        let publishes = commands.iter().filter(|command| matches!(command, Command::Publish { .. })).count();
+        if publishes > 0 && self.is_open() {
+            self.room.add_permits(publishes);
+        }
+    }
+
+    /// Allows the next command to send a wake-up. Called before taking commands, so that none is overlooked.
+    pub(crate) fn awake(&self) {
+        self.woken.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn count_outstanding(&self, outstanding: u64) {
+        let before = self.outstanding.swap(outstanding, Ordering::AcqRel);
+        if before >= self.outstanding_max && outstanding < self.outstanding_max {
+            self.relief.notify_waiters();
+        }
+    }
+
+    pub(crate) fn watch(&self) -> MutexGuard<'_, Watch> {
+        // Every change to the lists is a single step; a panic cannot leave them half-changed.
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers everybody who still waits, by dropping what they wait for. Called when the runtime has stopped.
+    pub(crate) fn abandon(&self) {
+        self.close();
+        self.queue().clear();
+        let mut watch = self.watch();
+        watch.runs.clear();
+        watch.idle.clear();
+        watch.attempts.clear();
+    }
+
+    pub(crate) fn wake(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel)
+            && let Some(curator) = self.curator.get()
+            && let Err(error) = curator.send(CuratorMessage::Wake)
+            && error.reason == SendRefusal::Ended
+        {
+            // The curator has ended for good: nobody will take commands any more.
+            self.abandon();
+        }
+    }
+
+    fn push(&self, command: Command) {
+        self.queue().push_back(command);
+        self.wake();
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Command>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shut(&self) -> crate::error::Error {
+        Cause::ShuttingDown(self.runtime.clone()).into()
+    }
+}

@@ -1,0 +1,142 @@
+//! The one error that crosses the public line: opaque, with a coarse kind that says what to do.
+
+use std::fmt;
+
+use volery_blackboard::BlackboardError;
+use volery_blackboard::store::StoreError;
+
+use crate::agent::Fault;
+
+/// What a caller can do about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The same call may succeed later: the store or the runtime is busy or briefly unavailable.
+    Retry,
+    /// The call cannot succeed as it is: fix the input or the configuration.
+    FixInput,
+    /// The runtime is stopping or has stopped: stop calling it.
+    Stop,
+    /// Something that should not happen: report it.
+    Report,
+}
+
+/// Why the runtime did not do as told.
+///
+/// `Display` says what happened; [`Error::kind`] says what to do; `source` keeps the cause.
+pub struct Error(Box<Cause>);
+
+/// A result with the runtime's error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error("runtime `{0}` is shutting down and accepts nothing more")]
+    ShuttingDown(String),
+    #[error("{outstanding} artifacts are waiting, the limit is {limit}; publish again when some are done")]
+    Overloaded { outstanding: u64, limit: u64 },
+    #[error("agent `{0}` is declared twice; agents of one runtime need different names")]
+    AgentTwice(String),
+    #[error("there is no agent `{0}`")]
+    NoSuchAgent(String),
+    #[error("agent `{0}` has no subscription; add `.consumes(..).engine(..)`")]
+    NoSubscription(String),
+    #[error("{setting} is {value}, but {rule}")]
+    Setting { setting: &'static str, value: String, rule: &'static str },
+    #[error("the runtime must be started inside a tokio runtime; use #[tokio::main] or the blocking facade")]
+    NoTokio,
+    #[error("{what} failed")]
+    Start { what: String, source: Fault },
+    #[error(transparent)]
+    Blackboard(#[from] BlackboardError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Other(Fault),
+}
+
+impl Error {
+    /// Wraps any other error, for services that use one error type throughout. Its kind is [`ErrorKind::Report`].
+    pub fn other(error: impl Into<Fault>) -> Self {
+        Cause::Other(error.into()).into()
+    }
+
+    /// Returns what can be done about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match &*self.0 {
+            Cause::ShuttingDown(_) | Cause::Store(StoreError::Closed { .. }) => ErrorKind::Stop,
+            Cause::Overloaded { .. } | Cause::Store(StoreError::Unavailable { .. }) => {
+                ErrorKind::Retry
+            }
+            Cause::AgentTwice(_)
+            | Cause::NoSuchAgent(_)
+            | Cause::NoSubscription(_)
+            | Cause::Setting { .. }
+            | Cause::NoTokio
+            | Cause::Blackboard(_)
+            | Cause::Store(StoreError::Missing { .. }) => ErrorKind::FixInput,
+            Cause::Start { .. } | Cause::Store(_) | Cause::Other(_) => ErrorKind::Report,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Error {
+    /// Writes the message and every cause, because that is what `main` prints when it returns an error.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl From<Cause> for Error {
+    fn from(cause: Cause) -> Self {
+        Self(Box::new(cause))
+    }
+}
+
+impl From<BlackboardError> for Error {
+    fn from(error: BlackboardError) -> Self {
+        Cause::from(error).into()
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Cause::from(error).into()
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::other(error)
+    }
+}
+
+/// Writes an error and its causes, root cause last.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+    let mut texts = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        texts.push(error.to_string());
+        cause = error.source();
+    }
+    texts
+}

@@ -1,0 +1,343 @@
+//! The runtime: one value that owns everything, and the handles that reach it.
+//!
+//! Handles stay valid whatever restarts behind them. When the last one is dropped without a shutdown, the runtime stops
+//! at once: attempts are cut off and nothing stays behind.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::AbortHandle;
+use volery_blackboard::board::{AgentStatus, WaitingFilter};
+use volery_blackboard::effect::Input;
+use volery_blackboard::store::{DeadLetter, Publish, Stored};
+use volery_blackboard::{
+    AgentIndex, AgentName, Artifact, ArtifactId, Body, Filter, Page, Payload, RunId, Tally, Timestamp, Waiting,
+};
+
+use crate::agent::{AgentMessage, IntoOutputs, Output, Outputs, Workshop};
+use crate::curator::{Ingress, Question, Scope};
+use crate::error::{Cause, Result};
+use crate::feed::{Feed, FeedReader};
+use crate::root::{RootHandle, ShutdownReport, Stopping};
+use crate::supervision::{Address, Supervisor};
+
+mod builder;
+mod settings;
+mod signal;
+
+pub use builder::RuntimeBuilder;
+pub use settings::{Overflow, Partial, Settings};
+
+/// The exit code of a process that a third signal ends: 128 + SIGINT, as shells expect it.
+pub const EXIT_CODE_INTERRUPTED: i32 = 130;
+
+/// A handle to a running runtime. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Runtime(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    name: String,
+    workshop: Arc<Workshop>,
+    feed: Feed,
+    root: RootHandle,
+    agents: Vec<(AgentName, Address<AgentMessage>)>,
+    supervisor: Supervisor,
+    signals: Mutex<Option<AbortHandle>>,
+}
+
+/// An artifact to be published, before it has an id and a place.
+#[derive(Debug)]
+#[must_use]
+pub struct Draft {
+    artifact: Artifact,
+    workflow: Arc<str>,
+}
+
+/// Where a published artifact stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// The artifact's id.
+    pub id: ArtifactId,
+    /// Its place in the log.
+    pub offset: volery_blackboard::Offset,
+    /// Its run.
+    pub run: RunId,
+    /// Whether the idempotency key was known: then this is the first artifact, and nothing was published.
+    pub repeat: bool,
+}
+
+impl Draft {
+    /// Changes the artifact that will be published.
+    pub fn map(self, change: impl FnOnce(Artifact) -> Artifact) -> Self {
+        Self { artifact: change(self.artifact), ..self }
+    }
+}
+
+impl Runtime {
+    /// Returns the runtime's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Makes a run id.
+    #[must_use]
+    pub fn new_run(&self) -> RunId {
+        self.0.workshop.clock.run_id()
+    }
+
+    /// Returns the runtime's time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.workshop.clock.now()
+    }
+
+    /// Drafts an artifact of a run. Without a workflow name the run is named after the payload's kind.
+    ///
+    /// # Errors
+    /// When another type has the name of the payload's kind.
+    pub fn draft<T: Payload>(&self, payload: T, run: RunId, workflow: Option<&Arc<str>>) -> Result<Draft> {
+        let workshop = &self.0.workshop;
+        let kind = workshop.kinds.kind_of::<T>()?;
+        let now = workshop.clock.now();
+        let workflow = workflow.map_or_else(|| kind.shared_name(), Arc::clone);
+        let artifact =
+            Artifact::new(workshop.clock.artifact_id(now), kind, Body::typed(Arc::new(payload)), run, now);
+        Ok(Draft { artifact, workflow })
+    }
+
+    /// Drafts any number of artifacts of one run, given in the forms in which engines return outputs.
+    ///
+    /// # Errors
+    /// When another type has the name of a payload's kind.
+    pub fn drafts(&self, payloads: impl IntoOutputs, run: RunId, workflow: Option<&Arc<str>>) -> Result<Vec<Draft>> {
+        let workshop = &self.0.workshop;
+        let now = workshop.clock.now();
+        let mut outputs = Outputs::none();
+        payloads.add_to(&mut outputs);
+        let draft = |output: Output| {
+            let kind = workshop.kinds.kind(output.type_id, output.kind)?;
+            let workflow = workflow.map_or_else(|| kind.shared_name(), Arc::clone);
+            let id = workshop.clock.artifact_id(now);
+            let artifact = output.adorn(Artifact::new(id, kind, output.body.clone(), run, now));
+            Ok(Draft { artifact, workflow })
+        };
+        outputs.items.into_iter().map(draft).collect()
+    }
+
+    /// Publishes drafts, all or nothing, and returns once they are committed.
+    ///
+    /// # Errors
+    /// Shutting down, overloaded, or the store refused; see [`ErrorKind`](crate::ErrorKind).
+    ///
+    /// Cancel safe in this sense: dropped while it waits for room, nothing is published; dropped later, the artifacts
+    /// may or may not be.
+    pub async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<Published>> {
+        let workshop = &self.0.workshop;
+        let prepare = |draft: Draft| Publish {
+            matches: workshop.matcher.matches(&draft.artifact).into(),
+            artifact: Arc::new(draft.artifact),
+            workflow: draft.workflow,
+        };
+        let stored = workshop.ingress.publish(drafts.into_iter().map(prepare).collect()).await?;
+        Ok(stored.iter().map(published).collect())
+    }
+
+    /// Keeps a run's counts until [`Runtime::release`] has been called as often.
+    pub fn pin(&self, run: RunId, workflow: &Arc<str>) {
+        self.ingress().pin(run, workflow);
+    }
+
+    /// Ends one [`Runtime::pin`].
+    pub fn release(&self, run: RunId) {
+        self.ingress().release(run);
+    }
+
+    /// Waits until nothing of a run moves, and returns its outcomes so far. Cancel safe.
+    ///
+    /// # Errors
+    /// When the runtime stops first.
+    pub async fn settled(&self, run: RunId) -> Result<Tally> {
+        self.ingress().when_quiet(Scope::Run(run)).await
+    }
+
+    /// Waits until nothing moves at all. Cancel safe.
+    ///
+    /// # Errors
+    /// When the runtime stops first.
+    pub async fn until_idle(&self) -> Result<()> {
+        self.ingress().when_quiet(Scope::Board).await.map(drop)
+    }
+
+    /// Declares that no more input comes for a run: what its batches hold is flushed, what waits in vain expires.
+    pub fn finish(&self, run: RunId) {
+        self.ingress().input(Input::FinishRun(run));
+    }
+
+    /// Cancels everything of a run that has not finished.
+    pub fn cancel(&self, run: RunId) {
+        self.ingress().input(Input::CancelRun(run));
+    }
+
+    /// Starts no jobs of an agent until it is resumed. Running ones finish.
+    ///
+    /// # Errors
+    /// When there is no such agent.
+    pub fn pause(&self, agent: &str) -> Result<()> {
+        self.ingress().input(Input::Pause(self.agent(agent)?));
+        Ok(())
+    }
+
+    /// Starts jobs of a paused agent again.
+    ///
+    /// # Errors
+    /// When there is no such agent.
+    pub fn resume(&self, agent: &str) -> Result<()> {
+        self.ingress().input(Input::Resume(self.agent(agent)?));
+        Ok(())
+    }
+
+    /// Finds artifacts, one page at a time.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn find(&self, filter: &Filter) -> Result<Page> {
+        Ok(self.0.workshop.store.find(filter).await?)
+    }
+
+    /// Lists dead letters, oldest first, behind number `after`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>> {
+        Ok(self.0.workshop.store.dead_letters(after, limit).await?)
+    }
+
+    /// Lists artifacts that wait, and why: at most `limit`, of one run or agent or of all.
+    ///
+    /// # Errors
+    /// When there is no such agent, or the runtime has stopped.
+    pub async fn waiting(&self, run: Option<RunId>, agent: Option<&str>, limit: usize) -> Result<Vec<Waiting>> {
+        let mut filter = WaitingFilter::default();
+        (filter.run, filter.limit) = (run, Some(limit));
+        filter.agent = agent.map(|agent| self.agent(agent)).transpose()?;
+        self.ingress().ask(|answer| Question::Waiting(filter, answer)).await
+    }
+
+    /// Tells how every agent stands.
+    ///
+    /// # Errors
+    /// When the runtime has stopped.
+    pub async fn agents(&self) -> Result<Vec<AgentStatus>> {
+        self.ingress().ask(Question::Agents).await
+    }
+
+    /// Returns a run's outcomes so far: from the board while it knows the run, else from the store.
+    ///
+    /// # Errors
+    /// When the runtime has stopped, or the store cannot be read.
+    pub async fn tally(&self, run: RunId) -> Result<Tally> {
+        match self.ingress().ask(|answer| Question::Tally(run, answer)).await? {
+            Some(tally) => Ok(tally),
+            None => Ok(self.0.workshop.store.tally(run).await?),
+        }
+    }
+
+    /// Reads the feed from now on.
+    pub fn feed(&self) -> FeedReader {
+        self.0.feed.read()
+    }
+
+    /// Stops in order and reports. Calling it again returns the same report. Cancel safe; the stop goes on.
+    ///
+    /// # Errors
+    /// When the async runtime was ended under it.
+    pub async fn shutdown(&self) -> Result<Arc<ShutdownReport>> {
+        self.0.root.stop(Stopping::Drain);
+        self.stopped().await
+    }
+
+    /// Waits until the runtime has stopped, for whatever reason, and returns the report. Cancel safe.
+    ///
+    /// # Errors
+    /// When the async runtime was ended under it.
+    pub async fn stopped(&self) -> Result<Arc<ShutdownReport>> {
+        let gone = || Cause::Other("the async runtime was ended before the shutdown".into());
+        self.0.root.report().await.ok_or_else(|| gone().into())
+    }
+
+    /// Waits until a stop has been asked for, by a call or a signal. Cancel safe.
+    pub async fn shutdown_requested(&self) {
+        self.0.root.stop_requested().await;
+    }
+
+    /// Acts like one more signal: the first drains, the second aborts. Returns whether there is anything left to
+    /// escalate; after the second there is not, and a signal handler ends the process.
+    #[must_use]
+    pub fn interrupt(&self) -> bool {
+        let next = match self.0.root.stopping() {
+            Stopping::No => Stopping::Drain,
+            Stopping::Drain => Stopping::Abort,
+            Stopping::Abort => return false,
+        };
+        self.0.root.stop(next);
+        true
+    }
+
+    /// Stops on SIGINT and SIGTERM: the first drains, the second aborts, the third exits the process with code 130.
+    ///
+    /// Installs nothing unless called; called again, it changes nothing.
+    ///
+    /// # Errors
+    /// When the system refuses the registration.
+    pub fn shutdown_on_signals(&self) -> Result<()> {
+        let mut signals = self.0.signals.lock().unwrap_or_else(PoisonError::into_inner);
+        if signals.is_none() {
+            *signals = Some(signal::listen(Arc::downgrade(&self.0))?);
+        }
+        Ok(())
+    }
+
+    /// Stops listening to signals; they have their default effect on the process from tokio's point of view only: once
+    /// registered, SIGINT and SIGTERM no longer end the process by themselves.
+    pub fn ignore_signals(&self) {
+        let mut signals = self.0.signals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listener) = signals.take() {
+            listener.abort();
+        }
+    }
+
+    /// Returns the root supervisor, for tests and inspection.
+    #[must_use]
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.0.supervisor
+    }
+
+    fn ingress(&self) -> &Ingress {
+        &self.0.workshop.ingress
+    }
+
+    fn agent(&self, name: &str) -> Result<AgentIndex> {
+        let found = (0..).zip(&self.0.agents).find(|(_, (agent, _))| agent.as_str() == name);
+        found.map(|(index, _)| AgentIndex(index)).ok_or_else(|| Cause::NoSuchAgent(name.to_owned()).into())
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.root.stop(Stopping::Abort);
+        if let Some(listener) = self.signals.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            listener.abort();
+        }
+    }
+}
+
+fn published(stored: &Stored) -> Published {
+    match stored {
+        Stored::New(artifact) => {
+            Published { id: artifact.id(), offset: artifact.offset(), run: artifact.run(), repeat: false }
+        }
+        Stored::Repeat { id, offset, run } => Published { id: *id, offset: *offset, run: *run, repeat: true },
+    }
+}

@@ -1,0 +1,299 @@
+//! The builder: components and settings in, a running tree out.
+//!
+//! Everything is validated before anything starts.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use volery_blackboard::board::Board;
+use volery_blackboard::matching::Matcher;
+use volery_blackboard::store::{Catalogue, Memory, Store};
+use volery_blackboard::{AgentIndex, AgentName, Kinds, Subscription, SubscriptionIndex};
+
+use super::{Parts, Runtime, Settings};
+use crate::agent::{Agent, AgentActor, AgentMessage, AgentParts, Bench, Failure, Workshop};
+use crate::clock::Clock;
+use crate::curator::{Curator, CuratorParts, Ingress};
+use crate::error::{Cause, Result};
+use crate::feed::{Event, Feed};
+use crate::kinds::KindTable;
+use crate::root::Root;
+use crate::supervision::{
+    Address, ChildSpec, Intensity, LifeEvent, Observer, Shutdown, Strategy, Supervisor, SupervisorSpec,
+};
+use crate::upkeep::{Sweep, Timekeeper};
+
+/// Restarts of a part of the runtime before the runtime gives up: what fails more often than that does not mend itself,
+/// and the platform's restart of the whole process is the better cure.
+const INTENSITY: Intensity = Intensity { restarts: 5, within: Duration::from_secs(10) };
+
+/// How long a part may take to stop before it is killed. Only agents have anything to wait for: the dropping of attempts.
+const STOP_WITHIN: Duration = Duration::from_millis(500);
+
+/// Collects what a runtime is made of.
+#[must_use]
+pub struct RuntimeBuilder {
+    name: String,
+    agents: Vec<Agent>,
+    store: Arc<dyn Store>,
+    settings: Settings,
+    clock: Option<Clock>,
+}
+
+impl RuntimeBuilder {
+    /// Begins a runtime. The name appears in logs and reports; several runtimes of one process may share it.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            agents: Vec::new(),
+            store: Arc::new(Memory::new()),
+            settings: Settings::default(),
+            clock: None,
+        }
+    }
+
+    /// Adds an agent.
+    pub fn agent(mut self, agent: Agent) -> Self {
+        self.agents.push(agent);
+        self
+    }
+
+    /// Sets the store. Default: in memory.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Arc::new(store);
+        self
+    }
+
+    /// Sets the knobs.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Changes some of the knobs.
+    pub fn configure(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Sets the clock; for tests.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Validates everything, then starts it in order.
+    ///
+    /// # Errors
+    /// Of kind [`FixInput`](crate::ErrorKind::FixInput) when a name stands twice, a kind name is claimed by two types, a
+    /// subscription or setting makes no sense, or there is no tokio runtime; store errors when the store does not open.
+    pub async fn start(self) -> Result<Runtime> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Cause::NoTokio.into());
+        }
+        self.settings.validate()?;
+        let plan = Plan::new(self.agents)?;
+        self.store.open(plan.catalogue()).await?;
+        let clock = self.clock.unwrap_or_else(Clock::system);
+        let mut matcher = Matcher::new(self.settings.generations_max);
+        for (agent, index, subscription) in plan.subscriptions() {
+            matcher.add(index, subscription, &plan.agents[agent.at()].viewer);
+        }
+        let ingress =
+            Ingress::new(self.name.clone(), self.settings.outstanding_max, self.settings.overflow);
+        let workshop = Arc::new(Workshop {
+            store: self.store,
+            ingress: Arc::new(ingress),
+            matcher,
+            kinds: KindTable::new(plan.kinds.clone()),
+            clock,
+        });
+        assemble(self.name, self.settings, workshop, plan).await
+    }
+}
+
+impl fmt::Debug for RuntimeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuntimeBuilder")
+            .field("name", &self.name)
+            .field("agents", &self.agents)
+            .field("store", &self.store)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The agents, checked.
+struct Plan {
+    agents: Vec<AgentParts>,
+    kinds: Kinds,
+}
+
+impl Plan {
+    fn new(agents: Vec<Agent>) -> Result<Self> {
+        let mut kinds = Kinds::new();
+        kinds.register::<Failure>()?;
+        let mut names = HashSet::new();
+        let agents: Vec<AgentParts> = agents.into_iter().map(Agent::into_parts).collect();
+        for agent in &agents {
+            let name = agent.viewer.name.as_str();
+            if !names.insert(name) {
+                return Err(Cause::AgentTwice(name.to_owned()).into());
+            }
+            if agent.subscriptions.is_empty() {
+                return Err(Cause::NoSubscription(name.to_owned()).into());
+            }
+            for (subscription, _) in &agent.subscriptions {
+                subscription.validate(name)?;
+                for kind in subscription.kinds() {
+                    kinds.insert(kind.clone())?;
+                }
+            }
+            for register in &agent.outputs {
+                register(&mut kinds)?;
+            }
+        }
+        Ok(Self { agents, kinds })
+    }
+
+    /// Every subscription with its agent, numbered in registration order.
+    fn subscriptions(&self) -> impl Iterator<Item = (AgentIndex, SubscriptionIndex, &Subscription)> {
+        let agents = (0..).map(AgentIndex).zip(&self.agents);
+        let all = agents.flat_map(|(agent, parts)| parts.subscriptions.iter().map(move |(sub, _)| (agent, sub)));
+        (0..).map(SubscriptionIndex).zip(all).map(|(index, (agent, subscription))| (agent, index, subscription))
+    }
+
+    fn catalogue(&self) -> Catalogue {
+        let agents = self.agents.iter().map(|agent| agent.viewer.name.clone());
+        let named = self.agents.iter().flat_map(|agent| {
+            let name = &agent.viewer.name;
+            (0..agent.subscriptions.len()).map(move |ordinal| format!("{name}/{ordinal}"))
+        });
+        Catalogue { kinds: self.kinds.clone(), agents: agents.collect(), subscriptions: named.collect() }
+    }
+
+    /// Returns what makes an empty board with every agent and subscription.
+    fn board(&self) -> Box<dyn Fn() -> Board + Send + Sync> {
+        let agents: Vec<(AgentName, u32)> =
+            self.agents.iter().map(|agent| (agent.viewer.name.clone(), agent.concurrency)).collect();
+        let subscriptions: Vec<(AgentIndex, Subscription)> =
+            self.subscriptions().map(|(agent, _, subscription)| (agent, subscription.clone())).collect();
+        Box::new(move || {
+            let mut board = Board::new();
+            for (name, concurrency) in &agents {
+                board.add_agent(name.clone(), *concurrency);
+            }
+            for (agent, subscription) in &subscriptions {
+                board.add_subscription(*agent, subscription);
+            }
+            board
+        })
+    }
+}
+
+/// Builds the tree, connects its parts and starts it.
+async fn assemble(name: String, settings: Settings, workshop: Arc<Workshop>, plan: Plan) -> Result<Runtime> {
+    let feed = Feed::new(settings.feed_capacity);
+    let board = plan.board();
+    let (agent_specs, agents) = agent_children(plan, &workshop);
+    let (clock, ingress) = (workshop.clock.clone(), Arc::clone(&workshop.ingress));
+    let (timekeeper_spec, timekeeper) = {
+        let (clock, ingress) = (clock.clone(), Arc::clone(&ingress));
+        ChildSpec::actor("timekeeper", move |own| {
+            let life = Timekeeper::new(clock.clone(), Arc::clone(&ingress), own);
+            async move { Ok(life) }
+        })
+    };
+    let parts = Arc::new(CuratorParts {
+        store: Arc::clone(&workshop.store),
+        ingress: Arc::clone(&ingress),
+        clock: clock.clone(),
+        feed: feed.clone(),
+        agents: agents.iter().map(|(_, address)| address.clone()).collect(),
+        timekeeper,
+        board,
+    });
+    let (curator_spec, curator) = ChildSpec::actor("curator", move |_| Curator::begin(Arc::clone(&parts)));
+    ingress.connect(curator);
+    let tree = SupervisorSpec::new(name.clone())
+        .strategy(Strategy::RestForOne)
+        .intensity(INTENSITY)
+        .seed(clock.draw())
+        .child(timekeeper_spec.shutdown(Shutdown::After(STOP_WITHIN)))
+        .child(curator_spec.shutdown(Shutdown::After(STOP_WITHIN)))
+        .child(ChildSpec::supervisor(agent_specs))
+        .child(ChildSpec::supervisor(upkeep_children(&settings, &ingress)));
+    let observer = Arc::new(FeedObserver(feed.clone()));
+    let supervisor = Supervisor::start(tree, observer)
+        .await
+        .map_err(|error| Cause::Start { what: format!("starting runtime `{name}`"), source: error.into() })?;
+    let root = Root {
+        name: name.clone(),
+        clock,
+        settings,
+        supervisor: supervisor.clone(),
+        ingress,
+        store: Arc::clone(&workshop.store),
+        agents: agents.clone(),
+    };
+    let root = root.keep();
+    Ok(Runtime(Arc::new(Parts { name, workshop, feed, root, agents, supervisor, signals: Mutex::default() })))
+}
+
+type AgentAddresses = Vec<(AgentName, Address<AgentMessage>)>;
+
+fn agent_children(plan: Plan, workshop: &Arc<Workshop>) -> (SupervisorSpec, AgentAddresses) {
+    let mut tree = SupervisorSpec::new("agents").strategy(Strategy::OneForOne).intensity(INTENSITY);
+    let mut addresses = Vec::with_capacity(plan.agents.len());
+    let mut first = SubscriptionIndex(0);
+    for agent in plan.agents {
+        let name = agent.viewer.name.clone();
+        let bench = Arc::new(Bench {
+            name: name.clone(),
+            retry: agent.retry,
+            cancel_grace: agent.cancel_grace,
+            stopping: AtomicBool::new(false),
+            workshop: Arc::clone(workshop),
+        });
+        let factories: Arc<[_]> = agent.subscriptions.into_iter().map(|(_, factory)| factory).collect();
+        let (own_first, count) = (first, u32::try_from(factories.len()).unwrap_or(u32::MAX));
+        let (spec, address) = ChildSpec::actor(name.as_str().to_owned(), move |_| {
+            let life = AgentActor::new(Arc::clone(&bench), own_first, Arc::clone(&factories));
+            async move { Ok(life) }
+        });
+        // Credit bounds what can be in the mailbox: a start per slot, and a cancel for each.
+        let bound = (agent.concurrency as usize).saturating_mul(2).saturating_add(16);
+        tree = tree.child(spec.mailbox(bound).shutdown(Shutdown::After(STOP_WITHIN)));
+        addresses.push((name, address));
+        first = SubscriptionIndex(first.0 + count);
+    }
+    (tree, addresses)
+}
+
+fn upkeep_children(settings: &Settings, ingress: &Arc<Ingress>) -> SupervisorSpec {
+    let sweep = |name: &'static str, period: Duration| {
+        let ingress = Arc::clone(ingress);
+        let (spec, _) = ChildSpec::actor(name, move |own| {
+            let life = Sweep::new(period, Arc::clone(&ingress), own);
+            async move { Ok(life) }
+        });
+        spec.shutdown(Shutdown::After(STOP_WITHIN))
+    };
+    SupervisorSpec::new("upkeep")
+        .strategy(Strategy::OneForOne)
+        .intensity(INTENSITY)
+        .child(sweep("batch-timeouts", settings.batch_sweep_every))
+        .child(sweep("correlation-cleanup", settings.correlation_sweep_every))
+}
+
+/// Puts life events into the feed.
+struct FeedObserver(Feed);
+
+impl Observer for FeedObserver {
+    fn observe(&self, event: &LifeEvent) {
+        self.0.tell(|| Event::Life(event.clone()));
+    }
+}

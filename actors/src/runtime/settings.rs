@@ -1,0 +1,108 @@
+//! Settings: knobs as data, with limits. Components (stores, engines) are objects and go into the builder.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Cause, Result};
+
+/// What to do with publishes while too many artifacts wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The publisher waits until there is room.
+    #[default]
+    Wait,
+    /// The publisher gets an error of kind [`Retry`](crate::ErrorKind::Retry).
+    Refuse,
+}
+
+/// What becomes of batches that are not full when the runtime stops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Partial {
+    /// They are closed and run before the agents stop.
+    #[default]
+    Flush,
+    /// They stay open; a durable store brings them back.
+    Keep,
+}
+
+/// A runtime's knobs. Every field has a default; a configuration file may name any of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Artifacts without an outcome, counted once per subscription, before publishers are held back.
+    /// Default 1,000,000. What agents publish is never held back, so that cascades cannot deadlock.
+    pub outstanding_max: u64,
+    /// What to do then. Default: wait. Joins and batches count as waiting, so a service whose joins may hold
+    /// `outstanding_max` inputs at once should choose `refuse`, or it would wait for a partner that may not come in.
+    pub overflow: Overflow,
+    /// Jobs between an external publish and an artifact before the loop guard discards it. Default 1,000.
+    pub generations_max: u32,
+    /// Events that the feed keeps for slow readers. Default 1,024.
+    pub feed_capacity: usize,
+    /// Time for a whole shutdown. Default 20 s, below the 30 s after which Kubernetes kills.
+    pub shutdown_within: Duration,
+    /// Whether a shutdown runs jobs that wait for a slot (true), or only those that run already (false).
+    /// Default true, because the memory store would lose them.
+    pub drain_queued: bool,
+    /// What a shutdown does with batches that are not full. Default: flush.
+    pub partial_batches: Partial,
+    /// Period of the sweep for batch time-outs that the timekeeper may have missed. Default 1 s.
+    pub batch_sweep_every: Duration,
+    /// Period of the cleanup of expired joins that the timekeeper may have missed. Default 5 s.
+    pub correlation_sweep_every: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            outstanding_max: 1_000_000,
+            overflow: Overflow::default(),
+            generations_max: 1_000,
+            feed_capacity: 1_024,
+            shutdown_within: Duration::from_secs(20),
+            drain_queued: true,
+            partial_batches: Partial::default(),
+            batch_sweep_every: Duration::from_secs(1),
+            correlation_sweep_every: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn validate(&self) -> Result<()> {
+        let period = Duration::from_millis(10);
+        let checks = [
+            (self.outstanding_max > 0, "outstanding_max", self.outstanding_max.to_string(), "it must be at least 1"),
+            (
+                (1..=1 << 20).contains(&self.feed_capacity),
+                "feed_capacity",
+                self.feed_capacity.to_string(),
+                "it must be between 1 and 1,048,576",
+            ),
+            (
+                self.batch_sweep_every >= period,
+                "batch_sweep_every",
+                format!("{:?}", self.batch_sweep_every),
+                "it must be at least 10 ms",
+            ),
+            (
+                self.correlation_sweep_every >= period,
+                "correlation_sweep_every",
+                format!("{:?}", self.correlation_sweep_every),
+                "it must be at least 10 ms",
+            ),
+        ];
+        for (holds, setting, value, rule) in checks {
+            if !holds {
+                return Err(Cause::Setting { setting, value, rule }.into());
+            }
+        }
+        Ok(())
+    }
+}

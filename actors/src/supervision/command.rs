@@ -1,0 +1,49 @@
+//! What a supervisor's rules and its shell say to each other about a life.
+//!
+//! Pure: no I/O, no clock. Only data: `engine.rs` gives the commands, `desk.rs` performs them, `keeper.rs`
+//! reports.
+
+use std::time::Duration;
+
+use super::event::LifeEvent;
+use super::exit::Exit;
+use super::report::{ChildStop, StartError, StopReport, SupervisorExit};
+use super::roster::Seat;
+
+/// What the shell shall do, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Command {
+    /// Begin a life after a wait; report `Started` or `StartFailed`, then its end.
+    Start { seat: Seat, life: u64, after: Duration },
+    /// Ask the life to stop, in its child's way; its end is reported.
+    Stop { seat: Seat },
+    /// Kill the life; its end is reported.
+    Kill { seat: Seat },
+    /// The child ended for good: refuse its messages. `forget` also drops what the shell holds of it.
+    Retire { seat: Seat, forget: bool },
+    /// Tell the world.
+    Announce(LifeEvent),
+    /// The first start of all static children is complete.
+    Ready,
+    /// A child added while running is alive, or could not be started.
+    Added { seat: Seat, outcome: Result<(), StartError> },
+    /// A child is stopped, for those who asked for that.
+    Gone { seat: Seat, row: ChildStop },
+    /// All children are down: end.
+    Finish { exit: SupervisorExit, report: StopReport },
+}
+
+/// What a child's keeper reports of one life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Report {
+    /// The life takes messages.
+    Started,
+    /// It could not be started and nothing of it is left.
+    StartFailed { exit: Exit },
+    /// It was told to stop before it had started, and nothing of it is left.
+    NotStarted,
+    /// Its time to stop ran out; it is being killed.
+    Overran { after: Duration },
+    /// It has fully ended. `cleanup` tells of a clean-up that failed after a failure.
+    Ended { exit: Exit, cleanup: Option<Exit> },
+}

@@ -1,0 +1,100 @@
+//! A whole supervisor as the child of another.
+//!
+//! It translates between a keeper and the supervisor it keeps; the rules of that supervisor are its own.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+
+use super::desk::{Addresses, ReadyAnswer, Request};
+use super::exit::Exit;
+use super::keeper::{BirthTerms, Ending, Nursery, Running};
+use super::report::{StartError, SupervisorExit};
+use super::spec::SupervisorSpec;
+use super::supervisor::Supervisor;
+
+/// Makes the lives of a child supervisor.
+pub(super) struct SubtreeNursery {
+    spec: SupervisorSpec,
+    current: Mutex<Option<Supervisor>>,
+}
+
+impl SubtreeNursery {
+    pub(super) fn new(spec: SupervisorSpec) -> Self {
+        Self { spec, current: Mutex::new(None) }
+    }
+}
+
+impl Nursery for SubtreeNursery {
+    fn begin(&self, terms: &BirthTerms) -> Box<dyn Running> {
+        let observer = Arc::clone(&terms.observer);
+        let (supervisor, ready) = Supervisor::begin(&self.spec, observer, Addresses::OutliveMe);
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(supervisor.clone());
+        Box::new(RunningSubtree { supervisor, ready: Some(ready), failed: None })
+    }
+
+    fn retire(&self) {
+        self.spec.children.iter().for_each(|child| child.nursery.retire());
+    }
+
+    fn revive(&self) {
+        self.spec.children.iter().for_each(|child| child.nursery.revive());
+    }
+
+    fn set_waiting_max(&self, _waiting_max: usize) {}
+
+    fn validate(&self) -> Result<(), StartError> {
+        self.spec.validate()
+    }
+
+    fn supervisor(&self) -> Option<Supervisor> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The keeper's hold on a child supervisor.
+struct RunningSubtree {
+    supervisor: Supervisor,
+    ready: Option<ReadyAnswer>,
+    failed: Option<Exit>,
+}
+
+impl Running for RunningSubtree {
+    fn started(&mut self) -> BoxFuture<'_, Result<(), Exit>> {
+        Box::pin(async {
+            if let Some(ready) = &mut self.ready {
+                let answer = ready.await;
+                self.ready = None;
+                match answer {
+                    Ok(Ok(())) => return Ok(()),
+                    Ok(Err(error)) => self.failed = Some(Exit::StartFailed(error.to_string())),
+                    Err(_) => self.failed = Some(Exit::Aborted),
+                }
+            }
+            let outcome = self.supervisor.outcome().await;
+            let killed = outcome.exit == SupervisorExit::Killed;
+            Err(self.failed.take().filter(|_| !killed).unwrap_or(Exit::Killed))
+        })
+    }
+
+    fn stop(&mut self) {
+        self.supervisor.ask_to(Request::Stop);
+    }
+
+    fn kill(&mut self) {
+        self.supervisor.ask_to(Request::Kill);
+    }
+
+    fn ended(&mut self) -> BoxFuture<'_, Ending> {
+        Box::pin(async {
+            let exit = Exit::from(&self.supervisor.outcome().await.exit);
+            Ending { exit, cleanup: None, cut_in_cleanup: false }
+        })
+    }
+}
+
+impl Drop for RunningSubtree {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,1 @@
+//! Rules of the board, each by example.

@@ -1,0 +1,506 @@
+//! A world around the board: a memory store, agents that finish when told, and every law checked after every input.
+//!
+//! It stands where the curator stands: it commits first, tells the board then, and performs effects in order. It can
+//! throw the board away and rebuild it from the store. It knows nothing about how collecting works.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::shapes::{at, name};
+use crate::artifact::Artifact;
+use crate::board::{Board, WaitingFilter};
+use crate::body::Body;
+use crate::effect::{Effect, Input, Published, Settled, Start, Verdict};
+use crate::id::{AgentIndex, AgentName, ArtifactId, JobId, Key, Offset, RunId, SubscriptionIndex};
+use crate::kind::Kind;
+use crate::matching::Match;
+use crate::outcome::{CloseReason, Outcome};
+use crate::store::conformance::block_on;
+use crate::store::{
+    Batch, Commit, Cursor, Finish, Group, GroupResult, JobEnd, Memory, Publish, Store, Stored, Unfinished,
+};
+use crate::subscription::Subscription;
+use crate::time::Timestamp;
+
+/// What never changes: agents by concurrency, and each one's subscriptions.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub(super) agents: Vec<u32>,
+    /// Agent and shape, in registration order.
+    pub(super) subscriptions: Vec<(u32, Subscription)>,
+    /// Subscriptions whose jobs complete by their newest input, so that first starts follow the log.
+    pub(super) in_log_order: BTreeSet<u32>,
+}
+
+#[derive(Debug)]
+struct Claim {
+    run: RunId,
+    lane: Option<Key>,
+    delayed: bool,
+    outcome: Option<Outcome>,
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    setup: Setup,
+    pub(super) board: Board,
+    pub(super) store: Memory,
+    pub(super) now: Timestamp,
+    published: u32,
+    claims: BTreeMap<(SubscriptionIndex, Offset), Claim>,
+    /// Starts that are not committed yet, in order.
+    pub(super) fresh: Vec<Arc<Start>>,
+    /// Running attempts whose start is committed.
+    pub(super) running: BTreeMap<JobId, Arc<Start>>,
+    /// Jobs that the store holds as unfinished, with the newest attempt.
+    open: BTreeMap<JobId, Arc<Start>>,
+    /// Jobs that ended, with the members they had.
+    pub(super) ended: BTreeMap<JobId, (Arc<Start>, Verdict)>,
+    cancelling: BTreeSet<JobId>,
+    cancelled: BTreeSet<RunId>,
+    last_start: BTreeMap<SubscriptionIndex, Offset>,
+    pub(super) runs: BTreeSet<RunId>,
+    pinned: BTreeSet<RunId>,
+    replaying: bool,
+    restarted: bool,
+    /// How many effects of the next input are still performed before the process crashes.
+    pub(super) crash_after: Option<usize>,
+    /// Counts crashes and restarts.
+    life: u32,
+    pub(super) told: Vec<Effect>,
+}
+
+pub(super) fn run(number: u8) -> RunId {
+    RunId::from_uuid(Uuid::from_u128(u128::from(number) + 1))
+}
+
+impl World {
+    pub(super) fn new(setup: Setup) -> Self {
+        Self {
+            board: board(&setup),
+            setup,
+            store: Memory::new(),
+            now: at(1_000_000),
+            published: 0,
+            claims: BTreeMap::new(),
+            fresh: Vec::new(),
+            running: BTreeMap::new(),
+            open: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            cancelling: BTreeSet::new(),
+            cancelled: BTreeSet::new(),
+            last_start: BTreeMap::new(),
+            runs: BTreeSet::new(),
+            pinned: BTreeSet::new(),
+            replaying: false,
+            restarted: false,
+            crash_after: None,
+            life: 0,
+            told: Vec::new(),
+        }
+    }
+
+    pub(super) fn advance(&mut self, span: u64) {
+        self.now = self.now.after(super::shapes::micros(span));
+    }
+
+    /// Ticks. A microsecond early, so that no tick and no publication ever fall on the same instant.
+    pub(super) fn tick(&mut self) {
+        self.handle_at(Input::Tick, self.now.before(super::shapes::micros(1)));
+    }
+
+    pub(super) fn publish(&mut self, of: RunId, matches: Vec<Match>) -> Offset {
+        let publish = self.new_publish(of, matches);
+        let stored = self.commit(Group::Publish(vec![publish.0]));
+        self.offer(stored, vec![publish.1]).pop().expect("one artifact was published")
+    }
+
+    fn new_publish(&mut self, of: RunId, matches: Vec<Match>) -> (Publish, Arc<[Match]>) {
+        self.published += 1;
+        let id = ArtifactId::from_uuid(Uuid::from_u128(u128::from(self.published)));
+        let body = Body::typed(Arc::new(self.published));
+        let artifact = Arc::new(Artifact::new(id, Kind::of::<u32>(), body, of, self.now));
+        let matches: Arc<[Match]> = matches.into();
+        (Publish { artifact, workflow: Arc::from("test"), matches: Arc::clone(&matches) }, matches)
+    }
+
+    /// Tells the board of what was published.
+    fn offer(&mut self, stored: Vec<Stored>, matches: Vec<Arc<[Match]>>) -> Vec<Offset> {
+        let (mut offsets, mut inputs) = (Vec::new(), Vec::new());
+        for (stored, matches) in stored.into_iter().zip(matches) {
+            let Stored::New(artifact) = stored else { panic!("ids are fresh") };
+            let (offset, of) = (artifact.offset(), artifact.run());
+            self.runs.insert(of);
+            for claim in matches.iter() {
+                let delayed = claim.visible_at.is_some();
+                let known = Claim { run: of, lane: claim.lane.clone(), delayed, outcome: None };
+                self.claims.insert((claim.subscription, offset), known);
+            }
+            offsets.push(offset);
+            let workflow = Arc::from("test");
+            let at = artifact.published_at();
+            inputs.push(Input::Published(Published { offset, run: of, workflow, at, matches }));
+        }
+        self.handle_in_this_life(inputs);
+        offsets
+    }
+
+    pub(super) fn pin(&mut self, of: RunId) {
+        self.pinned.insert(of);
+        self.runs.insert(of);
+        self.handle(Input::PinRun { run: of, workflow: Arc::from("test") });
+    }
+
+    pub(super) fn release(&mut self, of: RunId) {
+        self.pinned.remove(&of);
+        self.handle(Input::ReleaseRun(of));
+    }
+
+    pub(super) fn cancel(&mut self, of: RunId) {
+        if self.board.tally(of).is_some() {
+            self.cancelled.insert(of);
+        }
+        self.handle(Input::CancelRun(of));
+    }
+
+    /// Commits the starts that wait for it.
+    pub(super) fn commit_starts(&mut self) {
+        for start in std::mem::take(&mut self.fresh) {
+            self.commit(Group::Start(Arc::clone(&start)));
+            let first = self.open.insert(start.job, Arc::clone(&start)).is_none();
+            if first {
+                self.check_first_start(&start);
+            }
+            self.running.insert(start.job, start);
+        }
+    }
+
+    /// Refuses the starts that wait for being committed, as a store does that has become unavailable.
+    pub(super) fn refuse_starts(&mut self, hold: bool) {
+        let refused = std::mem::take(&mut self.fresh);
+        let refused = refused.iter().map(|start| Input::StartRefused(start.job));
+        let inputs = hold.then_some(Input::Hold).into_iter().chain(refused).collect();
+        self.handle_in_this_life(inputs);
+    }
+
+    /// Tells the board of these inputs, unless the process crashes before.
+    fn handle_in_this_life(&mut self, inputs: Vec<Input>) {
+        let life = self.life;
+        for input in inputs {
+            if self.life == life {
+                self.handle(input);
+            }
+        }
+    }
+
+    /// Ends a running attempt; `outputs` are published with a job that is done.
+    pub(super) fn end(&mut self, job: JobId, verdict: Verdict, outputs: Vec<Vec<Match>>) {
+        self.commit_starts();
+        let start = self.running.remove(&job).expect("only running jobs end");
+        assert!(self.board.is_current(job, start.attempt), "the board knows the attempt");
+        let verdict = match verdict {
+            Verdict::Cancelled if !self.cancelling.contains(&job) => Verdict::Released,
+            other => other,
+        };
+        let end = match verdict {
+            Verdict::Done => Some(JobEnd::Done),
+            Verdict::Dead => Some(JobEnd::Dead { attempts: start.attempt, error: Vec::new(), at: self.now }),
+            Verdict::Cancelled => Some(JobEnd::Cancelled),
+            Verdict::Released => None,
+            Verdict::Retry(until) => {
+                let failures = start.failures + 1;
+                self.commit(Group::Retry { job, failures, until, error: Vec::new() });
+                None
+            }
+        };
+        let life = self.life;
+        if let Some(end) = end {
+            self.finish(&start, end, verdict, outputs);
+        }
+        if self.life == life {
+            self.handle(Input::Finished { job, attempt: start.attempt, verdict });
+        }
+    }
+
+    fn finish(&mut self, start: &Arc<Start>, end: JobEnd, verdict: Verdict, outputs: Vec<Vec<Match>>) {
+        let (publishes, matches): (Vec<_>, Vec<_>) =
+            outputs.into_iter().map(|matches| self.new_publish(start.run, matches)).unzip();
+        let stored = self.commit(Group::Finish(Finish { job: start.job, end, outputs: publishes }));
+        self.note_end(start, verdict);
+        self.offer(stored, matches);
+    }
+
+    fn note_end(&mut self, start: &Arc<Start>, verdict: Verdict) {
+        self.open.remove(&start.job);
+        self.ended.insert(start.job, (Arc::clone(start), verdict));
+        let outcome = match verdict {
+            Verdict::Done => Outcome::Consumed,
+            Verdict::Dead => Outcome::Dead,
+            _ => Outcome::Cancelled,
+        };
+        if !start.shared {
+            for member in &start.members {
+                self.record(start.subscription, member.offset, outcome.clone());
+            }
+        }
+    }
+
+    fn record(&mut self, index: SubscriptionIndex, offset: Offset, outcome: Outcome) {
+        let claim = self.claims.get_mut(&(index, offset)).expect("only claims have outcomes");
+        let before = claim.outcome.replace(outcome);
+        assert_eq!(before, None, "{index:?} {offset} has one outcome only");
+    }
+
+    fn commit(&mut self, group: Group) -> Vec<Stored> {
+        let text = format!("{group:?}");
+        let Commit::Done(result) = self.store.commit(Batch { groups: vec![group] }) else {
+            panic!("memory answers at once")
+        };
+        match result.expect("memory does not fail").pop() {
+            Some(GroupResult::Done(stored)) => stored,
+            other => panic!("the store accepts {text}: {other:?}"),
+        }
+    }
+
+    pub(super) fn handle(&mut self, input: Input) {
+        self.handle_at(input, self.now);
+    }
+
+    fn handle_at(&mut self, input: Input, now: Timestamp) {
+        let text = format!("{input:?}");
+        let mut effects = Vec::new();
+        self.board.handle(input, now, &mut effects);
+        self.board.audit().unwrap_or_else(|error| panic!("after {text}: {error}"));
+        let mut quiescent = BTreeSet::new();
+        for (number, effect) in effects.into_iter().enumerate() {
+            if self.crash_after.is_some_and(|crash| crash == number) {
+                return self.restart(3);
+            }
+            if let Effect::Quiescent { run, .. } = &effect {
+                assert!(quiescent.insert(*run), "{run} comes to rest once per input: {text}");
+            }
+            self.perform(&effect);
+            self.told.push(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Start(start) => self.begin(start),
+            Effect::Cancel { agent, job } => {
+                let start = self.running.get(job).or_else(|| self.fresh.iter().find(|s| s.job == *job));
+                assert_eq!(start.expect("only running jobs are cancelled").agent, *agent);
+                self.cancelling.insert(*job);
+            }
+            Effect::Drop(job) => {
+                assert!(!self.running.contains_key(job), "running jobs are not dropped");
+                let start = self.open.get(job).cloned().expect("only committed jobs are dropped");
+                let end = Finish { job: *job, end: JobEnd::Cancelled, outputs: Vec::new() };
+                self.commit(Group::Finish(end));
+                self.note_end(&start, Verdict::Cancelled);
+            }
+            Effect::Settle(settled) => {
+                let covered = self.open.values().any(|start| !start.shared && covers(start, settled));
+                assert!(!covered, "a job settles its inputs itself: {settled:?}");
+                self.record(settled.subscription, settled.offset, settled.outcome.clone());
+                self.commit(Group::Settle(settled.clone()));
+            }
+            Effect::Settled(settled) => {
+                let claim = &self.claims[&(settled.subscription, settled.offset)];
+                assert_eq!(claim.outcome.as_ref(), Some(&settled.outcome), "as committed: {settled:?}");
+            }
+            Effect::Quiescent { run, tally } => {
+                assert!(self.pinned.contains(run), "only runs with a handle are told of");
+                self.check_rest(*run);
+                assert_eq!(tally.outstanding(), self.outstanding(*run), "outstanding of {run}");
+            }
+            Effect::RunSettled { run, tally, .. } => {
+                self.check_rest(*run);
+                assert_eq!(tally.outstanding(), 0, "{run} is settled as far as the board knows");
+                // While the store is being read again the board does not know all of the run yet.
+                assert!(self.replaying || self.outstanding(*run) == 0, "{run} is settled");
+                self.cancelled.remove(run);
+            }
+        }
+    }
+
+    fn begin(&mut self, start: &Arc<Start>) {
+        let job = start.job;
+        let busy: Vec<_> = self.running.values().chain(&self.fresh).cloned().collect();
+        assert!(busy.iter().all(|other| other.job != job), "a job runs once at a time: {start:?}");
+        assert!(!self.has_finished(job), "a finished job does not run again: {start:?}");
+        let of_agent = busy.iter().filter(|other| other.agent == start.agent).count();
+        assert!(of_agent < self.setup.agents[start.agent.at()] as usize, "credit is kept: {start:?}");
+        if let Some(lane) = self.lane(start) {
+            let overlap = busy.iter().any(|other| self.lane(other) == Some(lane.clone()));
+            assert!(!overlap, "jobs of one lane do not overlap: {start:?}");
+        }
+        let of_runs: BTreeSet<RunId> =
+            start.members.iter().map(|m| self.claims[&(start.subscription, m.offset)].run).collect();
+        let cancelled = of_runs.len() == 1 && of_runs.is_subset(&self.cancelled);
+        assert!(!cancelled, "nothing of a cancelled run starts: {start:?}");
+        assert_eq!(start.opens_run, of_runs.len() > 1, "inputs of several runs open one");
+        if let Some(before) = self.open.get(&job) {
+            assert!(before.attempt < start.attempt, "attempts are numbered: {start:?}");
+            assert_eq!(before.members, start.members, "a job keeps its inputs");
+        } else {
+            assert_eq!(start.attempt, 1, "the first attempt has the number 1: {start:?}");
+        }
+        self.fresh.push(Arc::clone(start));
+    }
+
+    /// A pair that was cancelled is not remembered over a restart, everything else that ended is.
+    fn has_finished(&self, job: JobId) -> bool {
+        let cancelled = |start: &Start, verdict: Verdict| start.shared && verdict == Verdict::Cancelled;
+        self.ended.get(&job).is_some_and(|(start, verdict)| !cancelled(start, *verdict))
+    }
+
+    fn lane(&self, start: &Start) -> Option<(SubscriptionIndex, Key)> {
+        let lane =
+            |offset| self.claims.get(&(start.subscription, offset)).and_then(|claim| claim.lane.clone());
+        let key = start.members.iter().find_map(|member| lane(member.offset))?;
+        Some((start.subscription, key))
+    }
+
+    fn check_first_start(&mut self, start: &Start) {
+        if !self.setup.in_log_order.contains(&start.subscription.0) {
+            return;
+        }
+        let claim = |offset| &self.claims[&(start.subscription, offset)];
+        if start.members.iter().any(|member| claim(member.offset).delayed) {
+            return;
+        }
+        let newest = start.members.iter().map(|member| member.offset).max().unwrap_or_default();
+        let last = self.last_start.entry(start.subscription).or_default();
+        assert!(*last < newest, "jobs of a subscription start in log order: {start:?} after {last}");
+        *last = newest;
+    }
+
+    fn check_rest(&self, of: RunId) {
+        let moves = self.running.values().chain(&self.fresh).find(|start| {
+            start.members.iter().any(|m| self.claims[&(start.subscription, m.offset)].run == of)
+        });
+        assert!(moves.is_none(), "nothing of {of} runs: {moves:?}");
+    }
+
+    fn outstanding(&self, of: RunId) -> u64 {
+        self.claims.values().filter(|claim| claim.run == of && claim.outcome.is_none()).count() as u64
+    }
+
+    /// Throws the board away, as a crash does, and rebuilds it from the store in slices of `limit`.
+    pub(super) fn restart(&mut self, limit: usize) {
+        self.board = board(&self.setup);
+        self.fresh.clear();
+        self.running.clear();
+        self.cancelling.clear();
+        self.cancelled.clear();
+        self.pinned.clear();
+        (self.replaying, self.restarted) = (true, true);
+        self.crash_after = None;
+        self.life += 1;
+        let mut after = Cursor::default();
+        loop {
+            let (slice, next) = block_on(self.store.unfinished(after, limit)).expect("memory reads");
+            for entry in slice {
+                self.handle(match entry {
+                    Unfinished::Job(resumed) => Input::Resumed(resumed),
+                    Unfinished::Pair { subscription, job, verdict } => {
+                        Input::PairFinished { subscription, job, verdict }
+                    }
+                    Unfinished::Claims(published) => Input::Published(published),
+                });
+            }
+            match next {
+                Some(next) => after = next,
+                None => break,
+            }
+        }
+        self.replaying = false;
+        self.tick();
+    }
+
+    /// Lets everything end: jobs are done, time passes, runs are finished; then nothing may be left.
+    pub(super) fn finish_everything(&mut self) {
+        self.crash_after = None;
+        self.handle(Input::Unhold);
+        for agent in (0..self.setup.agents.len() as u32).map(AgentIndex) {
+            self.handle(Input::Resume(agent));
+        }
+        self.let_pass();
+        for of in self.runs.clone() {
+            self.handle(Input::FinishRun(of));
+            self.let_pass();
+        }
+        for of in self.runs.clone() {
+            self.release(of);
+        }
+        let left: Vec<_> = self.claims.iter().filter(|(_, claim)| claim.outcome.is_none()).collect();
+        assert!(left.is_empty(), "everything ends: {left:?}\n{:?}", self.board);
+        assert_eq!(self.board.waiting(&WaitingFilter::default()), [], "nothing waits");
+        assert!(self.board.is_idle() && self.board.next_deadline().is_none(), "nothing moves");
+        for of in &self.runs {
+            assert_eq!(self.board.tally(*of), None, "no run is kept");
+            let settled = |effect: &Effect| matches!(effect, Effect::RunSettled { run, .. } if run == of);
+            // A run that is settled already, but has a handle, is not told of when the handle is lost in a crash.
+            assert!(self.restarted || self.told.iter().any(settled), "{of} was told to be settled");
+        }
+        let unfinished = block_on(self.store.unfinished(Cursor::default(), 1_000)).expect("memory reads").0;
+        assert!(unfinished.is_empty(), "the store holds nothing open: {unfinished:?}");
+    }
+
+    /// Lets jobs finish and time pass until nothing moves by itself.
+    pub(super) fn let_pass(&mut self) {
+        for _ in 0..100_000 {
+            self.commit_starts();
+            if let Some(job) = self.running.keys().next().copied() {
+                self.end(job, Verdict::Done, Vec::new());
+            } else if let Some(deadline) = self.board.next_deadline() {
+                self.now = self.now.max(deadline.after(super::shapes::micros(2)));
+                self.tick();
+            } else {
+                return;
+            }
+        }
+        panic!("the board comes to rest: {:?}", self.board);
+    }
+
+    pub(super) fn outcome(&self, subscription: u32, offset: Offset) -> Option<Outcome> {
+        self.claims[&(SubscriptionIndex(subscription), offset)].outcome.clone()
+    }
+
+    /// The inputs of what is starting or running, in the order of the starts.
+    pub(super) fn busy(&self) -> Vec<Vec<u64>> {
+        self.running.values().chain(&self.fresh).map(|start| inputs(start)).collect()
+    }
+
+    /// The inputs and closing reasons of every job that ended as done, by subscription, sorted.
+    pub(super) fn done(&self) -> Vec<(u32, Vec<u64>, Option<CloseReason>)> {
+        let done = self.ended.values().filter(|(_, verdict)| *verdict == Verdict::Done);
+        let mut all: Vec<_> =
+            done.map(|(start, _)| (start.subscription.0, inputs(start), start.closed)).collect();
+        all.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        all
+    }
+}
+
+pub(super) fn inputs(start: &Start) -> Vec<u64> {
+    start.members.iter().map(|member| member.offset.get()).collect()
+}
+
+fn covers(start: &Start, settled: &Settled) -> bool {
+    start.subscription == settled.subscription
+        && start.members.iter().any(|member| member.offset == settled.offset)
+}
+
+fn board(setup: &Setup) -> Board {
+    let mut board = Board::new();
+    for (number, concurrency) in setup.agents.iter().enumerate() {
+        board.add_agent(AgentName::from(name(number)), *concurrency);
+    }
+    for (agent, subscription) in &setup.subscriptions {
+        board.add_subscription(AgentIndex(*agent), subscription);
+    }
+    board
+}

@@ -1,0 +1,155 @@
+//! The same facade for synchronous programs: every call blocks its thread.
+//!
+//! Calling it inside an async runtime is an error, not a hang.
+
+use std::sync::Arc;
+
+use std::future::{Future, IntoFuture};
+
+use tokio::runtime::{Handle, Runtime};
+use volery_actors::{Error, IntoOutputs, Published, Result, ShutdownReport};
+use volery_blackboard::shape::Take;
+use volery_blackboard::{Filter, Page, Payload, RunId, Waiting};
+
+use crate::builder::Builder;
+use crate::run::RunReport;
+
+/// A runtime with an async runtime of its own.
+#[derive(Debug)]
+pub struct Volery {
+    inner: crate::Volery,
+    tokio: Arc<Runtime>,
+}
+
+impl Volery {
+    /// Starts what the builder describes.
+    ///
+    /// # Errors
+    /// Inside an async runtime; when threads cannot be started; as for [`Builder::start`].
+    pub fn start(builder: Builder) -> Result<Self> {
+        refuse_async()?;
+        let tokio = Arc::new(tokio::runtime::Builder::new_multi_thread().enable_all().build()?);
+        let inner = tokio.block_on(builder.start())?;
+        Ok(Self { inner, tokio })
+    }
+
+    /// Publishes an artifact in a run of its own.
+    ///
+    /// # Errors
+    /// Inside an async runtime, or as for [`crate::Volery::publish`].
+    pub fn publish<T: Payload>(&self, payload: T) -> Result<Published> {
+        self.wait(self.inner.publish(payload).into_future())
+    }
+
+    /// Publishes several artifacts in one run, all or nothing.
+    ///
+    /// # Errors
+    /// Inside an async runtime, or as for [`crate::Volery::publish_all`].
+    pub fn publish_all(&self, payloads: impl IntoOutputs) -> Result<Vec<Published>> {
+        self.wait(self.inner.publish_all(payloads))
+    }
+
+    /// Begins a run.
+    #[must_use]
+    pub fn run(&self, workflow: &str) -> Run {
+        Run { inner: self.inner.run(workflow).open(), tokio: Arc::clone(&self.tokio) }
+    }
+
+    /// Waits until nothing moves.
+    ///
+    /// # Errors
+    /// Inside an async runtime, or when the runtime stops first.
+    pub fn until_idle(&self) -> Result<()> {
+        self.wait(self.inner.until_idle())
+    }
+
+    /// Finds artifacts, one page at a time.
+    ///
+    /// # Errors
+    /// Inside an async runtime, or when the store cannot be read.
+    pub fn artifacts(&self, filter: &Filter) -> Result<Page> {
+        self.wait(self.inner.artifacts(filter))
+    }
+
+    /// Lists up to 1,000 artifacts that wait, and why.
+    ///
+    /// # Errors
+    /// Inside an async runtime, or when the runtime has stopped.
+    pub fn waiting(&self) -> Result<Vec<Waiting>> {
+        self.wait(self.inner.waiting())
+    }
+
+    /// Stops in order and reports.
+    ///
+    /// # Errors
+    /// Inside an async runtime.
+    pub fn shutdown(&self) -> Result<Arc<ShutdownReport>> {
+        self.wait(self.inner.shutdown())
+    }
+
+    fn wait<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        refuse_async()?;
+        self.tokio.block_on(future)
+    }
+}
+
+/// A run of a blocking runtime.
+#[derive(Debug)]
+pub struct Run {
+    inner: crate::Run,
+    tokio: Arc<Runtime>,
+}
+
+impl Run {
+    /// Returns the run's id.
+    #[must_use]
+    pub fn id(&self) -> RunId {
+        self.inner.id()
+    }
+
+    /// Publishes an artifact in this run.
+    ///
+    /// # Errors
+    /// Inside an async runtime, or as for [`crate::Run::publish`].
+    pub fn publish<T: Payload>(&self, payload: T) -> Result<Published> {
+        self.wait(self.inner.publish(payload).into_future())
+    }
+
+    /// Waits until nothing of the run moves.
+    ///
+    /// # Errors
+    /// Inside an async runtime, or when the runtime stops first.
+    pub fn settled(&self) -> Result<RunReport> {
+        self.wait(self.inner.settled())
+    }
+
+    /// Declares that no more input comes, and waits until everything of the run has its outcome.
+    ///
+    /// # Errors
+    /// Inside an async runtime, or when the runtime stops first.
+    pub fn finish(&self) -> Result<RunReport> {
+        self.wait(self.inner.finish())
+    }
+
+    /// Returns every payload of one kind in this run, oldest first.
+    ///
+    /// # Errors
+    /// Inside an async runtime, or when the store cannot be read.
+    pub fn artifacts<T: Take>(&self) -> Result<Vec<T>> {
+        self.wait(self.inner.artifacts())
+    }
+
+    fn wait<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        refuse_async()?;
+        self.tokio.block_on(future)
+    }
+}
+
+fn refuse_async() -> Result<()> {
+    match Handle::try_current() {
+        Ok(_) => Err(Error::other(
+            "volery::blocking was called inside an async runtime, where it would block a worker; use volery::Volery there",
+        )),
+        Err(_) => Ok(()),
+    }
+}

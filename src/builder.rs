@@ -1,0 +1,57 @@
+//! The builder: what a runtime is made of.
+
+use volery_actors::{Agent, Clock, Result, RuntimeBuilder, Settings};
+use volery_blackboard::Store;
+
+use crate::volery::Volery;
+
+/// Collects what a runtime is made of. Made by [`Volery::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct Builder(RuntimeBuilder);
+
+impl Builder {
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Self(RuntimeBuilder::new(name))
+    }
+
+    /// Adds an agent.
+    pub fn agent(self, agent: Agent) -> Self {
+        Self(self.0.agent(agent))
+    }
+
+    /// Adds several agents.
+    pub fn agents(self, agents: impl IntoIterator<Item = Agent>) -> Self {
+        agents.into_iter().fold(self, Self::agent)
+    }
+
+    /// Sets the store. Default: [`Memory`](crate::Memory), which loses everything with the process.
+    pub fn store(self, store: impl Store) -> Self {
+        Self(self.0.store(store))
+    }
+
+    /// Sets every knob, for settings read from a file.
+    pub fn settings(self, settings: Settings) -> Self {
+        Self(self.0.settings(settings))
+    }
+
+    /// Changes some knobs: `.configure(|settings| settings.shutdown_within = Duration::from_secs(5))`.
+    pub fn configure(self, change: impl FnOnce(&mut Settings)) -> Self {
+        Self(self.0.configure(change))
+    }
+
+    /// Sets the clock; for tests that want the same ids every time.
+    pub fn clock(self, clock: Clock) -> Self {
+        Self(self.0.clock(clock))
+    }
+
+    /// Validates everything, then starts it in order.
+    ///
+    /// # Errors
+    /// Of kind [`FixInput`](crate::ErrorKind::FixInput) when an agent's name stands twice, two types claim one kind name
+    /// (the error names both), a subscription or a setting makes no sense, or no tokio runtime is there; store errors
+    /// when the store does not open. Nothing is left running then.
+    pub async fn start(self) -> Result<Volery> {
+        self.0.start().await.map(Volery::new)
+    }
+}

@@ -1,0 +1,86 @@
+//! A publish on its way: particulars first, then `.await`.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::Serialize;
+use volery_actors::runtime::Runtime;
+use volery_actors::{Draft, Published, Result};
+use volery_blackboard::{Key, Tenant, Timestamp, Visibility};
+
+/// A publish that happens when it is awaited.
+///
+/// It resolves once the artifact is committed, and waits while too many artifacts are outstanding. Dropped while it
+/// waits, nothing is published; dropped while it is being committed, the artifact may or may not be.
+#[derive(Debug)]
+#[must_use = "nothing is published until it is awaited"]
+pub struct Publishing {
+    runtime: Runtime,
+    draft: Result<Draft>,
+}
+
+impl Publishing {
+    pub(crate) fn new(runtime: Runtime, draft: Result<Draft>) -> Self {
+        Self { runtime, draft }
+    }
+
+    /// Tags the artifact.
+    pub fn tagged(self, tag: impl Into<String>) -> Self {
+        let tag = tag.into();
+        self.map(|artifact| {
+            let tags = artifact.tags().map(str::to_owned).chain([tag]).collect();
+            artifact.with_tags(tags)
+        })
+    }
+
+    /// Says who may see it. Default: everybody.
+    pub fn visible_to(self, visibility: Visibility) -> Self {
+        self.map(|artifact| artifact.with_visibility(visibility))
+    }
+
+    /// Makes it part of a tenant. Default: the tenant `default`.
+    pub fn tenant(self, tenant: impl Into<Tenant>) -> Self {
+        let tenant = tenant.into();
+        self.map(|artifact| artifact.with_tenant(tenant))
+    }
+
+    /// Publishes at most one artifact per tenant and key: a repeat returns where the first one stands.
+    pub fn idempotency_key(self, key: impl Into<Arc<str>>) -> Self {
+        let key = key.into();
+        self.map(|artifact| artifact.with_idempotency_key(key))
+    }
+
+    /// Gives it a partition key: anything that serialises.
+    pub fn partitioned_by(self, key: &impl Serialize) -> Self {
+        match serde_json::to_string(key) {
+            Ok(text) => self.map(|artifact| artifact.with_partition(Key::from(text))),
+            Err(error) => Self { draft: Err(volery_actors::Error::other(error)), ..self },
+        }
+    }
+
+    /// Hides it from everybody until then.
+    pub fn not_before(self, time: Timestamp) -> Self {
+        self.map(|artifact| {
+            let delay = time.since(artifact.published_at());
+            let then = Box::new(artifact.visibility().clone());
+            artifact.with_visibility(Visibility::After { delay, then })
+        })
+    }
+
+    fn map(self, change: impl FnOnce(volery_blackboard::Artifact) -> volery_blackboard::Artifact) -> Self {
+        Self { draft: self.draft.map(|draft| draft.map(change)), ..self }
+    }
+}
+
+impl IntoFuture for Publishing {
+    type Output = Result<Published>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let mut published = self.runtime.publish(vec![self.draft?]).await?;
+            published.pop().ok_or_else(|| volery_actors::Error::other("the store did not say where the artifact is"))
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! A run: one workflow, everything caused by what is published in it.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use volery_actors::runtime::Runtime;
+use volery_actors::{IntoOutputs, Published, Result};
+use volery_blackboard::shape::Take;
+use volery_blackboard::{Filter, Kind, RunId, Tally, Waiting};
+
+use crate::publishing::Publishing;
+use crate::volery::WAITING_MAX;
+
+/// A run that has not begun. Made by [`Volery::run`](crate::Volery::run).
+#[derive(Debug)]
+#[must_use = "the run begins when something is published in it"]
+pub struct RunStart {
+    runtime: Runtime,
+    workflow: Arc<str>,
+}
+
+impl RunStart {
+    pub(crate) fn new(runtime: Runtime, workflow: Arc<str>) -> Self {
+        Self { runtime, workflow }
+    }
+
+    /// Begins the run by publishing its first artifact; awaiting it gives the [`Run`].
+    pub fn publish<T: volery_blackboard::Payload>(self, payload: T) -> RunPublishing {
+        let run = self.open();
+        let publishing = run.publish(payload);
+        RunPublishing { run, publishing }
+    }
+
+    /// Begins the run without publishing anything yet.
+    pub fn open(self) -> Run {
+        let id = self.runtime.new_run();
+        Run::new(self.runtime, id, self.workflow)
+    }
+}
+
+/// The first publish of a run; awaiting it gives the [`Run`].
+#[derive(Debug)]
+#[must_use = "nothing is published until it is awaited"]
+pub struct RunPublishing {
+    run: Run,
+    publishing: Publishing,
+}
+
+impl RunPublishing {
+    /// Sets particulars of the artifact: `.with(|publishing| publishing.tagged("urgent"))`.
+    pub fn with(self, change: impl FnOnce(Publishing) -> Publishing) -> Self {
+        Self { publishing: change(self.publishing), ..self }
+    }
+}
+
+impl IntoFuture for RunPublishing {
+    type Output = Result<Run>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            self.publishing.await?;
+            Ok(self.run)
+        })
+    }
+}
+
+/// A handle to a run. The runtime keeps the run's counts while a handle exists. Cheap to clone.
+#[derive(Clone)]
+pub struct Run(Arc<Parts>);
+
+struct Parts {
+    runtime: Runtime,
+    id: RunId,
+    workflow: Arc<str>,
+}
+
+impl Run {
+    pub(crate) fn new(runtime: Runtime, id: RunId, workflow: Arc<str>) -> Self {
+        runtime.pin(id, &workflow);
+        Self(Arc::new(Parts { runtime, id, workflow }))
+    }
+
+    /// Returns the run's id.
+    #[must_use]
+    pub fn id(&self) -> RunId {
+        self.0.id
+    }
+
+    /// Returns the workflow's name.
+    #[must_use]
+    pub fn workflow(&self) -> &str {
+        &self.0.workflow
+    }
+
+    /// Publishes an artifact in this run.
+    pub fn publish<T: volery_blackboard::Payload>(&self, payload: T) -> Publishing {
+        let draft = self.0.runtime.draft(payload, self.0.id, Some(&self.0.workflow));
+        Publishing::new(self.0.runtime.clone(), draft)
+    }
+
+    /// Publishes several artifacts in this run, all or nothing. See [`Volery::publish_all`](crate::Volery::publish_all).
+    ///
+    /// # Errors
+    /// As for a single publish; nothing is published then.
+    pub async fn publish_all(&self, payloads: impl IntoOutputs) -> Result<Vec<Published>> {
+        let drafts = self.0.runtime.drafts(payloads, self.0.id, Some(&self.0.workflow))?;
+        self.0.runtime.publish(drafts).await
+    }
+
+    /// Waits until nothing of the run moves: no job of it waits for a slot, runs or backs off, and no batch with its
+    /// inputs is on a timer. What is still outstanding then waits for further input or for a person, and is counted in
+    /// the report. Cancel safe.
+    ///
+    /// # Errors
+    /// When the runtime stops first.
+    pub async fn settled(&self) -> Result<RunReport> {
+        let tally = self.0.runtime.settled(self.0.id).await?;
+        Ok(RunReport { run: self.0.id, workflow: self.0.workflow.to_string(), tally })
+    }
+
+    /// Declares that no more input comes, and waits until everything of the run has its outcome.
+    ///
+    /// Collectors are let go one after the other, agents in registration order, each time nothing else of the run
+    /// moves: batches with inputs of the run close, inputs that wait for partners expire (or fire partially, in an outer
+    /// join).
+    ///
+    /// # Errors
+    /// When the runtime stops first.
+    pub async fn finish(&self) -> Result<RunReport> {
+        self.0.runtime.finish(self.0.id);
+        self.settled().await
+    }
+
+    /// Cancels everything of the run that has not finished. What has finished stays.
+    pub fn cancel(&self) {
+        self.0.runtime.cancel(self.0.id);
+    }
+
+    /// Returns every payload of one kind in this run, oldest first, as far as the store keeps them.
+    ///
+    /// Reads page by page into one list; for runs of unknown size, page through
+    /// [`Volery::artifacts`](crate::Volery::artifacts).
+    ///
+    /// # Errors
+    /// When the store cannot be read, or stored JSON does not fit the type.
+    pub async fn artifacts<T: Take>(&self) -> Result<Vec<T>> {
+        let kind = Kind::of::<T::Payload>();
+        let mut filter = Filter::all().run(self.0.id).kind(kind.name());
+        let mut found = Vec::new();
+        loop {
+            let page = self.0.runtime.find(&filter).await?;
+            for artifact in &page.artifacts {
+                found.push(T::take(artifact)?);
+            }
+            match page.next {
+                Some(next) => filter = filter.after(next),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// Lists up to 1,000 artifacts of the run that wait, and why.
+    ///
+    /// # Errors
+    /// When the runtime has stopped.
+    pub async fn waiting(&self) -> Result<Vec<Waiting>> {
+        self.0.runtime.waiting(Some(self.0.id), None, WAITING_MAX).await
+    }
+
+    /// Returns the run's outcomes so far.
+    ///
+    /// # Errors
+    /// When the runtime has stopped.
+    pub async fn tally(&self) -> Result<Tally> {
+        self.0.runtime.tally(self.0.id).await
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.runtime.release(self.id);
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("id", &self.0.id).field("workflow", &self.0.workflow).finish_non_exhaustive()
+    }
+}
+
+/// What became of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// The run.
+    pub run: RunId,
+    /// The workflow's name.
+    pub workflow: String,
+    /// How its artifacts ended, counted once per subscription that took them.
+    pub tally: Tally,
+}
+
+impl RunReport {
+    /// Tells whether everything of the run has an outcome.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.tally.outstanding() == 0
+    }
+}
+
+impl fmt::Display for RunReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.workflow, self.tally)
+    }
+}

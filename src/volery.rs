@@ -1,0 +1,213 @@
+//! The handle to a running runtime: everything that a service asks of it.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use volery_actors::runtime::Runtime;
+use volery_actors::{FeedReader, IntoOutputs, Published, Result, ShutdownReport};
+use volery_blackboard::board::AgentStatus;
+use volery_blackboard::store::DeadLetter;
+use volery_blackboard::{Filter, Page, Payload, RunId, Visibility, Waiting};
+
+use crate::builder::Builder;
+use crate::condition::until;
+use crate::publishing::Publishing;
+use crate::run::{Run, RunStart};
+
+/// Waiting artifacts in one answer. Their number can be that of the backlog; nobody reads more at once.
+pub(crate) const WAITING_MAX: usize = 1_000;
+
+/// A handle to a running runtime. Cheap to clone.
+///
+/// Several runtimes may live in one process. When the last handle (runs included) is dropped without
+/// [`Volery::shutdown`], the runtime stops at once: running attempts are cut off, nothing stays behind.
+#[derive(Clone, Debug)]
+pub struct Volery(Runtime);
+
+impl Volery {
+    /// Begins a runtime. The name appears in logs and reports.
+    pub fn builder(name: impl Into<String>) -> Builder {
+        Builder::new(name)
+    }
+
+    pub(crate) fn new(runtime: Runtime) -> Self {
+        Self(runtime)
+    }
+
+    /// Returns the runtime's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// Publishes an artifact in a run of its own, named after its kind.
+    pub fn publish<T: Payload>(&self, payload: T) -> Publishing {
+        let draft = self.0.draft(payload, self.0.new_run(), None);
+        Publishing::new(self.0.clone(), draft)
+    }
+
+    /// Publishes several artifacts in one run, all or nothing: a `Vec<T>`, a tuple, or [`Outputs`](crate::Outputs) for
+    /// kinds and particulars of all sorts.
+    ///
+    /// # Errors
+    /// As for a single publish; nothing is published then.
+    pub async fn publish_all(&self, payloads: impl IntoOutputs) -> Result<Vec<Published>> {
+        let drafts = self.0.drafts(payloads, self.0.new_run(), None)?;
+        self.0.publish(drafts).await
+    }
+
+    /// Begins a run of the named workflow.
+    pub fn run(&self, workflow: impl Into<Arc<str>>) -> RunStart {
+        RunStart::new(self.0.clone(), workflow.into())
+    }
+
+    /// Returns a handle to a run known by its id.
+    #[must_use]
+    pub fn attach(&self, run: RunId, workflow: impl Into<Arc<str>>) -> Run {
+        Run::new(self.0.clone(), run, workflow.into())
+    }
+
+    /// Gives one agent an input that no other agent sees, and waits until nothing of the run so begun moves.
+    ///
+    /// # Errors
+    /// When there is no such agent, or as for a publish.
+    pub async fn invoke<T: Payload>(&self, agent: &str, input: T) -> Result<Run> {
+        self.0.waiting(None, Some(agent), 1).await?;
+        let run = self.run(agent).open();
+        run.publish(input).visible_to(Visibility::only([agent])).await?;
+        run.settled().await?;
+        Ok(run)
+    }
+
+    /// Waits until nothing moves: no job waits for a slot, runs or backs off, and no batch is on a timer. Jobs of
+    /// paused agents and inputs that wait for partners do not count. Cancel safe.
+    ///
+    /// # Errors
+    /// When the runtime stops first.
+    pub async fn until_idle(&self) -> Result<()> {
+        self.0.until_idle().await
+    }
+
+    /// Waits until `holds` answers true, looking again after everything that happens. Returns false when the runtime
+    /// stopped first. Cancel safe.
+    ///
+    /// # Errors
+    /// The first error of `holds`.
+    pub async fn until<F, Fut>(&self, holds: F) -> Result<bool>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<bool>>,
+    {
+        let feed = self.0.feed();
+        tokio::select! {
+            held = until(feed, holds) => held,
+            stopped = self.0.stopped() => stopped.map(|_| false),
+        }
+    }
+
+    /// Finds artifacts, one page at a time.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn artifacts(&self, filter: &Filter) -> Result<Page> {
+        self.0.find(filter).await
+    }
+
+    /// Lists up to 1,000 artifacts that wait, and why.
+    ///
+    /// # Errors
+    /// When the runtime has stopped.
+    pub async fn waiting(&self) -> Result<Vec<Waiting>> {
+        self.0.waiting(None, None, WAITING_MAX).await
+    }
+
+    /// Lists up to 1,000 artifacts that wait for one agent, and why.
+    ///
+    /// # Errors
+    /// When there is no such agent, or the runtime has stopped.
+    pub async fn waiting_for(&self, agent: &str) -> Result<Vec<Waiting>> {
+        self.0.waiting(None, Some(agent), WAITING_MAX).await
+    }
+
+    /// Tells how every agent stands: running, queued, ended, outcomes.
+    ///
+    /// # Errors
+    /// When the runtime has stopped.
+    pub async fn agents(&self) -> Result<Vec<AgentStatus>> {
+        self.0.agents().await
+    }
+
+    /// Lists jobs that failed for good, oldest first, behind number `after` (0 for the first page).
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>> {
+        self.0.dead_letters(after, limit).await
+    }
+
+    /// Starts no jobs of an agent until it is resumed; running ones finish.
+    ///
+    /// # Errors
+    /// When there is no such agent.
+    pub fn pause(&self, agent: &str) -> Result<()> {
+        self.0.pause(agent)
+    }
+
+    /// Starts jobs of a paused agent again.
+    ///
+    /// # Errors
+    /// When there is no such agent.
+    pub fn resume(&self, agent: &str) -> Result<()> {
+        self.0.resume(agent)
+    }
+
+    /// Cancels everything of a run that has not finished.
+    pub fn cancel(&self, run: RunId) {
+        self.0.cancel(run);
+    }
+
+    /// Reads what happens from now on. Slow readers miss events and are told how many.
+    pub fn feed(&self) -> FeedReader {
+        self.0.feed()
+    }
+
+    /// Stops in order and reports: publishing is refused, agents drain until the deadline
+    /// ([`Settings::shutdown_within`](crate::Settings)), what is left is cancelled, the store is closed.
+    ///
+    /// Called again, it returns the same report. Cancel safe; the stop goes on.
+    ///
+    /// # Errors
+    /// When the async runtime is ended under it.
+    pub async fn shutdown(&self) -> Result<Arc<ShutdownReport>> {
+        self.0.shutdown().await
+    }
+
+    /// Waits until the runtime has stopped for whatever reason: a call, a signal, or a part that failed too often (then
+    /// the report says so). Cancel safe.
+    ///
+    /// # Errors
+    /// When the async runtime is ended under it.
+    pub async fn stopped(&self) -> Result<Arc<ShutdownReport>> {
+        self.0.stopped().await
+    }
+
+    /// Waits until a stop has been asked for, by a call or a signal. Cancel safe.
+    pub async fn shutdown_requested(&self) {
+        self.0.shutdown_requested().await;
+    }
+
+    /// Stops on SIGINT and SIGTERM: the first drains, the second aborts, the third exits the process with code
+    /// [`EXIT_CODE_INTERRUPTED`](crate::EXIT_CODE_INTERRUPTED). Without this call no signal handler is installed.
+    ///
+    /// # Errors
+    /// When the system refuses the registration.
+    pub fn shutdown_on_signals(&self) -> Result<()> {
+        self.0.shutdown_on_signals()
+    }
+
+    /// Acts like one more signal: the first drains, the second aborts. Returns false when there is nothing left to
+    /// escalate.
+    pub fn interrupt(&self) -> bool {
+        self.0.interrupt()
+    }
+}
