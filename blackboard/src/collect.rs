@@ -83,7 +83,7 @@ pub(crate) struct Collector {
 enum Stage {
     Each,
     AllOf(AllOf),
-    Join(Join),
+    Join(Box<Join>),
 }
 
 impl Collector {
@@ -93,7 +93,9 @@ impl Collector {
         let (stage, mode) = match &subscription.collecting {
             Collecting::Each => (Stage::Each, JoinMode::Once),
             Collecting::AllOf => (Stage::AllOf(AllOf::new(needs, names)), JoinMode::Once),
-            Collecting::Join(rule) => (Stage::Join(Join::new(needs, names, rule.clone())), rule.mode),
+            Collecting::Join(rule) => {
+                (Stage::Join(Box::new(Join::new(needs, names, rule.clone()))), rule.mode)
+            }
         };
         let windowed = matches!(
             &subscription.collecting,

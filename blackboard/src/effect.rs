@@ -35,7 +35,8 @@ pub enum Input {
         /// What follows.
         verdict: Verdict,
     },
-    /// The start of a job could not be committed.
+    /// The start of a job could not be committed. When several are handed back, [`Input::Hold`] comes first and
+    /// [`Input::Unhold`] after, so that none of them is overtaken while the others are still out.
     StartRefused(JobId),
     /// Time has passed: what is due by now is due.
     Tick,

@@ -235,7 +235,9 @@ impl Board {
         let until = until.filter(|until| *until > now);
         let index = start.subscription;
         if start.shared {
-            self.subscriptions[index.at()].uses.resume(start.job, pairs::Progress { attempts: start.attempt, failures, until });
+            self.subscriptions[index.at()]
+                .uses
+                .resume(start.job, pairs::Progress { attempts: start.attempt, failures, until });
             return;
         }
         let mut entries = Vec::with_capacity(inputs.len());

@@ -1,7 +1,8 @@
 //! Join: pairs what the window holds, by key, once per group or for every pair.
 //!
-//! A group must fit into the window: its oldest and newest input lie at most the window apart. Among the groups that a
-//! new entry completes, the one that begins earliest is taken, and within it the first inputs in log order.
+//! A group must fit into the window: its oldest and newest input lie at most the window apart. When a new entry
+//! completes several groups, the window is laid as early as it can be, beginning with an input and covering the entry,
+//! and of what lies in it the first inputs in log order are taken.
 //! Pure: no I/O, no clock.
 
 use super::window::{Held, Leaving, Pool};

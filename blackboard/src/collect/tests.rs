@@ -114,7 +114,7 @@ macro_rules! agrees_with_the_model {
     ($($rule:ident: $subscription:expr;)+) => {
         proptest! {
             #![proptest_config(ProptestConfig {
-                cases: 64,
+                cases: 250,
                 failure_persistence: None,
                 ..ProptestConfig::default()
             })]

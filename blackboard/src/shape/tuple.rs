@@ -68,8 +68,11 @@ pub trait AllOfTuple: Sized + Send + 'static {
     fn assemble(inputs: &mut Inputs<'_>) -> Result<Self, BlackboardError>;
 }
 
+/// A payload type of the tuple, and how to make its side.
+type Mention = (TypeId, fn() -> Side);
+
 /// One side per distinct kind, in order of first mention, needing as many as there are mentions.
-fn sides(kinds: &[(TypeId, fn() -> Side)]) -> Vec<Side> {
+fn sides(kinds: &[Mention]) -> Vec<Side> {
     let mut sides: Vec<Side> = Vec::new();
     for (position, (type_id, make)) in kinds.iter().enumerate() {
         let side = side_of(kinds, position);
@@ -82,7 +85,7 @@ fn sides(kinds: &[(TypeId, fn() -> Side)]) -> Vec<Side> {
 }
 
 /// The side that a position of the tuple takes from: distinct kinds counted in order of first mention.
-fn side_of(kinds: &[(TypeId, fn() -> Side)], position: usize) -> usize {
+fn side_of(kinds: &[Mention], position: usize) -> usize {
     let wanted = kinds[position].0;
     let first = kinds.iter().position(|(kind, _)| *kind == wanted).unwrap_or(position);
     (0..first).filter(|&at| kinds[..at].iter().all(|(kind, _)| *kind != kinds[at].0)).count()
@@ -96,7 +99,7 @@ macro_rules! all_of_tuple {
             }
 
             fn assemble(inputs: &mut Inputs<'_>) -> Result<Self, BlackboardError> {
-                let kinds: &[(TypeId, fn() -> Side)] =
+                let kinds: &[Mention] =
                     &[$((TypeId::of::<$input::Payload>(), || Side::of::<$input::Payload>(1))),+];
                 Ok(($(inputs.take::<$input>(side_of(kinds, $position))?,)+))
             }
@@ -123,7 +126,7 @@ mod tests {
 
     #[test]
     fn positions_take_from_the_side_of_their_kind() {
-        let kinds: &[(TypeId, fn() -> Side)] = &[
+        let kinds: &[Mention] = &[
             (TypeId::of::<u8>(), || Side::of::<u8>(1)),
             (TypeId::of::<u16>(), || Side::of::<u16>(1)),
             (TypeId::of::<u8>(), || Side::of::<u8>(1)),

@@ -199,10 +199,7 @@ impl Case {
                 Unfinished::Pair { job, verdict, .. } => listed.pairs.push((job, verdict)),
                 Unfinished::Claims(published) => {
                     listed.claims.extend(
-                        published
-                            .matches
-                            .iter()
-                            .map(|claim| (published.offset.get(), claim.subscription.0)),
+                        published.matches.iter().map(|claim| (published.offset.get(), claim.subscription.0)),
                     );
                 }
             }

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::shapes::{
-    all_of, at, batched, by_event_time, claim, each, in_lane, join, keyed, micros, refused, within,
+    all_of, batched, by_event_time, claim, each, in_lane, join, keyed, micros, refused, within,
 };
 use super::world::{Setup, World, run};
 use crate::effect::{Input, Verdict};
@@ -89,7 +89,8 @@ fn setup() -> Setup {
     Setup { agents: vec![2, 1, 3], subscriptions, in_log_order: BTreeSet::from([0, 3, 4, 8]) }
 }
 
-/// The pair batches are left out where a restart happens: see the report on joins of every pair in batches.
+/// Left out where a restart happens. Such a batch is an unfinished or finished job whose pairs are still in the window;
+/// read again, they may fall into other batches, so that pairs run again and the old job is never met.
 const EVERY_PAIR_IN_BATCHES: u16 = 1 << 10;
 
 impl Draft {
@@ -290,5 +291,4 @@ fn schedules_use_every_subscription() {
         assert_eq!(subscription.sides.len(), usize::from(SIDES[index]));
         subscription.validate("test").expect("schedules use what users can write");
     }
-    assert_eq!(at(0), crate::time::Timestamp::default());
 }

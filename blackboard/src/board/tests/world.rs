@@ -177,11 +177,13 @@ impl World {
         }
     }
 
-    /// Refuses the starts that wait for being committed, as a store does that has become unavailable.
+    /// Refuses the starts that wait for being committed, as a store does that has become unavailable; `hold` tells
+    /// whether it stays so.
     pub(super) fn refuse_starts(&mut self, hold: bool) {
         let refused = std::mem::take(&mut self.fresh);
         let refused = refused.iter().map(|start| Input::StartRefused(start.job));
-        let inputs = hold.then_some(Input::Hold).into_iter().chain(refused).collect();
+        let after = (!hold).then_some(Input::Unhold);
+        let inputs = std::iter::once(Input::Hold).chain(refused).chain(after).collect();
         self.handle_in_this_life(inputs);
     }
 

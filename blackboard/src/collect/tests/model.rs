@@ -83,13 +83,14 @@ impl Model {
         }
     }
 
-    /// The group that `entry` completes: of all places that the window can lie in and cover the entry, the earliest
-    /// where every side has enough; there, the first of each side.
+    /// The group that `entry` completes: of all places in which the window begins with an input of this key and
+    /// covers the entry, the earliest where every side has enough; there, the first of each side.
     fn earliest_group(&self, rule: &JoinRule, key: &Option<Key>, entry: &Entry) -> Option<Vec<Entry>> {
         let Some(Window::Time(window)) = rule.window else {
             return self.first_of_each(Some((key, entry)), |_| true);
         };
-        let mut starts: Vec<Timestamp> = self.held.iter().map(|(_, other, _)| other.time).collect();
+        let same_key = self.held.iter().filter(|(other_key, ..)| other_key == key);
+        let mut starts: Vec<Timestamp> = same_key.map(|(_, other, _)| other.time).collect();
         starts.sort_unstable();
         starts.into_iter().find_map(|start| {
             let inside = |other: &Entry| start <= other.time && other.time <= start.after(window);
@@ -106,8 +107,11 @@ impl Model {
     ) -> Option<Vec<Entry>> {
         let mut group = Vec::new();
         for (side, need) in self.needs.iter().enumerate() {
-            let own: Vec<Entry> =
-                with.iter().map(|(_, own)| (*own).clone()).filter(|own| usize::from(own.side) == side).collect();
+            let own: Vec<Entry> = with
+                .iter()
+                .map(|(_, own)| (*own).clone())
+                .filter(|own| usize::from(own.side) == side)
+                .collect();
             let others = self.held.iter().filter(|(key, other, _)| {
                 usize::from(other.side) == side
                     && fits(other)
@@ -284,7 +288,8 @@ impl Model {
             steps.push(Step::Batched { run: entry.run, offset: entry.offset, shared });
         }
         self.due_in_batches(published(&group).before(ONE), steps);
-        let heavier = |groups: &[Complete], limit: u64| weight(groups) + weight(&[group.clone()]) > limit;
+        let heavier =
+            |groups: &[Complete], limit: u64| weight(groups) + weight(std::slice::from_ref(&group)) > limit;
         let index = self.open.iter().position(|(other, _)| *other == key);
         if let (Some(index), Some(limit)) = (index, rule.weight)
             && heavier(&self.open[index].1, limit)

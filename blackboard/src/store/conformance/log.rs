@@ -142,7 +142,9 @@ pub(super) async fn a_missing_offset_is_an_error(case: &Case) {
     case.claimed(1..2).await;
     for missing in [0, 2, u64::MAX >> 1].map(Offset::new) {
         match case.store.read(&[Offset::new(1), missing]).await {
-            Err(StoreError::Missing { offset, .. }) => case.same(offset, missing, "the error names the place"),
+            Err(StoreError::Missing { offset, .. }) => {
+                case.same(offset, missing, "the error names the place")
+            }
             other => panic!("{}: offset {missing} is missing: {other:?}", case.name),
         }
     }

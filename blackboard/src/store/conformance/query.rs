@@ -11,8 +11,7 @@ use crate::outcome::{Discard, Expiry, Tally};
 /// Six artifacts that differ in what filters ask for.
 async fn assorted(case: &Case) {
     let id = ArtifactId::from_uuid(Uuid::from_u128(99));
-    let text =
-        Artifact::new(id, Kind::of::<String>(), Body::typed(Arc::new("x".to_owned())), run(1), at(3));
+    let text = Artifact::new(id, Kind::of::<String>(), Body::typed(Arc::new("x".to_owned())), run(1), at(3));
     let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<BTreeSet<_>>();
     let artifacts = [
         number(1).with_tags(tags(&["a"])),

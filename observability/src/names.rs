@@ -1,0 +1,67 @@
+//! The names by which a runtime's log records are found: tracing targets and fields.
+//!
+//! A service filters by target and a dashboard groups by field, so a name that changes here is a change for both.
+//! `tests/names.rs` holds this list and the sources of the runtime together.
+
+/// Tracing targets, one per part of the runtime.
+pub mod target {
+    /// The root: signals, the stop of each phase, the end of the runtime.
+    pub const ROOT: &str = "volery::root";
+    /// Supervisors: starts, ends, restarts and give-ups of actors.
+    pub const SUPERVISOR: &str = "volery::supervisor";
+    /// The curator: recovery, refused commits, attempts that are not current.
+    pub const CURATOR: &str = "volery::curator";
+    /// Agents: what they could not publish.
+    pub const AGENT: &str = "volery::agent";
+    /// The timekeeper: deadlines that came while it was stopping.
+    pub const TIMEKEEPER: &str = "volery::timekeeper";
+    /// The sweeps: periods that ended while they were stopping.
+    pub const UPKEEP: &str = "volery::upkeep";
+
+    /// Every target.
+    pub const ALL: [&str; 6] = [ROOT, SUPERVISOR, CURATOR, AGENT, TIMEKEEPER, UPKEEP];
+}
+
+/// Fields of log records. Values are text unless a unit is named.
+pub mod field {
+    /// The runtime's name.
+    pub const RUNTIME: &str = "runtime";
+    /// The supervisor's id.
+    pub const SUPERVISOR: &str = "supervisor";
+    /// The child's id among its siblings.
+    pub const CHILD: &str = "child";
+    /// Which life of a child, counted from 1. A number.
+    pub const LIFE: &str = "life";
+    /// Restarts of a child so far. A number.
+    pub const RESTARTS: &str = "restarts";
+    /// How a life, or a supervisor, ended.
+    pub const EXIT: &str = "exit";
+    /// The wait before a restart, or the time a life had to stop.
+    pub const AFTER: &str = "after";
+    /// The agent's name.
+    pub const AGENT: &str = "agent";
+    /// The job's id.
+    pub const JOB: &str = "job";
+    /// The attempt of a job, counted from 1. A number.
+    pub const ATTEMPT: &str = "attempt";
+    /// Started jobs that a recovery found. A number.
+    pub const JOBS: &str = "jobs";
+    /// Artifacts with open claims that a recovery found. A number.
+    pub const ARTIFACTS: &str = "artifacts";
+    /// What failed.
+    pub const ERROR: &str = "error";
+    /// Why a message was not taken.
+    pub const REASON: &str = "reason";
+    /// The message of a panic.
+    pub const PANIC: &str = "panic";
+    /// The signal's name.
+    pub const SIGNAL: &str = "signal";
+    /// A phase's row of the shutdown report.
+    pub const PHASE: &str = "phase";
+    /// The whole shutdown report.
+    pub const REPORT: &str = "report";
+    /// How long the shutdown took.
+    pub const DURATION: &str = "duration";
+    /// Agents that still have work during a shutdown, with counts.
+    pub const LEFT: &str = "left";
+}

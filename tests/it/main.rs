@@ -1,0 +1,15 @@
+//! The promises of the facade, one module per subject: each test names the rule that it shows.
+//!
+//! Only the public crate is used. Time is paused wherever a test waits, so nothing here sleeps for real.
+
+mod batch;
+mod collecting;
+mod embedding;
+mod failures;
+mod join;
+mod pipeline;
+mod runs;
+mod shutdown;
+mod support;
+mod visibility;
+mod waiting;
