@@ -2,7 +2,7 @@
 //!
 //! The curator is the only caller of [`Store::commit`]. A store keeps artifacts, the claims that subscriptions have on
 //! them, jobs and their attempts, and how everything ended; it decides nothing. Every store passes
-//! [`conformance`](crate::store::conformance). Pure contract; implementations may do I/O.
+//! the suite in `store::conformance` (feature `testing`). Pure contract; implementations may do I/O.
 
 use std::fmt;
 use std::future::Future;

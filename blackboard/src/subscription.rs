@@ -1,7 +1,7 @@
 //! A subscription without its types: which artifacts it takes, and how it collects them into jobs.
 //!
 //! Users write subscriptions with the typed builders in [`crate::shape`]; those end here. Judging one artifact happens
-//! in [`crate::matching`], collecting in [`crate::collect`]. Pure: no I/O, no clock.
+//! in [`crate::matching`], collecting in `collect`. Pure: no I/O, no clock.
 
 use std::fmt;
 use std::sync::Arc;

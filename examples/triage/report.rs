@@ -18,6 +18,9 @@ use super::suspect::Suspect;
 /// Characters of a line or template shown in the Markdown; the JSON has all that was kept.
 const SHOWN_CHARACTERS_MAX: usize = 300;
 
+/// Incidents in the summary; more would push the counts off the screen.
+const SUMMARY_INCIDENTS_MAX: usize = 5;
+
 /// How many times each outcome came up, by stage and outcome.
 pub(crate) type Outcomes = BTreeMap<String, BTreeMap<String, u64>>;
 
@@ -77,12 +80,7 @@ impl Report {
     /// Writes the report as Markdown, with notes on how the inputs were read.
     pub(crate) fn to_markdown(&self, notes: &[String]) -> String {
         let mut text = "# What broke, and what changed just before\n\n".to_owned();
-        let Totals { lines, parsed, dead_letters } = self.totals;
-        let incidents = counted(self.findings.len(), "incident");
-        let _ = writeln!(
-            text,
-            "{incidents} in {lines} lines; {parsed} parsed, {dead_letters} could not be parsed."
-        );
+        let _ = writeln!(text, "{}", self.counts());
         for note in notes {
             let _ = writeln!(text, "\n> {}", plain(note));
         }
@@ -91,6 +89,39 @@ impl Report {
         }
         write_outcomes(&mut text, &self.outcomes);
         text
+    }
+
+    /// Writes the main points for a terminal.
+    pub(crate) fn summary(&self) -> String {
+        let mut text = format!("{}\n", self.counts());
+        for Finding { incident, suspects } in self.findings.iter().take(SUMMARY_INCIDENTS_MAX) {
+            let Incident { component, fingerprint, cluster } = incident;
+            let (first, count) = (render(cluster.first), cluster.count);
+            let suspects = counted(suspects.len(), "suspect");
+            let _ = writeln!(
+                text,
+                "  {first} {}: {} (x{count}, {suspects})",
+                visible(component),
+                visible(fingerprint)
+            );
+        }
+        if self.findings.len() > SUMMARY_INCIDENTS_MAX {
+            let _ = writeln!(text, "  and {} more", self.findings.len() - SUMMARY_INCIDENTS_MAX);
+        }
+        for (stage, counts) in &self.outcomes {
+            let counts: Vec<String> =
+                occurred(counts).map(|(outcome, count)| format!("{count} {outcome}")).collect();
+            let counts = if counts.is_empty() { "nothing".to_owned() } else { counts.join(", ") };
+            let _ = writeln!(text, "{stage}: {counts}");
+        }
+        text
+    }
+
+    fn counts(&self) -> String {
+        let Totals { lines, parsed, dead_letters } = self.totals;
+        let incidents = counted(self.findings.len(), "incident");
+        let lines = counted(usize::try_from(lines).unwrap_or(usize::MAX), "line");
+        format!("{incidents} in {lines}; {parsed} parsed, {dead_letters} could not be parsed.")
     }
 }
 
@@ -191,10 +222,15 @@ fn write_outcomes(text: &mut String, outcomes: &Outcomes) {
     }
     text.push_str("\n## Outcomes\n\n| Stage | Outcome | Count |\n|---|---|---:|\n");
     for (stage, counts) in outcomes {
-        for (outcome, count) in counts {
+        for (outcome, count) in occurred(counts) {
             let _ = writeln!(text, "| {} | {} | {count} |", plain(stage), plain(outcome));
         }
     }
+}
+
+/// The outcomes that came up at all; the JSON names the others too.
+fn occurred(counts: &BTreeMap<String, u64>) -> impl Iterator<Item = (&String, &u64)> {
+    counts.iter().filter(|(_, count)| **count > 0)
 }
 
 fn counted(count: usize, noun: &str) -> String {

@@ -276,13 +276,24 @@ impl Board {
             cancelling: false,
         };
         self.jobs.insert(id, job);
-        let Some(until) = progress.until else { return self.enqueue(agent, Ready::Again(id)) };
-        self.deadlines.insert((until, Due::Job(id)));
-        if let Some(lane) = self.lane_of(&Ready::Again(id)) {
-            self.agents[agent.at()].queue.hold_lane(lane);
+        let Some(until) = progress.until else { return self.queue_again(id) };
+        let lane = self.lane_of(&Ready::Again(id));
+        if lane.is_some_and(|lane| !self.agents[agent.at()].queue.hold_lane(lane)) {
+            // Pairs may form in another order than before when the visibility of an input was delayed; then one that
+            // is new has taken the lane, and this one waits behind it instead of for its time.
+            return self.queue_again(id);
         }
+        self.deadlines.insert((until, Due::Job(id)));
         for run in runs.iter() {
             self.count_job(run);
+        }
+    }
+
+    fn queue_again(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.state = JobState::Queued;
+            let agent = job.agent;
+            self.enqueue(agent, Ready::Again(id));
         }
     }
 

@@ -63,9 +63,11 @@ impl Queue {
         self.ready.insert(place, ready);
     }
 
-    /// Marks a lane as in use by a job that is not in the queue.
-    pub(super) fn hold_lane(&mut self, lane: Lane) {
+    /// Marks a lane as in use by a job that is not in the queue; false when another job has it.
+    pub(super) fn hold_lane(&mut self, lane: Lane) -> bool {
+        let free = !self.lanes.contains_key(&lane);
         self.lanes.entry(lane).or_default();
+        free
     }
 
     /// Takes the next piece of work if there is a slot for it, and takes the slot.

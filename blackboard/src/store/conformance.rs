@@ -1,7 +1,7 @@
 //! The conformance suite: what every [`Store`] must do, as cases that run against a fresh store each.
 //!
 //! A store's own test calls [`check`]. The cases know the contract only; they look into no store. They are grouped as
-//! the log ([`log`]), queries ([`query`]), and unfinished work ([`work`]). A failed case panics with its name.
+//! the log (`log`), queries (`query`), and unfinished work (`work`). A failed case panics with its name.
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -505,3 +505,20 @@ fn jobs_of_several_runs_open_one() {
     );
     world.finish_everything();
 }
+
+#[test]
+fn a_lane_is_kept_when_pairs_form_in_another_order_after_a_restart() {
+    let mut world = world(2, vec![join(2, JoinMode::EveryPair, within(90))]);
+    let hidden = Match { visible_at: Some(world.now.after(micros(2))), ..keyed(0, 1, "k") };
+    publish(&mut world, &[hidden, keyed(0, 1, "k"), in_lane(keyed(0, 0, "k"), "lane")]);
+    let job = job_of(&world, &[3, 2]);
+    world.end(job, Verdict::Retry(world.now.after(micros(20))), Vec::new());
+    world.advance(4);
+    world.tick();
+    world.restart(10);
+    assert_eq!(world.busy(), [vec![3, 1]], "what was hidden stands first in the log");
+    world.advance(40);
+    world.tick();
+    assert_eq!(world.busy(), [vec![3, 1]], "the older job waits for its lane");
+    world.finish_everything();
+}

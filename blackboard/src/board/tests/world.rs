@@ -286,6 +286,8 @@ impl World {
             self.perform(&effect);
             self.told.push(effect);
         }
+        // What a run was told is forgotten with the run.
+        self.cancelled.retain(|run| self.board.tally(*run).is_some());
     }
 
     fn perform(&mut self, effect: &Effect) {

@@ -1,0 +1,62 @@
+//! Trouble: why the program ends without a whole report, and the exit code for it.
+//!
+//! | code | meaning |
+//! | --- | --- |
+//! | 0 | the report is whole |
+//! | 1 | an input broke off and the report lacks the rest; or the report could not be made or written |
+//! | 2 | the arguments or an input cannot be used; nothing was written |
+//! | 130 | interrupted; nothing was written |
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use volery::{EXIT_CODE_INTERRUPTED, ErrorKind};
+
+use super::source::SourceError;
+
+/// The exit code when an input broke off.
+pub(crate) const CUT_SHORT: u8 = 1;
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// An input cannot be used.
+    #[error(transparent)]
+    Input(#[from] SourceError),
+    /// A signal came.
+    #[error("interrupted; no report was written")]
+    Interrupted,
+    /// The runtime failed.
+    #[error("the runtime failed: {0}")]
+    Runtime(volery::Error),
+    /// Lines were left without an outcome.
+    #[error("the run ended early: {0}")]
+    Unfinished(String),
+    /// A report could not be written.
+    #[error("{}: the report cannot be written: {cause}", path.display())]
+    Report {
+        /// Where to.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+impl Trouble {
+    /// Returns the exit code.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Input(_) => ExitCode::from(2),
+            Self::Interrupted => ExitCode::from(u8::try_from(EXIT_CODE_INTERRUPTED).unwrap_or(u8::MAX)),
+            Self::Runtime(_) | Self::Unfinished(_) | Self::Report { .. } => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl From<volery::Error> for Trouble {
+    /// Nothing in this program stops the runtime before its end but a signal.
+    fn from(error: volery::Error) -> Self {
+        if error.kind() == ErrorKind::Stop { Self::Interrupted } else { Self::Runtime(error) }
+    }
+}

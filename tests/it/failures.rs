@@ -1,0 +1,332 @@
+//! Failures: panics, retries, dead letters, failure artifacts, and what is left undisturbed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use volery::prelude::*;
+use volery::{Clock, Discard, Engine, ErrorKind, Failure, Fault, Outcome, Producer, Timestamp};
+
+use crate::support::{A, B, Moody, SECOND, Seen, Tested, a, b, on_board, outcome, tally};
+
+/// Fails the first `failures` attempts of every job; notes attempts and times.
+fn failing(failures: u32, seen: &Seen<(u32, Timestamp)>) -> impl Engine<A, Output = ()> + use<> {
+    let seen = seen.clone();
+    move |_: A, ctx: Context| {
+        seen.note((ctx.attempt(), ctx.now()));
+        async move { if ctx.attempt() <= failures { Err("not yet") } else { Ok(()) } }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panicking_engine_kills_its_job_and_the_others_go_on() -> Tested {
+    let seen = Seen::new();
+    let shaky = Agent::new("shaky").consumes(one::<A>()).concurrency(1).engine({
+        let seen = seen.clone();
+        move |input: A, _| {
+            let seen = seen.clone();
+            async move {
+                assert_ne!(input.n, 2, "two is too much");
+                seen.note(input);
+                Ok::<_, Fault>(())
+            }
+        }
+    });
+    let steady = Agent::new("steady").consumes(one::<A>()).engine(|_: A, _| async { Ok::<_, Fault>(()) });
+    let volery = Volery::builder("t").agents([shaky, steady]).start().await?;
+    volery.publish_all(vec![a(0, 1), a(0, 2), a(0, 3)]).await?;
+    volery.until_idle().await?;
+    assert_eq!(seen.all(), [a(0, 1), a(0, 3)]);
+    let shaky = tally(&volery, "shaky").await?;
+    assert_eq!((shaky.consumed, shaky.dead), (2, 1));
+    assert_eq!(tally(&volery, "steady").await?.consumed, 3);
+    let letters = volery.dead_letters(0, 10).await?;
+    assert!(letters[0].error[0].contains("two is too much"), "{:?}", letters[0].error);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocking_engine_runs_and_its_panic_kills_the_job() -> Tested {
+    let agent = Agent::new("blocking").consumes(one::<A>()).engine(blocking(|input: A, _| {
+        assert_ne!(input.n, 2, "two is too much");
+        Ok::<_, Fault>(Publish(b(0, input.n)))
+    }));
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    volery.publish_all(vec![a(0, 1), a(0, 2)]).await?;
+    volery.until_idle().await?;
+    assert_eq!(on_board::<B>(&volery).await?, [b(0, 1)]);
+    let letters = volery.dead_letters(0, 10).await?;
+    assert!(letters[0].error[0].contains("two is too much"), "{:?}", letters[0].error);
+    Ok(())
+}
+
+/// Remembers how many jobs it saw.
+struct Counting {
+    jobs: AtomicU32,
+    seen: Seen<u32>,
+}
+
+impl Engine<A> for Counting {
+    type Output = ();
+
+    async fn run(&self, input: A, _: Context) -> Result<(), Fault> {
+        self.seen.note(self.jobs.fetch_add(1, Ordering::Relaxed));
+        assert_ne!(input.n, 1, "panics with its state half-updated");
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_panicked_is_made_anew_before_the_next_job_sees_it() -> Tested {
+    let (made, seen) = (Arc::new(AtomicU32::new(0)), Seen::new());
+    let agent = Agent::new("stateful").consumes(one::<A>()).concurrency(1).engine_with({
+        let (made, seen) = (Arc::clone(&made), seen.clone());
+        move || {
+            made.fetch_add(1, Ordering::Relaxed);
+            Counting { jobs: AtomicU32::new(0), seen: seen.clone() }
+        }
+    });
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    volery.publish_all(vec![a(0, 0), a(0, 1), a(0, 2), a(0, 3)]).await?;
+    volery.until_idle().await?;
+    assert_eq!(seen.all(), [0, 1, 0, 1], "state is kept between jobs, and lost with a panic");
+    assert_eq!(made.load(Ordering::Relaxed), 2);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_a_panic_runs_on_a_new_engine() -> Tested {
+    let seen = Seen::new();
+    let agent =
+        Agent::new("stateful").consumes(one::<A>()).concurrency(1).retry(Retry::fixed(2, SECOND)).engine_with({
+            let seen = seen.clone();
+            move || Counting { jobs: AtomicU32::new(0), seen: seen.clone() }
+        });
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    volery.publish_all(vec![a(0, 0), a(0, 1)]).await?;
+    volery.until_idle().await?;
+    assert_eq!(seen.all(), [0, 1, 0]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panicking_predicate_discards_with_its_reason_and_the_publisher_is_not_disturbed() -> Tested {
+    let seen = Seen::new();
+    let picky = Agent::new("picky")
+        .consumes(one::<A>().filter(|a| {
+            assert_ne!(a.n, 1, "cannot judge one");
+            true
+        }))
+        .engine(|_: A, _| async { Ok::<_, Fault>(()) });
+    let other = Agent::new("other").consumes(one::<A>()).engine(seen.engine());
+    let volery = Volery::builder("t").agents([picky, other]).start().await?;
+    let mut feed = volery.feed();
+    volery.publish(a(0, 1)).await?;
+    let Outcome::Discarded(Discard::ClosurePanicked(text)) = outcome(&mut feed).await.1 else {
+        panic!("the panic is the reason")
+    };
+    assert!(text.contains("cannot judge one"), "{text}");
+    volery.publish(a(0, 2)).await?;
+    volery.until_idle().await?;
+    assert_eq!(seen.all(), [a(0, 1), a(0, 2)]);
+    let picky = tally(&volery, "picky").await?;
+    assert_eq!((picky.discarded, picky.consumed), (1, 1));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panicking_key_discards_with_its_reason() -> Tested {
+    let shape = join(by(|a: &A| 10_u32.checked_div(a.key).expect("no key 0")), by(|b: &B| b.key));
+    let agent = Agent::new("keys").consumes(shape).engine(|_: (A, B), _| async { Ok::<_, Fault>(()) });
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    let mut feed = volery.feed();
+    volery.publish(a(0, 1)).await?;
+    let (_, how) = outcome(&mut feed).await;
+    assert!(matches!(&how, Outcome::Discarded(Discard::ClosurePanicked(text)) if text.contains("no key 0")), "{how:?}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_job_is_tried_again_after_its_back_off() -> Tested {
+    let seen = Seen::new();
+    let agent = Agent::new("again")
+        .consumes(one::<A>())
+        .retry(Retry::exponential(4, SECOND).jitter(0.0))
+        .engine(failing(2, &seen));
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    let run = volery.run("retry").publish(a(0, 1)).await?;
+    let report = run.settled().await?;
+    assert_eq!((report.tally.consumed, report.tally.dead), (1, 0));
+    let (attempts, times): (Vec<u32>, Vec<Timestamp>) = seen.all().into_iter().unzip();
+    assert_eq!(attempts, [1, 2, 3]);
+    assert!(times[1].since(times[0]) >= SECOND && times[2].since(times[1]) >= 2 * SECOND, "{times:?}");
+    assert!(volery.dead_letters(0, 10).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_dies_when_its_attempts_are_used_up() -> Tested {
+    let seen = Seen::new();
+    let agent =
+        Agent::new("again").consumes(one::<A>()).retry(Retry::fixed(3, SECOND)).engine(failing(9, &seen));
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    let run = volery.run("retry").publish(a(0, 1)).await?;
+    assert_eq!(run.settled().await?.tally.dead, 1);
+    assert_eq!(seen.all().len(), 3);
+    assert_eq!(volery.dead_letters(0, 10).await?[0].attempts, 3);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_that_are_not_worth_it_are_not_tried_again() -> Tested {
+    let seen = Seen::new();
+    let retry = Retry::fixed(3, SECOND).only_if(|error| error.to_string().contains("busy"));
+    let agent = Agent::new("picky").consumes(one::<A>()).retry(retry).engine({
+        let seen = seen.clone();
+        move |input: A, ctx: Context| {
+            seen.note((input.n, ctx.attempt()));
+            async move { Err::<(), _>(if input.n == 1 { "busy" } else { "bad input" }) }
+        }
+    });
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    volery.publish_all(vec![a(0, 1), a(0, 2)]).await?;
+    volery.until_idle().await?;
+    assert_eq!(seen.all(), [(1, 1), (2, 1), (1, 2), (1, 3)]);
+    Ok(())
+}
+
+/// An error with a cause.
+#[derive(Debug)]
+struct Outer(std::num::ParseIntError);
+
+impl fmt::Display for Outer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the order cannot be read")
+    }
+}
+
+impl std::error::Error for Outer {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_job_is_a_dead_letter_and_a_failure_artifact_with_the_whole_chain_of_causes() -> Tested {
+    let heard = Seen::new();
+    let reader = Agent::new("reader")
+        .consumes(one::<A>())
+        .engine(|_: A, _| async { "x".parse::<u32>().map(drop).map_err(Outer) });
+    let nurse = Agent::new("nurse").consumes(one::<Failure>()).engine(heard.engine());
+    let volery = Volery::builder("t").agents([reader, nurse]).start().await?;
+    let run = volery.run("fails").open();
+    let input = run.publish(a(0, 1)).await?;
+    let report = run.settled().await?;
+
+    assert_eq!((report.tally.dead, report.tally.consumed), (1, 1), "the failure was consumed");
+    let chain = ["the order cannot be read", "invalid digit found in string"];
+    let letters = volery.dead_letters(0, 10).await?;
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].agent.as_str(), &*letters[0].error), ("reader", &chain.map(str::to_owned)[..]));
+    assert_eq!(letters[0].inputs, [input.offset]);
+    let failure = &heard.all()[0];
+    assert_eq!((&*failure.agent, failure.attempts, &*failure.error), ("reader", 1, &chain.map(str::to_owned)[..]));
+    assert_eq!(failure.inputs, [input.id.to_string()]);
+    assert_eq!(failure.job, letters[0].job.to_string());
+    let page = volery.artifacts(&Filter::all().run(run.id()).producer(Producer::Runtime)).await?;
+    assert_eq!(page.artifacts[0].causes(), [input.id], "it belongs to the run and knows its cause");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_failure_handler_ends() -> Tested {
+    let worker = Agent::new("worker").consumes(one::<A>()).engine(|_: A, _| async { Err::<(), _>("first") });
+    let nurse =
+        Agent::new("nurse").consumes(one::<Failure>()).engine(|_: Failure, _| async { Err::<(), _>("second") });
+    let volery = Volery::builder("t").agents([worker, nurse]).start().await?;
+    let run = volery.run("fails").publish(a(0, 1)).await?;
+    let report = run.settled().await?;
+    assert_eq!(report.tally.dead, 2);
+    assert_eq!(on_board::<Failure>(&volery).await?.len(), 1, "no failure of a failure");
+    let letters = volery.dead_letters(0, 10).await?;
+    assert_eq!(letters.iter().map(|letter| letter.agent.as_str()).collect::<Vec<_>>(), ["worker", "nurse"]);
+    assert_eq!(volery.dead_letters(letters[0].number, 10).await?, letters[1..], "the list has pages");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_failed_job_is_published() -> Tested {
+    mod impostor {
+        /// Another type with the kind name of [`crate::support::B`].
+        #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        pub(super) struct B;
+    }
+    let agent = Agent::new("half").consumes(one::<A>()).engine(|_: A, _| async {
+        // The second output cannot be published: its kind's name belongs to another type.
+        Ok::<_, Fault>(Outputs::none().with(b(0, 1)).with(impostor::B))
+    });
+    let reader = Agent::new("reader").consumes(one::<B>()).engine(|_: B, _| async { Ok::<_, Fault>(()) });
+    let volery = Volery::builder("t").agents([agent, reader]).start().await?;
+    let run = volery.run("half").publish(a(0, 1)).await?;
+    assert_eq!(run.settled().await?.tally.dead, 1);
+    assert!(run.artifacts::<B>().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_refuses_publishers_and_loses_nothing() -> Tested {
+    let (store, mood) = Moody::new();
+    let seen = Seen::new();
+    let agent = Agent::new("any").consumes(one::<A>()).engine(seen.engine());
+    let volery = Volery::builder("t").agent(agent).store(store).start().await?;
+    mood.down.store(true, Ordering::Release);
+    let refused = volery.publish(a(0, 1)).await.expect_err("the store is down");
+    assert_eq!(refused.kind(), ErrorKind::Retry);
+    mood.down.store(false, Ordering::Release);
+    volery.publish(a(0, 2)).await?;
+    volery.until_idle().await?;
+    assert_eq!(seen.all(), [a(0, 2)]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_ends_while_the_store_is_down_runs_again() -> Tested {
+    let (store, mood) = Moody::new();
+    let seen = Seen::new();
+    let agent = Agent::new("any").consumes(one::<A>()).engine({
+        let (mood, seen) = (Arc::clone(&mood), seen.clone());
+        move |_: A, ctx: Context| {
+            // Down for the end of the first attempt, up again before the second.
+            mood.down.store(seen.all().is_empty(), Ordering::Release);
+            seen.note(ctx.attempt());
+            let mood = Arc::clone(&mood);
+            async move {
+                tokio::spawn(async move {
+                    tokio::time::sleep(60 * SECOND).await;
+                    mood.down.store(false, Ordering::Release);
+                });
+                Ok::<_, Fault>(Publish(b(0, 0)))
+            }
+        }
+    });
+    let volery = Volery::builder("t").agent(agent).store(store).start().await?;
+    let run = volery.run("down").publish(a(0, 1)).await?;
+    let report = run.settled().await?;
+    assert_eq!(report.tally.consumed, 1);
+    assert_eq!(seen.all().len(), 2, "at least once");
+    assert_eq!(run.artifacts::<B>().await?, [b(0, 0)], "its effect stands once");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_is_the_clocks() {
+    // The helper above reads times from the context; this shows that they are the runtime's.
+    let at = Timestamp::from_millis_since_epoch(1_000);
+    let seen = Seen::new();
+    let agent = Agent::new("when").consumes(one::<A>()).engine(failing(0, &seen));
+    let started = Volery::builder("t").agent(agent).clock(Clock::fixed(at, 7)).start().await;
+    let volery = started.expect("the definition is in order");
+    volery.publish(a(0, 1)).await.expect("the store is up");
+    volery.until_idle().await.expect("it runs");
+    assert_eq!(seen.all(), [(1, at)]);
+}
