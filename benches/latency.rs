@@ -19,13 +19,14 @@ struct Ping {
 /// Publishes one artifact at a time into an idle runtime and times the way to the engine.
 async fn publish_to_engine(rounds: usize) -> Vec<Duration> {
     let (started, mut starts) = mpsc::channel(1);
-    let agent = Agent::new("pong").consumes(one::<Shared<Ping>>()).engine(move |_: Shared<Ping>, _: Context| {
-        let started = started.clone();
-        async move {
-            started.send(Instant::now()).await?;
-            Ok::<_, volery::Fault>(())
-        }
-    });
+    let agent =
+        Agent::new("pong").consumes(one::<Shared<Ping>>()).engine(move |_: Shared<Ping>, _: Context| {
+            let started = started.clone();
+            async move {
+                started.send(Instant::now()).await?;
+                Ok::<_, volery::Fault>(())
+            }
+        });
     let volery = Volery::builder("latency").agent(agent).start().await.expect("it starts");
     let mut taken = Vec::with_capacity(rounds);
     for number in 0..rounds as u64 {
@@ -54,7 +55,12 @@ async fn bare(rounds: usize, hops: usize, ractor: bool) -> Vec<Duration> {
 fn print(name: &str, mut taken: Vec<Duration>) {
     taken.sort_unstable();
     let at = |share: f64| {
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an index"
+        )]
         let index = ((taken.len() - 1) as f64 * share) as usize;
         taken[index].as_nanos() / 100
     };

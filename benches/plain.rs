@@ -29,7 +29,12 @@ impl Actor for Hop {
         Ok(next)
     }
 
-    async fn handle(&self, _: ActorRef<Parcel>, parcel: Parcel, next: &mut Next) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Parcel>,
+        parcel: Parcel,
+        next: &mut Next,
+    ) -> Result<(), ActorProcessingErr> {
         match next {
             Next::Actor(actor) => actor.cast(parcel)?,
             Next::Done(left, done) => {

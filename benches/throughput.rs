@@ -86,7 +86,9 @@ async fn drive<T: volery::Payload>(volery: &Volery, count: u64, make: fn(u64) ->
 
 async fn one_to_one(count: u64) -> Duration {
     let ship = Agent::new("ship").concurrency(64).consumes(one::<Shared<Order>>()).engine(
-        async |order: Shared<Order>, _: Context| Ok::<_, volery::Error>(Publish(Parcel { number: order.number })),
+        async |order: Shared<Order>, _: Context| {
+            Ok::<_, volery::Error>(Publish(Parcel { number: order.number }))
+        },
     );
     let volery = start(vec![ship]).await;
     let taken = drive(&volery, count, order).await;
@@ -97,7 +99,9 @@ async fn one_to_one(count: u64) -> Duration {
 /// The same, but published in groups of 100, one commit each.
 async fn one_to_one_grouped(count: u64) -> Duration {
     let ship = Agent::new("ship").concurrency(64).consumes(one::<Shared<Order>>()).engine(
-        async |order: Shared<Order>, _: Context| Ok::<_, volery::Error>(Publish(Parcel { number: order.number })),
+        async |order: Shared<Order>, _: Context| {
+            Ok::<_, volery::Error>(Publish(Parcel { number: order.number }))
+        },
     );
     let volery = start(vec![ship]).await;
     let begun = Instant::now();
@@ -169,12 +173,13 @@ async fn join_of_pairs(pairs: u64) -> Duration {
 async fn batches_of_ten(count: u64) -> Duration {
     let done = Countdown::new(count);
     let counting = Arc::clone(&done);
-    let pack = Agent::new("pack").concurrency(64).consumes(one::<Shared<Order>>().batch(Batch::of(10))).engine(
-        move |batch: Vec<Shared<Order>>, _: Context| {
+    let pack = Agent::new("pack")
+        .concurrency(64)
+        .consumes(one::<Shared<Order>>().batch(Batch::of(10)))
+        .engine(move |batch: Vec<Shared<Order>>, _: Context| {
             counting.tick(batch.len() as u64);
             std::future::ready(Ok::<_, volery::Error>(()))
-        },
-    );
+        });
     let volery = start(vec![pack]).await;
     let taken = drive(&volery, count, order).await;
     volery.shutdown().await.expect("it stops");
@@ -182,7 +187,8 @@ async fn batches_of_ten(count: u64) -> Duration {
 }
 
 fn sizes() -> Vec<u64> {
-    let largest = std::env::var("VOLERY_BENCH_MAX").ok().and_then(|max| max.parse().ok()).unwrap_or(1_000_000);
+    let largest =
+        std::env::var("VOLERY_BENCH_MAX").ok().and_then(|max| max.parse().ok()).unwrap_or(1_000_000);
     [1_000, 10_000, 100_000, 1_000_000].into_iter().filter(|size| *size <= largest).collect()
 }
 

@@ -64,18 +64,19 @@ pub use run::{Run, RunReport, RunStart};
 pub use volery::Volery;
 
 pub use volery_actors::{
-    Agent, AgentDraft, Blocking, Clock, Context, EXIT_CODE_INTERRUPTED, Engine, Error, ErrorKind, Event, Failure,
-    Fault, FeedItem, FeedReader, IntoOutputs, Outputs, Overflow, Partial, Phase, PhaseReport, PhaseStatus, Publish,
-    Published, Result, Retry, Settings, ShutdownReport, blocking,
+    Agent, AgentDraft, Blocking, Clock, Context, EXIT_CODE_INTERRUPTED, Engine, Error, ErrorKind, Event,
+    Failure, Fault, FeedItem, FeedReader, IntoOutputs, Outputs, Overflow, Partial, Phase, PhaseReport,
+    PhaseStatus, Publish, Published, Result, Retry, Settings, ShutdownReport, blocking,
 };
 pub use volery_blackboard::board::AgentStatus;
 pub use volery_blackboard::shape::{
-    AllOf, AllOfTuple, Batched, By, Count, EveryPair, Join, Once, One, Outer, Take, all_of, by, count, join, one,
+    AllOf, AllOfTuple, Batched, By, Count, EveryPair, Join, Once, One, Outer, Take, all_of, by, count, join,
+    one,
 };
 pub use volery_blackboard::{
-    AgentName, Artifact, ArtifactId, Batch, CloseReason, Discard, Expiry, Filter, JobId, Key, Kind, Offset, Outcome,
-    Page, Payload, Producer, RunId, Shape, Shared, Tally, Tenant, Timestamp, TraceContext, Visibility, Waiting,
-    WaitingReason,
+    AgentName, Artifact, ArtifactId, Batch, CloseReason, Discard, Expiry, Filter, JobId, Key, Kind, Offset,
+    Outcome, Page, Payload, Producer, RunId, Shape, Shared, Tally, Tenant, Timestamp, TraceContext,
+    Visibility, Waiting, WaitingReason,
 };
 
 /// Stores, and the contract that a store of your own fulfils.
@@ -85,8 +86,8 @@ pub mod store {
     #[cfg(feature = "testing")]
     pub use volery_blackboard::store::conformance;
     pub use volery_blackboard::store::{
-        Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Finish, Group, GroupResult, JobEnd, Memory, Publish,
-        Store, StoreError, Stored, Unfinished,
+        Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Finish, Group, GroupResult, JobEnd, Memory,
+        Publish, Read, Store, StoreError, Stored, Unfinished,
     };
 }
 

@@ -80,7 +80,9 @@ impl IntoFuture for Publishing {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let mut published = self.runtime.publish(vec![self.draft?]).await?;
-            published.pop().ok_or_else(|| volery_actors::Error::other("the store did not say where the artifact is"))
+            published
+                .pop()
+                .ok_or_else(|| volery_actors::Error::other("the store did not say where the artifact is"))
         })
     }
 }

@@ -187,7 +187,10 @@ impl Drop for Parts {
 
 impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Run").field("id", &self.0.id).field("workflow", &self.0.workflow).finish_non_exhaustive()
+        f.debug_struct("Run")
+            .field("id", &self.0.id)
+            .field("workflow", &self.0.workflow)
+            .finish_non_exhaustive()
     }
 }
 

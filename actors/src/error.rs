@@ -66,9 +66,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match &*self.0 {
             Cause::ShuttingDown(_) | Cause::Store(StoreError::Closed { .. }) => ErrorKind::Stop,
-            Cause::Overloaded { .. } | Cause::Store(StoreError::Unavailable { .. }) => {
-                ErrorKind::Retry
-            }
+            Cause::Overloaded { .. } | Cause::Store(StoreError::Unavailable { .. }) => ErrorKind::Retry,
             Cause::AgentTwice(_)
             | Cause::NoSuchAgent(_)
             | Cause::NoSubscription(_)

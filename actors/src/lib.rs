@@ -23,9 +23,14 @@ pub mod runtime;
 pub mod supervision;
 mod upkeep;
 
-pub use agent::{Agent, AgentDraft, Blocking, Context, Engine, Fault, Failure, IntoOutputs, Outputs, Publish, Retry, blocking};
+pub use agent::{
+    Agent, AgentDraft, Blocking, Context, Engine, Failure, Fault, IntoOutputs, Outputs, Publish, Retry,
+    blocking,
+};
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
 pub use feed::{Event, FeedItem, FeedReader};
 pub use root::{Phase, PhaseReport, PhaseStatus, ShutdownReport};
-pub use runtime::{Draft, EXIT_CODE_INTERRUPTED, Overflow, Partial, Published, Runtime, RuntimeBuilder, Settings};
+pub use runtime::{
+    Draft, EXIT_CODE_INTERRUPTED, Overflow, Partial, Published, Runtime, RuntimeBuilder, Settings,
+};

@@ -10,7 +10,8 @@ use volery_blackboard::board::{AgentStatus, WaitingFilter};
 use volery_blackboard::effect::Input;
 use volery_blackboard::store::{DeadLetter, Publish, Stored};
 use volery_blackboard::{
-    AgentIndex, AgentName, Artifact, ArtifactId, Body, Filter, Page, Payload, RunId, Tally, Timestamp, Waiting,
+    AgentIndex, AgentName, Artifact, ArtifactId, Body, Filter, Page, Payload, RunId, Tally, Timestamp,
+    Waiting,
 };
 
 use crate::agent::{AgentMessage, IntoOutputs, Output, Outputs, Workshop};
@@ -111,7 +112,12 @@ impl Runtime {
     ///
     /// # Errors
     /// When another type has the name of a payload's kind.
-    pub fn drafts(&self, payloads: impl IntoOutputs, run: RunId, workflow: Option<&Arc<str>>) -> Result<Vec<Draft>> {
+    pub fn drafts(
+        &self,
+        payloads: impl IntoOutputs,
+        run: RunId,
+        workflow: Option<&Arc<str>>,
+    ) -> Result<Vec<Draft>> {
         let workshop = &self.0.workshop;
         let now = workshop.clock.now();
         let mut outputs = Outputs::none();
@@ -136,7 +142,7 @@ impl Runtime {
     pub async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<Published>> {
         let workshop = &self.0.workshop;
         let prepare = |draft: Draft| Publish {
-            matches: workshop.matcher.matches(&draft.artifact).into(),
+            matches: workshop.matcher.matches(&draft.artifact),
             artifact: Arc::new(draft.artifact),
             workflow: draft.workflow,
         };
@@ -218,7 +224,12 @@ impl Runtime {
     ///
     /// # Errors
     /// When there is no such agent, or the runtime has stopped.
-    pub async fn waiting(&self, run: Option<RunId>, agent: Option<&str>, limit: usize) -> Result<Vec<Waiting>> {
+    pub async fn waiting(
+        &self,
+        run: Option<RunId>,
+        agent: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Waiting>> {
         let mut filter = WaitingFilter::default();
         (filter.run, filter.limit) = (run, Some(limit));
         filter.agent = agent.map(|agent| self.agent(agent)).transpose()?;
@@ -309,7 +320,6 @@ impl Runtime {
     }
 
     /// Returns the root supervisor, for tests and inspection.
-    #[must_use]
     pub fn supervisor(&self) -> &Supervisor {
         &self.0.supervisor
     }

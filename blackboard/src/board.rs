@@ -48,6 +48,8 @@ pub struct Board {
     held: bool,
     /// Jobs and timed inputs that will move without further input, over all runs.
     moving: u64,
+    /// The jobs among them: queued, running or backing off.
+    working: u64,
     /// Claims without an outcome.
     outstanding: u64,
     /// Complete sets of inputs so far: numbers them, so that one that is handed back finds its place again.
@@ -163,6 +165,13 @@ impl Board {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.moving == 0
+    }
+
+    /// Tells whether a job waits for a slot, runs or backs off. Unlike [`Board::is_idle`] it does not count inputs on a
+    /// timer: a stop waits for work, not for time to pass.
+    #[must_use]
+    pub fn is_at_work(&self) -> bool {
+        self.working > 0
     }
 
     /// Tells whether nothing of the run moves: see [`Effect::Quiescent`]. True for a run that the board does not know.

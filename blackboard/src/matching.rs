@@ -5,6 +5,7 @@
 
 use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -42,6 +43,8 @@ pub struct Match {
 pub struct Matcher {
     by_kind: FxHashMap<TypeId, Vec<Candidate>>,
     generations_max: u32,
+    /// Shared by all artifacts that nobody claims.
+    nobody: Arc<[Match]>,
 }
 
 #[derive(Debug)]
@@ -58,7 +61,7 @@ impl Matcher {
     /// publish is discarded instead of matched, so that agents that feed each other end.
     #[must_use]
     pub fn new(generations_max: u32) -> Self {
-        Self { by_kind: FxHashMap::default(), generations_max }
+        Self { by_kind: FxHashMap::default(), generations_max, nobody: Arc::from([]) }
     }
 
     /// Adds a subscription of the agent that `viewer` describes.
@@ -76,19 +79,28 @@ impl Matcher {
 
     /// Returns every subscription's claim on the artifact, at most one per subscription, in registration order.
     #[must_use]
-    pub fn matches(&self, artifact: &Artifact) -> Vec<Match> {
-        let Some(candidates) = self.by_kind.get(&artifact.kind().type_id()) else {
-            return Vec::new();
-        };
-        let mut matches: Vec<Match> = Vec::with_capacity(candidates.len());
-        for candidate in candidates {
-            if matches.last().is_some_and(|last| last.subscription == candidate.subscription) {
-                continue;
-            }
-            matches.extend(candidate.judge(artifact, artifact.generation() > self.generations_max));
+    pub fn matches(&self, artifact: &Artifact) -> Arc<[Match]> {
+        let looping = artifact.generation() > self.generations_max;
+        match self.by_kind.get(&artifact.kind().type_id()).map(Vec::as_slice) {
+            None | Some([]) => Arc::clone(&self.nobody),
+            // The common case, without a detour over a list.
+            Some([only]) => match only.judge(artifact, looping) {
+                Some(found) => Arc::from([found]),
+                None => Arc::clone(&self.nobody),
+            },
+            Some(several) => judge_all(several, artifact, looping).into(),
         }
-        matches
     }
+}
+
+fn judge_all(candidates: &[Candidate], artifact: &Artifact, looping: bool) -> Vec<Match> {
+    let mut matches: Vec<Match> = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        if matches.last().is_none_or(|last| last.subscription != candidate.subscription) {
+            matches.extend(candidate.judge(artifact, looping));
+        }
+    }
+    matches
 }
 
 impl Candidate {

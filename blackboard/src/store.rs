@@ -43,7 +43,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn commit(&self, batch: Batch) -> Commit;
 
     /// Reads artifacts by their place in the log, in the order asked for.
-    fn read<'a>(&'a self, offsets: &'a [Offset]) -> Answer<'a, Vec<Arc<Artifact>>>;
+    fn read(&self, offsets: &[Offset]) -> Read;
 
     /// Finds artifacts, one page at a time.
     fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page>;
@@ -81,6 +81,36 @@ pub enum Commit {
 }
 
 impl fmt::Debug for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done(result) => f.debug_tuple("Done").field(result).finish(),
+            Self::Pending(_) => f.write_str("Pending"),
+        }
+    }
+}
+
+/// The answer to [`Store::read`]: there already, or to be awaited.
+pub enum Read {
+    /// The store had it at hand.
+    Done(Result<Arc<[Arc<Artifact>]>, StoreError>),
+    /// The store fetches it.
+    Pending(Answer<'static, Arc<[Arc<Artifact>]>>),
+}
+
+impl Read {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn wait(self) -> Result<Arc<[Arc<Artifact>]>, StoreError> {
+        match self {
+            Self::Done(result) => result,
+            Self::Pending(answer) => answer.await,
+        }
+    }
+}
+
+impl fmt::Debug for Read {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done(result) => f.debug_tuple("Done").field(result).finish(),

@@ -189,6 +189,13 @@ impl Subscription {
         if self.batch.as_ref().is_some_and(|batch| batch.size == Some(0) || batch.weight == Some(0)) {
             return Some("a batch of size or weight 0 would never fill; use at least 1");
         }
+        if self.batch.is_some()
+            && matches!(&self.collecting, Collecting::Join(rule) if rule.mode == JoinMode::EveryPair)
+        {
+            return Some(
+                "pairs of an every-pair join cannot be batched; batch what its engine publishes, in another agent",
+            );
+        }
         match &self.collecting {
             Collecting::Join(rule) => join_fault(rule, timed, &self.sides),
             Collecting::Each | Collecting::AllOf if timed > 0 => {

@@ -38,10 +38,11 @@ const CLASSIFY: &str = "classify";
 const FINGERPRINT: &str = "fingerprint";
 const GATHER: &str = "gather";
 const MERGE: &str = "merge";
+const BURY: &str = "bury";
 
-/// Agents that every line passes through, and that always get done with it: feeding waits for them. `merge` is not
-/// among them, because it holds what it takes until the run is finished.
-pub(crate) const FLOWING: [&str; 4] = [PARSE, CLASSIFY, FINGERPRINT, GATHER];
+/// Agents that lines pass through, and that always get done with them: feeding waits for them. `merge` is not among
+/// them, because it holds what it takes until the run is finished.
+pub(crate) const FLOWING: [&str; 5] = [PARSE, CLASSIFY, FINGERPRINT, GATHER, BURY];
 
 /// Agents whose outcomes depend on wall time: `gather` closes batches by the clock, so how many `Burst`s `merge` takes
 /// differs from run to run. Its results do not; only its counts are left out of the report.
@@ -189,13 +190,11 @@ fn recording(ledger: &Ledger) -> Agent {
 
 fn burying(ledger: &Ledger) -> Agent {
     let ledger = ledger.clone();
-    Agent::new("bury").consumes(one::<Shared<Failure>>()).engine(
-        move |failure: Shared<Failure>, _: Context| {
-            let ledger = ledger.clone();
-            async move {
-                ledger.failure(&failure);
-                Ok::<_, Error>(())
-            }
-        },
-    )
+    Agent::new(BURY).consumes(one::<Shared<Failure>>()).engine(move |failure: Shared<Failure>, _: Context| {
+        let ledger = ledger.clone();
+        async move {
+            ledger.failure(&failure);
+            Ok::<_, Error>(())
+        }
+    })
 }

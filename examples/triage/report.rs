@@ -217,7 +217,7 @@ fn write_finding(text: &mut String, number: usize, finding: &Finding) {
 }
 
 fn write_outcomes(text: &mut String, outcomes: &Outcomes) {
-    if outcomes.is_empty() {
+    if outcomes.values().all(|counts| occurred(counts).next().is_none()) {
         return;
     }
     text.push_str("\n## Outcomes\n\n| Stage | Outcome | Count |\n|---|---|---:|\n");

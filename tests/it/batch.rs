@@ -3,7 +3,7 @@
 use volery::prelude::*;
 use volery::{CloseReason, Partial};
 
-use crate::support::{A, HOUR, SECOND, Seen, Tested, a, closes, tally};
+use crate::support::{A, HOUR, SECOND, Seen, Tested, a, closes, tally, turns};
 
 /// One batching agent, what it was given, and why its batches closed.
 async fn check(
@@ -92,9 +92,8 @@ async fn a_batch_closes_when_a_run_in_it_is_finished() -> Tested {
 #[tokio::test(start_paused = true)]
 async fn batches_of_a_finished_run_close_one_after_the_other_down_the_pipeline() -> Tested {
     let seen = Seen::new();
-    let first = Agent::new("first")
-        .consumes(one::<A>().batch(Batch::of(2)))
-        .engine(|batch: Vec<A>, _| async move {
+    let first =
+        Agent::new("first").consumes(one::<A>().batch(Batch::of(2))).engine(|batch: Vec<A>, _| async move {
             let sum = batch.iter().map(|a| a.n).sum();
             Ok::<_, volery::Fault>(Publish(crate::support::b(0, sum)))
         });
@@ -146,6 +145,7 @@ async fn a_shutdown_flushes_what_comes_into_a_batch_while_it_drains() -> Tested 
     gate.reached().await;
     let (report, ()) = tokio::join!(volery.shutdown(), async {
         volery.shutdown_requested().await;
+        turns().await;
         gate.open(1);
     });
     assert_eq!(seen.all(), [vec![crate::support::b(0, 1)]]);

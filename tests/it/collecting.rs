@@ -36,8 +36,7 @@ async fn a_kind_named_twice_is_needed_twice_and_comes_in_log_order() -> Tested {
 #[tokio::test(start_paused = true)]
 async fn all_of_filters_one_kind_without_touching_the_others() -> Tested {
     let seen = Seen::new();
-    let agent =
-        Agent::new("all").consumes(all_of::<(A, B)>().filter(|a: &A| a.n > 1)).engine(seen.engine());
+    let agent = Agent::new("all").consumes(all_of::<(A, B)>().filter(|a: &A| a.n > 1)).engine(seen.engine());
     let volery = Volery::builder("t").agent(agent).start().await?;
     volery.publish_all((vec![a(0, 1), a(0, 2)], vec![b(0, 0)])).await?;
     volery.until_idle().await?;
@@ -123,7 +122,8 @@ async fn inputs_of_several_runs_open_a_run_of_their_own() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn what_an_input_waits_for_expires_when_its_run_is_finished() -> Tested {
-    let agent = Agent::new("all").consumes(all_of::<(A, B)>()).engine(|_: (A, B), _| async { Ok::<_, Fault>(()) });
+    let agent =
+        Agent::new("all").consumes(all_of::<(A, B)>()).engine(|_: (A, B), _| async { Ok::<_, Fault>(()) });
     let volery = Volery::builder("t").agent(agent).start().await?;
     let mut feed = volery.feed();
     let run = volery.run("half").publish(a(0, 0)).await?;
@@ -137,7 +137,8 @@ async fn what_an_input_waits_for_expires_when_its_run_is_finished() -> Tested {
 async fn one_artifact_has_one_outcome_for_each_subscription() -> Tested {
     let fine = Agent::new("fine").consumes(one::<A>()).engine(|_: A, _| async { Ok::<_, Fault>(()) });
     let fails = Agent::new("fails").consumes(one::<A>()).engine(|_: A, _| async { Err::<(), _>("no") });
-    let waits = Agent::new("waits").consumes(all_of::<(A, B)>()).engine(|_: (A, B), _| async { Ok::<_, Fault>(()) });
+    let waits =
+        Agent::new("waits").consumes(all_of::<(A, B)>()).engine(|_: (A, B), _| async { Ok::<_, Fault>(()) });
     let volery = Volery::builder("t").agents([fine, fails, waits]).start().await?;
     let run = volery.run("many").publish(a(0, 0)).await?;
     let settled = run.settled().await?.tally;

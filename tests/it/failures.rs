@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use volery::prelude::*;
 use volery::{Clock, Discard, Engine, ErrorKind, Failure, Fault, Outcome, Producer, Timestamp};
@@ -97,8 +97,11 @@ async fn an_engine_that_panicked_is_made_anew_before_the_next_job_sees_it() -> T
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_a_panic_runs_on_a_new_engine() -> Tested {
     let seen = Seen::new();
-    let agent =
-        Agent::new("stateful").consumes(one::<A>()).concurrency(1).retry(Retry::fixed(2, SECOND)).engine_with({
+    let agent = Agent::new("stateful")
+        .consumes(one::<A>())
+        .concurrency(1)
+        .retry(Retry::fixed(2, SECOND))
+        .engine_with({
             let seen = seen.clone();
             move || Counting { jobs: AtomicU32::new(0), seen: seen.clone() }
         });
@@ -106,6 +109,46 @@ async fn a_retry_after_a_panic_runs_on_a_new_engine() -> Tested {
     volery.publish_all(vec![a(0, 0), a(0, 1)]).await?;
     volery.until_idle().await?;
     assert_eq!(seen.all(), [0, 1, 0]);
+    Ok(())
+}
+
+/// Breaks with a panic at the first attempt of every job, and tells whether it is used afterwards.
+struct Brittle {
+    broken: AtomicBool,
+    used_broken: Arc<AtomicU32>,
+}
+
+impl Engine<A> for Brittle {
+    type Output = ();
+
+    async fn run(&self, _: A, ctx: Context) -> Result<(), Fault> {
+        if self.broken.load(Ordering::Acquire) {
+            self.used_broken.fetch_add(1, Ordering::AcqRel);
+        }
+        if ctx.attempt() == 1 {
+            self.broken.store(true, Ordering::Release);
+            panic!("breaks");
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_attempt_ever_sees_an_engine_that_has_panicked() -> Tested {
+    let used_broken = Arc::new(AtomicU32::new(0));
+    let agent = Agent::new("brittle")
+        .consumes(one::<A>())
+        .concurrency(1)
+        .retry(Retry::fixed(2, std::time::Duration::ZERO))
+        .engine_with({
+            let used_broken = Arc::clone(&used_broken);
+            move || Brittle { broken: AtomicBool::new(false), used_broken: Arc::clone(&used_broken) }
+        });
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    volery.publish_all((0..200).map(|n| a(0, n)).collect::<Vec<_>>()).await?;
+    volery.until_idle().await?;
+    assert_eq!(tally(&volery, "brittle").await?.consumed, 200);
+    assert_eq!(used_broken.load(Ordering::Acquire), 0);
     Ok(())
 }
 
@@ -142,7 +185,10 @@ async fn a_panicking_key_discards_with_its_reason() -> Tested {
     let mut feed = volery.feed();
     volery.publish(a(0, 1)).await?;
     let (_, how) = outcome(&mut feed).await;
-    assert!(matches!(&how, Outcome::Discarded(Discard::ClosurePanicked(text)) if text.contains("no key 0")), "{how:?}");
+    assert!(
+        matches!(&how, Outcome::Discarded(Discard::ClosurePanicked(text)) if text.contains("no key 0")),
+        "{how:?}"
+    );
     Ok(())
 }
 
@@ -230,7 +276,10 @@ async fn a_dead_job_is_a_dead_letter_and_a_failure_artifact_with_the_whole_chain
     assert_eq!((letters[0].agent.as_str(), &*letters[0].error), ("reader", &chain.map(str::to_owned)[..]));
     assert_eq!(letters[0].inputs, [input.offset]);
     let failure = &heard.all()[0];
-    assert_eq!((&*failure.agent, failure.attempts, &*failure.error), ("reader", 1, &chain.map(str::to_owned)[..]));
+    assert_eq!(
+        (&*failure.agent, failure.attempts, &*failure.error),
+        ("reader", 1, &chain.map(str::to_owned)[..])
+    );
     assert_eq!(failure.inputs, [input.id.to_string()]);
     assert_eq!(failure.job, letters[0].job.to_string());
     let page = volery.artifacts(&Filter::all().run(run.id()).producer(Producer::Runtime)).await?;
@@ -241,8 +290,9 @@ async fn a_dead_job_is_a_dead_letter_and_a_failure_artifact_with_the_whole_chain
 #[tokio::test(start_paused = true)]
 async fn a_failing_failure_handler_ends() -> Tested {
     let worker = Agent::new("worker").consumes(one::<A>()).engine(|_: A, _| async { Err::<(), _>("first") });
-    let nurse =
-        Agent::new("nurse").consumes(one::<Failure>()).engine(|_: Failure, _| async { Err::<(), _>("second") });
+    let nurse = Agent::new("nurse")
+        .consumes(one::<Failure>())
+        .engine(|_: Failure, _| async { Err::<(), _>("second") });
     let volery = Volery::builder("t").agents([worker, nurse]).start().await?;
     let run = volery.run("fails").publish(a(0, 1)).await?;
     let report = run.settled().await?;

@@ -190,8 +190,9 @@ async fn by_event_time_what_lies_within_the_window_is_joined_whenever_it_comes()
 
 #[tokio::test(start_paused = true)]
 async fn by_event_time_what_the_watermark_has_passed_expires() -> Tested {
-    let agent =
-        Agent::new("events").consumes(timed().within(10 * SECOND)).engine(|_: (A, B), _| async { Ok::<_, Fault>(()) });
+    let agent = Agent::new("events")
+        .consumes(timed().within(10 * SECOND))
+        .engine(|_: (A, B), _| async { Ok::<_, Fault>(()) });
     let volery = Volery::builder("t").agent(agent).start().await?;
     let mut feed = volery.feed();
     let old = volery.publish(a(1, 100)).await?;

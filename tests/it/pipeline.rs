@@ -33,7 +33,8 @@ async fn every_return_type_publishes_what_it_holds() -> Tested {
         let particular = Outputs::none().with(b(9, 9)).tagged("last");
         Ok::<_, Fault>((Some(b(0, 1)), vec![b(0, 2), b(0, 3)], [c(0, 4)], particular))
     });
-    let none = Agent::new("none").consumes(one::<A>()).engine(|_: A, _| async { Ok::<Option<B>, Fault>(None) });
+    let none =
+        Agent::new("none").consumes(one::<A>()).engine(|_: A, _| async { Ok::<Option<B>, Fault>(None) });
     let volery = Volery::builder("t").agents([all, none]).start().await?;
 
     let run = volery.run("outputs").publish(a(0, 0)).await?;
@@ -237,6 +238,43 @@ async fn publish_all_puts_everything_into_one_run_in_order() -> Tested {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_lost_or_doubled_between_many_publishers_and_threads() -> Tested {
+    const PUBLISHERS: u32 = 8;
+    const EACH: u32 = 250;
+    let seen = Seen::new();
+    let first = Agent::new("first")
+        .consumes(one::<A>())
+        .engine(|input: A, _| async move { Ok::<_, Fault>(Publish(b(input.key, input.n))) });
+    let pairs = Agent::new("pairs")
+        .consumes(join(by(|a: &A| (a.key, a.n)), by(|b: &B| (b.key, b.n))))
+        .engine(|(left, _): (A, B), _| async move { Ok::<_, Fault>(Publish(c(left.key, left.n))) });
+    let last = Agent::new("last").consumes(one::<C>().batch(Batch::of(10))).engine(seen.engine());
+    let volery = Volery::builder("t").agents([first, pairs, last]).start().await?;
+    let publishers: Vec<_> = (0..PUBLISHERS)
+        .map(|key| {
+            let volery = volery.clone();
+            tokio::spawn(async move {
+                let run = volery.run("many").open();
+                for n in 0..EACH {
+                    run.publish(a(key, n)).await?;
+                }
+                run.settled().await
+            })
+        })
+        .collect();
+    for publisher in publishers {
+        publisher.await.expect("it does not panic")?;
+    }
+    volery.until_idle().await?;
+    let mut all: Vec<(u32, u32)> = seen.all().concat().iter().map(|c| (c.key, c.n)).collect();
+    all.sort_unstable();
+    let wanted: Vec<_> = (0..PUBLISHERS).flat_map(|key| (0..EACH).map(move |n| (key, n))).collect();
+    assert_eq!(all, wanted);
+    assert!(volery.shutdown().await?.is_graceful());
+    Ok(())
+}
+
 mod impostor {
     /// Another type with the kind name of [`crate::support::B`].
     #[derive(Clone, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -262,7 +300,7 @@ async fn a_kind_name_claimed_by_two_types_is_refused_at_the_start_naming_both() 
     let one_type = Agent::new("one").consumes(one::<B>()).engine(|_: B, _| async { Ok::<_, Fault>(()) });
     let other = Agent::new("other")
         .consumes(one::<impostor::B>())
-        .engine(|b: impostor::B, _| async move { Ok::<_, Fault>(drop(b.text)) });
+        .engine(|b: impostor::B, _| async move { b.text.parse::<u32>().map(drop) });
     let error = Volery::builder("t").agents([one_type, other]).start().await.expect_err("names are unique");
     assert_eq!(error.kind(), ErrorKind::FixInput);
     let text = error.to_string();
@@ -314,9 +352,8 @@ async fn tags_and_producers_select_what_a_subscription_takes() -> Tested {
         .engine(|_: B, _| async { Ok::<_, Fault>(Outputs::none().with(a(0, 7)).tagged("made")) });
     let by_tag = Agent::new("by-tag").consumes(one::<A>().tagged("urgent")).engine(urgent.engine());
     let by_agent = Agent::new("by-agent").consumes(one::<A>().from_agent("maker")).engine(made.engine());
-    let either = Agent::new("either")
-        .consumes(one::<A>().tagged("urgent").tagged("made"))
-        .engine(both.engine());
+    let either =
+        Agent::new("either").consumes(one::<A>().tagged("urgent").tagged("made")).engine(both.engine());
     let volery = Volery::builder("t").agents([maker, by_tag, by_agent, either]).start().await?;
     volery.publish(a(0, 1)).await?;
     volery.publish(a(0, 2)).tagged("urgent").tagged("night").await?;

@@ -6,7 +6,8 @@ use volery::prelude::*;
 use volery::{Clock, ErrorKind, Event, Fault, FeedItem, Outcome, Overflow};
 
 use crate::support::{
-    A, B, Dropped, Gate, HOUR, SECOND, Seen, Tested, a, b, drain, event, is_pending, outcome, retrying, soon, tally,
+    A, B, Dropped, Gate, HOUR, SECOND, Seen, Tested, a, b, drain, event, is_pending, outcome, retrying, soon,
+    tally,
 };
 
 /// An agent whose engine waits at a gate.
@@ -48,7 +49,8 @@ async fn a_run_that_was_never_published_in_is_settled() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn a_settled_run_tells_what_is_left_and_goes_on_with_further_input() -> Tested {
-    let agent = Agent::new("pair").consumes(all_of::<(A, B)>()).engine(|_: (A, B), _| async { Ok::<_, Fault>(()) });
+    let agent =
+        Agent::new("pair").consumes(all_of::<(A, B)>()).engine(|_: (A, B), _| async { Ok::<_, Fault>(()) });
     let volery = Volery::builder("t").agent(agent).start().await?;
     let run = volery.run("pair").publish(a(0, 0)).await?;
     let report = run.settled().await?;
@@ -107,7 +109,8 @@ async fn a_run_is_cancelled_while_it_is_queued() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_is_cancelled_while_it_collects() -> Tested {
-    let pair = Agent::new("pair").consumes(all_of::<(A, B)>()).engine(|_: (A, B), _| async { Ok::<_, Fault>(()) });
+    let pair =
+        Agent::new("pair").consumes(all_of::<(A, B)>()).engine(|_: (A, B), _| async { Ok::<_, Fault>(()) });
     let batch = Agent::new("batch")
         .consumes(one::<A>().batch(Batch::of(9).or_after(HOUR)))
         .engine(|_: Vec<A>, _| async { Ok::<_, Fault>(()) });
@@ -270,9 +273,10 @@ async fn invoke_gives_one_agent_an_input_that_no_other_sees() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn until_looks_again_whenever_something_happened() -> Tested {
-    let agent = Agent::new("any").consumes(one::<A>()).concurrency(1).engine(|input: A, _| async move {
-        Ok::<_, Fault>(Publish(b(0, input.n)))
-    });
+    let agent = Agent::new("any")
+        .consumes(one::<A>())
+        .concurrency(1)
+        .engine(|input: A, _| async move { Ok::<_, Fault>(Publish(b(0, input.n))) });
     let volery = Volery::builder("t").agent(agent).start().await?;
     let three = || {
         let volery = volery.clone();
@@ -382,9 +386,9 @@ async fn publishers_are_refused_while_too_much_is_outstanding_when_told_so() -> 
 #[tokio::test(start_paused = true)]
 async fn what_agents_publish_is_never_held_back() -> Tested {
     let seen = Seen::new();
-    let many = Agent::new("many").consumes(one::<A>()).engine(|_: A, _| async {
-        Ok::<_, Fault>((0..50).map(|n| b(0, n)).collect::<Vec<_>>())
-    });
+    let many = Agent::new("many")
+        .consumes(one::<A>())
+        .engine(|_: A, _| async { Ok::<_, Fault>((0..50).map(|n| b(0, n)).collect::<Vec<_>>()) });
     let each = Agent::new("each").consumes(one::<B>()).concurrency(1).engine(seen.engine());
     let volery = Volery::builder("t")
         .agents([many, each])

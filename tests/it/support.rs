@@ -2,6 +2,7 @@
 //!
 //! It knows no rule of the runtime; the tests do.
 
+use std::fmt;
 use std::future::{Future, ready};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +12,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use volery::prelude::*;
 use volery::store::{
-    Answer, Batch as Write, Catalogue, Commit, Cursor, DeadLetter, Store, StoreError, Unfinished,
+    Answer, Batch as Write, Catalogue, Commit, Cursor, DeadLetter, Read, Store, StoreError, Unfinished,
 };
-use volery::{
-    Artifact, CloseReason, Event, Fault, FeedItem, FeedReader, Offset, Outcome, Page, RunId, Tally,
-};
+use volery::{CloseReason, Event, Fault, FeedItem, FeedReader, Offset, Outcome, Page, RunId, Tally};
 
 /// What a test returns.
 pub(crate) type Tested = volery::Result<()>;
@@ -141,11 +140,16 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(24 * HOUR, future).await.expect("it should have come long ago")
 }
 
-/// Tells whether a future is not ready, once everybody else had a turn.
-pub(crate) async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+/// Lets everybody else come as far as they can without time passing.
+pub(crate) async fn turns() {
     for _ in 0..64 {
         tokio::task::yield_now().await;
     }
+}
+
+/// Tells whether a future is not ready, once everybody else had a turn.
+pub(crate) async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+    turns().await;
     tokio::select! {
         biased;
         _ = future => false,
@@ -236,10 +240,18 @@ pub(crate) struct Moody {
 }
 
 /// How a [`Moody`] store feels.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Mood {
     pub(crate) down: AtomicBool,
     pub(crate) close_never: AtomicBool,
+    /// Called when it is told to close.
+    pub(crate) on_close: Mutex<Option<Box<dyn Fn() + Send>>>,
+}
+
+impl fmt::Debug for Mood {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mood").field("down", &self.down).finish_non_exhaustive()
+    }
 }
 
 impl Moody {
@@ -261,12 +273,15 @@ impl Store for Moody {
 
     fn commit(&self, batch: Write) -> Commit {
         if self.mood.down.load(Ordering::Acquire) {
-            return Commit::Done(Err(StoreError::Unavailable { store: self.name(), cause: "told to".into() }));
+            return Commit::Done(Err(StoreError::Unavailable {
+                store: self.name(),
+                cause: "told to".into(),
+            }));
         }
         self.inner.commit(batch)
     }
 
-    fn read<'a>(&'a self, offsets: &'a [Offset]) -> Answer<'a, Vec<Arc<Artifact>>> {
+    fn read(&self, offsets: &[Offset]) -> Read {
         self.inner.read(offsets)
     }
 
@@ -287,6 +302,9 @@ impl Store for Moody {
     }
 
     fn close(&self) -> Answer<'_, ()> {
+        if let Some(tell) = &*self.mood.on_close.lock().unwrap_or_else(PoisonError::into_inner) {
+            tell();
+        }
         if self.mood.close_never.load(Ordering::Acquire) {
             return Box::pin(std::future::pending());
         }

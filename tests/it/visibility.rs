@@ -97,9 +97,10 @@ async fn queries_see_one_tenant() -> Tested {
 #[tokio::test(start_paused = true)]
 async fn an_output_says_who_may_see_it() -> Tested {
     let (friend, stranger) = (Seen::new(), Seen::new());
-    let teller = Agent::new("teller").consumes(one::<crate::support::B>()).engine(|_: crate::support::B, _| async {
-        Ok::<_, Fault>(Outputs::none().with(a(0, 1)).visible_to(Visibility::only(["friend"])))
-    });
+    let teller =
+        Agent::new("teller").consumes(one::<crate::support::B>()).engine(|_: crate::support::B, _| async {
+            Ok::<_, Fault>(Outputs::none().with(a(0, 1)).visible_to(Visibility::only(["friend"])))
+        });
     let agents = [
         teller,
         Agent::new("friend").consumes(one::<A>()).engine(friend.engine()),

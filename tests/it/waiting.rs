@@ -69,7 +69,8 @@ async fn a_batch_on_a_timer_says_when_it_closes() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn a_delayed_artifact_says_when_it_can_be_seen() -> Tested {
-    let volery = Volery::builder("t").agent(Agent::new("waits").consumes(one::<A>()).engine(fine)).start().await?;
+    let volery =
+        Volery::builder("t").agent(Agent::new("waits").consumes(one::<A>()).engine(fine)).start().await?;
     volery.publish(a(0, 1)).visible_to(volery::Visibility::after(HOUR)).await?;
     let waiting = volery.waiting().await?;
     assert_eq!(waiting[0].reason, WaitingReason::NotVisibleUntil(waiting[0].since.after(HOUR)));
@@ -120,7 +121,8 @@ async fn a_job_that_backs_off_says_until_when() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_of_a_paused_agent_says_so() -> Tested {
-    let volery = Volery::builder("t").agent(Agent::new("waits").consumes(one::<A>()).engine(fine)).start().await?;
+    let volery =
+        Volery::builder("t").agent(Agent::new("waits").consumes(one::<A>()).engine(fine)).start().await?;
     volery.pause("waits")?;
     volery.publish(a(0, 1)).await?;
     assert_eq!(volery.waiting().await?[0].reason, WaitingReason::AgentPaused);
@@ -147,7 +149,8 @@ async fn a_job_that_cannot_be_started_says_that_the_store_is_unavailable() -> Te
 
 #[tokio::test(start_paused = true)]
 async fn what_is_asked_after_a_command_sees_the_command() -> Tested {
-    let volery = Volery::builder("t").agent(Agent::new("waits").consumes(one::<A>()).engine(fine)).start().await?;
+    let volery =
+        Volery::builder("t").agent(Agent::new("waits").consumes(one::<A>()).engine(fine)).start().await?;
     volery.pause("waits")?;
     assert!(volery.agents().await?[0].paused);
     volery.resume("waits")?;
@@ -162,7 +165,8 @@ async fn what_is_asked_after_a_command_sees_the_command() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn waiting_of_an_unknown_agent_is_an_error() -> Tested {
-    let volery = Volery::builder("t").agent(Agent::new("waits").consumes(one::<A>()).engine(fine)).start().await?;
+    let volery =
+        Volery::builder("t").agent(Agent::new("waits").consumes(one::<A>()).engine(fine)).start().await?;
     for error in [
         volery.waiting_for("nobody").await.expect_err("no such agent"),
         volery.pause("nobody").expect_err("no such agent"),

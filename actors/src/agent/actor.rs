@@ -11,14 +11,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use volery_blackboard::effect::Start;
+use volery_blackboard::store::Read;
 use volery_blackboard::{JobId, SubscriptionIndex};
 
-use super::attempt::{Bench, EngineState, Reaped, run};
+use super::attempt::{Bench, Reaped, run};
 use super::definition::Factory;
 use super::engine::Runner;
 use crate::supervision::{self, Life};
@@ -26,8 +27,8 @@ use crate::supervision::{self, Life};
 /// What an agent's actor is told.
 #[derive(Debug)]
 pub(crate) enum AgentMessage {
-    /// Run this attempt.
-    Run(Arc<Start>),
+    /// Run this attempt with these inputs.
+    Run(Arc<Start>, Read),
     /// Cancel the attempt of this job.
     Cancel(JobId),
     /// The runtime stops: cancel every attempt, and hand its job back.
@@ -40,7 +41,7 @@ pub(crate) struct AgentActor {
     /// The agent's first subscription; the others follow it.
     first: SubscriptionIndex,
     factories: Arc<[Factory]>,
-    engines: Vec<Arc<dyn Runner>>,
+    engines: Vec<Fitted>,
     attempts: JoinSet<Reaped>,
     /// The running attempt of each job, and how to cancel it.
     cancels: HashMap<JobId, (u32, CancellationToken)>,
@@ -48,20 +49,24 @@ pub(crate) struct AgentActor {
 
 impl AgentActor {
     pub(crate) fn new(bench: Arc<Bench>, first: SubscriptionIndex, factories: Arc<[Factory]>) -> Self {
-        let engines = factories.iter().map(|make| make()).collect();
+        let engines = factories.iter().map(Fitted::new).collect();
         Self { bench, first, factories, engines, attempts: JoinSet::new(), cancels: HashMap::new() }
     }
 
-    fn start(&mut self, start: Arc<Start>) {
+    fn start(&mut self, start: Arc<Start>, inputs: Read) {
         self.reap();
         let ordinal = (start.subscription.0 - self.first.0) as usize;
         let cancel = CancellationToken::new();
         self.cancels.insert(start.job, (start.attempt, cancel.clone()));
-        let (bench, engine) = (Arc::clone(&self.bench), Arc::clone(&self.engines[ordinal]));
-        self.attempts.spawn(run(start, bench, engine, cancel));
+        let fitted = &mut self.engines[ordinal];
+        if fitted.suspect.load(Ordering::Acquire) {
+            *fitted = Fitted::new(&self.factories[ordinal]);
+        }
+        let (bench, engine) = (Arc::clone(&self.bench), fitted.clone());
+        self.attempts.spawn(run((start, inputs), bench, engine, cancel));
     }
 
-    /// Takes note of attempts that have ended; an engine that panicked is replaced before the next job sees it.
+    /// Takes note of attempts that have ended.
     fn reap(&mut self) {
         while let Some(ended) = self.attempts.try_join_next() {
             // An aborted task has no result; attempts are aborted only when this life ends.
@@ -70,11 +75,22 @@ impl AgentActor {
             if self.cancels.get(&reaped.job).is_some_and(|(attempt, _)| *attempt == reaped.attempt) {
                 self.cancels.remove(&reaped.job);
             }
-            if reaped.engine == EngineState::Suspect {
-                let ordinal = (reaped.subscription.0 - self.first.0) as usize;
-                self.engines[ordinal] = self.factories[ordinal]();
-            }
         }
+    }
+}
+
+/// An engine, and whether it panicked: then it may be half-updated, and is replaced before the next attempt.
+///
+/// The attempt itself says so before it tells its end, so that no attempt that follows from that end can come first.
+#[derive(Clone)]
+pub(super) struct Fitted {
+    pub(super) runner: Arc<dyn Runner>,
+    pub(super) suspect: Arc<AtomicBool>,
+}
+
+impl Fitted {
+    fn new(make: &Factory) -> Self {
+        Self { runner: make(), suspect: Arc::default() }
     }
 }
 
@@ -83,7 +99,7 @@ impl Life for AgentActor {
 
     async fn handle(&mut self, message: AgentMessage) -> Result<(), supervision::Fault> {
         match message {
-            AgentMessage::Run(start) => self.start(start),
+            AgentMessage::Run(start, inputs) => self.start(start, inputs),
             AgentMessage::Cancel(job) => {
                 if let Some((_, cancel)) = self.cancels.get(&job) {
                     cancel.cancel();

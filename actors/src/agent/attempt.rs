@@ -12,9 +12,12 @@ use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use volery_blackboard::effect::Start;
 use volery_blackboard::matching::{Matcher, panic_text};
-use volery_blackboard::store::{Publish, Store};
-use volery_blackboard::{AgentName, Artifact, ArtifactId, JobId, Producer, SubscriptionIndex, Tenant, Timestamp};
+use volery_blackboard::store::{Publish, Read, Store};
+use volery_blackboard::{
+    AgentName, Artifact, ArtifactId, JobId, Producer, Tenant, Timestamp,
+};
 
+use super::actor::Fitted;
 use super::context::Context;
 use super::engine::{Fault, Runner};
 use super::failure::Failure;
@@ -39,6 +42,8 @@ pub(crate) struct Workshop {
 #[derive(Debug)]
 pub(crate) struct Bench {
     pub(crate) name: AgentName,
+    /// The name again, for runs that the agent's jobs open.
+    pub(crate) workflow: Arc<str>,
     pub(crate) retry: Retry,
     pub(crate) cancel_grace: Duration,
     /// Attempts that are cancelled hand their jobs back, because the runtime is stopping.
@@ -70,7 +75,7 @@ pub(crate) enum AttemptEnd {
 
 /// Whether the engine may be used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EngineState {
+enum EngineState {
     Sound,
     /// It panicked and may be half-updated.
     Suspect,
@@ -81,37 +86,29 @@ pub(crate) enum EngineState {
 pub(crate) struct Reaped {
     pub(crate) job: JobId,
     pub(crate) attempt: u32,
-    pub(crate) subscription: SubscriptionIndex,
-    pub(crate) engine: EngineState,
 }
 
 /// Runs one attempt to its end. Cancel safe: dropped early, it hands the job back.
 pub(crate) async fn run(
-    start: Arc<Start>,
+    (start, inputs): (Arc<Start>, Read),
     bench: Arc<Bench>,
-    runner: Arc<dyn Runner>,
+    fitted: Fitted,
     cancel: CancellationToken,
 ) -> Reaped {
     let mut guard = Guard { start: Some(Arc::clone(&start)), bench: Arc::clone(&bench) };
-    let (end, engine) = match inputs(&start, &bench).await {
-        Ok(inputs) => execute(&start, &bench, runner.as_ref(), inputs, &cancel).await,
-        Err(error) => (bench.fail(&start, &[], &error), EngineState::Sound),
+    let (end, engine) = match inputs.wait().await {
+        Ok(inputs) => execute(&start, &bench, fitted.runner.as_ref(), inputs, &cancel).await,
+        Err(error) => (bench.fail(&start, &[], &error.into()), EngineState::Sound),
     };
-    guard.tell(end);
-    Reaped { job: start.job, attempt: start.attempt, subscription: start.subscription, engine }
-}
-
-async fn inputs(start: &Start, bench: &Bench) -> Result<Arc<[Arc<Artifact>]>, Fault> {
-    let store = &bench.workshop.store;
-    if let [member] = &*start.members {
-        return Ok(store.read(&[member.offset]).await?.into());
+    if engine == EngineState::Suspect {
+        fitted.suspect.store(true, Ordering::Release);
     }
-    let offsets: Vec<_> = start.members.iter().map(|member| member.offset).collect();
-    Ok(store.read(&offsets).await?.into())
+    guard.tell(end);
+    Reaped { job: start.job, attempt: start.attempt }
 }
 
 async fn execute(
-    start: &Start,
+    start: &Arc<Start>,
     bench: &Bench,
     runner: &dyn Runner,
     inputs: Arc<[Arc<Artifact>]>,
@@ -120,7 +117,7 @@ async fn execute(
     let identity = (start.job, start.run, start.attempt);
     let clock = bench.workshop.clock.clone();
     let context = Context::new(bench.name.clone(), identity, Arc::clone(&inputs), cancel.clone(), clock);
-    let work = async { runner.run(start.members.clone(), Arc::clone(&inputs), context).await };
+    let work = async { runner.run(Arc::clone(start), Arc::clone(&inputs), context).await };
     let ended = tokio::select! {
         biased;
         ended = AssertUnwindSafe(work).catch_unwind() => ended,
@@ -192,10 +189,10 @@ impl Bench {
 
     fn publish(&self, artifact: Artifact) -> Publish {
         Publish {
-            matches: self.workshop.matcher.matches(&artifact).into(),
+            matches: self.workshop.matcher.matches(&artifact),
             artifact: Arc::new(artifact),
             // Known to the board already, unless the job opens a run; then it is named after its agent.
-            workflow: Arc::from(self.name.as_str()),
+            workflow: Arc::clone(&self.workflow),
         }
     }
 

@@ -18,6 +18,9 @@ const CONCURRENCY_DEFAULT: u32 = 8;
 /// Makes the engine of one life of an agent.
 pub(crate) type Factory = Arc<dyn Fn() -> Arc<dyn Runner> + Send + Sync>;
 
+/// Registers the kinds that an engine may publish.
+pub(crate) type RegisterOutputs = fn(&mut Kinds) -> Result<(), BlackboardError>;
+
 /// An agent: what it wants, what it does, within which limits.
 #[must_use]
 pub struct Agent {
@@ -27,7 +30,7 @@ pub struct Agent {
 pub(crate) struct AgentParts {
     pub(crate) viewer: Viewer,
     pub(crate) subscriptions: Vec<(Subscription, Factory)>,
-    pub(crate) outputs: Vec<fn(&mut Kinds) -> Result<(), BlackboardError>>,
+    pub(crate) outputs: Vec<RegisterOutputs>,
     pub(crate) concurrency: u32,
     pub(crate) retry: Retry,
     pub(crate) cancel_grace: Duration,
@@ -99,7 +102,8 @@ impl Agent {
 
 impl fmt::Debug for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let subscriptions: Vec<_> = self.parts.subscriptions.iter().map(|(subscription, _)| subscription).collect();
+        let subscriptions: Vec<_> =
+            self.parts.subscriptions.iter().map(|(subscription, _)| subscription).collect();
         f.debug_struct("Agent")
             .field("name", self.name())
             .field("subscriptions", &subscriptions)

@@ -8,7 +8,8 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use volery_blackboard::shape::{Inputs, Member};
+use volery_blackboard::effect::Start;
+use volery_blackboard::shape::Inputs;
 use volery_blackboard::{Artifact, Shape};
 
 use super::context::Context;
@@ -85,7 +86,7 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Outputs, Fault>> + 
 
 /// An engine as the actor sees it: given artifacts, it returns outputs.
 pub(crate) trait Runner: Send + Sync + 'static {
-    fn run(&self, members: Box<[Member]>, artifacts: Arc<[Arc<Artifact>]>, context: Context) -> Running;
+    fn run(&self, start: Arc<Start>, artifacts: Arc<[Arc<Artifact>]>, context: Context) -> Running;
 }
 
 pub(crate) struct Assembling<S, E> {
@@ -100,10 +101,10 @@ impl<S, E> Assembling<S, E> {
 }
 
 impl<S: Shape + 'static, E: Engine<S::Input>> Runner for Assembling<S, E> {
-    fn run(&self, members: Box<[Member]>, artifacts: Arc<[Arc<Artifact>]>, context: Context) -> Running {
+    fn run(&self, start: Arc<Start>, artifacts: Arc<[Arc<Artifact>]>, context: Context) -> Running {
         let engine = Arc::clone(&self.engine);
         Box::pin(async move {
-            let input = S::assemble(&mut Inputs::new(&members, &artifacts))?;
+            let input = S::assemble(&mut Inputs::new(&start.members, &artifacts))?;
             let mut outputs = Outputs::none();
             engine.run(input, context).await?.add_to(&mut outputs);
             Ok(outputs)

@@ -34,7 +34,14 @@ impl Retry {
 
     /// Gives a job `attempts` attempts in all, with the same wait between them.
     pub fn fixed(attempts: u32, wait: Duration) -> Self {
-        Self { attempts: attempts.max(1), first: wait, factor: 1, cap: CAP_DEFAULT.max(wait), jitter: 0.0, worth: None }
+        Self {
+            attempts: attempts.max(1),
+            first: wait,
+            factor: 1,
+            cap: CAP_DEFAULT.max(wait),
+            jitter: 0.0,
+            worth: None,
+        }
     }
 
     /// Gives a job `attempts` attempts in all; the wait doubles from `first`, up to 60 s, and is shortened by up to a

@@ -11,7 +11,7 @@
 //! | `Ask` | what the board shows | never |
 //! | `WhenQuiet` | the outcomes, once nothing moves | never |
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -19,7 +19,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use volery_blackboard::board::{AgentStatus, WaitingFilter};
 use volery_blackboard::effect::Input;
 use volery_blackboard::store::{Publish, StoreError, Stored};
-use volery_blackboard::{RunId, Tally, Waiting};
+use volery_blackboard::{AgentIndex, RunId, Tally, Waiting};
 
 use super::actor::CuratorMessage;
 use crate::agent::Ended;
@@ -53,6 +53,8 @@ pub(crate) enum Scope {
     Run(RunId),
     /// Nothing moves at all.
     Board,
+    /// No job waits for a slot, runs or backs off; inputs on a timer do not count.
+    Jobs,
     /// No attempt is running.
     Attempts,
 }
@@ -75,6 +77,8 @@ pub(crate) struct Ingress {
     curator: OnceLock<Address<CuratorMessage>>,
     room: Semaphore,
     open: AtomicBool,
+    /// Nobody takes commands any more. Changed under the queue's lock only.
+    abandoned: AtomicBool,
     /// Claims without an outcome, as the curator last counted them.
     outstanding: AtomicU64,
     outstanding_max: u64,
@@ -86,11 +90,22 @@ pub(crate) struct Ingress {
 /// Who waits for what: it outlives the curator's lives, so that nobody waits in vain for one that is gone.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// Handles to runs: the workflow's name and how many there are.
-    pub(crate) pins: HashMap<RunId, (Arc<str>, usize)>,
+    /// Runs that handles exist to.
+    pub(crate) pins: HashMap<RunId, Pin>,
+    pub(crate) paused: BTreeSet<AgentIndex>,
     pub(crate) runs: HashMap<RunId, Vec<oneshot::Sender<Tally>>>,
     pub(crate) idle: Vec<oneshot::Sender<Tally>>,
+    pub(crate) jobs: Vec<oneshot::Sender<Tally>>,
     pub(crate) attempts: Vec<oneshot::Sender<Tally>>,
+}
+
+/// What is known of a run that handles exist to.
+#[derive(Clone, Debug)]
+pub(crate) struct Pin {
+    pub(crate) workflow: Arc<str>,
+    handles: usize,
+    pub(crate) finishing: bool,
+    pub(crate) cancelled: bool,
 }
 
 impl Ingress {
@@ -102,6 +117,7 @@ impl Ingress {
             curator: OnceLock::new(),
             room: Semaphore::new(PUBLISHES_MAX),
             open: AtomicBool::new(true),
+            abandoned: AtomicBool::new(false),
             outstanding: AtomicU64::new(0),
             outstanding_max,
             overflow,
@@ -159,9 +175,26 @@ impl Ingress {
         self.push(Command::Ended(ended));
     }
 
-    /// Tells the board something.
+    /// Tells the board something. What must outlive the curator's life is noted here.
     pub(crate) fn input(&self, input: Input) {
+        match &input {
+            Input::Pause(agent) => {
+                self.watch().paused.insert(*agent);
+            }
+            Input::Resume(agent) => {
+                self.watch().paused.remove(agent);
+            }
+            Input::FinishRun(run) => self.note(*run, |pin| pin.finishing = true),
+            Input::CancelRun(run) => self.note(*run, |pin| pin.cancelled = true),
+            _ => {}
+        }
         self.push(Command::Input(input));
+    }
+
+    fn note(&self, run: RunId, change: impl FnOnce(&mut Pin)) {
+        if let Some(pin) = self.watch().pins.get_mut(&run) {
+            change(pin);
+        }
     }
 
     /// Asks the board something.
@@ -182,9 +215,11 @@ impl Ingress {
     pub(crate) fn pin(&self, run: RunId, workflow: &Arc<str>) {
         let handles = {
             let mut watch = self.watch();
-            let pin = watch.pins.entry(run).or_insert_with(|| (Arc::clone(workflow), 0));
-            pin.1 += 1;
-            pin.1
+            let fresh =
+                || Pin { workflow: Arc::clone(workflow), handles: 0, finishing: false, cancelled: false };
+            let pin = watch.pins.entry(run).or_insert_with(fresh);
+            pin.handles += 1;
+            pin.handles
         };
         if handles == 1 {
             self.input(Input::PinRun { run, workflow: Arc::clone(workflow) });
@@ -196,8 +231,8 @@ impl Ingress {
         let last = {
             let mut watch = self.watch();
             let handles = watch.pins.get_mut(&run).map_or(0, |pin| {
-                pin.1 -= 1;
-                pin.1
+                pin.handles -= 1;
+                pin.handles
             });
             if handles == 0 {
                 watch.pins.remove(&run);
@@ -220,12 +255,17 @@ impl Ingress {
         self.open.load(Ordering::Acquire)
     }
 
-    /// Takes up to `limit` commands, in order.
-    pub(crate) fn take(&self, limit: usize, commands: &mut Vec<Command>) {
-        let mut queue = self.queue();
-        let count = queue.len().min(limit);
-        commands.extend(queue.drain(..count));
-        drop(queue);
+    /// Takes up to `limit` commands, in order, into an empty list.
+    pub(crate) fn take(&self, limit: usize, commands: &mut VecDeque<Command>) {
+        {
+            let mut queue = self.queue();
+            // The lists change places, so that whoever wants to leave a command waits for an instant only.
+            if queue.len() <= limit && commands.is_empty() {
+                std::mem::swap(&mut *queue, commands);
+            } else {
+                commands.extend(queue.drain(..limit));
+            }
+        }
         let publishes = commands.iter().filter(|command| matches!(command, Command::Publish { .. })).count();
         if publishes > 0 && self.is_open() {
             self.room.add_permits(publishes);
@@ -252,10 +292,16 @@ impl Ingress {
     /// Answers everybody who still waits, by dropping what they wait for. Called when the runtime has stopped.
     pub(crate) fn abandon(&self) {
         self.close();
-        self.queue().clear();
+        let abandoned = {
+            let mut queue = self.queue();
+            self.abandoned.store(true, Ordering::Release);
+            std::mem::take(&mut *queue)
+        };
+        drop(abandoned);
         let mut watch = self.watch();
         watch.runs.clear();
         watch.idle.clear();
+        watch.jobs.clear();
         watch.attempts.clear();
     }
 
@@ -270,8 +316,15 @@ impl Ingress {
         }
     }
 
+    /// Queues a command. Once nobody takes commands any more it is dropped, which answers whoever sent it.
     fn push(&self, command: Command) {
-        self.queue().push_back(command);
+        {
+            let mut queue = self.queue();
+            if self.abandoned.load(Ordering::Acquire) {
+                return;
+            }
+            queue.push_back(command);
+        }
         self.wake();
     }
 

@@ -2,11 +2,8 @@
 //!
 //! The same path for a restarted curator and a restarted process. Nothing is loaded but what is unfinished.
 
-use volery_blackboard::board::Board;
-use volery_blackboard::effect::{Effect, Input};
+use volery_blackboard::effect::Input;
 use volery_blackboard::store::{Cursor, Store, StoreError, Unfinished};
-
-use crate::clock::Clock;
 
 /// Entries per slice: enough to make reads cheap, few enough to hold in memory.
 const SLICE: usize = 1_000;
@@ -20,16 +17,13 @@ pub(crate) struct Recovered {
     pub(crate) artifacts: u64,
 }
 
-/// Feeds what is unfinished to the board. The board is held until all of it is there, so that jobs start in order.
+/// Feeds what is unfinished to the board, which the caller holds until all of it is there, so that jobs start in order.
 pub(crate) async fn replay(
     store: &dyn Store,
-    clock: &Clock,
-    board: &mut Board,
-    effects: &mut Vec<Effect>,
+    tell: &mut (dyn FnMut(Input) + Send),
 ) -> Result<Recovered, StoreError> {
     let mut recovered = Recovered::default();
     let mut cursor = Cursor::default();
-    board.handle(Input::Hold, clock.now(), effects);
     loop {
         let (slice, next) = store.unfinished(cursor, SLICE).await?;
         for unfinished in slice {
@@ -46,13 +40,12 @@ pub(crate) async fn replay(
                     Input::Published(published)
                 }
             };
-            board.handle(input, clock.now(), effects);
+            tell(input);
         }
         match next {
             Some(next) => cursor = next,
             None => break,
         }
     }
-    board.handle(Input::Unhold, clock.now(), effects);
     Ok(recovered)
 }

@@ -111,7 +111,11 @@ impl Root {
         report
     }
 
-    async fn stop(&self, level: &mut watch::Receiver<Stopping>, gave_up: Option<SupervisorExit>) -> ShutdownReport {
+    async fn stop(
+        &self,
+        level: &mut watch::Receiver<Stopping>,
+        gave_up: Option<SupervisorExit>,
+    ) -> ShutdownReport {
         let begun = self.clock.now();
         let deadline = begun.after(self.settings.shutdown_within);
         let mut phases = Vec::with_capacity(Phase::ALL.len());
@@ -186,17 +190,30 @@ impl Root {
         row
     }
 
+    /// Waits for work, never for time: what is on a timer or not visible yet stays, like what waits for partners.
     async fn drain(&self) -> Result<()> {
+        if !self.settings.drain_queued {
+            self.flush_partial_batches();
+            self.ingress.input(Input::Hold);
+            return self.ingress.when_quiet(Scope::Attempts).await.map(drop);
+        }
+        let mut ended = None;
+        loop {
+            self.flush_partial_batches();
+            self.ingress.when_quiet(Scope::Jobs).await?;
+            let ended_by_now = Some(self.agents_now().await.iter().map(|agent| agent.ended).sum::<u64>());
+            // What ended since the last look may have filled batches again.
+            if ended == ended_by_now {
+                return Ok(());
+            }
+            ended = ended_by_now;
+        }
+    }
+
+    fn flush_partial_batches(&self) {
         if self.settings.partial_batches == Partial::Flush {
             self.ingress.input(Input::Flush(CloseReason::Shutdown));
         }
-        if self.settings.drain_queued {
-            self.ingress.when_quiet(Scope::Board).await?;
-        } else {
-            self.ingress.input(Input::Hold);
-            self.ingress.when_quiet(Scope::Attempts).await?;
-        }
-        Ok(())
     }
 
     /// Says every few seconds who is still running. Never ends.

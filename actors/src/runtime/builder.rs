@@ -102,8 +102,7 @@ impl RuntimeBuilder {
         for (agent, index, subscription) in plan.subscriptions() {
             matcher.add(index, subscription, &plan.agents[agent.at()].viewer);
         }
-        let ingress =
-            Ingress::new(self.name.clone(), self.settings.outstanding_max, self.settings.overflow);
+        let ingress = Ingress::new(self.name.clone(), self.settings.outstanding_max, self.settings.overflow);
         let workshop = Arc::new(Workshop {
             store: self.store,
             ingress: Arc::new(ingress),
@@ -162,8 +161,12 @@ impl Plan {
     /// Every subscription with its agent, numbered in registration order.
     fn subscriptions(&self) -> impl Iterator<Item = (AgentIndex, SubscriptionIndex, &Subscription)> {
         let agents = (0..).map(AgentIndex).zip(&self.agents);
-        let all = agents.flat_map(|(agent, parts)| parts.subscriptions.iter().map(move |(sub, _)| (agent, sub)));
-        (0..).map(SubscriptionIndex).zip(all).map(|(index, (agent, subscription))| (agent, index, subscription))
+        let all =
+            agents.flat_map(|(agent, parts)| parts.subscriptions.iter().map(move |(sub, _)| (agent, sub)));
+        (0..)
+            .map(SubscriptionIndex)
+            .zip(all)
+            .map(|(index, (agent, subscription))| (agent, index, subscription))
     }
 
     fn catalogue(&self) -> Catalogue {
@@ -252,6 +255,7 @@ fn agent_children(plan: Plan, workshop: &Arc<Workshop>) -> (SupervisorSpec, Agen
     for agent in plan.agents {
         let name = agent.viewer.name.clone();
         let bench = Arc::new(Bench {
+            workflow: Arc::from(name.as_str()),
             name: name.clone(),
             retry: agent.retry,
             cancel_grace: agent.cancel_grace,

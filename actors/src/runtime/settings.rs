@@ -78,7 +78,12 @@ impl Settings {
     pub(crate) fn validate(&self) -> Result<()> {
         let period = Duration::from_millis(10);
         let checks = [
-            (self.outstanding_max > 0, "outstanding_max", self.outstanding_max.to_string(), "it must be at least 1"),
+            (
+                self.outstanding_max > 0,
+                "outstanding_max",
+                self.outstanding_max.to_string(),
+                "it must be at least 1",
+            ),
             (
                 (1..=1 << 20).contains(&self.feed_capacity),
                 "feed_capacity",

@@ -50,6 +50,10 @@ impl Board {
         if moving != self.moving {
             return Err(format!("{} jobs and timed inputs move, but the runs count {moving}", self.moving));
         }
+        let working: u64 = self.runs.values().map(super::run::Run::working).sum();
+        if working != self.working {
+            return Err(format!("{} jobs are at work, but the runs count {working}", self.working));
+        }
         Ok(())
     }
 }

@@ -51,6 +51,11 @@ impl Run {
         u64::from(self.jobs) + u64::from(self.timed) + u64::from(self.delayed)
     }
 
+    /// Those of them that are jobs.
+    pub(super) fn working(&self) -> u64 {
+        u64::from(self.jobs)
+    }
+
     pub(super) fn is_quiescent(&self) -> bool {
         self.moving() == 0
     }
@@ -118,6 +123,7 @@ impl Board {
 
     pub(super) fn count_job(&mut self, run: RunId) {
         self.moving += 1;
+        self.working += 1;
         if let Some(state) = self.runs.get_mut(&run) {
             state.jobs += 1;
         }
@@ -125,6 +131,7 @@ impl Board {
 
     pub(super) fn uncount_job(&mut self, run: RunId) {
         self.moving -= 1;
+        self.working -= 1;
         if let Some(state) = self.runs.get_mut(&run) {
             state.jobs -= 1;
         }

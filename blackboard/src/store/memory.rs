@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustc_hash::FxHashMap;
 
 use super::{
-    Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Finish, Group, GroupResult, JobEnd, Publish, Store,
-    StoreError, Stored, Unfinished,
+    Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Finish, Group, GroupResult, JobEnd, Publish, Read,
+    Store, StoreError, Stored, Unfinished,
 };
 use crate::artifact::Artifact;
 use crate::effect::{PairVerdict, Published, Resumed, Settled, Start};
@@ -22,9 +22,10 @@ use crate::matching::Match;
 use crate::outcome::{Outcome, Tally};
 use crate::time::Timestamp;
 
-/// How many finished artifacts are kept unless told otherwise: about 100 MiB of small ones. A tenth would make queries
-/// of a busy service forget within a second; ten times as many would surprise a small one.
-const KEEP_DEFAULT: usize = 100_000;
+/// How many finished artifacts are kept unless told otherwise: about 10 MiB of small ones, which a processor's cache
+/// still covers in good part. A tenth would make queries forget at once; ten times as many cost every publish half as
+/// much again in cache misses.
+const KEEP_DEFAULT: usize = 10_000;
 
 /// Dead letters kept; older ones are dropped first. Each holds its error texts.
 const DEAD_LETTERS_MAX: usize = 10_000;
@@ -36,7 +37,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Returns an empty store that keeps the newest 100,000 finished artifacts.
+    /// Returns an empty store that keeps the newest 10,000 finished artifacts.
     #[must_use]
     pub fn new() -> Self {
         Self { shelf: Mutex::new(Shelf::default()), keep: KEEP_DEFAULT }
@@ -96,8 +97,11 @@ impl Store for Memory {
         }))
     }
 
-    fn read<'a>(&'a self, offsets: &'a [Offset]) -> Answer<'a, Vec<Arc<Artifact>>> {
-        self.answer(|shelf| offsets.iter().map(|offset| shelf.artifact(*offset)).collect())
+    fn read(&self, offsets: &[Offset]) -> Read {
+        Read::Done(self.shelf().and_then(|shelf| match offsets {
+            [only] => shelf.artifact(*only).map(|artifact| Arc::from([artifact])),
+            several => several.iter().map(|offset| shelf.artifact(*offset)).collect(),
+        }))
     }
 
     fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {

@@ -44,7 +44,7 @@ pub(super) async fn artifacts_come_back_as_they_were(case: &Case) {
     let originals = [rich, text];
     let groups = originals.iter().cloned().map(|artifact| publish(artifact, Vec::new())).collect();
     let places = case.places(case.write(Group::Publish(groups)).await);
-    let read = case.good(case.store.read(&places).await, "reads");
+    let read = case.good(case.store.read(&places).wait().await, "reads");
     for (found, wanted) in read.iter().zip(&originals) {
         case.same(described(found), described(wanted), "an artifact comes back as it was");
     }
@@ -130,18 +130,18 @@ pub(super) async fn a_repeat_within_one_group_is_a_repeat(case: &Case) {
 pub(super) async fn reads_come_in_the_order_asked_for(case: &Case) {
     case.claimed(1..4).await;
     let asked = [3, 1, 2, 1].map(Offset::new);
-    let read = case.good(case.store.read(&asked).await, "reads");
+    let read = case.good(case.store.read(&asked).wait().await, "reads");
     let values: Vec<u32> =
         read.iter().map(|artifact| *case.good(artifact.payload::<u32>(), "reads the payload")).collect();
     case.same(values, vec![3, 1, 2, 1], "payloads stand in the order asked for");
-    let nothing = case.good(case.store.read(&[]).await, "reads nothing");
+    let nothing = case.good(case.store.read(&[]).wait().await, "reads nothing");
     case.same(nothing.len(), 0, "nothing asked for, nothing read");
 }
 
 pub(super) async fn a_missing_offset_is_an_error(case: &Case) {
     case.claimed(1..2).await;
     for missing in [0, 2, u64::MAX >> 1].map(Offset::new) {
-        match case.store.read(&[Offset::new(1), missing]).await {
+        match case.store.read(&[Offset::new(1), missing]).wait().await {
             Err(StoreError::Missing { offset, .. }) => {
                 case.same(offset, missing, "the error names the place")
             }
@@ -156,7 +156,7 @@ pub(super) async fn a_closed_store_refuses(case: &Case) {
     let filter = Filter::all();
     let answers = [
         ("commit", case.try_commit(vec![Group::Publish(Vec::new())]).await.err()),
-        ("read", case.store.read(&places).await.err()),
+        ("read", case.store.read(&places).wait().await.err()),
         ("find", case.store.find(&filter).await.err()),
         ("unfinished", case.store.unfinished(Cursor::default(), 10).await.err()),
         ("tally", case.store.tally(run(1)).await.err()),

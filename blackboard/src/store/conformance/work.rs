@@ -143,7 +143,7 @@ pub(super) async fn an_unknown_job_is_refused_alone(case: &Case) {
     let results = case.commit(groups).await;
     let done: Vec<bool> = results.iter().map(|result| matches!(result, GroupResult::Done(_))).collect();
     case.same(done, vec![true, false, false, true], "only what names the unknown job is refused");
-    let values = case.good(case.store.read(&[1, 2].map(Offset::new)).await, "reads");
+    let values = case.good(case.store.read(&[1, 2].map(Offset::new)).wait().await, "reads");
     let ids: Vec<_> = values.iter().map(|artifact| artifact.id()).collect();
     case.same(ids, vec![number(1).id(), number(4).id()], "nothing of the refused groups was written");
     case.same(case.good(case.store.dead_letters(0, 10).await, "lists").len(), 0, "no dead letter either");

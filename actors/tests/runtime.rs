@@ -1,0 +1,342 @@
+//! The runtime when one of its actors is killed: nothing committed is lost, and nobody waits in vain.
+//!
+//! Killing needs the supervisor, which the facade does not show; everything else is tested through the facade, in the
+//! workspace's `tests/`.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use volery_actors::supervision::LifeEvent;
+use volery_actors::{
+    Agent, Context, ErrorKind, Event, Fault, FeedItem, FeedReader, Publish, Result, Retry, Runtime,
+    RuntimeBuilder,
+};
+use volery_blackboard::shape::{by, count, join, one};
+use volery_blackboard::{Batch, Filter, RunId, Shape, Visibility};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+struct Order {
+    id: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+struct Payment {
+    id: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+struct Receipt {
+    id: u32,
+}
+
+/// What engines were given.
+#[derive(Debug)]
+struct Seen<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T: Clone> Seen<T> {
+    fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    fn note(&self, what: T) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    }
+
+    fn all(&self) -> Vec<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl<T> Clone for Seen<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// An agent that notes every order and answers with a receipt.
+fn clerk(seen: &Seen<u32>) -> Agent {
+    let seen = seen.clone();
+    Agent::new("clerk").consumes(one::<Order>()).concurrency(1).engine(move |order: Order, _| {
+        seen.note(order.id);
+        async move { Ok::<_, Fault>(Publish(Receipt { id: order.id })) }
+    })
+}
+
+async fn start(agents: impl IntoIterator<Item = Agent>) -> Result<Runtime> {
+    agents.into_iter().fold(RuntimeBuilder::new("killed"), RuntimeBuilder::agent).start().await
+}
+
+/// Publishes in a run that is pinned, as a handle of the facade pins it.
+async fn publish<T: volery_blackboard::Payload>(runtime: &Runtime, run: RunId, payload: T) -> Result<()> {
+    let workflow = Arc::from("test");
+    let draft = runtime.draft(payload, run, Some(&workflow))?;
+    runtime.publish(vec![draft]).await.map(drop)
+}
+
+fn pinned(runtime: &Runtime) -> RunId {
+    let run = runtime.new_run();
+    runtime.pin(run, &Arc::from("test"));
+    run
+}
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(24 * 3_600 * SECOND, future).await.expect("it should have come long ago")
+}
+
+/// Kills a part and waits until its next life has started.
+async fn kill(runtime: &Runtime, feed: &mut FeedReader, part: &str) {
+    runtime.supervisor().kill_child(part);
+    started_again(feed, part).await;
+}
+
+async fn kill_agent(runtime: &Runtime, feed: &mut FeedReader, agent: &str) {
+    let agents = runtime.supervisor().subtree("agents").await.expect("the agents are supervised");
+    agents.kill_child(agent);
+    started_again(feed, agent).await;
+}
+
+async fn started_again(feed: &mut FeedReader, part: &str) {
+    soon(async {
+        while let Some(item) = feed.next().await {
+            if let FeedItem::Event(Event::Life(LifeEvent::Started { child, life })) = item
+                && child.to_string() == part
+                && life > 1
+            {
+                return;
+            }
+        }
+        panic!("the runtime ended instead");
+    })
+    .await;
+}
+
+async fn receipts(runtime: &Runtime) -> Result<Vec<u32>> {
+    let page = runtime.find(&Filter::all().kind("Receipt")).await?;
+    page.artifacts.iter().map(|one| Ok(one.payload::<Receipt>()?.id)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_curator_loses_nothing_and_handles_stay_valid() -> Result<()> {
+    let seen = Seen::new();
+    let runtime = start([clerk(&seen)]).await?;
+    let mut feed = runtime.feed();
+    let run = pinned(&runtime);
+    publish(&runtime, run, Order { id: 1 }).await?;
+    runtime.until_idle().await?;
+    kill(&runtime, &mut feed, "curator").await;
+    publish(&runtime, run, Order { id: 2 }).await?;
+    let tally = runtime.settled(run).await?;
+    assert_eq!(seen.all(), [1, 2], "what was done before is not done again");
+    assert_eq!(receipts(&runtime).await?, [1, 2]);
+    assert_eq!(tally.outstanding(), 0);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_between_two_lives_of_the_curator_is_answered_by_the_next() -> Result<()> {
+    let seen = Seen::new();
+    let runtime = start([clerk(&seen)]).await?;
+    let run = pinned(&runtime);
+    runtime.supervisor().kill_child("curator");
+    for id in 1..=3 {
+        soon(publish(&runtime, run, Order { id })).await?;
+    }
+    assert_eq!(soon(runtime.agents()).await?.len(), 1);
+    assert_eq!(soon(runtime.settled(run)).await?.consumed, 3);
+    assert_eq!(seen.all(), [1, 2, 3]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_filled_join_count_and_batch_complete_after_the_curator_was_killed() -> Result<()> {
+    let seen = Seen::new();
+    let note = |what: &'static str| {
+        let seen = seen.clone();
+        move |input: Vec<u32>| {
+            seen.note((what, input));
+            async { Ok::<(), Fault>(()) }
+        }
+    };
+    let (joined, counted, batched, timed) = (note("join"), note("count"), note("batch"), note("timed"));
+    let shape = join(by(|order: &Order| order.id), by(|payment: &Payment| payment.id)).within(3_600 * SECOND);
+    let runtime = start([
+        Agent::new("join")
+            .consumes(shape)
+            .engine(move |(o, p): (Order, Payment), _| joined(vec![o.id, p.id])),
+        Agent::new("count")
+            .consumes(count::<Order>(2))
+            .engine(move |all: Vec<Order>, _| counted(all.iter().map(|o| o.id).collect())),
+        Agent::new("batch")
+            .consumes(one::<Order>().batch(Batch::of(2)))
+            .engine(move |all: Vec<Order>, _| batched(all.iter().map(|o| o.id).collect())),
+        Agent::new("timed")
+            .consumes(one::<Order>().batch(Batch::after(60 * SECOND)))
+            .engine(move |all: Vec<Order>, _| timed(all.iter().map(|o| o.id).collect())),
+    ])
+    .await?;
+    let mut feed = runtime.feed();
+    let run = pinned(&runtime);
+    publish(&runtime, run, Order { id: 7 }).await?;
+    kill(&runtime, &mut feed, "curator").await;
+    publish(&runtime, run, Payment { id: 7 }).await?;
+    publish(&runtime, run, Order { id: 8 }).await?;
+    soon(runtime.until_idle()).await?;
+    let mut all = seen.all();
+    all.sort();
+    assert_eq!(
+        all,
+        [("batch", vec![7, 8]), ("count", vec![7, 8]), ("join", vec![7, 7]), ("timed", vec![7, 8])]
+    );
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_run_is_answered_although_the_curator_was_killed() -> Result<()> {
+    let (at, open) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let agent = Agent::new("slow").consumes(one::<Order>()).engine({
+        let (at, open) = (Arc::clone(&at), Arc::clone(&open));
+        move |order: Order, _| {
+            let (at, open) = (Arc::clone(&at), Arc::clone(&open));
+            async move {
+                at.add_permits(1);
+                open.acquire().await?.forget();
+                Ok::<_, Fault>(Publish(Receipt { id: order.id }))
+            }
+        }
+    });
+    let runtime = start([agent]).await?;
+    let mut feed = runtime.feed();
+    let run = pinned(&runtime);
+    publish(&runtime, run, Order { id: 1 }).await?;
+    soon(at.acquire()).await.expect("never closed").forget();
+    let (settled, idle) = tokio::join!(soon(runtime.settled(run)), async {
+        kill(&runtime, &mut feed, "curator").await;
+        // Whatever still ran was handed back or goes on; both end with this.
+        open.add_permits(2);
+        soon(runtime.until_idle()).await
+    });
+    idle?;
+    let tally = settled?;
+    assert_eq!((tally.consumed, tally.outstanding()), (1, 0));
+    assert_eq!(receipts(&runtime).await?, [1], "its effect stands once");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn back_offs_and_delays_survive_the_curator() -> Result<()> {
+    let seen = Seen::new();
+    let agent = Agent::new("again").consumes(one::<Order>()).retry(Retry::fixed(2, 600 * SECOND)).engine({
+        let seen = seen.clone();
+        move |order: Order, ctx: Context| {
+            seen.note((order.id, ctx.attempt()));
+            async move { if order.id == 1 && ctx.attempt() == 1 { Err("once") } else { Ok(()) } }
+        }
+    });
+    let runtime = start([agent]).await?;
+    let mut feed = runtime.feed();
+    let run = pinned(&runtime);
+    publish(&runtime, run, Order { id: 1 }).await?;
+    let workflow = Arc::from("test");
+    let later = runtime
+        .draft(Order { id: 2 }, run, Some(&workflow))?
+        .map(|artifact| artifact.with_visibility(Visibility::after(300 * SECOND)));
+    runtime.publish(vec![later]).await?;
+    soon(async { while !matches!(feed.next().await, Some(FeedItem::Event(Event::Retrying { .. }))) {} })
+        .await;
+    kill(&runtime, &mut feed, "curator").await;
+    let tally = soon(runtime.settled(run)).await?;
+    assert_eq!(seen.all(), [(1, 1), (2, 1), (1, 2)]);
+    assert_eq!(tally.consumed, 2);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_of_a_killed_agent_are_handed_back_and_run_again() -> Result<()> {
+    let (attempts, at) = (Seen::new(), Arc::new(Semaphore::new(0)));
+    let dropped = Arc::new(AtomicU32::new(0));
+    struct Guard(Arc<AtomicU32>);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let agent = Agent::new("fragile").consumes(one::<Order>()).engine({
+        let (attempts, at, dropped) = (attempts.clone(), Arc::clone(&at), Arc::clone(&dropped));
+        move |order: Order, ctx: Context| {
+            attempts.note((order.id, ctx.attempt()));
+            let (at, guard) = (Arc::clone(&at), Guard(Arc::clone(&dropped)));
+            async move {
+                at.add_permits(1);
+                if ctx.attempt() == 1 {
+                    std::future::pending::<()>().await;
+                }
+                drop(guard);
+                Ok::<_, Fault>(Publish(Receipt { id: order.id }))
+            }
+        }
+    });
+    let runtime = start([agent]).await?;
+    let mut feed = runtime.feed();
+    let run = pinned(&runtime);
+    publish(&runtime, run, Order { id: 1 }).await?;
+    publish(&runtime, run, Order { id: 2 }).await?;
+    soon(at.acquire_many(2)).await.expect("never closed").forget();
+    kill_agent(&runtime, &mut feed, "fragile").await;
+    let tally = soon(runtime.settled(run)).await?;
+    let mut all = attempts.all();
+    all.sort_unstable();
+    assert_eq!(all, [(1, 1), (1, 2), (2, 1), (2, 2)]);
+    assert_eq!(dropped.load(Ordering::Relaxed), 4, "the cut-off attempts were dropped");
+    assert_eq!((tally.consumed, tally.dead), (2, 0), "being cut off is no failure");
+    let mut published = receipts(&runtime).await?;
+    published.sort_unstable();
+    assert_eq!(published, [1, 2]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_timekeeper_and_the_sweeps_may_be_killed() -> Result<()> {
+    let seen = Seen::new();
+    let agent = Agent::new("timed").consumes(one::<Order>().batch(Batch::after(60 * SECOND))).engine({
+        let seen = seen.clone();
+        move |all: Vec<Order>, _| {
+            seen.note(all.len());
+            async { Ok::<_, Fault>(()) }
+        }
+    });
+    let runtime = start([agent]).await?;
+    let mut feed = runtime.feed();
+    let run = pinned(&runtime);
+    publish(&runtime, run, Order { id: 1 }).await?;
+    kill(&runtime, &mut feed, "timekeeper").await;
+    let upkeep = runtime.supervisor().subtree("upkeep").await.expect("the sweeps are supervised");
+    upkeep.kill_child("batch-timeouts");
+    started_again(&mut feed, "batch-timeouts").await;
+    soon(runtime.settled(run)).await?;
+    assert_eq!(seen.all(), [1]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_keeps_dying_ends_the_runtime_with_a_report() -> Result<()> {
+    let runtime = start([clerk(&Seen::new())]).await?;
+    let mut feed = runtime.feed();
+    let run = pinned(&runtime);
+    for _ in 0..5 {
+        kill(&runtime, &mut feed, "curator").await;
+    }
+    runtime.supervisor().kill_child("curator");
+    let report = soon(runtime.stopped()).await?;
+    assert!(!report.is_graceful(), "{report}");
+    let refused = publish(&runtime, run, Order { id: 1 }).await.expect_err("it has stopped");
+    assert_eq!(refused.kind(), ErrorKind::Stop);
+    let refused = soon(runtime.settled(run)).await.expect_err("it has stopped");
+    assert_eq!(refused.kind(), ErrorKind::Stop);
+    Ok(())
+}

@@ -1,0 +1,591 @@
+//! Shutdown: ordered, reported, within its deadline, whatever the engines do; and signals, seen from outside.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, mpsc};
+
+use volery::prelude::*;
+use volery::{ErrorKind, Fault, Phase, PhaseStatus};
+
+use crate::support::{
+    A, B, Dropped, Gate, HOUR, Moody, SECOND, Seen, Tested, a, b, is_pending, soon, tally, turns,
+};
+
+fn gated(gate: &Gate) -> Agent {
+    let gate = gate.clone();
+    Agent::new("slow").consumes(one::<A>()).engine(move |input: A, _| {
+        let gate = gate.clone();
+        async move {
+            gate.pass().await;
+            Ok::<_, Fault>(Publish(b(0, input.n)))
+        }
+    })
+}
+
+/// An engine that is there and never ends.
+fn stuck(gate: &Gate) -> Agent {
+    let gate = gate.clone();
+    Agent::new("stuck").consumes(one::<A>()).engine(move |_: A, _| {
+        let gate = gate.clone();
+        async move {
+            gate.pass().await;
+            Ok::<_, Fault>(())
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_lets_work_in_flight_finish_and_reports_every_phase_in_order() -> Tested {
+    let (gate, seen) = (Gate::new(), Seen::new());
+    let next = Agent::new("next").consumes(one::<B>()).engine(seen.engine());
+    let volery = Volery::builder("orders").agents([gated(&gate).concurrency(1), next]).start().await?;
+    volery.publish_all(vec![a(0, 1), a(0, 2)]).await?;
+    gate.reached().await;
+    let (report, ()) = tokio::join!(volery.shutdown(), async {
+        volery.shutdown_requested().await;
+        turns().await;
+        gate.open(2);
+    });
+    let report = report?;
+
+    assert_eq!(seen.all(), [b(0, 1), b(0, 2)], "what was queued ran too, and what followed from it");
+    assert!(report.is_graceful(), "{report}");
+    assert_eq!(report.runtime, "orders");
+    let order: Vec<Phase> = report.phases.iter().map(|row| row.phase).collect();
+    let mut reverse = Phase::ALL.to_vec();
+    reverse.reverse();
+    assert_eq!(order, reverse);
+    let agents = report.phase(Phase::Agents).expect("every phase has a row");
+    assert_eq!((agents.initial, agents.completed, agents.cancelled, agents.remaining), (2, 4, 0, 0));
+    let board = report.phase(Phase::Board).expect("every phase has a row");
+    assert_eq!(board.remaining, 0);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_that_does_not_drain_the_queue_finishes_only_what_runs() -> Tested {
+    let gate = Gate::new();
+    let volery = Volery::builder("t")
+        .agent(gated(&gate).concurrency(1))
+        .configure(|settings| settings.drain_queued = false)
+        .start()
+        .await?;
+    volery.publish_all(vec![a(0, 1), a(0, 2)]).await?;
+    gate.reached().await;
+    let (report, ()) = tokio::join!(volery.shutdown(), async {
+        volery.shutdown_requested().await;
+        turns().await;
+        gate.open(2);
+    });
+    let report = report?;
+    assert!(report.is_graceful(), "{report}");
+    let agents = report.phase(Phase::Agents).expect("every phase has a row");
+    assert_eq!((agents.completed, agents.remaining), (1, 1), "{report}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_deadline_what_is_left_is_cut_off_and_named() -> Tested {
+    let (gate, dropped) = (Gate::new(), Dropped::default());
+    let agent = Agent::new("stuck").consumes(one::<A>()).engine({
+        let (gate, dropped) = (gate.clone(), dropped.clone());
+        move |_: A, _| {
+            let (gate, guard) = (gate.clone(), dropped.guard());
+            async move {
+                let _held = guard;
+                gate.pass().await;
+                Ok::<_, Fault>(())
+            }
+        }
+    });
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    volery.publish(a(0, 0)).await?;
+    gate.reached().await;
+    let report = soon(volery.shutdown()).await?;
+    let agents = report.phase(Phase::Agents).expect("every phase has a row");
+    assert_eq!(agents.status, PhaseStatus::TimedOut);
+    assert_eq!((agents.initial, agents.completed, agents.cancelled), (1, 0, 1));
+    assert_eq!(agents.names, ["stuck × 1"]);
+    assert!(dropped.is_true(), "its future is gone");
+    assert!(!report.is_graceful());
+    assert!(report.duration <= 20 * SECOND, "{report}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_interrupt_aborts_and_names_who_was_cut_off() -> Tested {
+    let gate = Gate::new();
+    let volery = Volery::builder("t").agent(stuck(&gate)).start().await?;
+    volery.publish_all(vec![a(0, 0), a(0, 1)]).await?;
+    gate.reached().await;
+    gate.reached().await;
+    assert!(volery.interrupt(), "the first drains");
+    let mut stopped = Box::pin(volery.stopped());
+    assert!(is_pending(&mut stopped).await);
+    assert!(volery.interrupt(), "the second aborts");
+    assert!(!volery.interrupt(), "there is nothing left to escalate");
+    let report = stopped.await?;
+    let agents = report.phase(Phase::Agents).expect("every phase has a row");
+    assert_eq!(agents.status, PhaseStatus::Aborted);
+    assert_eq!((agents.cancelled, &*agents.names), (2, &["stuck × 2".to_owned()][..]));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grace_that_is_longer_than_the_shutdown_does_not_hold_it_up() -> Tested {
+    let gate = Gate::new();
+    let volery = Volery::builder("t").agent(stuck(&gate).cancel_grace(HOUR)).start().await?;
+    volery.publish(a(0, 0)).await?;
+    gate.reached().await;
+    let report = soon(volery.shutdown()).await?;
+    assert!(report.duration <= 20 * SECOND, "{report}");
+    let agents = report.phase(Phase::Agents).expect("every phase has a row");
+    assert_eq!(agents.names, ["stuck × 1"]);
+    Ok(())
+}
+
+/// A channel end that many engines may wait at, blocking their threads.
+type Dam = Arc<Mutex<mpsc::Receiver<()>>>;
+
+fn dam() -> (mpsc::Sender<()>, Dam) {
+    let (open, closed) = mpsc::channel();
+    (open, Arc::new(Mutex::new(closed)))
+}
+
+fn block(dam: &Dam) {
+    // Ends when the test drops the sender.
+    let waiting = dam.lock().expect("only one engine waits").recv();
+    assert!(waiting.is_err(), "nothing is ever sent");
+}
+
+#[tokio::test]
+async fn a_blocking_engine_that_ignores_cancellation_does_not_hold_up_the_shutdown() -> Tested {
+    let (gate, (open, dam)) = (Gate::new(), dam());
+    gate.open(1);
+    let agent = Agent::new("blocked").consumes(one::<A>()).engine(blocking({
+        let gate = gate.clone();
+        move |_: A, _| {
+            tokio::runtime::Handle::current().block_on(gate.pass());
+            block(&dam);
+            Ok::<_, Fault>(())
+        }
+    }));
+    let volery = Volery::builder("t")
+        .agent(agent)
+        .configure(|settings| settings.shutdown_within = SECOND / 100)
+        .start()
+        .await?;
+    volery.publish(a(0, 0)).await?;
+    gate.reached().await;
+    let report = volery.shutdown().await?;
+    let agents = report.phase(Phase::Agents).expect("every phase has a row");
+    assert_eq!(agents.names, ["blocked × 1"]);
+    assert_eq!(agents.status, PhaseStatus::TimedOut);
+    drop(open);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn an_async_engine_that_blocks_its_thread_does_not_hold_up_the_shutdown() -> Tested {
+    let (gate, (open, dam)) = (Gate::new(), dam());
+    gate.open(1);
+    let agent = Agent::new("blocked").consumes(one::<A>()).engine({
+        let gate = gate.clone();
+        move |_: A, _| {
+            let (gate, dam) = (gate.clone(), Arc::clone(&dam));
+            async move {
+                gate.pass().await;
+                block(&dam);
+                Ok::<_, Fault>(())
+            }
+        }
+    });
+    let volery = Volery::builder("t")
+        .agent(agent)
+        .configure(|settings| settings.shutdown_within = SECOND / 100)
+        .start()
+        .await?;
+    volery.publish(a(0, 0)).await?;
+    gate.reached().await;
+    let report = volery.shutdown().await?;
+    let agents = report.phase(Phase::Agents).expect("every phase has a row");
+    assert_eq!(agents.names, ["blocked × 1"]);
+    assert!(!report.is_graceful());
+    drop(open);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_close_does_not_hold_up_the_shutdown() -> Tested {
+    let (store, mood) = Moody::new();
+    mood.close_never.store(true, Ordering::Release);
+    let volery = Volery::builder("t").agent(stuck(&Gate::new())).store(store).start().await?;
+    let report = soon(volery.shutdown()).await?;
+    let store = report.phase(Phase::Store).expect("every phase has a row");
+    assert_eq!(store.status, PhaseStatus::TimedOut);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_does_not_wait_for_what_is_not_visible_yet() -> Tested {
+    let volery = Volery::builder("t").agent(stuck(&Gate::new())).start().await?;
+    volery.publish(a(0, 0)).visible_to(volery::Visibility::after(HOUR)).await?;
+    let report = volery.shutdown().await?;
+    assert!(report.is_graceful(), "{report}");
+    assert_eq!(report.phase(Phase::Board).expect("every phase has a row").remaining, 1);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_caller_of_shutdown_gets_the_same_report() -> Tested {
+    let volery = Volery::builder("t").agent(stuck(&Gate::new())).start().await?;
+    let other = volery.clone();
+    let (one, two, three) = tokio::join!(volery.shutdown(), other.shutdown(), volery.stopped());
+    let (one, two, three, again) = (one?, two?, three?, volery.shutdown().await?);
+    assert!([two, three, again].iter().all(|report| Arc::ptr_eq(&one, report)));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_goes_on_when_its_caller_goes_away() -> Tested {
+    let gate = Gate::new();
+    let volery = Volery::builder("t").agent(gated(&gate)).start().await?;
+    volery.publish(a(0, 0)).await?;
+    gate.reached().await;
+    let mut shutdown = Box::pin(volery.shutdown());
+    assert!(is_pending(&mut shutdown).await);
+    drop(shutdown);
+    gate.open(1);
+    assert!(volery.stopped().await?.is_graceful());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn publishing_during_and_after_a_shutdown_is_refused() -> Tested {
+    let gate = Gate::new();
+    let volery = Volery::builder("t").agent(gated(&gate)).start().await?;
+    let run = volery.run("late").publish(a(0, 0)).await?;
+    gate.reached().await;
+    let stop = async {
+        volery.shutdown_requested().await;
+        turns().await;
+        let refused = run.publish(a(0, 1)).await.expect_err("the intake is closed");
+        assert_eq!(refused.kind(), ErrorKind::Stop);
+        gate.open(1);
+    };
+    let (report, ()) = tokio::join!(volery.shutdown(), stop);
+    assert!(report?.is_graceful(), "a refused publish disturbs nothing");
+    let refused = volery.publish(a(0, 2)).await.expect_err("the runtime has stopped");
+    assert_eq!(refused.kind(), ErrorKind::Stop);
+    assert!(refused.to_string().contains("`t`"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publisher_that_waits_for_room_is_refused_when_the_shutdown_begins() -> Tested {
+    let gate = Gate::new();
+    let volery = Volery::builder("t")
+        .agent(gated(&gate))
+        .configure(|settings| settings.outstanding_max = 1)
+        .start()
+        .await?;
+    volery.publish(a(0, 0)).await?;
+    gate.reached().await;
+    let mut waiting = std::future::IntoFuture::into_future(volery.publish(a(0, 1)));
+    assert!(is_pending(&mut waiting).await);
+    let (refused, report) = tokio::join!(
+        async {
+            let refused = waiting.await.expect_err("the intake is closed");
+            gate.open(1);
+            refused
+        },
+        volery.shutdown()
+    );
+    assert_eq!(refused.kind(), ErrorKind::Stop);
+    assert!(report?.is_graceful());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_a_stopped_runtime_is_answered_every_time() -> Tested {
+    let volery = Volery::builder("t").agent(stuck(&Gate::new())).start().await?;
+    let run = volery.run("over").open();
+    volery.shutdown().await?;
+    for _ in 0..3 {
+        let errors = [
+            soon(volery.waiting()).await.map(drop),
+            soon(volery.agents()).await.map(drop),
+            soon(volery.until_idle()).await,
+            soon(run.settled()).await.map(drop),
+            soon(run.finish()).await.map(drop),
+            soon(run.tally()).await.map(drop),
+            soon(volery.artifacts(&Filter::all())).await.map(drop),
+            soon(volery.invoke("stuck", a(0, 0))).await.map(drop),
+            soon(volery.publish_all(vec![a(0, 0)])).await.map(drop),
+        ];
+        for answer in errors {
+            assert_eq!(answer.expect_err("it has stopped").kind(), ErrorKind::Stop);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_when_the_runtime_stops_is_answered() -> Tested {
+    let gate = Gate::new();
+    let volery = Volery::builder("t").agent(stuck(&gate)).start().await?;
+    let run = volery.run("stuck").publish(a(0, 0)).await?;
+    gate.reached().await;
+    let (settled, idle, report) = tokio::join!(run.settled(), volery.until_idle(), volery.shutdown());
+    assert_eq!(settled.expect_err("it never settled").kind(), ErrorKind::Stop);
+    assert_eq!(idle.expect_err("it never came to rest").kind(), ErrorKind::Stop);
+    assert!(!report?.is_graceful());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_requested_waits_for_the_request() -> Tested {
+    let volery = Volery::builder("t").agent(stuck(&Gate::new())).start().await?;
+    let mut requested = Box::pin(volery.shutdown_requested());
+    assert!(is_pending(&mut requested).await);
+    assert!(volery.interrupt());
+    requested.await;
+    volery.shutdown_requested().await;
+    assert!(volery.stopped().await?.is_graceful());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_backs_off_is_drained_like_one_that_runs() -> Tested {
+    let agent = Agent::new("again")
+        .consumes(one::<A>())
+        .retry(Retry::fixed(2, SECOND))
+        .engine(|_: A, ctx: Context| async move { if ctx.attempt() == 1 { Err("once") } else { Ok(()) } });
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    let mut feed = volery.feed();
+    volery.publish(a(0, 0)).await?;
+    crate::support::retrying(&mut feed).await;
+    assert!(volery.shutdown().await?.is_graceful());
+    let outcomes = crate::support::outcome(&mut feed).await;
+    assert_eq!(outcomes.1, volery::Outcome::Consumed);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_every_handle_drops_the_engines_and_leaves_nothing_behind() -> Tested {
+    let (gate, dropped, held) = (Gate::new(), Dropped::default(), Arc::new(()));
+    let weak = Arc::downgrade(&held);
+    let agent = Agent::new("held").consumes(one::<A>()).engine({
+        let (gate, dropped) = (gate.clone(), dropped.clone());
+        move |_: A, _| {
+            let (gate, guard, held) = (gate.clone(), dropped.guard(), Arc::clone(&held));
+            async move {
+                let _all = (guard, held);
+                gate.pass().await;
+                Ok::<_, Fault>(())
+            }
+        }
+    });
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    let mut feed = volery.feed();
+    let run = volery.run("held").publish(a(0, 0)).await?;
+    gate.reached().await;
+    drop(volery);
+    assert_eq!(run.tally().await?.matched, 1, "a run is a handle too");
+    drop(run);
+    soon(async { while feed.next().await.is_some() {} }).await;
+    assert!(dropped.is_true(), "the running attempt was dropped");
+    soon(async {
+        while weak.strong_count() > 0 {
+            tokio::time::sleep(SECOND / 1_000).await;
+        }
+    })
+    .await;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_runtime_holds_no_engine() -> Tested {
+    let held = Arc::new(());
+    let weak = Arc::downgrade(&held);
+    let agent = Agent::new("held").consumes(one::<A>()).engine(move |_: A, _| {
+        let held = Arc::clone(&held);
+        async move {
+            drop(held);
+            Ok::<_, Fault>(())
+        }
+    });
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    volery.publish(a(0, 0)).await?;
+    volery.shutdown().await?;
+    assert_eq!(weak.strong_count(), 0, "even while a handle is left");
+    drop(volery);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn ending_the_drop_of_one_runtime_does_not_touch_another() -> Tested {
+    let gate = Gate::new();
+    let (one_runtime, other) = (
+        Volery::builder("t").agent(stuck(&Gate::new())).start().await?,
+        Volery::builder("t").agent(gated(&gate)).start().await?,
+    );
+    let run = other.run("goes-on").publish(a(0, 0)).await?;
+    gate.reached().await;
+    drop(one_runtime);
+    gate.open(1);
+    assert!(run.settled().await?.is_complete());
+    assert_eq!(tally(&other, "slow").await?.consumed, 1);
+    Ok(())
+}
+
+#[cfg(unix)]
+mod signals {
+    //! Signals, proved from outside: each test starts itself again in a process of its own and signals that.
+
+    use std::io::{BufRead, BufReader, Lines, Write};
+    use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+    use volery::EXIT_CODE_INTERRUPTED;
+
+    use super::*;
+
+    /// Set in the process that is to be signalled.
+    const ROLE: &str = "VOLERY_TEST_SIGNALLED";
+
+    /// What the signalled process says, one word per line.
+    fn say(word: &str) {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "\n@{word}").and_then(|()| out.flush()).expect("the parent reads");
+    }
+
+    struct Signalled {
+        child: Child,
+        lines: Lines<BufReader<ChildStdout>>,
+    }
+
+    impl Signalled {
+        /// Starts the named test again, as the process to be signalled.
+        fn start(test: &str) -> Self {
+            let mut child = Command::new(std::env::current_exe().expect("a test has a path"))
+                .args(["--exact", test, "--nocapture", "--test-threads=1"])
+                .env(ROLE, "1")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("a test can be run again");
+            let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+            Self { child, lines }
+        }
+
+        fn hears(&mut self, word: &str) {
+            let said = self.lines.by_ref().map(|line| line.expect("it writes text"));
+            let heard: Vec<String> =
+                said.filter_map(|line| line.strip_prefix('@').map(str::to_owned)).take(1).collect();
+            assert_eq!(heard, [word]);
+        }
+
+        fn signal(&self, name: &str) {
+            let id = self.child.id().to_string();
+            let sent = Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status();
+            assert!(sent.expect("there is a shell").success());
+        }
+
+        fn ended(mut self) -> ExitStatus {
+            self.child.wait().expect("it is a child of this process")
+        }
+    }
+
+    impl Drop for Signalled {
+        fn drop(&mut self) {
+            // Fails when it has ended, which is how it should be.
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+
+    fn is_signalled() -> bool {
+        std::env::var_os(ROLE).is_some()
+    }
+
+    /// The process that is signalled: one job that runs until a line comes in, and what becomes of it.
+    fn serve(store: Moody) {
+        let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        tokio
+            .expect("threads can be started")
+            .block_on(async {
+                let gate = Gate::new();
+                let volery = Volery::builder("signalled").agent(stuck(&gate)).store(store).start().await?;
+                volery.shutdown_on_signals()?;
+                volery.shutdown_on_signals()?;
+                volery.publish(a(0, 0)).await?;
+                gate.reached().await;
+                let opener = gate.clone();
+                std::thread::spawn(move || {
+                    let mut line = String::new();
+                    if std::io::stdin().read_line(&mut line).is_ok_and(|read| read > 0) {
+                        opener.open(1);
+                    }
+                });
+                say("running");
+                volery.shutdown_requested().await;
+                say("stopping");
+                let report = volery.stopped().await?;
+                let agents = report.phase(Phase::Agents).expect("every phase has a row");
+                say(&format!("{} {}", agents.status, agents.names.join(",")));
+                Ok::<_, volery::Error>(())
+            })
+            .expect("the runtime starts and stops");
+    }
+
+    #[test]
+    fn the_first_signal_drains() {
+        if is_signalled() {
+            return serve(Moody::default());
+        }
+        for signal in ["TERM", "INT"] {
+            let mut service = Signalled::start("shutdown::signals::the_first_signal_drains");
+            service.hears("running");
+            service.signal(signal);
+            service.hears("stopping");
+            let mut input = service.child.stdin.take().expect("it is piped");
+            input.write_all(b"go on\n").expect("it reads");
+            service.hears("completed ");
+            assert!(service.ended().success());
+        }
+    }
+
+    #[test]
+    fn the_second_signal_aborts_and_names_who_was_cut_off() {
+        if is_signalled() {
+            return serve(Moody::default());
+        }
+        let mut service =
+            Signalled::start("shutdown::signals::the_second_signal_aborts_and_names_who_was_cut_off");
+        service.hears("running");
+        service.signal("TERM");
+        service.hears("stopping");
+        service.signal("INT");
+        service.hears("aborted stuck × 1");
+        assert!(service.ended().success(), "what follows an abort is up to the service");
+    }
+
+    #[test]
+    fn the_third_signal_exits_the_process() {
+        if is_signalled() {
+            // It keeps the abort from ending, so that there is something left to interrupt.
+            let (store, mood) = Moody::new();
+            mood.close_never.store(true, Ordering::Release);
+            *mood.on_close.lock().expect("nobody else has it") = Some(Box::new(|| say("closing")));
+            return serve(store);
+        }
+        let mut service = Signalled::start("shutdown::signals::the_third_signal_exits_the_process");
+        service.hears("running");
+        service.signal("TERM");
+        service.hears("stopping");
+        service.signal("TERM");
+        service.hears("closing");
+        service.signal("TERM");
+        assert_eq!(service.ended().code(), Some(EXIT_CODE_INTERRUPTED));
+    }
+}

@@ -1,0 +1,368 @@
+//! Tidy: the dull rules of the workspace, held by reading its files.
+//!
+//! It compiles and runs nothing. What clippy can hold, clippy holds; here stands what it cannot: the arrows between
+//! crates, head comments, file lengths, and that some words appear in one home only.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longest file without its tests.
+const LINES_MAX: usize = 500;
+
+/// The folders whose files are ours to keep in order; those that do not exist yet are empty.
+const FOLDERS: [&str; 10] = [
+    "blackboard/src",
+    "actors/src",
+    "observability/src",
+    "src",
+    "examples",
+    "benches",
+    "tests",
+    "blackboard/tests",
+    "actors/tests",
+    "actors/benches",
+];
+
+/// A source file: its path from the workspace's root, and its text.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// Tells whether the file has tests only.
+    fn is_test(&self) -> bool {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        name == "tests.rs"
+            || self.path.contains("/tests/")
+            || self.path.starts_with("tests/")
+            || self.path.contains("/conformance")
+    }
+
+    fn is_in(&self, folder: &str) -> bool {
+        self.path.starts_with(folder)
+    }
+
+    /// The lines before the file's unit tests, numbered from 1.
+    fn product(&self) -> impl Iterator<Item = (usize, &str)> {
+        let tests = |line: &&str| line.trim_start().starts_with("#[cfg(test)]");
+        let lines: Vec<&str> = self.text.lines().collect();
+        // A test module ends the file; `#[cfg(test)]` on a `use` or a file module does not.
+        let end = lines.iter().enumerate().position(|(index, line)| {
+            tests(line) && lines.get(index + 1).is_some_and(|next| next.trim_end().ends_with("tests {"))
+        });
+        let end = end.unwrap_or(lines.len());
+        (1..).zip(lines).take(end)
+    }
+
+    /// The product's lines without comments and strings, so that words in prose do not count.
+    fn code(&self) -> impl Iterator<Item = (usize, String)> {
+        self.product().map(|(number, line)| (number, without_prose(line)))
+    }
+}
+
+/// Cuts comments off and empties string literals, as far as they stand on one line.
+fn without_prose(line: &str) -> String {
+    let mut code = String::new();
+    let mut rest = line.chars().peekable();
+    let mut quoted = false;
+    while let Some(next) = rest.next() {
+        match next {
+            '\\' if quoted => {
+                rest.next();
+            }
+            // A quote in a character literal (`'"'`) does not open a string.
+            '"' if !code.ends_with('\'') => {
+                quoted = !quoted;
+                code.push('"');
+            }
+            '/' if !quoted && rest.peek() == Some(&'/') => break,
+            _ if quoted => {}
+            other => code.push(other),
+        }
+    }
+    code
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
+    for folder in FOLDERS {
+        collect(&root().join(folder), &mut found);
+    }
+    assert!(found.len() > 50, "only {} files were found", found.len());
+    found
+}
+
+fn collect(folder: &Path, found: &mut Vec<Source>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("a source file is text");
+            let path = path.strip_prefix(root()).expect("it lies in the workspace").display().to_string();
+            found.push(Source { path, text });
+        }
+    }
+}
+
+/// The names in a manifest's tables whose headings `wanted` takes.
+fn dependencies(manifest: &str, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let path = root().join(manifest);
+    let text = fs::read_to_string(&path).expect("the manifest is there");
+    let mut names = BTreeSet::new();
+    let mut inside = false;
+    for line in text.lines().map(str::trim) {
+        if let Some(heading) = line.strip_prefix('[') {
+            let heading = heading.trim_end_matches(']');
+            inside = wanted(heading);
+            // `[dependencies.name]` is a table of its own.
+            if let Some((table, name)) = heading.split_once("dependencies.")
+                && wanted(&format!("{table}dependencies"))
+            {
+                names.insert(name.to_owned());
+                inside = false;
+            }
+        } else if inside && !line.starts_with('#') {
+            let name = line.split(['=', '.']).next().unwrap_or_default().trim();
+            if !name.is_empty() && !name.starts_with(['"', ']', '}']) {
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    names
+}
+
+/// What is linked into users' programs: every dependency table but the ones for tests.
+fn linked(manifest: &str) -> BTreeSet<String> {
+    dependencies(manifest, |table| {
+        table != "workspace.dependencies" && table.ends_with("dependencies") && !table.contains("dev-")
+    })
+}
+
+fn all(manifest: &str) -> BTreeSet<String> {
+    dependencies(manifest, |table| table != "workspace.dependencies" && table.ends_with("dependencies"))
+}
+
+fn ours(names: &BTreeSet<String>) -> Vec<&str> {
+    names.iter().map(String::as_str).filter(|name| name.starts_with("volery")).collect()
+}
+
+/// Fails with every finding at once.
+fn none(what: &str, findings: Vec<String>) {
+    assert!(findings.is_empty(), "{what}:\n  {}", findings.join("\n  "));
+}
+
+/// The places where the product's code has one of the words.
+fn uses(files: &[Source], words: &[&str], home: impl Fn(&Source) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in files.iter().filter(|file| !home(file)) {
+        for (number, line) in file.code() {
+            if let Some(word) = words.iter().find(|word| has_word(&line, word)) {
+                found.push(format!("{}:{number}: {word}", file.path));
+            }
+        }
+    }
+    found
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + word.len()..].chars().next();
+        // A word that begins or ends with a sign (`.unwrap()`, `rand::`) may stand against anything there.
+        let open = (!word.starts_with(is_part), !word.ends_with(is_part));
+        (open.0 || !before.is_some_and(is_part)) && (open.1 || !after.is_some_and(is_part))
+    })
+}
+
+#[test]
+fn arrows_point_down() {
+    assert_eq!(ours(&all("blackboard/Cargo.toml")), Vec::<&str>::new());
+    assert_eq!(ours(&all("observability/Cargo.toml")), Vec::<&str>::new());
+    let actors = all("actors/Cargo.toml");
+    assert_eq!(ours(&actors), ["volery-blackboard", "volery-observability"]);
+    let facade = all("Cargo.toml");
+    assert!(ours(&facade).contains(&"volery-actors"), "{facade:?}");
+    assert!(!facade.contains("volery"), "nothing depends on itself");
+}
+
+#[test]
+fn the_blackboard_is_pure() {
+    let linked = linked("blackboard/Cargo.toml");
+    let impure = |name: &&String| {
+        let words =
+            ["tokio", "ractor", "tracing", "rand", "chrono", "jiff", "clock", "futures", "async", "log"];
+        let starts = |word: &&str| name.starts_with(word) || name.contains("time");
+        words.iter().any(starts)
+    };
+    assert_eq!(linked.iter().find(impure), None);
+    assert!(linked.contains("serde"), "the manifest was read: {linked:?}");
+}
+
+#[test]
+fn only_actors_links_ractor() {
+    assert!(linked("actors/Cargo.toml").contains("ractor"));
+    assert!(!linked("Cargo.toml").contains("ractor"), "the root may use it in benches only");
+    assert!(!all("blackboard/Cargo.toml").contains("ractor"));
+    assert!(!all("observability/Cargo.toml").contains("ractor"));
+}
+
+#[test]
+fn ractor_is_named_in_one_module_only() {
+    let home = |file: &Source| {
+        file.is_in("actors/src/supervision")
+            || file.is_in("benches")
+            || file.is_in("actors/benches")
+            || file.path == "tests/tidy.rs"
+    };
+    none("ractor outside of its module", uses(&sources(), &["ractor", "::ractor"], home));
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let headless = |file: &&Source| {
+        let name = file.path.rsplit('/').next().unwrap_or_default();
+        name != "tests.rs" && !file.text.starts_with("//!")
+    };
+    let files = sources();
+    none("no `//!` at the top", files.iter().filter(headless).map(|file| file.path.clone()).collect());
+}
+
+#[test]
+fn a_head_comment_is_a_sentence() {
+    let short = |file: &&Source| {
+        let head = file.text.lines().next().unwrap_or_default();
+        head.starts_with("//!") && head.trim_start_matches("//!").split_whitespace().count() < 3
+    };
+    let files = sources();
+    none(
+        "say what the file is responsible for",
+        files.iter().filter(short).map(|file| file.path.clone()).collect(),
+    );
+}
+
+#[test]
+fn time_chance_and_fresh_ids_have_one_home() {
+    let words =
+        ["Instant::now", "SystemTime::now", "thread::sleep", "now_v7", "new_v4", "rand::", "fastrand::"];
+    let files = sources();
+    let mut found = Vec::new();
+    for file in files.iter().filter(|file| !file.is_test() && file.path != "actors/src/clock.rs") {
+        let allowed = allowed_by_an_expectation(file);
+        for (number, line) in file.code() {
+            if let Some(word) = words.iter().find(|word| has_word(&line, word))
+                && !allowed.iter().any(|(from, to)| (*from..=*to).contains(&number))
+            {
+                found.push(format!("{}:{number}: {word}", file.path));
+            }
+        }
+    }
+    none("clocks and chance outside of their home", found);
+}
+
+/// The line ranges of items that stand under `#[expect(clippy::disallowed_methods, reason = …)]`.
+fn allowed_by_an_expectation(file: &Source) -> Vec<(usize, usize)> {
+    let lines: Vec<&str> = file.text.lines().collect();
+    let mut ranges = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        // rustfmt breaks a long attribute over several lines.
+        let opens = line.trim_start().starts_with("#[expect(") || line.trim_start().starts_with("#![expect(");
+        let attribute = lines[index..].iter().take(5).copied().collect::<String>();
+        let attribute = attribute.split(")]").next().unwrap_or_default();
+        if !opens || !attribute.contains("clippy::disallowed_methods") || !attribute.contains("reason") {
+            continue;
+        }
+        if line.trim_start().starts_with("#!") {
+            ranges.push((1, lines.len()));
+            continue;
+        }
+        let indent = line.len() - line.trim_start().len();
+        let ends = |other: &&str| {
+            let text = other.trim_start();
+            other.len() - text.len() == indent && (text.starts_with('}') || text.ends_with(';'))
+        };
+        let length = lines[index..].iter().position(|other| ends(other)).unwrap_or(0);
+        ranges.push((index + 1, index + 1 + length));
+    }
+    ranges
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let files = sources();
+    let long = files.iter().filter(|file| !file.is_test() && file.product().count() > LINES_MAX);
+    let found = long.map(|file| format!("{}: {} lines", file.path, file.product().count())).collect();
+    none("split it by the noun that is hidden in it", found);
+}
+
+#[test]
+fn nothing_is_left_undone() {
+    let files = sources();
+    none("left undone", uses(&files, &["todo!", "unimplemented!", "dbg!"], |_| false));
+}
+
+#[test]
+fn nothing_unwraps_outside_of_tests() {
+    let found = uses(&sources(), &[".unwrap()"], Source::is_test);
+    none("say why it cannot fail: `expect`", found);
+}
+
+#[test]
+fn nothing_is_unsafe() {
+    let found = uses(&sources(), &["unsafe"], |file| file.path == "tests/tidy.rs");
+    none("the lint forbids it, and nothing may lift the lint", found);
+    let text = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest is there");
+    assert!(text.contains("unsafe_code = \"forbid\""));
+}
+
+#[test]
+fn files_have_names_that_say_something() {
+    let empty = ["core", "common", "utils", "util", "types", "helpers", "misc", "mod"];
+    let files = sources();
+    let named = |file: &&Source| {
+        let stem = Path::new(&file.path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        empty.contains(&stem)
+    };
+    none("find the noun", files.iter().filter(named).map(|file| file.path.clone()).collect());
+}
+
+#[test]
+fn lints_are_inherited_everywhere() {
+    for manifest in ["Cargo.toml", "blackboard/Cargo.toml", "actors/Cargo.toml", "observability/Cargo.toml"] {
+        let text = fs::read_to_string(root().join(manifest)).expect("the manifest is there");
+        assert!(
+            text.contains("[lints]\nworkspace = true"),
+            "{manifest} does not inherit the workspace's lints"
+        );
+    }
+}
+
+#[test]
+fn suppressed_lints_say_why() {
+    let mut found = Vec::new();
+    for file in &sources() {
+        for (number, line) in file.code() {
+            if line.trim_start().starts_with("#[allow(") || line.trim_start().starts_with("#![allow(") {
+                found.push(format!("{}:{number}: use #[expect(…, reason = …)]", file.path));
+            }
+        }
+    }
+    none("allowed for no reason", found);
+}
+
+#[test]
+fn prose_is_not_code() {
+    assert_eq!(without_prose(r#"let a = "unsafe"; // unsafe"#), r#"let a = ""; "#);
+    assert_eq!(without_prose(r#"a("x\"unsafe")"#), r#"a("")"#);
+    assert!(has_word("x.unwrap()", ".unwrap()") && !has_word("contractor::new()", "ractor"));
+    assert!(has_word("use ractor::Actor;", "ractor") && !has_word("ractors", "ractor"));
+}
