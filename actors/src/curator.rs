@@ -4,6 +4,7 @@
 //! tells the board, and performs what the board wants done. A restarted curator reads its board back from the store.
 
 mod actor;
+mod after;
 mod ingress;
 mod recovery;
 

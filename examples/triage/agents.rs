@@ -103,14 +103,12 @@ fn parsing(years: YearHint) -> Agent {
     })
 }
 
-#[expect(clippy::unused_async, reason = "an engine is an async function, even where it only computes")]
 async fn classified(line: Shared<ParsedLine>, _: Context) -> volery::Result<Option<Classified>> {
     let severity = classify(line.level, line.status, &line.message);
     // Nobody asks for lesser lines, so they are not published: most lines of most logs end here.
     Ok((severity >= SEVERITY_MIN).then(|| Classified { line: line.into_arc(), severity }))
 }
 
-#[expect(clippy::unused_async, reason = "an engine is an async function, even where it only computes")]
 async fn symptom(classified: Shared<Classified>, _: Context) -> volery::Result<Publish<Symptom>> {
     let line = &classified.line;
     Ok(Publish(Symptom {

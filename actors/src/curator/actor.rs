@@ -13,12 +13,12 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use volery_blackboard::board::Board;
 use volery_blackboard::effect::{Effect, Input, Published, Settled, Start, Verdict};
-use volery_blackboard::matching::Match;
 use volery_blackboard::store::{
-    Batch, Commit, Finish, Group, GroupResult, JobEnd, Publish, Store, StoreError, Stored,
+    Batch, Commit, Finish, Group, GroupResult, JobEnd, Store, StoreError, Stored,
 };
 use volery_blackboard::{JobId, Offset, RunId, Tally, Timestamp};
 
+use super::after::{After, Claims, claims_of};
 use super::ingress::{Command, Ingress, Question, Scope};
 use super::recovery::replay;
 use crate::agent::{AgentMessage, AttemptEnd, Ended};
@@ -69,38 +69,6 @@ pub(crate) struct Curator {
     offsets: Vec<Offset>,
     /// The store refused a commit; nothing is started until a tick finds it working again.
     store_down: bool,
-}
-
-/// What follows once a command, or its write, is done.
-enum After {
-    Published {
-        claims: Vec<Claims>,
-        answer: oneshot::Sender<Result<Vec<Stored>, StoreError>>,
-    },
-    Started(Arc<Start>),
-    Ended {
-        start: Arc<Start>,
-        verdict: Verdict,
-        claims: Vec<Claims>,
-        error: Vec<String>,
-    },
-    Settled,
-    Input(Input),
-    /// Answered in its turn, so that whoever asks sees what they did before.
-    Ask(Question),
-}
-
-/// What is kept of an artifact while the store has it: the workflow's name and the claims.
-type Claims = (Arc<str>, Arc<[Match]>);
-
-impl After {
-    fn has_group(&self) -> bool {
-        match self {
-            Self::Published { .. } | Self::Started(_) | Self::Settled => true,
-            Self::Ended { verdict, .. } => *verdict != Verdict::Released,
-            Self::Input(_) | Self::Ask(_) => false,
-        }
-    }
 }
 
 impl Curator {
@@ -476,15 +444,6 @@ impl Curator {
     }
 }
 
-impl After {
-    fn failures(&self) -> u32 {
-        match self {
-            Self::Ended { start, .. } => start.failures,
-            Self::Published { .. } | Self::Started(_) | Self::Settled | Self::Input(_) | Self::Ask(_) => 0,
-        }
-    }
-}
-
 impl Life for Curator {
     type Message = CuratorMessage;
 
@@ -516,8 +475,4 @@ impl fmt::Debug for Curator {
 /// Answers. Whoever asked may have gone; an answer that nobody takes is no error.
 fn give<T>(to: oneshot::Sender<T>, answer: T) {
     drop(to.send(answer).err());
-}
-
-fn claims_of(artifacts: &[Publish]) -> Vec<Claims> {
-    artifacts.iter().map(|publish| (Arc::clone(&publish.workflow), Arc::clone(&publish.matches))).collect()
 }

@@ -150,5 +150,4 @@ agrees_with_the_model! {
     a_batch_until_finished: batched(each(), Batch::until_finished());
     a_join_in_batches: batched(join(2, JoinMode::Once, within(30)), Batch::of(2).or_after(micros(15)));
     an_outer_join_in_batches: batched(join(2, JoinMode::Outer, within(10)), Batch::of(3).or_after(micros(15)));
-    every_pair_in_batches: batched(join(2, JoinMode::EveryPair, within(20)), Batch::of(3).or_weighing(20));
 }
