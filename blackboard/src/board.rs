@@ -236,7 +236,7 @@ impl Board {
         for step in steps.drain(..) {
             match step {
                 Step::Complete(complete) => self.complete(index, complete, effects),
-                Step::Batched { run, offset, shared } => self.enter_batch(index, run, offset, shared),
+                Step::Batched { run } => self.enter_batch(index, run),
                 Step::Left(entry, expiry) => {
                     if self.subscriptions[index.at()].collector.holds_timed() {
                         self.uncount_moving(entry.run, 1);
@@ -248,14 +248,9 @@ impl Board {
         self.rearm(index);
     }
 
-    fn enter_batch(&mut self, index: SubscriptionIndex, run: RunId, offset: Offset, shared: bool) {
-        let subscription = &mut self.subscriptions[index.at()];
-        let (held_timed, batch_timed) =
-            (subscription.collector.holds_timed(), subscription.collector.batches_timed());
-        if shared {
-            subscription.uses.begin(offset, run);
-        }
-        match (held_timed, batch_timed) {
+    fn enter_batch(&mut self, index: SubscriptionIndex, run: RunId) {
+        let collector = &self.subscriptions[index.at()].collector;
+        match (collector.holds_timed(), collector.batches_timed()) {
             (true, false) => self.uncount_moving(run, 1),
             (false, true) => self.count_moving(run, 1),
             (true, true) | (false, false) => {}
@@ -268,7 +263,7 @@ impl Board {
         let collector = &subscription.collector;
         let batched = complete.closed.is_some();
         let timed = if batched { collector.batches_timed() } else { collector.holds_timed() };
-        if complete.shared && !batched {
+        if complete.shared {
             for entry in &complete.entries {
                 subscription.uses.begin(entry.offset, entry.run);
             }

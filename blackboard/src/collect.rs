@@ -64,7 +64,7 @@ pub(crate) enum Step {
     /// A job's inputs are complete.
     Complete(Complete),
     /// An entry went into a batch.
-    Batched { run: RunId, offset: Offset, shared: bool },
+    Batched { run: RunId },
     /// An entry left the collector: it waited in vain, or (every pair) its window closed.
     Left(Entry, Expiry),
 }
@@ -217,11 +217,7 @@ impl Collector {
         for step in steps.split_off(first) {
             match step {
                 Step::Complete(group) => {
-                    steps.extend(group.entries.iter().map(|entry| Step::Batched {
-                        run: entry.run,
-                        offset: entry.offset,
-                        shared: group.shared,
-                    }));
+                    steps.extend(group.entries.iter().map(|entry| Step::Batched { run: entry.run }));
                     batches.offer(group, key.clone(), steps);
                 }
                 other @ (Step::Left(..) | Step::Batched { .. }) => steps.push(other),

@@ -13,9 +13,17 @@ use super::ingress::Question;
 
 /// What follows once a command, or its write, is done.
 pub(super) enum After {
-    Published { claims: Vec<Claims>, answer: oneshot::Sender<Result<Vec<Stored>, StoreError>> },
+    Published {
+        claims: Vec<Claims>,
+        answer: oneshot::Sender<Result<Vec<Stored>, StoreError>>,
+    },
     Started(Arc<Start>),
-    Ended { start: Arc<Start>, verdict: Verdict, claims: Vec<Claims>, error: Vec<String> },
+    Ended {
+        start: Arc<Start>,
+        verdict: Verdict,
+        claims: Vec<Claims>,
+        error: Vec<String>,
+    },
     Settled,
     Input(Input),
     /// Answered in its turn, so that whoever asks sees what they did before.

@@ -275,8 +275,7 @@ impl Board {
             if batch_timed {
                 self.uncount_moving(run, u32::try_from(batched.len()).unwrap_or(u32::MAX));
             }
-            let shared = self.subscriptions[index.at()].collector.is_shared();
-            self.cancel_inputs(index, &batched, shared, effects);
+            self.cancel_inputs(index, &batched, false, effects);
             self.rearm(index);
         }
         let delayed: Vec<_> =

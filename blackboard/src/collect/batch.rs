@@ -135,8 +135,9 @@ impl Batches {
 
     fn close(&mut self, key: &Option<Key>, reason: CloseReason, steps: &mut Vec<Step>) {
         let Some(open) = self.forget(key) else { return };
-        let shared = open.groups.iter().any(|group| group.shared);
-        let mut batch = Complete { entries: Vec::new(), cuts: Vec::new(), closed: Some(reason), shared };
+        // Pairs of an every-pair join, which share their inputs, are not batched.
+        let mut batch =
+            Complete { entries: Vec::new(), cuts: Vec::new(), closed: Some(reason), shared: false };
         for group in open.groups {
             if !batch.entries.is_empty() {
                 batch.cuts.push(u32::try_from(batch.entries.len()).unwrap_or(u32::MAX));

@@ -285,7 +285,7 @@ impl Model {
             return;
         };
         for entry in &group.entries {
-            steps.push(Step::Batched { run: entry.run, offset: entry.offset, shared });
+            steps.push(Step::Batched { run: entry.run });
         }
         self.due_in_batches(published(&group).before(ONE), steps);
         let heavier =
