@@ -3,6 +3,9 @@
 //! `cargo bench --bench latency` prints microseconds from the call of publish to the first line of the engine, the same
 //! distance over bare ractor casts and bare tokio channels, and bytes per waiting artifact.
 
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
+#![expect(clippy::print_stdout, reason = "its output is what it prints")]
+
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;

@@ -2,6 +2,8 @@
 //!
 //! Every figure of ours is printed beside these, from the same run, because machines are shared and noisy.
 
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
+
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -20,6 +22,7 @@ enum Next {
     Done(u64, Option<oneshot::Sender<()>>),
 }
 
+#[cfg_attr(feature = "async-trait", ractor::async_trait)]
 impl Actor for Hop {
     type Msg = Parcel;
     type State = Next;

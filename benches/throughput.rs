@@ -3,6 +3,8 @@
 //! `cargo bench --bench throughput` prints criterion's figures per artifact; `VOLERY_BENCH_MAX` (default 1,000,000) limits
 //! the largest size.
 
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
+
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,7 +61,7 @@ fn order(number: u64) -> Order {
 
 async fn start(agents: Vec<Agent>) -> Volery {
     let builder = Volery::builder("bench").agents(agents);
-    builder.configure(|settings| settings.outstanding_max = 10_000_000).start().await.expect("it starts")
+    builder.configure(|settings| settings.queued_max = 10_000_000).start().await.expect("it starts")
 }
 
 /// Publishes `count` artifacts from many tasks, each awaiting every publish, and waits until nothing moves.

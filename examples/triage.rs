@@ -79,6 +79,10 @@ const REPORT_DEFAULT: &str = "triage-report.md";
 /// 64 KiB, so this is kept small.
 const KEEP: usize = 1_000;
 
+/// Inputs that may wait for an agent before more lines are read. Fewer let the agents run dry between chunks; more only
+/// take memory.
+const QUEUED_MAX: u64 = 4_000;
+
 /// Shorter inputs are through before a progress bar can be read.
 const PROGRESS_LINES_MIN: u64 = 50_000;
 
@@ -132,8 +136,9 @@ async fn start(options: &Options, scan: &Scan, ledger: &Ledger) -> Result<Volery
         .agents(agents::all(options, scan.years.clone(), ledger))
         .store(store)
         .configure(|settings| {
-            // Feeding keeps the flow small by itself; what is held until the end must not stop it. See `feeding.rs`.
-            settings.outstanding_max = u64::MAX;
+            // Lines wait in their file rather than in memory; what is held until the end must not stop them.
+            settings.queued_max = QUEUED_MAX;
+            settings.collected_max = u64::MAX;
             // Interrupted, there is no report; then nothing that waits is worth doing.
             settings.drain_queued = false;
             settings.partial_batches = Partial::Keep;
@@ -153,9 +158,10 @@ async fn investigate(
 ) -> Result<(), Trouble> {
     let run = volery.run("triage").open();
     let progress = progress(lines);
-    publish_lines(volery, &run, logs, &progress).await?;
-    publish_changes(&run, changes).await?;
+    let published = publish_lines(&run, logs, &progress).await;
     progress.finish_and_clear();
+    published?;
+    publish_changes(&run, changes).await?;
     finish(&run).await
 }
 
@@ -168,7 +174,7 @@ fn progress(lines: u64) -> ProgressBar {
     if lines < PROGRESS_LINES_MIN || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} lines, {per_sec}");
+    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} lines, {eta} left");
     ProgressBar::new(lines).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 

@@ -18,11 +18,13 @@ use volery_blackboard::{Key, Tenant, Timestamp, Visibility};
 pub struct Publishing {
     runtime: Runtime,
     draft: Result<Draft>,
+    /// Hidden until then; put around the visibility at the end, so that the order of the calls does not matter.
+    opens: Option<Timestamp>,
 }
 
 impl Publishing {
     pub(crate) fn new(runtime: Runtime, draft: Result<Draft>) -> Self {
-        Self { runtime, draft }
+        Self { runtime, draft, opens: None }
     }
 
     /// Tags the artifact.
@@ -61,11 +63,17 @@ impl Publishing {
 
     /// Hides it from everybody until then.
     pub fn not_before(self, time: Timestamp) -> Self {
-        self.map(|artifact| {
-            let delay = time.since(artifact.published_at());
+        Self { opens: Some(time), ..self }
+    }
+
+    fn finished(self) -> (Runtime, Result<Draft>) {
+        let Some(opens) = self.opens else { return (self.runtime, self.draft) };
+        let hidden = self.map(|artifact| {
+            let delay = opens.since(artifact.published_at());
             let then = Box::new(artifact.visibility().clone());
             artifact.with_visibility(Visibility::After { delay, then })
-        })
+        });
+        (hidden.runtime, hidden.draft)
     }
 
     fn map(self, change: impl FnOnce(volery_blackboard::Artifact) -> volery_blackboard::Artifact) -> Self {
@@ -79,7 +87,8 @@ impl IntoFuture for Publishing {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let mut published = self.runtime.publish(vec![self.draft?]).await?;
+            let (runtime, draft) = self.finished();
+            let mut published = runtime.publish(vec![draft?]).await?;
             published
                 .pop()
                 .ok_or_else(|| volery_actors::Error::other("the store did not say where the artifact is"))

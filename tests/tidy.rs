@@ -290,7 +290,7 @@ fn allowed_by_an_expectation(file: &Source) -> Vec<(usize, usize)> {
             let text = other.trim_start();
             other.len() - text.len() == indent && (text.starts_with('}') || text.ends_with(';'))
         };
-        let length = lines[index..].iter().position(|other| ends(other)).unwrap_or(0);
+        let length = lines[index..].iter().position(ends).unwrap_or(0);
         ranges.push((index + 1, index + 1 + length));
     }
     ranges
@@ -357,6 +357,34 @@ fn suppressed_lints_say_why() {
         }
     }
     none("allowed for no reason", found);
+}
+
+#[test]
+fn every_test_that_a_guarantee_names_exists() {
+    let text = fs::read_to_string(root().join("docs/semantics.md")).expect("the guarantees are written down");
+    let homes = ["it::", "runtime::", "supervision::", "board::", "collect::", "matching::", "store::"];
+    let quoted = text.split('`').skip(1).step_by(2);
+    let named: Vec<&str> = quoted.filter(|name| homes.iter().any(|home| name.starts_with(home))).collect();
+    assert!(named.len() > 20, "the guarantees name {} tests", named.len());
+    let files = sources();
+    let exists = |name: &&str| {
+        let parts: Vec<&str> = name.split("::").collect();
+        let (Some(test), folder) = (parts.last(), parts[0]) else { return false };
+        let home = match (folder, parts.get(1)) {
+            ("it", Some(module)) => format!("tests/it/{module}"),
+            ("runtime", _) => "actors/tests/runtime.rs".to_owned(),
+            ("supervision", _) => "actors/tests/supervision/".to_owned(),
+            (module, _) => format!("blackboard/src/{module}"),
+        };
+        // A rule that a macro expands into a test is named like a field: `name: …`.
+        let (function, rule) = (format!("fn {test}("), format!("{test}: "));
+        let here = |file: &&Source| file.path.starts_with(&home);
+        files.iter().filter(here).any(|file| file.text.contains(&function) || file.text.contains(&rule))
+    };
+    // The page's legend and its mentions of whole modules name no test.
+    let legend = |name: &&str| !name.ends_with("::") && !name.ends_with("::tests") && *name != "it::x::y";
+    let missing = named.into_iter().filter(legend).filter(|name| !exists(name)).map(str::to_owned).collect();
+    none("docs/semantics.md names tests that are not there", missing);
 }
 
 #[test]

@@ -9,4 +9,4 @@ mod ingress;
 mod recovery;
 
 pub(crate) use actor::{Curator, CuratorParts};
-pub(crate) use ingress::{Ingress, Question, Scope};
+pub(crate) use ingress::{Ingress, Limits, Question, Scope};

@@ -33,8 +33,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub(crate) enum Cause {
     #[error("runtime `{0}` is shutting down and accepts nothing more")]
     ShuttingDown(String),
-    #[error("{outstanding} artifacts are waiting, the limit is {limit}; publish again when some are done")]
-    Overloaded { outstanding: u64, limit: u64 },
+    #[error("{count} artifacts are {what}, which is the limit; publish again when some are done")]
+    Overloaded { what: &'static str, count: u64 },
     #[error("agent `{0}` is declared twice; agents of one runtime need different names")]
     AgentTwice(String),
     #[error("there is no agent `{0}`")]

@@ -257,6 +257,48 @@ async fn back_offs_and_delays_survive_the_curator() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_survives_the_curator() -> Result<()> {
+    let seen = Seen::new();
+    let runtime = start([clerk(&seen)]).await?;
+    let mut feed = runtime.feed();
+    let run = pinned(&runtime);
+    runtime.pause("clerk")?;
+    publish(&runtime, run, Order { id: 1 }).await?;
+    kill(&runtime, &mut feed, "curator").await;
+    publish(&runtime, run, Order { id: 2 }).await?;
+    runtime.until_idle().await?;
+    assert!(seen.all().is_empty() && runtime.agents().await?[0].paused);
+    runtime.resume("clerk")?;
+    assert_eq!(soon(runtime.settled(run)).await?.consumed, 2);
+    assert_eq!(seen.all(), [1, 2]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_run_survives_the_curator() -> Result<()> {
+    for cancel in [false, true] {
+        let agent = Agent::new("pairs")
+            .consumes(count::<Order>(2))
+            .engine(|_: Vec<Order>, _| async { Ok::<_, Fault>(()) });
+        let runtime = start([agent]).await?;
+        let mut feed = runtime.feed();
+        let run = pinned(&runtime);
+        publish(&runtime, run, Order { id: 1 }).await?;
+        if cancel {
+            runtime.cancel(run);
+        } else {
+            runtime.finish(run);
+        }
+        kill(&runtime, &mut feed, "curator").await;
+        publish(&runtime, run, Order { id: 2 }).await?;
+        let tally = soon(runtime.settled(run)).await?;
+        let ended = if cancel { tally.cancelled } else { tally.expired };
+        assert_eq!((ended, tally.outstanding()), (2, 0), "cancelled: {cancel}");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn jobs_of_a_killed_agent_are_handed_back_and_run_again() -> Result<()> {
     let (attempts, at) = (Seen::new(), Arc::new(Semaphore::new(0)));
     let dropped = Arc::new(AtomicU32::new(0));

@@ -52,6 +52,8 @@ pub struct Board {
     working: u64,
     /// Claims without an outcome.
     outstanding: u64,
+    /// Those of them that collectors hold.
+    collected: u64,
     /// Complete sets of inputs so far: numbers them, so that one that is handed back finds its place again.
     completed: u64,
     /// Agents that may have something to start, and runs whose counts changed, within one input.
@@ -180,6 +182,18 @@ impl Board {
         self.runs.get(&run).is_none_or(Run::is_quiescent)
     }
 
+    /// Returns how many claims collectors hold: they wait for other input, or for time to pass.
+    #[must_use]
+    pub fn collected(&self) -> u64 {
+        self.collected
+    }
+
+    /// Returns how many claims wait for an agent, run, back off, or are not visible yet.
+    #[must_use]
+    pub fn queued(&self) -> u64 {
+        self.outstanding - self.collected
+    }
+
     /// Returns how many claims have no outcome, over all subscriptions.
     #[must_use]
     pub fn outstanding(&self) -> u64 {
@@ -219,6 +233,7 @@ impl Board {
 
     fn offer(&mut self, index: SubscriptionIndex, entry: Entry, key: Option<Key>, effects: &mut Vec<Effect>) {
         let mut steps = std::mem::take(&mut self.steps);
+        self.collected += 1;
         let subscription = &mut self.subscriptions[index.at()];
         if subscription.collector.holds_timed() {
             let run = entry.run;
@@ -238,6 +253,7 @@ impl Board {
                 Step::Complete(complete) => self.complete(index, complete, effects),
                 Step::Batched { run } => self.enter_batch(index, run),
                 Step::Left(entry, expiry) => {
+                    self.collected -= 1;
                     if self.subscriptions[index.at()].collector.holds_timed() {
                         self.uncount_moving(entry.run, 1);
                     }
@@ -259,6 +275,9 @@ impl Board {
 
     /// Queues a complete set of inputs as a job to come.
     fn complete(&mut self, index: SubscriptionIndex, complete: Complete, effects: &mut Vec<Effect>) {
+        if !complete.shared {
+            self.collected -= complete.entries.len() as u64;
+        }
         let subscription = &mut self.subscriptions[index.at()];
         let collector = &subscription.collector;
         let batched = complete.closed.is_some();

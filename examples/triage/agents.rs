@@ -40,10 +40,6 @@ const GATHER: &str = "gather";
 const MERGE: &str = "merge";
 const BURY: &str = "bury";
 
-/// Agents that lines pass through, and that always get done with them: feeding waits for them. `merge` is not among
-/// them, because it holds what it takes until the run is finished.
-pub(crate) const FLOWING: [&str; 5] = [PARSE, CLASSIFY, FINGERPRINT, GATHER, BURY];
-
 /// Agents whose outcomes depend on wall time: `gather` closes batches by the clock, so how many `Burst`s `merge` takes
 /// differs from run to run. Its results do not; only its counts are left out of the report.
 pub(crate) const UNSTEADY: [&str; 1] = [MERGE];

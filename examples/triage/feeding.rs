@@ -1,13 +1,13 @@
-//! Feeding: publishes lines and changes in a run, no faster than the agents take them.
+//! Feeding: publishes lines and changes in a run, no faster than the agents take them: the runtime's `queued_max` sees
+//! to that.
 //!
 //! Lines are read by a thread of their own, a few chunks ahead. Each line is an artifact by itself, so that a dead
 //! letter is about one line; publishing them in chunks saves commits. Does not wait for results.
 
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
-use volery::{Error, Run, Volery};
+use volery::{Error, Run};
 
-use super::agents::FLOWING;
 use super::changes::Change;
 use super::scan::Log;
 use super::source::{RawLine, SourceError};
@@ -22,25 +22,15 @@ const CHUNK_BYTES_MAX: usize = 1_024 * 1_024;
 /// Chunks read ahead: one is being published, one is ready.
 const CHUNKS_AHEAD: usize = 2;
 
-/// Inputs that the flowing agents may still have to do before more lines come. Fewer let them run dry between chunks;
-/// more only take memory.
-const FLOWING_MAX: u64 = 4_000;
-
 /// Publishes every line of the logs.
 ///
 /// # Errors
 /// Where a log cannot be opened any more, or the runtime stops.
-pub(crate) async fn publish_lines(
-    volery: &Volery,
-    run: &Run,
-    logs: Vec<Log>,
-    progress: &ProgressBar,
-) -> Result<(), Trouble> {
+pub(crate) async fn publish_lines(run: &Run, logs: Vec<Log>, progress: &ProgressBar) -> Result<(), Trouble> {
     let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
     let reading = tokio::task::spawn_blocking(move || read(logs, &sender));
     while let Some(chunk) = chunks.recv().await {
         let lines = chunk.len() as u64;
-        has_room(volery).await?;
         run.publish_all(chunk).await?;
         progress.inc(lines);
     }
@@ -58,19 +48,6 @@ pub(crate) async fn publish_changes(run: &Run, mut changes: Vec<Change>) -> Resu
         run.publish_all(std::mem::replace(&mut changes, rest)).await?;
     }
     Ok(())
-}
-
-/// Waits until the flowing agents have little to do.
-///
-/// The runtime's own limit, `outstanding_max`, would not do here: it also counts the bursts that `merge` holds until
-/// the run is finished, so that a log with more kinds of errors than the limit would wait for ever.
-async fn has_room(volery: &Volery) -> Result<(), Trouble> {
-    let little_to_do = || async {
-        let agents = volery.agents().await?;
-        let flowing = agents.iter().filter(|agent| FLOWING.contains(&agent.name.as_str()));
-        Ok(flowing.map(|agent| agent.tally.outstanding()).sum::<u64>() < FLOWING_MAX)
-    };
-    if volery.until(little_to_do).await? { Ok(()) } else { Err(Trouble::Interrupted) }
 }
 
 /// Reads the logs in chunks until the receiver is gone.

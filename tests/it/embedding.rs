@@ -21,7 +21,7 @@ fn named(name: &'static str) -> Agent {
 async fn settings_out_of_range_are_refused_by_name() {
     type Change = fn(&mut Settings);
     let changes: [(Change, &str); 5] = [
-        (|settings| settings.outstanding_max = 0, "outstanding_max"),
+        (|settings| settings.queued_max = 0, "queued_max"),
         (|settings| settings.feed_capacity = 0, "feed_capacity"),
         (|settings| settings.feed_capacity = usize::MAX, "feed_capacity"),
         (|settings| settings.batch_sweep_every = Duration::ZERO, "batch_sweep_every"),
@@ -40,7 +40,7 @@ fn settings_come_from_a_file_and_unknown_names_are_refused() {
     let settings: Settings =
         serde_json::from_str(r#"{"feed_capacity": 8, "overflow": "refuse"}"#).expect("known names");
     assert_eq!(settings.feed_capacity, 8);
-    assert_eq!(settings.outstanding_max, Settings::default().outstanding_max, "the others have defaults");
+    assert_eq!(settings.queued_max, Settings::default().queued_max, "the others have defaults");
     let error = serde_json::from_str::<Settings>(r#"{"feed_capacty": 8}"#).expect_err("a typing error");
     assert!(error.to_string().contains("feed_capacty"), "{error}");
 }
@@ -58,6 +58,12 @@ async fn definitions_that_cannot_work_are_refused_naming_the_agent() {
         Agent::new("wrong").consumes(join(key_a(), key_b()).within_count(0)).engine(fine),
         Agent::new("wrong").consumes(join(key_a(), key_b()).every_pair()).engine(fine),
         Agent::new("wrong").consumes(join(key_a(), key_b()).outer()).engine(fine),
+        Agent::new("wrong")
+            .consumes(join(key_a(), key_b()).within(HOUR).every_pair().batch(Batch::of(2)))
+            .engine(fine),
+        Agent::new("wrong")
+            .consumes(join(key_a().at(timed), key_b().at(move |b: &B| timed(&a(0, b.n)))))
+            .engine(fine),
         Agent::new("wrong").consumes(join(key_a().at(timed), key_b()).within(HOUR)).engine(fine),
     ];
     for agent in wrong {

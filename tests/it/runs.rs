@@ -323,11 +323,11 @@ async fn until_idle_returns_at_once_when_nothing_moves() -> Tested {
 }
 
 #[tokio::test(start_paused = true)]
-async fn publishers_wait_while_too_much_is_outstanding() -> Tested {
+async fn publishers_wait_while_too_much_is_queued() -> Tested {
     let gate = Gate::new();
     let volery = Volery::builder("t")
         .agent(gated("slow", &gate))
-        .configure(|settings| settings.outstanding_max = 2)
+        .configure(|settings| settings.queued_max = 2)
         .start()
         .await?;
     volery.publish(a(0, 0)).await?;
@@ -349,7 +349,7 @@ async fn a_publisher_that_stops_waiting_has_published_nothing() -> Tested {
     let gate = Gate::new();
     let volery = Volery::builder("t")
         .agent(gated("slow", &gate))
-        .configure(|settings| settings.outstanding_max = 1)
+        .configure(|settings| settings.queued_max = 1)
         .start()
         .await?;
     volery.publish(a(0, 0)).await?;
@@ -364,12 +364,12 @@ async fn a_publisher_that_stops_waiting_has_published_nothing() -> Tested {
 }
 
 #[tokio::test(start_paused = true)]
-async fn publishers_are_refused_while_too_much_is_outstanding_when_told_so() -> Tested {
+async fn publishers_are_refused_while_too_much_is_queued_when_told_so() -> Tested {
     let gate = Gate::new();
     let volery = Volery::builder("t")
         .agent(gated("slow", &gate))
         .configure(|settings| {
-            settings.outstanding_max = 1;
+            settings.queued_max = 1;
             settings.overflow = Overflow::Refuse;
         })
         .start()
@@ -392,7 +392,7 @@ async fn what_agents_publish_is_never_held_back() -> Tested {
     let each = Agent::new("each").consumes(one::<B>()).concurrency(1).engine(seen.engine());
     let volery = Volery::builder("t")
         .agents([many, each])
-        .configure(|settings| settings.outstanding_max = 1)
+        .configure(|settings| settings.queued_max = 1)
         .start()
         .await?;
     volery.publish(a(0, 0)).await?;

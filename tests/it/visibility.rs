@@ -80,6 +80,31 @@ async fn not_before_hides_an_artifact_until_a_point_in_time() -> Tested {
 }
 
 #[tokio::test(start_paused = true)]
+async fn particulars_of_a_publish_do_not_depend_on_their_order() -> Tested {
+    let clock = volery::Clock::system();
+    let seen = Seen::new();
+    let agent = |name: &'static str| {
+        let seen = seen.clone();
+        Agent::new(name).consumes(one::<A>()).engine(move |_: A, ctx: Context| {
+            seen.note((ctx.agent().to_string(), ctx.now()));
+            async { Ok::<_, Fault>(()) }
+        })
+    };
+    let agents = [agent("friend"), agent("stranger")];
+    let volery = Volery::builder("t").agents(agents).clock(clock.clone()).start().await?;
+    let then = clock.now().after(10 * SECOND);
+    let friend = || Visibility::only(["friend"]);
+    volery.publish(a(0, 1)).not_before(then).visible_to(friend()).await?;
+    volery.publish(a(0, 2)).visible_to(friend()).not_before(then).await?;
+    volery.run("with").publish(a(0, 3)).with(|it| it.not_before(then).visible_to(friend())).await?;
+    volery.until_idle().await?;
+    let seen = seen.all();
+    assert_eq!(seen.len(), 3);
+    assert!(seen.iter().all(|(agent, at)| agent == "friend" && *at >= then), "{seen:?}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn queries_see_one_tenant() -> Tested {
     let agent = Agent::new("any").consumes(one::<A>()).engine(|_: A, _| async { Ok::<_, Fault>(()) });
     let volery = Volery::builder("t").agent(agent).start().await?;

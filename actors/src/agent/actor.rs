@@ -19,7 +19,7 @@ use volery_blackboard::effect::Start;
 use volery_blackboard::store::Read;
 use volery_blackboard::{JobId, SubscriptionIndex};
 
-use super::attempt::{Bench, Reaped, run};
+use super::attempt::{Bench, Guard, Reaped, run};
 use super::definition::Factory;
 use super::engine::Runner;
 use crate::supervision::{self, Life};
@@ -54,6 +54,8 @@ impl AgentActor {
     }
 
     fn start(&mut self, start: Arc<Start>, inputs: Read) {
+        // Before anything else: making an engine anew runs the user's code, and may end this life.
+        let guard = Guard::new(Arc::clone(&start), Arc::clone(&self.bench));
         self.reap();
         let ordinal = (start.subscription.0 - self.first.0) as usize;
         let cancel = CancellationToken::new();
@@ -62,8 +64,8 @@ impl AgentActor {
         if fitted.suspect.load(Ordering::Acquire) {
             *fitted = Fitted::new(&self.factories[ordinal]);
         }
-        let (bench, engine) = (Arc::clone(&self.bench), fitted.clone());
-        self.attempts.spawn(run((start, inputs), bench, engine, cancel));
+        let engine = fitted.clone();
+        self.attempts.spawn(run((start, inputs), guard, engine, cancel));
     }
 
     /// Takes note of attempts that have ended.

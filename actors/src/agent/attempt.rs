@@ -13,9 +13,7 @@ use tokio_util::sync::CancellationToken;
 use volery_blackboard::effect::Start;
 use volery_blackboard::matching::{Matcher, panic_text};
 use volery_blackboard::store::{Publish, Read, Store};
-use volery_blackboard::{
-    AgentName, Artifact, ArtifactId, JobId, Producer, Tenant, Timestamp,
-};
+use volery_blackboard::{AgentName, Artifact, ArtifactId, JobId, Producer, Tenant, Timestamp};
 
 use super::actor::Fitted;
 use super::context::Context;
@@ -88,14 +86,14 @@ pub(crate) struct Reaped {
     pub(crate) attempt: u32,
 }
 
-/// Runs one attempt to its end. Cancel safe: dropped early, it hands the job back.
+/// Runs one attempt to its end. Cancel safe: dropped early, its guard hands the job back.
 pub(crate) async fn run(
     (start, inputs): (Arc<Start>, Read),
-    bench: Arc<Bench>,
+    mut guard: Guard,
     fitted: Fitted,
     cancel: CancellationToken,
 ) -> Reaped {
-    let mut guard = Guard { start: Some(Arc::clone(&start)), bench: Arc::clone(&bench) };
+    let bench = Arc::clone(&guard.bench);
     let (end, engine) = match inputs.wait().await {
         Ok(inputs) => execute(&start, &bench, fitted.runner.as_ref(), inputs, &cancel).await,
         Err(error) => (bench.fail(&start, &[], &error.into()), EngineState::Sound),
@@ -238,13 +236,17 @@ impl Bench {
     }
 }
 
-/// Tells the end of an attempt exactly once.
-struct Guard {
+/// Tells the end of an attempt exactly once, whatever becomes of whoever holds it.
+pub(crate) struct Guard {
     start: Option<Arc<Start>>,
     bench: Arc<Bench>,
 }
 
 impl Guard {
+    pub(crate) fn new(start: Arc<Start>, bench: Arc<Bench>) -> Self {
+        Self { start: Some(start), bench }
+    }
+
     fn tell(&mut self, end: AttemptEnd) {
         if let Some(start) = self.start.take() {
             self.bench.workshop.ingress.ended(Ended { start, end });

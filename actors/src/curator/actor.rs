@@ -18,7 +18,7 @@ use volery_blackboard::store::{
 };
 use volery_blackboard::{JobId, Offset, RunId, Tally, Timestamp};
 
-use super::after::{After, Claims, claims_of};
+use super::after::{After, Claims, PublishAnswer, claims_of};
 use super::ingress::{Command, Ingress, Question, Scope};
 use super::recovery::replay;
 use crate::agent::{AgentMessage, AttemptEnd, Ended};
@@ -62,6 +62,8 @@ pub(crate) struct Curator {
     after: Vec<After>,
     effects: Vec<Effect>,
     commands: VecDeque<Command>,
+    /// Publishers to be answered.
+    answers: Vec<(PublishAnswer, Result<Vec<Stored>, StoreError>)>,
     /// Runs to be told of as quiet, once everything about them is committed.
     quiet: Vec<(RunId, Tally)>,
     armed: Option<Timestamp>,
@@ -111,6 +113,7 @@ impl Curator {
             after: Vec::new(),
             effects,
             commands: VecDeque::new(),
+            answers: Vec::new(),
             quiet: Vec::new(),
             armed: None,
             offsets: Vec::new(),
@@ -135,13 +138,21 @@ impl Curator {
             self.commit().await;
             self.perform_effects();
         }
+        self.give_answers();
         self.arm_timekeeper();
         self.parts.ingress.wake();
     }
 
+    /// Answers publishers, all together: waking them one by one while there is work to do here would wake and put to
+    /// sleep the other worker threads over and over.
+    fn give_answers(&mut self) {
+        self.answers.drain(..).for_each(|(publisher, answer)| give(publisher, answer));
+    }
+
     /// Everything is committed: tells who waited for quiet, and when to be woken next.
     fn rest(&mut self) {
-        self.parts.ingress.count_outstanding(self.board.outstanding());
+        self.give_answers();
+        self.parts.ingress.count_backlog(self.board.queued(), self.board.collected());
         self.arm_timekeeper();
         let (idle, at_rest) = (self.board.is_idle(), !self.board.is_at_work());
         let still = self.board.attempts() == 0;
@@ -243,6 +254,7 @@ impl Curator {
     }
 
     async fn commit(&mut self) {
+        self.parts.ingress.count_backlog(self.board.queued(), self.board.collected());
         let batch = std::mem::take(&mut self.batch);
         // Only a write tells whether the store works; with nothing to write, a tick is the time to try again.
         let is_tick = |after: &After| matches!(after, After::Input(Input::Tick));
@@ -252,7 +264,10 @@ impl Curator {
         } else {
             match self.parts.store.commit(batch) {
                 Commit::Done(results) => results,
-                Commit::Pending(results) => results.await,
+                Commit::Pending(results) => {
+                    self.give_answers();
+                    results.await
+                }
             }
         };
         let after = std::mem::take(&mut self.after);
@@ -291,7 +306,7 @@ impl Curator {
             After::Published { claims, answer } => {
                 self.tell_published(claims, &stored);
                 // A publisher that stopped waiting has published all the same.
-                give(answer, Ok(stored));
+                self.answers.push((answer, Ok(stored)));
             }
             After::Started(start) => self.dispatch(start),
             After::Ended { start, verdict, claims, error } => {
@@ -328,7 +343,7 @@ impl Curator {
 
     fn apply_refused(&mut self, after: After, error: &StoreError) {
         match after {
-            After::Published { answer, .. } => give(answer, Err(error.clone())),
+            After::Published { answer, .. } => self.answers.push((answer, Err(error.clone()))),
             After::Started(start) => {
                 // Held first, so that the slot does not go to a later job.
                 self.hold(error);

@@ -15,7 +15,7 @@ use super::ingress::Question;
 pub(super) enum After {
     Published {
         claims: Vec<Claims>,
-        answer: oneshot::Sender<Result<Vec<Stored>, StoreError>>,
+        answer: PublishAnswer,
     },
     Started(Arc<Start>),
     Ended {
@@ -29,6 +29,9 @@ pub(super) enum After {
     /// Answered in its turn, so that whoever asks sees what they did before.
     Ask(Question),
 }
+
+/// Where a publisher waits.
+pub(super) type PublishAnswer = oneshot::Sender<Result<Vec<Stored>, StoreError>>;
 
 /// What is kept of an artifact while the store has it: the workflow's name and the claims.
 pub(super) type Claims = (Arc<str>, Arc<[Match]>);

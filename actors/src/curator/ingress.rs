@@ -79,12 +79,21 @@ pub(crate) struct Ingress {
     open: AtomicBool,
     /// Nobody takes commands any more. Changed under the queue's lock only.
     abandoned: AtomicBool,
-    /// Claims without an outcome, as the curator last counted them.
-    outstanding: AtomicU64,
-    outstanding_max: u64,
-    overflow: Overflow,
+    /// Claims that wait for an agent or run, as the curator last counted them.
+    queued: AtomicU64,
+    /// Claims that collectors hold.
+    collected: AtomicU64,
+    limits: Limits,
     relief: Notify,
     watch: Mutex<Watch>,
+}
+
+/// How much may wait before publishers are held back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) queued_max: u64,
+    pub(crate) collected_max: u64,
+    pub(crate) overflow: Overflow,
 }
 
 /// Who waits for what: it outlives the curator's lives, so that nobody waits in vain for one that is gone.
@@ -109,7 +118,7 @@ pub(crate) struct Pin {
 }
 
 impl Ingress {
-    pub(crate) fn new(runtime: String, outstanding_max: u64, overflow: Overflow) -> Self {
+    pub(crate) fn new(runtime: String, limits: Limits) -> Self {
         Self {
             runtime,
             queue: Mutex::default(),
@@ -118,9 +127,9 @@ impl Ingress {
             room: Semaphore::new(PUBLISHES_MAX),
             open: AtomicBool::new(true),
             abandoned: AtomicBool::new(false),
-            outstanding: AtomicU64::new(0),
-            outstanding_max,
-            overflow,
+            queued: AtomicU64::new(0),
+            collected: AtomicU64::new(0),
+            limits,
             relief: Notify::new(),
             watch: Mutex::default(),
         }
@@ -157,14 +166,17 @@ impl Ingress {
                 return Err(self.shut());
             }
             let relief = self.relief.notified();
-            let outstanding = self.outstanding.load(Ordering::Acquire);
-            if outstanding < self.outstanding_max {
+            let collected = self.collected.load(Ordering::Acquire);
+            if collected >= self.limits.collected_max {
+                // Waiting could wait for ever: what collectors hold may be waiting for this very publish.
+                return Err(Cause::Overloaded { what: "collected", count: collected }.into());
+            }
+            let queued = self.queued.load(Ordering::Acquire);
+            if queued < self.limits.queued_max {
                 return Ok(());
             }
-            match self.overflow {
-                Overflow::Refuse => {
-                    return Err(Cause::Overloaded { outstanding, limit: self.outstanding_max }.into());
-                }
+            match self.limits.overflow {
+                Overflow::Refuse => return Err(Cause::Overloaded { what: "queued", count: queued }.into()),
                 Overflow::Wait => relief.await,
             }
         }
@@ -277,9 +289,11 @@ impl Ingress {
         self.woken.store(false, Ordering::Release);
     }
 
-    pub(crate) fn count_outstanding(&self, outstanding: u64) {
-        let before = self.outstanding.swap(outstanding, Ordering::AcqRel);
-        if before >= self.outstanding_max && outstanding < self.outstanding_max {
+    /// Notes how much waits, and lets publishers in again when there is room.
+    pub(crate) fn count_backlog(&self, queued: u64, collected: u64) {
+        self.collected.store(collected, Ordering::Release);
+        let before = self.queued.swap(queued, Ordering::AcqRel);
+        if before >= self.limits.queued_max && queued < self.limits.queued_max {
             self.relief.notify_waiters();
         }
     }

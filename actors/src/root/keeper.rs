@@ -162,8 +162,9 @@ impl Root {
         let mut row = PhaseReport::new(Phase::Agents);
         let before = self.agents_now().await;
         row.initial = before.iter().map(work).sum();
-        // Time to cancel, and to stop what comes after the agents, is taken off the end.
-        let drain_until = deadline.before(RELEASE_WITHIN * 2);
+        // Time to cancel, and to stop what comes after the agents, is taken off the end, but never all of it.
+        let reserve = (RELEASE_WITHIN * 2).min(self.settings.shutdown_within / 2);
+        let drain_until = deadline.before(reserve);
         row.status = tokio::select! {
             drained = self.drain() => match drained {
                 Ok(()) => PhaseStatus::Completed,

@@ -16,7 +16,7 @@ use volery_blackboard::{AgentIndex, AgentName, Kinds, Subscription, Subscription
 use super::{Parts, Runtime, Settings};
 use crate::agent::{Agent, AgentActor, AgentMessage, AgentParts, Bench, Failure, Workshop};
 use crate::clock::Clock;
-use crate::curator::{Curator, CuratorParts, Ingress};
+use crate::curator::{Curator, CuratorParts, Ingress, Limits};
 use crate::error::{Cause, Result};
 use crate::feed::{Event, Feed};
 use crate::kinds::KindTable;
@@ -102,7 +102,12 @@ impl RuntimeBuilder {
         for (agent, index, subscription) in plan.subscriptions() {
             matcher.add(index, subscription, &plan.agents[agent.at()].viewer);
         }
-        let ingress = Ingress::new(self.name.clone(), self.settings.outstanding_max, self.settings.overflow);
+        let limits = Limits {
+            queued_max: self.settings.queued_max,
+            collected_max: self.settings.collected_max,
+            overflow: self.settings.overflow,
+        };
+        let ingress = Ingress::new(self.name.clone(), limits);
         let workshop = Arc::new(Workshop {
             store: self.store,
             ingress: Arc::new(ingress),

@@ -35,12 +35,14 @@ pub enum Partial {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Artifacts without an outcome, counted once per subscription, before publishers are held back.
+    /// Inputs that wait for an agent, run or back off, counted once per subscription, before publishers are held back.
     /// Default 1,000,000. What agents publish is never held back, so that cascades cannot deadlock.
-    pub outstanding_max: u64,
-    /// What to do then. Default: wait. Joins and batches count as waiting, so a service whose joins may hold
-    /// `outstanding_max` inputs at once should choose `refuse`, or it would wait for a partner that may not come in.
+    pub queued_max: u64,
+    /// What to do then. Default: wait.
     pub overflow: Overflow,
+    /// Inputs that joins, counts and batches hold, before publishers are refused. Default 1,000,000. They never wait
+    /// here, because what is held may wait for just what they would publish.
+    pub collected_max: u64,
     /// Jobs between an external publish and an artifact before the loop guard discards it. Default 1,000.
     pub generations_max: u32,
     /// Events that the feed keeps for slow readers. Default 1,024.
@@ -61,8 +63,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            outstanding_max: 1_000_000,
+            queued_max: 1_000_000,
             overflow: Overflow::default(),
+            collected_max: 1_000_000,
             generations_max: 1_000,
             feed_capacity: 1_024,
             shutdown_within: Duration::from_secs(20),
@@ -78,10 +81,11 @@ impl Settings {
     pub(crate) fn validate(&self) -> Result<()> {
         let period = Duration::from_millis(10);
         let checks = [
+            (self.queued_max > 0, "queued_max", self.queued_max.to_string(), "it must be at least 1"),
             (
-                self.outstanding_max > 0,
-                "outstanding_max",
-                self.outstanding_max.to_string(),
+                self.collected_max > 0,
+                "collected_max",
+                self.collected_max.to_string(),
                 "it must be at least 1",
             ),
             (

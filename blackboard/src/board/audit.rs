@@ -34,6 +34,16 @@ impl Board {
                 ));
             }
         }
+        let mut collected = vec![BTreeSet::<Offset>::new(); self.subscriptions.len()];
+        for (subscription, collected) in self.subscriptions.iter().zip(&mut collected) {
+            subscription.collector.visit_waiting(&mut |entry, _| {
+                collected.insert(entry.offset);
+            });
+        }
+        let collected: usize = collected.iter().map(BTreeSet::len).sum();
+        if collected as u64 != self.collected {
+            return Err(format!("collectors hold {collected} inputs, but {} are counted", self.collected));
+        }
         for agent in &self.agents {
             let running = self.jobs.values().filter(|job| {
                 job.state == JobState::Running && self.agents[job.agent.at()].name == agent.name

@@ -266,6 +266,7 @@ impl Board {
             let collector = &mut self.subscriptions[index.at()].collector;
             let (timed, batch_timed) = (collector.holds_timed(), collector.batches_timed());
             let (held, batched) = collector.withdraw(run);
+            self.collected -= (held.len() + batched.len()) as u64;
             for entry in &held {
                 if timed {
                     self.uncount_moving(run, 1);

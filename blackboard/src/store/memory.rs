@@ -30,6 +30,10 @@ const KEEP_DEFAULT: usize = 10_000;
 /// Dead letters kept; older ones are dropped first. Each holds its error texts.
 const DEAD_LETTERS_MAX: usize = 10_000;
 
+/// Places of dropped artifacts that a run's list may hold before it is cleared of them. Large enough to make clearing
+/// rare, small enough not to matter.
+const OFFSETS_SLACK: usize = 4_096;
+
 /// A store in memory.
 pub struct Memory {
     shelf: Mutex<Shelf>,
@@ -134,7 +138,8 @@ impl Store for Memory {
 struct Shelf {
     catalogue: Catalogue,
     /// Artifacts by offset; the first slot's offset is `base + 1`.
-    slots: VecDeque<Option<Slot>>,
+    /// Boxed, so that an empty one behind an artifact that is held for long takes eight bytes.
+    slots: VecDeque<Option<Box<Slot>>>,
     base: u64,
     ids: FxHashMap<ArtifactId, Offset>,
     idempotency: HashMap<(Tenant, Arc<str>), Offset>,
@@ -142,6 +147,8 @@ struct Shelf {
     jobs: FxHashMap<JobId, JobRecord>,
     jobs_started: u64,
     pairs: FxHashMap<JobId, PairRecord>,
+    /// The pairs that an input was part of.
+    pairs_of: FxHashMap<(SubscriptionIndex, Offset), Vec<JobId>>,
     dead: VecDeque<DeadLetter>,
     dead_count: u64,
     /// Offsets of finished artifacts in the order in which they finished.
@@ -181,7 +188,6 @@ struct JobRecord {
 
 struct PairRecord {
     subscription: SubscriptionIndex,
-    members: Vec<Offset>,
     verdict: PairVerdict,
 }
 
@@ -230,7 +236,8 @@ impl Shelf {
         run.kept += 1;
         let open = matches.len();
         let claims = vec![Claim::default(); open].into_boxed_slice();
-        self.slots.push_back(Some(Slot { artifact: Arc::clone(&artifact), workflow, matches, claims, open }));
+        let slot = Slot { artifact: Arc::clone(&artifact), workflow, matches, claims, open };
+        self.slots.push_back(Some(Box::new(slot)));
         if open == 0 {
             self.finished.push_back(offset);
         }
@@ -283,8 +290,10 @@ impl Shelf {
             Outcome::Dead => PairVerdict::Dead,
             _ => return,
         };
-        let members = start.members.iter().map(|member| member.offset).collect();
-        self.pairs.insert(start.job, PairRecord { subscription: start.subscription, members, verdict });
+        for member in &start.members {
+            self.pairs_of.entry((start.subscription, member.offset)).or_default().push(start.job);
+        }
+        self.pairs.insert(start.job, PairRecord { subscription: start.subscription, verdict });
     }
 
     fn bury(&mut self, start: &Start, attempts: u32, error: Vec<String>, at: Timestamp) {
@@ -307,9 +316,9 @@ impl Shelf {
     fn settle(&mut self, settled: &Settled) {
         self.end_claim(settled.subscription, settled.offset, &settled.outcome);
         // A pair is remembered only while both of its inputs may be formed into it again.
-        self.pairs.retain(|_, pair| {
-            pair.subscription != settled.subscription || !pair.members.contains(&settled.offset)
-        });
+        for pair in self.pairs_of.remove(&(settled.subscription, settled.offset)).into_iter().flatten() {
+            self.pairs.remove(&pair);
+        }
     }
 
     fn end_claim(&mut self, subscription: SubscriptionIndex, offset: Offset, outcome: &Outcome) {
@@ -342,6 +351,10 @@ impl Shelf {
             }
             if let Some(run) = self.runs.get_mut(&slot.artifact.run()) {
                 run.kept -= 1;
+                if run.offsets.len() > 2 * run.kept + OFFSETS_SLACK {
+                    let gone = run.offsets.partition_point(|offset| offset.get() <= self.base);
+                    run.offsets.drain(..gone);
+                }
                 if run.kept == 0 {
                     self.runs.remove(&slot.artifact.run());
                 }
@@ -453,12 +466,12 @@ impl Shelf {
     }
 
     fn slot(&self, offset: Offset) -> Option<&Slot> {
-        self.slots.get(self.index(offset)?)?.as_ref()
+        self.slots.get(self.index(offset)?)?.as_deref()
     }
 
     fn slot_mut(&mut self, offset: Offset) -> Option<&mut Slot> {
         let index = self.index(offset)?;
-        self.slots.get_mut(index)?.as_mut()
+        self.slots.get_mut(index)?.as_deref_mut()
     }
 }
 
