@@ -86,8 +86,8 @@ pub mod store {
     #[cfg(feature = "testing")]
     pub use volery_blackboard::store::conformance;
     pub use volery_blackboard::store::{
-        Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Finish, Group, GroupResult, JobEnd, Memory,
-        Publish, Read, Store, StoreError, Stored, Unfinished,
+        Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Few, Finish, Group, GroupResult, JobEnd,
+        Memory, Publish, Read, Store, StoreError, Stored, Unfinished,
     };
 }
 

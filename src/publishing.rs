@@ -88,7 +88,7 @@ impl IntoFuture for Publishing {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let (runtime, draft) = self.finished();
-            let mut published = runtime.publish(vec![draft?]).await?;
+            let mut published = runtime.publish([draft?]).await?;
             published
                 .pop()
                 .ok_or_else(|| volery_actors::Error::other("the store did not say where the artifact is"))

@@ -107,7 +107,7 @@ impl Run {
     /// As for a single publish; nothing is published then.
     pub async fn publish_all(&self, payloads: impl IntoOutputs) -> Result<Vec<Published>> {
         let drafts = self.0.runtime.drafts(payloads, self.0.id, Some(&self.0.workflow))?;
-        self.0.runtime.publish(drafts).await
+        Ok(self.0.runtime.publish(drafts).await?.into_vec())
     }
 
     /// Waits until nothing of the run moves: no job of it waits for a slot, runs or backs off, and no batch with its

@@ -53,7 +53,7 @@ impl Volery {
     /// As for a single publish; nothing is published then.
     pub async fn publish_all(&self, payloads: impl IntoOutputs) -> Result<Vec<Published>> {
         let drafts = self.0.drafts(payloads, self.0.new_run(), None)?;
-        self.0.publish(drafts).await
+        Ok(self.0.publish(drafts).await?.into_vec())
     }
 
     /// Begins a run of the named workflow.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::AbortHandle;
 use volery_blackboard::board::{AgentStatus, WaitingFilter};
 use volery_blackboard::effect::Input;
-use volery_blackboard::store::{DeadLetter, Publish, Stored};
+use volery_blackboard::store::{DeadLetter, Few, Publish, Stored};
 use volery_blackboard::{
     AgentIndex, AgentName, Artifact, ArtifactId, Body, Filter, Page, Payload, RunId, Tally, Timestamp,
     Waiting,
@@ -139,7 +139,7 @@ impl Runtime {
     ///
     /// Cancel safe in this sense: dropped while it waits for room, nothing is published; dropped later, the artifacts
     /// may or may not be.
-    pub async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<Published>> {
+    pub async fn publish(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<Few<Published>> {
         let workshop = &self.0.workshop;
         let prepare = |draft: Draft| Publish {
             matches: workshop.matcher.matches(&draft.artifact),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::id::{Key, Offset, RunId};
 use crate::outcome::{CloseReason, Expiry, WaitingReason};
+use crate::store::Few;
 use crate::subscription::{Collecting, JoinMode, Subscription, Window};
 use crate::time::Timestamp;
 
@@ -43,7 +44,7 @@ pub(crate) struct Entry {
 /// A complete set of inputs, not yet a job: entries group by group, each group side by side in log order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Complete {
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Few<Entry>,
     /// Where each group but the last ends; empty without a batch.
     pub(crate) cuts: Vec<u32>,
     /// Why the batch closed, if it is one.
@@ -53,8 +54,8 @@ pub(crate) struct Complete {
 }
 
 impl Complete {
-    fn single(entries: Vec<Entry>, shared: bool) -> Self {
-        Self { entries, cuts: Vec::new(), closed: None, shared }
+    fn single(entries: impl Into<Few<Entry>>, shared: bool) -> Self {
+        Self { entries: entries.into(), cuts: Vec::new(), closed: None, shared }
     }
 }
 
@@ -130,7 +131,7 @@ impl Collector {
         let first = steps.len();
         let batch_key = match &mut self.stage {
             Stage::Each => {
-                steps.push(Step::Complete(Complete::single(vec![entry], false)));
+                steps.push(Step::Complete(Complete::single([entry], false)));
                 key
             }
             Stage::AllOf(all_of) => {

@@ -26,6 +26,9 @@ mod memory;
 
 pub use memory::Memory;
 
+/// A list that is nearly always of length one, and then needs no memory of its own.
+pub type Few<T> = smallvec::SmallVec<[T; 1]>;
+
 /// A reply that a store gives when it has it.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
@@ -130,7 +133,7 @@ pub struct Batch {
 #[derive(Debug)]
 pub enum Group {
     /// New artifacts.
-    Publish(Vec<Publish>),
+    Publish(Few<Publish>),
     /// A job's start.
     Start(Arc<Start>),
     /// A job's end: its inputs' outcome and its outputs.
@@ -169,7 +172,7 @@ pub struct Finish {
     /// How it ended.
     pub end: JobEnd,
     /// What it published: its outputs, or its failure.
-    pub outputs: Vec<Publish>,
+    pub outputs: Few<Publish>,
 }
 
 /// How a job ended.
@@ -194,7 +197,7 @@ pub enum JobEnd {
 #[derive(Debug)]
 pub enum GroupResult {
     /// Committed; for groups that publish, the artifacts with their places, in order.
-    Done(Vec<Stored>),
+    Done(Few<Stored>),
     /// This group alone was refused; nothing of it was written.
     Refused(StoreError),
 }

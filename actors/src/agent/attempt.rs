@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use volery_blackboard::effect::Start;
 use volery_blackboard::matching::{Matcher, panic_text};
-use volery_blackboard::store::{Publish, Read, Store};
+use volery_blackboard::store::{Few, Publish, Read, Store};
 use volery_blackboard::{AgentName, Artifact, ArtifactId, JobId, Producer, Tenant, Timestamp};
 
 use super::actor::Fitted;
@@ -60,11 +60,11 @@ pub(crate) struct Ended {
 #[derive(Debug)]
 pub(crate) enum AttemptEnd {
     /// The job is done.
-    Done(Vec<Publish>),
+    Done(Few<Publish>),
     /// Another attempt may start at this time.
     Retry { until: Timestamp, error: Vec<String> },
     /// The job is given up.
-    Dead { at: Timestamp, error: Vec<String>, failure: Vec<Publish> },
+    Dead { at: Timestamp, error: Vec<String>, failure: Few<Publish> },
     /// Its run was cancelled.
     Cancelled,
     /// It did not end by itself; it counts for nothing.
@@ -153,7 +153,7 @@ impl Bench {
         start: &Start,
         inputs: &[Arc<Artifact>],
         outputs: Outputs,
-    ) -> Result<Vec<Publish>, Fault> {
+    ) -> Result<Few<Publish>, Fault> {
         let now = self.workshop.clock.now();
         let numbered = (0_u32..).zip(outputs.items);
         numbered
@@ -208,9 +208,9 @@ impl Bench {
     }
 
     /// The failure artifact of a job that is given up; none when it was about a failure itself.
-    fn failure(&self, start: &Start, inputs: &[Arc<Artifact>], error: &[String]) -> Vec<Publish> {
+    fn failure(&self, start: &Start, inputs: &[Arc<Artifact>], error: &[String]) -> Few<Publish> {
         if inputs.iter().any(|input| input.kind().is::<Failure>()) {
-            return Vec::new();
+            return Few::new();
         }
         let failure = Failure {
             agent: self.name.as_str().to_owned(),

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use volery_blackboard::board::Board;
 use volery_blackboard::effect::{Effect, Input, Published, Settled, Start, Verdict};
 use volery_blackboard::store::{
-    Batch, Commit, Finish, Group, GroupResult, JobEnd, Store, StoreError, Stored,
+    Batch, Commit, Few, Finish, Group, GroupResult, JobEnd, Store, StoreError, Stored,
 };
 use volery_blackboard::{JobId, Offset, RunId, Tally, Timestamp};
 
@@ -63,7 +63,7 @@ pub(crate) struct Curator {
     effects: Vec<Effect>,
     commands: VecDeque<Command>,
     /// Publishers to be answered.
-    answers: Vec<(PublishAnswer, Result<Vec<Stored>, StoreError>)>,
+    answers: Vec<(PublishAnswer, Result<Few<Stored>, StoreError>)>,
     /// Runs to be told of as quiet, once everything about them is committed.
     quiet: Vec<(RunId, Tally)>,
     armed: Option<Timestamp>,
@@ -208,7 +208,7 @@ impl Curator {
                 self.write(Group::Finish(Finish { job, end: JobEnd::Done, outputs }), after);
             }
             AttemptEnd::Retry { until, error } => {
-                let after = ended(Verdict::Retry(until), Vec::new(), error.clone());
+                let after = ended(Verdict::Retry(until), Few::new(), error.clone());
                 let failures = after.failures() + 1;
                 self.write(Group::Retry { job, failures, until, error }, after);
             }
@@ -218,10 +218,10 @@ impl Curator {
                 self.write(Group::Finish(Finish { job, end, outputs: failure }), after);
             }
             AttemptEnd::Cancelled => {
-                let after = ended(Verdict::Cancelled, Vec::new(), none);
-                self.write(Group::Finish(Finish { job, end: JobEnd::Cancelled, outputs: Vec::new() }), after);
+                let after = ended(Verdict::Cancelled, Few::new(), none);
+                self.write(Group::Finish(Finish { job, end: JobEnd::Cancelled, outputs: Few::new() }), after);
             }
-            AttemptEnd::Released => self.after.push(ended(Verdict::Released, Vec::new(), none)),
+            AttemptEnd::Released => self.after.push(ended(Verdict::Released, Few::new(), none)),
         }
     }
 
@@ -286,7 +286,7 @@ impl Curator {
         let mut results = results.into_iter();
         for after in after {
             if !after.has_group() {
-                self.apply_done(after, Vec::new());
+                self.apply_done(after, Few::new());
                 continue;
             }
             match results.next() {
@@ -301,7 +301,7 @@ impl Curator {
         }
     }
 
-    fn apply_done(&mut self, after: After, stored: Vec<Stored>) {
+    fn apply_done(&mut self, after: After, stored: Few<Stored>) {
         match after {
             After::Published { claims, answer } => {
                 self.tell_published(claims, &stored);
@@ -325,7 +325,7 @@ impl Curator {
         }
     }
 
-    fn tell_published(&mut self, claims: Vec<Claims>, stored: &[Stored]) {
+    fn tell_published(&mut self, claims: Few<Claims>, stored: &[Stored]) {
         for ((workflow, matches), stored) in claims.into_iter().zip(stored) {
             let Stored::New(artifact) = stored else { continue };
             self.parts
@@ -369,7 +369,7 @@ impl Curator {
             if after.has_group() {
                 self.apply_refused(after, error);
             } else {
-                self.apply_done(after, Vec::new());
+                self.apply_done(after, Few::new());
             }
         }
     }
@@ -419,7 +419,7 @@ impl Curator {
                 Effect::Start(start) => self.write(Group::Start(Arc::clone(&start)), After::Started(start)),
                 Effect::Cancel { agent, job } => self.cancel(agent.at(), job),
                 Effect::Drop(job) => {
-                    let finish = Finish { job, end: JobEnd::Cancelled, outputs: Vec::new() };
+                    let finish = Finish { job, end: JobEnd::Cancelled, outputs: Few::new() };
                     self.write(Group::Finish(finish), After::Settled);
                 }
                 Effect::Settle(settled) => {

@@ -7,21 +7,21 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use volery_blackboard::effect::{Input, Start, Verdict};
 use volery_blackboard::matching::Match;
-use volery_blackboard::store::{Publish, StoreError, Stored};
+use volery_blackboard::store::{Few, Publish, StoreError, Stored};
 
 use super::ingress::Question;
 
 /// What follows once a command, or its write, is done.
 pub(super) enum After {
     Published {
-        claims: Vec<Claims>,
+        claims: Few<Claims>,
         answer: PublishAnswer,
     },
     Started(Arc<Start>),
     Ended {
         start: Arc<Start>,
         verdict: Verdict,
-        claims: Vec<Claims>,
+        claims: Few<Claims>,
         error: Vec<String>,
     },
     Settled,
@@ -31,7 +31,7 @@ pub(super) enum After {
 }
 
 /// Where a publisher waits.
-pub(super) type PublishAnswer = oneshot::Sender<Result<Vec<Stored>, StoreError>>;
+pub(super) type PublishAnswer = oneshot::Sender<Result<Few<Stored>, StoreError>>;
 
 /// What is kept of an artifact while the store has it: the workflow's name and the claims.
 pub(super) type Claims = (Arc<str>, Arc<[Match]>);
@@ -56,6 +56,6 @@ impl After {
 }
 
 /// Keeps what the board needs of artifacts that are about to be written.
-pub(super) fn claims_of(artifacts: &[Publish]) -> Vec<Claims> {
+pub(super) fn claims_of(artifacts: &[Publish]) -> Few<Claims> {
     artifacts.iter().map(|publish| (Arc::clone(&publish.workflow), Arc::clone(&publish.matches))).collect()
 }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{Notify, Semaphore, oneshot};
 use volery_blackboard::board::{AgentStatus, WaitingFilter};
 use volery_blackboard::effect::Input;
-use volery_blackboard::store::{Publish, StoreError, Stored};
+use volery_blackboard::store::{Few, Publish, StoreError, Stored};
 use volery_blackboard::{AgentIndex, RunId, Tally, Waiting};
 
 use super::actor::CuratorMessage;
@@ -35,7 +35,7 @@ const PUBLISHES_MAX: usize = 2_048;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Commit these artifacts, all or nothing.
-    Publish { artifacts: Vec<Publish>, answer: oneshot::Sender<Result<Vec<Stored>, StoreError>> },
+    Publish { artifacts: Few<Publish>, answer: oneshot::Sender<Result<Few<Stored>, StoreError>> },
     /// An attempt ended.
     Ended(Ended),
     /// Tell the board something that needs no record.
@@ -145,7 +145,7 @@ impl Ingress {
     ///
     /// Cancel safe in this sense: dropped while it waits for room, nothing is published; dropped later, the artifacts
     /// may or may not be.
-    pub(crate) async fn publish(&self, artifacts: Vec<Publish>) -> Result<Vec<Stored>> {
+    pub(crate) async fn publish(&self, artifacts: Few<Publish>) -> Result<Few<Stored>> {
         self.admit().await?;
         let Ok(room) = self.room.acquire().await else { return Err(self.shut()) };
         if !self.is_open() {

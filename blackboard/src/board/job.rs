@@ -249,7 +249,12 @@ impl Board {
                 entries.push(self.entry(input.offset, input.run, input.at, claim));
             }
         }
-        let complete = Complete { entries, cuts: cuts(&start.members), closed: start.closed, shared: false };
+        let complete = Complete {
+            entries: entries.into(),
+            cuts: cuts(&start.members),
+            closed: start.closed,
+            shared: false,
+        };
         let progress = pairs::Progress { attempts: start.attempt, failures, until };
         self.go_on(start.job, index, complete, progress);
     }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use super::{Complete, Entry, Step, insert_in_log_order, missing};
 use crate::id::RunId;
 use crate::outcome::WaitingReason;
+use crate::store::Few;
 
 /// One waiting line per side.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl AllOf {
         if self.is_complete() {
             let take =
                 |(side, need): (&mut VecDeque<Entry>, &u32)| side.drain(..*need as usize).collect::<Vec<_>>();
-            let entries = self.sides.iter_mut().zip(&self.needs).flat_map(take).collect();
+            let entries: Few<Entry> = self.sides.iter_mut().zip(&self.needs).flat_map(take).collect();
             steps.push(Step::Complete(Complete::single(entries, false)));
         }
         debug_assert!(!self.is_complete(), "one entry completes at most one group");

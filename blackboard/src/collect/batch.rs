@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::{Complete, Entry, INSTANT, Step};
 use crate::id::{Key, Offset, RunId};
 use crate::outcome::{CloseReason, WaitingReason};
+use crate::store::Few;
 use crate::subscription::Batch;
 use crate::time::Timestamp;
 
@@ -137,7 +138,7 @@ impl Batches {
         let Some(open) = self.forget(key) else { return };
         // Pairs of an every-pair join, which share their inputs, are not batched.
         let mut batch =
-            Complete { entries: Vec::new(), cuts: Vec::new(), closed: Some(reason), shared: false };
+            Complete { entries: Few::new(), cuts: Vec::new(), closed: Some(reason), shared: false };
         for group in open.groups {
             if !batch.entries.is_empty() {
                 batch.cuts.push(u32::try_from(batch.entries.len()).unwrap_or(u32::MAX));

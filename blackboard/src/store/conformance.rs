@@ -13,8 +13,8 @@ use std::thread::{self, Thread};
 use uuid::Uuid;
 
 use super::{
-    Batch, Catalogue, Commit, Cursor, Finish, Group, GroupResult, JobEnd, Publish, Store, StoreError, Stored,
-    Unfinished,
+    Batch, Catalogue, Commit, Cursor, Few, Finish, Group, GroupResult, JobEnd, Publish, Store, StoreError,
+    Stored, Unfinished,
 };
 use crate::artifact::Artifact;
 use crate::body::Body;
@@ -144,7 +144,7 @@ impl Case {
     }
 
     /// Commits one group that must not be refused.
-    async fn write(&self, group: Group) -> Vec<Stored> {
+    async fn write(&self, group: Group) -> Few<Stored> {
         match self.commit(vec![group]).await.pop() {
             Some(GroupResult::Done(stored)) => stored,
             other => panic!("{}: the group is accepted: {other:?}", self.name),
@@ -157,7 +157,7 @@ impl Case {
         self.places(self.write(Group::Publish(numbers.map(publish).collect())).await)
     }
 
-    fn places(&self, stored: Vec<Stored>) -> Vec<Offset> {
+    fn places(&self, stored: Few<Stored>) -> Vec<Offset> {
         let place = |stored: Stored| match stored {
             Stored::New(artifact) => artifact.offset(),
             Stored::Repeat { .. } => panic!("{}: everything is new: {stored:?}", self.name),
@@ -276,6 +276,7 @@ fn begin(start: &Start) -> Group {
 }
 
 fn finish(job: JobId, end: JobEnd, outputs: Vec<Publish>) -> Group {
+    let outputs = outputs.into();
     Group::Finish(Finish { job, end, outputs })
 }
 

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustc_hash::FxHashMap;
 
 use super::{
-    Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Finish, Group, GroupResult, JobEnd, Publish, Read,
-    Store, StoreError, Stored, Unfinished,
+    Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Few, Finish, Group, GroupResult, JobEnd, Publish,
+    Read, Store, StoreError, Stored, Unfinished,
 };
 use crate::artifact::Artifact;
 use crate::effect::{PairVerdict, Published, Resumed, Settled, Start};
@@ -161,7 +161,7 @@ struct Slot {
     workflow: Arc<str>,
     matches: Arc<[Match]>,
     /// What became of each match, in the same order.
-    claims: Box<[Claim]>,
+    claims: Few<Claim>,
     open: usize,
 }
 
@@ -199,19 +199,19 @@ impl Shelf {
             }
             Group::Start(start) => {
                 self.start(start);
-                GroupResult::Done(Vec::new())
+                GroupResult::Done(Few::new())
             }
             Group::Retry { job, failures, until, error: _ } => match self.jobs.get_mut(&job) {
                 Some(record) => {
                     (record.failures, record.until) = (failures, Some(until));
-                    GroupResult::Done(Vec::new())
+                    GroupResult::Done(Few::new())
                 }
                 None => refused(job),
             },
             Group::Finish(finish) => self.finish(finish),
             Group::Settle(settled) => {
                 self.settle(&settled);
-                GroupResult::Done(Vec::new())
+                GroupResult::Done(Few::new())
             }
         }
     }
@@ -235,7 +235,7 @@ impl Shelf {
         run.offsets.push(offset);
         run.kept += 1;
         let open = matches.len();
-        let claims = vec![Claim::default(); open].into_boxed_slice();
+        let claims = smallvec::smallvec![Claim::default(); open];
         let slot = Slot { artifact: Arc::clone(&artifact), workflow, matches, claims, open };
         self.slots.push_back(Some(Box::new(slot)));
         if open == 0 {

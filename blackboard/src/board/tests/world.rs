@@ -113,7 +113,7 @@ impl World {
 
     pub(super) fn publish(&mut self, of: RunId, matches: Vec<Match>) -> Offset {
         let publish = self.new_publish(of, matches);
-        let stored = self.commit(Group::Publish(vec![publish.0]));
+        let stored = self.commit(Group::Publish(vec![publish.0].into()));
         self.offer(stored, vec![publish.1]).pop().expect("one artifact was published")
     }
 
@@ -229,7 +229,7 @@ impl World {
     fn finish(&mut self, start: &Arc<Start>, end: JobEnd, verdict: Verdict, outputs: Vec<Vec<Match>>) {
         let (publishes, matches): (Vec<_>, Vec<_>) =
             outputs.into_iter().map(|matches| self.new_publish(start.run, matches)).unzip();
-        let stored = self.commit(Group::Finish(Finish { job: start.job, end, outputs: publishes }));
+        let stored = self.commit(Group::Finish(Finish { job: start.job, end, outputs: publishes.into() }));
         self.note_end(start, verdict);
         self.offer(stored, matches);
     }
@@ -261,7 +261,7 @@ impl World {
             panic!("memory answers at once")
         };
         match result.expect("memory does not fail").pop() {
-            Some(GroupResult::Done(stored)) => stored,
+            Some(GroupResult::Done(stored)) => stored.into_vec(),
             other => panic!("the store accepts {text}: {other:?}"),
         }
     }
@@ -301,7 +301,7 @@ impl World {
             Effect::Drop(job) => {
                 assert!(!self.running.contains_key(job), "running jobs are not dropped");
                 let start = self.open.get(job).cloned().expect("only committed jobs are dropped");
-                let end = Finish { job: *job, end: JobEnd::Cancelled, outputs: Vec::new() };
+                let end = Finish { job: *job, end: JobEnd::Cancelled, outputs: Vec::new().into() };
                 self.commit(Group::Finish(end));
                 self.note_end(&start, Verdict::Cancelled);
             }

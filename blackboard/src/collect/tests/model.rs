@@ -279,7 +279,7 @@ impl Model {
 
     /// A group is complete: it is a job, or goes into a batch.
     fn group(&mut self, entries: Vec<Entry>, key: Option<Key>, shared: bool, steps: &mut Vec<Step>) {
-        let group = Complete { entries, cuts: Vec::new(), closed: None, shared };
+        let group = Complete { entries: entries.into(), cuts: Vec::new(), closed: None, shared };
         let Some(rule) = self.batch.clone() else {
             steps.push(Step::Complete(group));
             return;

@@ -11,8 +11,8 @@ use crate::visibility::Visibility;
 
 pub(super) async fn offsets_are_dense_and_in_log_order(case: &Case) {
     let groups = vec![
-        Group::Publish(vec![publish(number(1), Vec::new()), publish(number(2), Vec::new())]),
-        Group::Publish(vec![publish(number(3), Vec::new())]),
+        Group::Publish(vec![publish(number(1), Vec::new()), publish(number(2), Vec::new())].into()),
+        Group::Publish(vec![publish(number(3), Vec::new())].into()),
     ];
     let mut places = Vec::new();
     for result in case.commit(groups).await {
@@ -77,8 +77,8 @@ fn described(artifact: &Artifact) -> String {
 /// Publishes the second artifact and checks that it is taken for the first, and that nothing was written.
 async fn check_repeat(case: &Case, first: Artifact, second: Artifact) {
     let id = first.id();
-    case.write(Group::Publish(vec![publish(first, vec![claim(0, 0)])])).await;
-    let again = case.write(Group::Publish(vec![publish(second, vec![claim(1, 0)])])).await;
+    case.write(Group::Publish(vec![publish(first, vec![claim(0, 0)])].into())).await;
+    let again = case.write(Group::Publish(vec![publish(second, vec![claim(1, 0)])].into())).await;
     match again.as_slice() {
         [Stored::Repeat { id: found, offset, run: of }] => {
             case.same((*found, offset.get(), *of), (id, 1, run(1)), "a repeat names the first artifact");
@@ -102,7 +102,7 @@ pub(super) async fn an_idempotency_key_belongs_to_its_tenant(case: &Case) {
         number(value).with_tenant(Tenant::from(tenant)).with_idempotency_key("order 7".into())
     };
     let group = vec![publish(of(1, "acme"), Vec::new()), publish(of(2, "umbrella"), Vec::new())];
-    let stored = case.write(Group::Publish(group)).await;
+    let stored = case.write(Group::Publish(group.into())).await;
     case.same(case.places(stored).len(), 2, "two tenants may use the same key");
 }
 
@@ -118,7 +118,7 @@ pub(super) async fn a_repeat_within_one_group_is_a_repeat(case: &Case) {
         publish(number(3), Vec::new()),
         publish(number(1), Vec::new()),
     ];
-    let stored = case.write(Group::Publish(group)).await;
+    let stored = case.write(Group::Publish(group.into())).await;
     let place = |stored: &Stored| match stored {
         Stored::New(artifact) => (true, artifact.offset().get()),
         Stored::Repeat { offset, .. } => (false, offset.get()),
@@ -155,7 +155,7 @@ pub(super) async fn a_closed_store_refuses(case: &Case) {
     case.good(case.store.close().await, "closes");
     let filter = Filter::all();
     let answers = [
-        ("commit", case.try_commit(vec![Group::Publish(Vec::new())]).await.err()),
+        ("commit", case.try_commit(vec![Group::Publish(Few::new())]).await.err()),
         ("read", case.store.read(&places).wait().await.err()),
         ("find", case.store.find(&filter).await.err()),
         ("unfinished", case.store.unfinished(Cursor::default(), 10).await.err()),

@@ -11,7 +11,7 @@ pub(super) async fn claims_without_a_job_are_unfinished_in_log_order(case: &Case
         publish(number(2), Vec::new()),
         publish(number(3), vec![claim(1, 0)]),
     ];
-    case.write(Group::Publish(group)).await;
+    case.write(Group::Publish(group.into())).await;
     let listed = case.unfinished().await;
     case.same(listed.claims, vec![(1, 0), (1, 2), (3, 1)], "claims by place, then by subscription");
     case.same(listed.jobs.len() + listed.pairs.len(), 0, "nothing else is unfinished");
@@ -31,7 +31,7 @@ pub(super) async fn claims_come_back_as_they_were(case: &Case) {
         Match { weight: 0, refused: Some(Box::new(Discard::LoopGuard)), ..claim(2, 0) },
     ];
     let wanted = format!("{:?}", Arc::<[Match]>::from(claims.clone()));
-    case.write(Group::Publish(vec![publish(number_in(1, 4), claims)])).await;
+    case.write(Group::Publish(vec![publish(number_in(1, 4), claims)].into())).await;
     match case.unfinished_by(10).await.as_slice() {
         [Unfinished::Claims(found)] => {
             case.same(format!("{:?}", found.matches), wanted, "claims come back as they were");
@@ -43,8 +43,8 @@ pub(super) async fn claims_come_back_as_they_were(case: &Case) {
 }
 
 pub(super) async fn a_started_job_hides_its_claims(case: &Case) {
-    let group = (1..4).map(|n| publish(number(n), vec![claim(0, 0), claim(1, 0)])).collect();
-    let places = case.places(case.write(Group::Publish(group)).await);
+    let group: Vec<_> = (1..4).map(|n| publish(number(n), vec![claim(0, 0), claim(1, 0)])).collect();
+    let places = case.places(case.write(Group::Publish(group.into())).await);
     let job = start(1, &[places[2], places[0]]);
     case.write(begin(&job)).await;
     let listed = case.unfinished().await;
@@ -104,8 +104,8 @@ pub(super) async fn another_attempt_clears_the_time(case: &Case) {
 }
 
 pub(super) async fn finishing_ends_claims_and_publishes(case: &Case) {
-    let group = (1..3).map(|n| publish(number(n), vec![claim(0, 0), claim(1, 0)])).collect();
-    let places = case.places(case.write(Group::Publish(group)).await);
+    let group: Vec<_> = (1..3).map(|n| publish(number(n), vec![claim(0, 0), claim(1, 0)])).collect();
+    let places = case.places(case.write(Group::Publish(group.into())).await);
     let job = start(1, &places);
     case.write(begin(&job)).await;
     let outputs = (10..12).map(|n| publish(number(n), vec![claim(0, 0)])).collect();
@@ -120,7 +120,7 @@ pub(super) async fn finishing_ends_claims_and_publishes(case: &Case) {
 
 pub(super) async fn a_repeated_output_is_the_first_artifact(case: &Case) {
     let places = case.claimed(1..2).await;
-    case.write(Group::Publish(vec![publish(number(10), Vec::new())])).await;
+    case.write(Group::Publish(vec![publish(number(10), Vec::new())].into())).await;
     let job = start(0, &places);
     case.write(begin(&job)).await;
     let outputs = vec![publish(number(10), vec![claim(0, 0)]), publish(number(11), Vec::new())];
@@ -135,10 +135,10 @@ pub(super) async fn an_unknown_job_is_refused_alone(case: &Case) {
     let unknown = start(0, &[Offset::new(1)]).job;
     let one = |n| vec![publish(number(n), vec![claim(0, 0)])];
     let groups = vec![
-        Group::Publish(one(1)),
+        Group::Publish(one(1).into()),
         finish(unknown, JobEnd::Done, one(2)),
         finish(unknown, dead(60), one(3)),
-        Group::Publish(one(4)),
+        Group::Publish(one(4).into()),
     ];
     let results = case.commit(groups).await;
     let done: Vec<bool> = results.iter().map(|result| matches!(result, GroupResult::Done(_))).collect();
@@ -162,7 +162,7 @@ pub(super) async fn a_job_finishes_once(case: &Case) {
 
 pub(super) async fn settling_ends_a_claim_once(case: &Case) {
     let group = vec![publish(number(1), vec![claim(0, 0), claim(1, 0)])];
-    let places = case.places(case.write(Group::Publish(group)).await);
+    let places = case.places(case.write(Group::Publish(group.into())).await);
     case.write(settle(1, places[0], Outcome::Expired(Expiry::TimeWindow))).await;
     case.write(settle(1, places[0], Outcome::Cancelled)).await;
     case.same(case.unfinished().await.claims, vec![(1, 0)], "the other claim is open");
@@ -173,7 +173,7 @@ pub(super) async fn settling_ends_a_claim_once(case: &Case) {
 /// Publishes two inputs of an every-pair join and starts their pair.
 async fn pair(case: &Case) -> (Start, Vec<Offset>) {
     let group = vec![publish(number(1), vec![claim(2, 0)]), publish(number(2), vec![claim(2, 1)])];
-    let places = case.places(case.write(Group::Publish(group)).await);
+    let places = case.places(case.write(Group::Publish(group.into())).await);
     let job = Start { shared: true, ..start(2, &places) };
     case.write(begin(&job)).await;
     (job, places)
@@ -219,8 +219,8 @@ pub(super) async fn unfinished_work_is_the_same_in_any_slices(case: &Case) {
     for place in &places[..3] {
         case.write(begin(&start(0, &[*place]))).await;
     }
-    let group = (20..24).map(|n| publish(number(n), vec![claim(2, u16::from(n % 2 == 1))])).collect();
-    let sides = case.places(case.write(Group::Publish(group)).await);
+    let group: Vec<_> = (20..24).map(|n| publish(number(n), vec![claim(2, u16::from(n % 2 == 1))])).collect();
+    let sides = case.places(case.write(Group::Publish(group.into())).await);
     for pair in sides.chunks(2) {
         let job = Start { shared: true, ..start(2, pair) };
         case.write(begin(&job)).await;
