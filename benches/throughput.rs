@@ -87,7 +87,7 @@ async fn drive<T: volery::Payload>(volery: &Volery, count: u64, make: fn(u64) ->
 }
 
 async fn one_to_one(count: u64) -> Duration {
-    let ship = Agent::new("ship").concurrency(64).consumes(one::<Shared<Order>>()).engine(
+    let ship = Agent::new("ship").concurrency(256).consumes(one::<Shared<Order>>()).engine(
         async |order: Shared<Order>, _: Context| {
             Ok::<_, volery::Error>(Publish(Parcel { number: order.number }))
         },
@@ -100,7 +100,7 @@ async fn one_to_one(count: u64) -> Duration {
 
 /// The same, but published in groups of 100, one commit each.
 async fn one_to_one_grouped(count: u64) -> Duration {
-    let ship = Agent::new("ship").concurrency(64).consumes(one::<Shared<Order>>()).engine(
+    let ship = Agent::new("ship").concurrency(256).consumes(one::<Shared<Order>>()).engine(
         async |order: Shared<Order>, _: Context| {
             Ok::<_, volery::Error>(Publish(Parcel { number: order.number }))
         },
@@ -125,7 +125,7 @@ struct Relay {
 async fn chain_of_ten(count: u64) -> Duration {
     let stages = (0..10).map(|stage| {
         Agent::new(format!("stage-{stage}"))
-            .concurrency(64)
+            .concurrency(256)
             .consumes(one::<Relay>().filter(move |relay| relay.stage == stage))
             .engine(async |relay: Relay, _: Context| {
                 Ok::<_, volery::Error>((relay.stage < 9).then_some(Relay { stage: relay.stage + 1 }))
@@ -153,7 +153,7 @@ async fn join_of_pairs(pairs: u64) -> Duration {
     let settled = Countdown::new(pairs);
     let count = Arc::clone(&settled);
     let settle = Agent::new("settle")
-        .concurrency(64)
+        .concurrency(256)
         .consumes(
             join(by(|o: &Order| o.number), by(|p: &Payment| p.number)).within(Duration::from_secs(3_600)),
         )
@@ -176,7 +176,7 @@ async fn batches_of_ten(count: u64) -> Duration {
     let done = Countdown::new(count);
     let counting = Arc::clone(&done);
     let pack = Agent::new("pack")
-        .concurrency(64)
+        .concurrency(256)
         .consumes(one::<Shared<Order>>().batch(Batch::of(10)))
         .engine(move |batch: Vec<Shared<Order>>, _: Context| {
             counting.tick(batch.len() as u64);
@@ -219,7 +219,7 @@ where
     group.finish();
 }
 
-fn main() {
+pub(crate) fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let sizes = sizes();
     let middle: Vec<u64> = sizes.iter().copied().filter(|size| *size == 10_000 || *size == 100_000).collect();

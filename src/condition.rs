@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use volery_actors::{FeedItem, FeedReader, Result};
+use volery_actors::{FeedReader, Result};
 
 /// Waits until `holds` answers true. Looks at once, then after every event of the feed; events that come while it looks
 /// lead to one further look.
@@ -16,9 +16,8 @@ where
             return Ok(true);
         }
         match feed.next().await {
-            // A skip is news too: something happened, whatever it was.
-            Some(FeedItem::Event(_) | FeedItem::Skipped(_)) => {}
-            Some(_) => {}
+            // Whatever else has happened meanwhile leads to the same look; a skip is news too.
+            Some(_) => while feed.try_next().is_some() {},
             None => return Ok(false),
         }
     }

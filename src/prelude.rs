@@ -1,8 +1,8 @@
 //! What most services need, for one `use volery::prelude::*`.
 
 pub use crate::{
-    Agent, Batch, Context, Filter, Memory, Outputs, Publish, Retry, Run, Shape, Shared, Volery, all_of,
-    blocking, by, count, join, one,
+    Agent, Batch, Context, Engine, ErrorKind, Failure, Fault, Filter, Memory, Outputs, Publish, Retry, Run,
+    Shape, Shared, Visibility, Volery, all_of, blocking, by, count, join, one,
 };
 pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};

@@ -110,8 +110,8 @@ impl Run {
         Ok(self.0.runtime.publish(drafts).await?.into_vec())
     }
 
-    /// Waits until nothing of the run moves: no job of it waits for a slot, runs or backs off, and no batch with its
-    /// inputs is on a timer. What is still outstanding then waits for further input or for a person, and is counted in
+    /// Waits until nothing of the run moves: no job of it waits for a slot, runs or backs off, no batch or outer join with
+    /// its inputs is on a timer, and nothing of it is still to become visible. What is still outstanding then waits for further input or for a person, and is counted in
     /// the report. Cancel safe.
     ///
     /// # Errors
@@ -121,7 +121,8 @@ impl Run {
         Ok(RunReport { run: self.0.id, workflow: self.0.workflow.to_string(), tally })
     }
 
-    /// Declares that no more input comes, and waits until everything of the run has its outcome.
+    /// Declares that no more input comes, and waits until everything of the run has its outcome; what waits for a paused
+    /// agent is left, and the report says so.
     ///
     /// Collectors are let go one after the other, agents in registration order, each time nothing else of the run
     /// moves: batches with inputs of the run close, inputs that wait for partners expire (or fire partially, in an outer

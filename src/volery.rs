@@ -7,7 +7,7 @@ use volery_actors::runtime::Runtime;
 use volery_actors::{FeedReader, IntoOutputs, Published, Result, ShutdownReport};
 use volery_blackboard::board::AgentStatus;
 use volery_blackboard::store::DeadLetter;
-use volery_blackboard::{Filter, Page, Payload, RunId, Visibility, Waiting};
+use volery_blackboard::{Artifact, Filter, Offset, Page, Payload, RunId, Visibility, Waiting};
 
 use crate::builder::Builder;
 use crate::condition::until;
@@ -79,8 +79,9 @@ impl Volery {
         Ok(run)
     }
 
-    /// Waits until nothing moves: no job waits for a slot, runs or backs off, and no batch is on a timer. Jobs of
-    /// paused agents and inputs that wait for partners do not count. Cancel safe.
+    /// Waits until nothing moves: no job waits for a slot, runs or backs off, no batch or outer join is on a timer, and
+    /// nothing is still to become visible. Jobs of paused agents and inputs that wait for partners do not count. Cancel
+    /// safe.
     ///
     /// # Errors
     /// When the runtime stops first.
@@ -88,7 +89,7 @@ impl Volery {
         self.0.until_idle().await
     }
 
-    /// Waits until `holds` answers true, looking again after everything that happens. Returns false when the runtime
+    /// Waits until `holds` answers true, looking again after something has happened. Returns false when the runtime
     /// stopped first. Cancel safe.
     ///
     /// # Errors
@@ -111,6 +112,15 @@ impl Volery {
     /// When the store cannot be read.
     pub async fn artifacts(&self, filter: &Filter) -> Result<Page> {
         self.0.find(filter).await
+    }
+
+    /// Reads artifacts by their places in the log, in the order asked for: those that a waiting list, a dead letter or an
+    /// event names.
+    ///
+    /// # Errors
+    /// When one of them was never written or is not kept any more, or the store cannot be read.
+    pub async fn read(&self, offsets: &[Offset]) -> Result<Arc<[Arc<Artifact>]>> {
+        self.0.read(offsets).await
     }
 
     /// Lists up to 1,000 artifacts that wait, and why.

@@ -35,6 +35,8 @@ pub(crate) enum Cause {
     ShuttingDown(String),
     #[error("{count} artifacts are {what}, which is the limit; publish again when some are done")]
     Overloaded { what: &'static str, count: u64 },
+    #[error("the curator was restarted before it answered; what was asked may or may not have been done")]
+    Unanswered,
     #[error("agent `{0}` is declared twice; agents of one runtime need different names")]
     AgentTwice(String),
     #[error("there is no agent `{0}`")]
@@ -66,7 +68,9 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match &*self.0 {
             Cause::ShuttingDown(_) | Cause::Store(StoreError::Closed { .. }) => ErrorKind::Stop,
-            Cause::Overloaded { .. } | Cause::Store(StoreError::Unavailable { .. }) => ErrorKind::Retry,
+            Cause::Overloaded { .. } | Cause::Unanswered | Cause::Store(StoreError::Unavailable { .. }) => {
+                ErrorKind::Retry
+            }
             Cause::AgentTwice(_)
             | Cause::NoSuchAgent(_)
             | Cause::NoSubscription(_)

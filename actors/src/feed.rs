@@ -4,6 +4,7 @@
 //! missed. Nothing is built while nobody reads.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::broadcast;
 use volery_blackboard::effect::{Settled, Start, Verdict};
@@ -104,30 +105,38 @@ impl Event {
 
 /// The sending end. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Feed(broadcast::Sender<Event>);
+pub(crate) struct Feed {
+    sender: broadcast::Sender<Event>,
+    /// Counted here because the channel takes a lock to tell.
+    readers: Arc<AtomicUsize>,
+}
 
 impl Feed {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self(broadcast::Sender::new(capacity))
+        Self { sender: broadcast::Sender::new(capacity), readers: Arc::default() }
     }
 
     /// Tells an event to the readers there are; builds it only if there are some.
     pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
-        if self.0.receiver_count() > 0 {
+        if self.readers.load(Ordering::Relaxed) > 0 {
             // It fails only when the last reader has just gone.
-            drop(self.0.send(event()));
+            drop(self.sender.send(event()));
         }
     }
 
     pub(crate) fn read(&self) -> FeedReader {
-        FeedReader(self.0.subscribe())
+        self.readers.fetch_add(1, Ordering::Relaxed);
+        FeedReader { receiver: self.sender.subscribe(), readers: Arc::clone(&self.readers) }
     }
 }
 
 /// Reads the feed from the moment it was asked for.
 #[derive(Debug)]
 #[must_use]
-pub struct FeedReader(broadcast::Receiver<Event>);
+pub struct FeedReader {
+    receiver: broadcast::Receiver<Event>,
+    readers: Arc<AtomicUsize>,
+}
 
 /// What a reader gets.
 #[derive(Clone, Debug)]
@@ -142,10 +151,25 @@ pub enum FeedItem {
 impl FeedReader {
     /// Waits for the next item; `None` once the runtime is gone. Cancel safe.
     pub async fn next(&mut self) -> Option<FeedItem> {
-        match self.0.recv().await {
+        match self.receiver.recv().await {
             Ok(event) => Some(FeedItem::Event(event)),
             Err(broadcast::error::RecvError::Lagged(skipped)) => Some(FeedItem::Skipped(skipped)),
             Err(broadcast::error::RecvError::Closed) => None,
         }
+    }
+
+    /// Returns the next item if there is one already.
+    pub fn try_next(&mut self) -> Option<FeedItem> {
+        match self.receiver.try_recv() {
+            Ok(event) => Some(FeedItem::Event(event)),
+            Err(broadcast::error::TryRecvError::Lagged(skipped)) => Some(FeedItem::Skipped(skipped)),
+            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => None,
+        }
+    }
+}
+
+impl Drop for FeedReader {
+    fn drop(&mut self) {
+        self.readers.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -30,7 +30,7 @@ pub use agent::{
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
 pub use feed::{Event, FeedItem, FeedReader};
-pub use root::{Phase, PhaseReport, PhaseStatus, ShutdownReport};
+pub use root::{Phase, PhaseReport, PhaseStatus, ShutdownReport, StopCause};
 pub use runtime::{
     Draft, EXIT_CODE_INTERRUPTED, Overflow, Partial, Published, Runtime, RuntimeBuilder, Settings,
 };

@@ -15,4 +15,4 @@ mod report;
 
 pub(crate) use keeper::{Root, RootHandle, Stopping};
 pub use phase::Phase;
-pub use report::{PhaseReport, PhaseStatus, ShutdownReport};
+pub use report::{PhaseReport, PhaseStatus, ShutdownReport, StopCause};

@@ -10,15 +10,15 @@ use volery_blackboard::board::{AgentStatus, WaitingFilter};
 use volery_blackboard::effect::Input;
 use volery_blackboard::store::{DeadLetter, Few, Publish, Stored};
 use volery_blackboard::{
-    AgentIndex, AgentName, Artifact, ArtifactId, Body, Filter, Page, Payload, RunId, Tally, Timestamp,
-    Waiting,
+    AgentIndex, AgentName, Artifact, ArtifactId, Body, Filter, Offset, Page, Payload, RunId, Tally,
+    Timestamp, Waiting,
 };
 
 use crate::agent::{AgentMessage, IntoOutputs, Output, Outputs, Workshop};
 use crate::curator::{Ingress, Question, Scope};
 use crate::error::{Cause, Result};
 use crate::feed::{Feed, FeedReader};
-use crate::root::{RootHandle, ShutdownReport, Stopping};
+use crate::root::{RootHandle, ShutdownReport, StopCause, Stopping};
 use crate::supervision::{Address, Supervisor};
 
 mod builder;
@@ -61,7 +61,7 @@ pub struct Published {
     /// The artifact's id.
     pub id: ArtifactId,
     /// Its place in the log.
-    pub offset: volery_blackboard::Offset,
+    pub offset: Offset,
     /// Its run.
     pub run: RunId,
     /// Whether the idempotency key was known: then this is the first artifact, and nothing was published.
@@ -212,6 +212,14 @@ impl Runtime {
         Ok(self.0.workshop.store.find(filter).await?)
     }
 
+    /// Reads artifacts by their places in the log, in the order asked for.
+    ///
+    /// # Errors
+    /// When one of them was never written or is not kept any more, or the store cannot be read.
+    pub async fn read(&self, offsets: &[Offset]) -> Result<Arc<[Arc<Artifact>]>> {
+        Ok(self.0.workshop.store.read(offsets).wait().await?)
+    }
+
     /// Lists dead letters, oldest first, behind number `after`.
     ///
     /// # Errors
@@ -265,7 +273,7 @@ impl Runtime {
     /// # Errors
     /// When the async runtime was ended under it.
     pub async fn shutdown(&self) -> Result<Arc<ShutdownReport>> {
-        self.0.root.stop(Stopping::Drain);
+        self.0.root.stop(Stopping::Drain, StopCause::Requested);
         self.stopped().await
     }
 
@@ -292,7 +300,7 @@ impl Runtime {
             Stopping::Drain => Stopping::Abort,
             Stopping::Abort => return false,
         };
-        self.0.root.stop(next);
+        self.0.root.stop(next, StopCause::Interrupted);
         true
     }
 
@@ -336,7 +344,7 @@ impl Runtime {
 
 impl Drop for Parts {
     fn drop(&mut self) {
-        self.root.stop(Stopping::Abort);
+        self.root.stop(Stopping::Abort, StopCause::HandlesDropped);
         if let Some(listener) = self.signals.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             listener.abort();
         }

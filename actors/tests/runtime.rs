@@ -3,7 +3,7 @@
 //! Killing needs the supervisor, which the facade does not show; everything else is tested through the facade, in the
 //! workspace's `tests/`.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,10 @@ use volery_actors::{
     RuntimeBuilder,
 };
 use volery_blackboard::shape::{by, count, join, one};
-use volery_blackboard::{Batch, Filter, RunId, Shape, Visibility};
+use volery_blackboard::store::{
+    Answer, Batch as Writes, Catalogue, Commit, Cursor, DeadLetter, Memory, Read, Unfinished,
+};
+use volery_blackboard::{Batch, Filter, Offset, Page, RunId, Shape, Store, Tally, Visibility};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -380,5 +383,94 @@ async fn a_part_that_keeps_dying_ends_the_runtime_with_a_report() -> Result<()> 
     assert_eq!(refused.kind(), ErrorKind::Stop);
     let refused = soon(runtime.settled(run)).await.expect_err("it has stopped");
     assert_eq!(refused.kind(), ErrorKind::Stop);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_keeps_its_counts_when_the_curator_was_killed() -> Result<()> {
+    let seen = Seen::new();
+    let runtime = start([clerk(&seen)]).await?;
+    let mut feed = runtime.feed();
+    let run = pinned(&runtime);
+    publish(&runtime, run, Order { id: 1 }).await?;
+    assert_eq!(runtime.settled(run).await?.consumed, 1);
+    kill(&runtime, &mut feed, "curator").await;
+    assert_eq!(runtime.settled(run).await?.consumed, 1, "what had ended is not forgotten");
+    publish(&runtime, run, Order { id: 2 }).await?;
+    let tally = runtime.settled(run).await?;
+    assert_eq!((tally.matched, tally.consumed), (2, 2));
+    Ok(())
+}
+
+/// A store in memory that never finishes the commits of one moment.
+#[derive(Debug, Default)]
+struct Stuck {
+    inner: Memory,
+    stuck: Arc<AtomicBool>,
+}
+
+impl Store for Stuck {
+    fn name(&self) -> String {
+        "stuck".to_owned()
+    }
+
+    fn open(&self, catalogue: Catalogue) -> Answer<'_, ()> {
+        self.inner.open(catalogue)
+    }
+
+    fn commit(&self, batch: Writes) -> Commit {
+        if self.stuck.load(Ordering::Acquire) {
+            return Commit::Pending(Box::pin(std::future::pending()));
+        }
+        self.inner.commit(batch)
+    }
+
+    fn read(&self, offsets: &[Offset]) -> Read {
+        self.inner.read(offsets)
+    }
+
+    fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
+        self.inner.find(filter)
+    }
+
+    fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {
+        self.inner.unfinished(after, limit)
+    }
+
+    fn tally(&self, run: RunId) -> Answer<'_, Tally> {
+        self.inner.tally(run)
+    }
+
+    fn dead_letters(&self, after: u64, limit: usize) -> Answer<'_, Vec<DeadLetter>> {
+        self.inner.dead_letters(after, limit)
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        self.inner.close()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publisher_whose_curator_dies_before_it_answers_may_try_again() -> Result<()> {
+    let seen = Seen::new();
+    let store = Stuck::default();
+    let stuck = Arc::clone(&store.stuck);
+    let runtime = RuntimeBuilder::new("stuck").store(store).agent(clerk(&seen)).start().await?;
+    let mut feed = runtime.feed();
+    stuck.store(true, Ordering::Release);
+    let publishing = publish(&runtime, runtime.new_run(), Order { id: 1 });
+    let killing = async {
+        tokio::task::yield_now().await;
+        // Paused time moves when nothing else does: by then the curator waits for the commit.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        stuck.store(false, Ordering::Release);
+        kill(&runtime, &mut feed, "curator").await;
+    };
+    let (published, ()) = tokio::join!(publishing, killing);
+    let error = published.expect_err("nobody answered");
+    assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
+    publish(&runtime, runtime.new_run(), Order { id: 2 }).await?;
+    soon(runtime.until_idle()).await?;
+    assert_eq!(seen.all(), [2]);
     Ok(())
 }

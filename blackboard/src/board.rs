@@ -137,7 +137,11 @@ impl Board {
             Input::Finished { job, attempt, verdict } => self.finish(job, attempt, verdict, effects),
             Input::StartRefused(job) => self.hand_back(job, effects),
             Input::Tick => self.tick(now, effects),
-            Input::PinRun { run, workflow } => self.run_mut(run, &workflow).pinned = true,
+            Input::PinRun { run, workflow, ended } => {
+                let state = self.run_mut(run, &workflow);
+                state.pinned = true;
+                state.tally += ended;
+            }
             Input::ReleaseRun(run) => self.release_run(run),
             Input::FinishRun(run) => self.finish_run(run),
             Input::CancelRun(run) => self.cancel_run(run, effects),

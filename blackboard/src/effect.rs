@@ -46,6 +46,8 @@ pub enum Input {
         run: RunId,
         /// The workflow's name.
         workflow: Arc<str>,
+        /// Outcomes that the store knows and this board has not met, because it was read back.
+        ended: Tally,
     },
     /// The last handle to the run is gone.
     ReleaseRun(RunId),

@@ -1,9 +1,9 @@
 //! Runs and waiting for them: settled, finish, cancel, invoke, until, until_idle, pause, overload, the feed.
 
-use std::future::pending;
+use std::future::{IntoFuture, pending};
 
 use volery::prelude::*;
-use volery::{Clock, ErrorKind, Event, Fault, FeedItem, Outcome, Overflow};
+use volery::{Clock, Event, FeedItem, Offset, Outcome, Overflow};
 
 use crate::support::{
     A, B, Dropped, Gate, HOUR, SECOND, Seen, Tested, a, b, drain, event, is_pending, outcome, retrying, soon,
@@ -380,6 +380,44 @@ async fn publishers_are_refused_while_too_much_is_queued_when_told_so() -> Teste
     gate.open(1);
     volery.until_idle().await?;
     volery.publish(a(0, 2)).await?;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn publishers_are_refused_when_collectors_hold_too_much_and_never_wait_for_them() -> Tested {
+    let seen = Seen::new();
+    let pack = Agent::new("pack").consumes(one::<A>().batch(Batch::until_finished())).engine(seen.engine());
+    let volery = Volery::builder("t")
+        .agent(pack)
+        .configure(|settings| {
+            settings.queued_max = 1;
+            settings.collected_max = 2;
+        })
+        .start()
+        .await?;
+    let run = volery.run("packing").open();
+    run.publish(a(0, 0)).await?;
+    soon(run.publish(a(0, 1)).into_future()).await?;
+    volery.until_idle().await?;
+    let refused = soon(run.publish(a(0, 2)).into_future()).await.expect_err("two are held already");
+    assert_eq!(refused.kind(), ErrorKind::Retry);
+    run.finish().await?;
+    assert_eq!(seen.all(), [vec![a(0, 0), a(0, 1)]]);
+    run.publish(a(0, 3)).await?;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_waiting_list_names_can_be_read() -> Tested {
+    let gate = Gate::new();
+    let volery = Volery::builder("t").agent(gated("any", &gate)).start().await?;
+    volery.pause("any")?;
+    volery.publish(a(3, 4)).await?;
+    let waiting = volery.waiting().await?;
+    let read = volery.read(&[waiting[0].offset]).await?;
+    assert_eq!(*read[0].payload::<A>()?, a(3, 4));
+    let nowhere = volery.read(&[Offset::new(99)]).await.expect_err("nothing is there");
+    assert_eq!(nowhere.kind(), ErrorKind::FixInput);
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 
 use volery::prelude::*;
-use volery::{ErrorKind, Fault, Phase, PhaseStatus};
+use volery::{ErrorKind, Fault, Phase, PhaseStatus, StopCause};
 
 use crate::support::{
     A, B, Dropped, Gate, HOUR, Moody, SECOND, Seen, Tested, a, b, is_pending, soon, tally, turns,
@@ -130,6 +130,7 @@ async fn a_second_interrupt_aborts_and_names_who_was_cut_off() -> Tested {
     let agents = report.phase(Phase::Agents).expect("every phase has a row");
     assert_eq!(agents.status, PhaseStatus::Aborted);
     assert_eq!((agents.cancelled, &*agents.names), (2, &["stuck × 2".to_owned()][..]));
+    assert_eq!(report.cause, StopCause::Interrupted);
     Ok(())
 }
 

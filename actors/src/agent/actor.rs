@@ -9,10 +9,10 @@
 //! | `Cancel` | cancels the attempt of a job | never; unknown jobs have ended already |
 //! | `ReleaseAll` | cancels every attempt; the jobs are handed back | never |
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustc_hash::FxHashMap;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use volery_blackboard::effect::Start;
@@ -44,13 +44,13 @@ pub(crate) struct AgentActor {
     engines: Vec<Fitted>,
     attempts: JoinSet<Reaped>,
     /// The running attempt of each job, and how to cancel it.
-    cancels: HashMap<JobId, (u32, CancellationToken)>,
+    cancels: FxHashMap<JobId, (u32, CancellationToken)>,
 }
 
 impl AgentActor {
     pub(crate) fn new(bench: Arc<Bench>, first: SubscriptionIndex, factories: Arc<[Factory]>) -> Self {
         let engines = factories.iter().map(Fitted::new).collect();
-        Self { bench, first, factories, engines, attempts: JoinSet::new(), cancels: HashMap::new() }
+        Self { bench, first, factories, engines, attempts: JoinSet::new(), cancels: FxHashMap::default() }
     }
 
     fn start(&mut self, start: Arc<Start>, inputs: Read) {

@@ -62,6 +62,8 @@ pub(crate) struct Curator {
     after: Vec<After>,
     effects: Vec<Effect>,
     commands: VecDeque<Command>,
+    /// The time of this turn: one reading serves all that happens in it.
+    now: Timestamp,
     /// Publishers to be answered.
     answers: Vec<(PublishAnswer, Result<Few<Stored>, StoreError>)>,
     /// Runs to be told of as quiet, once everything about them is committed.
@@ -85,7 +87,10 @@ impl Curator {
         };
         tell(&mut board, Input::Hold);
         for (run, pin) in &pins {
-            tell(&mut board, Input::PinRun { run: *run, workflow: Arc::clone(&pin.workflow) });
+            let mut ended = parts.store.tally(*run).await?;
+            // What has no outcome is read back, and counted then.
+            ended.matched -= ended.outstanding();
+            tell(&mut board, Input::PinRun { run: *run, workflow: Arc::clone(&pin.workflow), ended });
         }
         let recovered = replay(parts.store.as_ref(), &mut |input| tell(&mut board, input)).await?;
         for agent in paused {
@@ -106,6 +111,7 @@ impl Curator {
                 "resumed unfinished work"
             );
         }
+        let now = parts.clock.now();
         let curator = Self {
             parts,
             board,
@@ -113,6 +119,7 @@ impl Curator {
             after: Vec::new(),
             effects,
             commands: VecDeque::new(),
+            now,
             answers: Vec::new(),
             quiet: Vec::new(),
             armed: None,
@@ -126,6 +133,7 @@ impl Curator {
     async fn turn(&mut self) {
         self.parts.ingress.awake();
         for _ in 0..COMMITS_PER_TURN {
+            self.now = self.parts.clock.now();
             self.parts.ingress.take(COMMANDS_PER_COMMIT, &mut self.commands);
             let mut commands = std::mem::take(&mut self.commands);
             commands.drain(..).for_each(|command| self.prepare(command));
@@ -409,7 +417,7 @@ impl Curator {
     }
 
     fn handle(&mut self, input: Input) {
-        self.board.handle(input, self.parts.clock.now(), &mut self.effects);
+        self.board.handle(input, self.now, &mut self.effects);
     }
 
     fn perform_effects(&mut self) {

@@ -155,8 +155,7 @@ impl Ingress {
         room.forget();
         let (answer, answered) = oneshot::channel();
         self.push(Command::Publish { artifacts, answer });
-        // An answer that is dropped without being given means that the runtime is gone.
-        answered.await.map_err(|_| self.shut())?.map_err(Into::into)
+        answered.await.map_err(|_| self.unanswered())?.map_err(Into::into)
     }
 
     /// Waits until the backlog has room, or refuses.
@@ -165,11 +164,18 @@ impl Ingress {
             if !self.is_open() {
                 return Err(self.shut());
             }
-            let relief = self.relief.notified();
             let collected = self.collected.load(Ordering::Acquire);
             if collected >= self.limits.collected_max {
                 // Waiting could wait for ever: what collectors hold may be waiting for this very publish.
                 return Err(Cause::Overloaded { what: "collected", count: collected }.into());
+            }
+            if self.queued.load(Ordering::Acquire) < self.limits.queued_max {
+                return Ok(());
+            }
+            // Listens before it looks again, so that neither relief nor the end in between is missed.
+            let relief = self.relief.notified();
+            if !self.is_open() {
+                return Err(self.shut());
             }
             let queued = self.queued.load(Ordering::Acquire);
             if queued < self.limits.queued_max {
@@ -213,46 +219,43 @@ impl Ingress {
     pub(crate) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         self.push(Command::Ask(question(answer)));
-        answered.await.map_err(|_| self.shut())
+        answered.await.map_err(|_| self.unanswered())
     }
 
     /// Waits until it is quiet; for a run, returns its outcomes so far. Cancel safe.
     pub(crate) async fn when_quiet(&self, scope: Scope) -> Result<Tally> {
         let (answer, answered) = oneshot::channel();
         self.push(Command::WhenQuiet { scope, answer });
-        answered.await.map_err(|_| self.shut())
+        answered.await.map_err(|_| self.unanswered())
     }
 
     /// Keeps a run's counts while handles to it exist.
     pub(crate) fn pin(&self, run: RunId, workflow: &Arc<str>) {
-        let handles = {
-            let mut watch = self.watch();
-            let fresh =
-                || Pin { workflow: Arc::clone(workflow), handles: 0, finishing: false, cancelled: false };
-            let pin = watch.pins.entry(run).or_insert_with(fresh);
-            pin.handles += 1;
-            pin.handles
-        };
-        if handles == 1 {
-            self.input(Input::PinRun { run, workflow: Arc::clone(workflow) });
+        let mut watch = self.watch();
+        let fresh = || Pin { workflow: Arc::clone(workflow), handles: 0, finishing: false, cancelled: false };
+        let pin = watch.pins.entry(run).or_insert_with(fresh);
+        pin.handles += 1;
+        if pin.handles == 1 {
+            // Queued before the list is released, so that pins and releases come in the order of the counts.
+            let pin = Input::PinRun { run, workflow: Arc::clone(workflow), ended: Tally::default() };
+            self.enqueue(Command::Input(pin));
+            drop(watch);
+            self.wake();
         }
     }
 
     /// Forgets one handle to a run.
     pub(crate) fn release(&self, run: RunId) {
-        let last = {
-            let mut watch = self.watch();
-            let handles = watch.pins.get_mut(&run).map_or(0, |pin| {
-                pin.handles -= 1;
-                pin.handles
-            });
-            if handles == 0 {
-                watch.pins.remove(&run);
-            }
-            handles == 0
-        };
-        if last {
-            self.input(Input::ReleaseRun(run));
+        let mut watch = self.watch();
+        let handles = watch.pins.get_mut(&run).map_or(0, |pin| {
+            pin.handles -= 1;
+            pin.handles
+        });
+        if handles == 0 {
+            watch.pins.remove(&run);
+            self.enqueue(Command::Input(Input::ReleaseRun(run)));
+            drop(watch);
+            self.wake();
         }
     }
 
@@ -330,20 +333,26 @@ impl Ingress {
         }
     }
 
-    /// Queues a command. Once nobody takes commands any more it is dropped, which answers whoever sent it.
     fn push(&self, command: Command) {
-        {
-            let mut queue = self.queue();
-            if self.abandoned.load(Ordering::Acquire) {
-                return;
-            }
+        self.enqueue(command);
+        self.wake();
+    }
+
+    /// Queues a command. Once nobody takes commands any more it is dropped, which answers whoever sent it.
+    fn enqueue(&self, command: Command) {
+        let mut queue = self.queue();
+        if !self.abandoned.load(Ordering::Acquire) {
             queue.push_back(command);
         }
-        self.wake();
     }
 
     fn queue(&self) -> MutexGuard<'_, VecDeque<Command>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why an answer was dropped without being given: the runtime has stopped, or the curator died over it.
+    fn unanswered(&self) -> crate::error::Error {
+        if self.abandoned.load(Ordering::Acquire) { self.shut() } else { Cause::Unanswered.into() }
     }
 
     fn shut(&self) -> crate::error::Error {

@@ -2,7 +2,7 @@
 //!
 //! The word is a level that only rises: drain, then abort. It also notices when the tree gives up by itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,7 +12,7 @@ use volery_blackboard::effect::Input;
 use volery_blackboard::{AgentName, CloseReason, Store, Timestamp};
 
 use super::phase::Phase;
-use super::report::{PhaseReport, PhaseStatus, ShutdownReport};
+use super::report::{PhaseReport, PhaseStatus, ShutdownReport, StopCause};
 use crate::agent::AgentMessage;
 use crate::clock::Clock;
 use crate::curator::{Ingress, Question, Scope};
@@ -39,12 +39,16 @@ pub(crate) enum Stopping {
 #[derive(Debug)]
 pub(crate) struct RootHandle {
     stopping: watch::Sender<Stopping>,
+    cause: Arc<OnceLock<StopCause>>,
     report: watch::Receiver<Option<Arc<ShutdownReport>>>,
 }
 
 impl RootHandle {
-    /// Asks for a stop at least this urgent. Asking again changes nothing unless it is more urgent.
-    pub(crate) fn stop(&self, level: Stopping) {
+    /// Asks for a stop at least this urgent. Asking again changes nothing unless it is more urgent; the first cause is
+    /// the one that is reported.
+    pub(crate) fn stop(&self, level: Stopping, cause: StopCause) {
+        // Taken already: somebody asked before.
+        drop(self.cause.set(cause));
         self.stopping.send_if_modified(|current| {
             let raised = level > *current;
             *current = (*current).max(level);
@@ -87,21 +91,28 @@ impl Root {
     pub(crate) fn keep(self) -> RootHandle {
         let (stopping, level) = watch::channel(Stopping::No);
         let (tell, report) = watch::channel(None);
+        let cause = Arc::new(OnceLock::new());
+        let told = Arc::clone(&cause);
         // Ends by itself: when asked to stop, when the last handle is dropped (which asks), or when the tree gives up.
         drop(tokio::spawn(async move {
-            let report = self.run(level).await;
+            let report = self.run(level, &told).await;
             tell.send_replace(Some(Arc::new(report)));
         }));
-        RootHandle { stopping, report }
+        RootHandle { stopping, cause, report }
     }
 
-    async fn run(self, mut level: watch::Receiver<Stopping>) -> ShutdownReport {
+    async fn run(self, mut level: watch::Receiver<Stopping>, cause: &OnceLock<StopCause>) -> ShutdownReport {
         let gave_up = tokio::select! {
             // An error means that every handle is gone.
             _ = level.wait_for(|level| *level > Stopping::No) => None,
             exit = self.supervisor.ended() => Some(exit),
         };
-        let report = self.stop(&mut level, gave_up).await;
+        let cause = match &gave_up {
+            Some(exit) => StopCause::GaveUp(format!("{exit:?}")),
+            // Whoever raises the level has named a cause before.
+            None => cause.get().cloned().unwrap_or(StopCause::HandlesDropped),
+        };
+        let report = self.stop(&mut level, gave_up, cause).await;
         self.ingress.abandon();
         if report.is_graceful() {
             tracing::info!(target: "volery::root", runtime = self.name, duration = ?report.duration, "stopped");
@@ -115,6 +126,7 @@ impl Root {
         &self,
         level: &mut watch::Receiver<Stopping>,
         gave_up: Option<SupervisorExit>,
+        cause: StopCause,
     ) -> ShutdownReport {
         let begun = self.clock.now();
         let deadline = begun.after(self.settings.shutdown_within);
@@ -140,7 +152,7 @@ impl Root {
         since = done(self.stop_store(deadline).await, since);
         let none = PhaseStatus::Skipped("no exporter of this runtime's own".to_owned());
         done(PhaseReport { status: none, ..PhaseReport::new(Phase::Telemetry) }, since);
-        ShutdownReport { runtime: self.name.clone(), phases, duration: self.clock.now().since(begun) }
+        ShutdownReport { runtime: self.name.clone(), cause, phases, duration: self.clock.now().since(begun) }
     }
 
     fn stop_intake(&self) -> PhaseReport {

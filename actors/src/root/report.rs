@@ -13,10 +13,27 @@ use super::phase::Phase;
 pub struct ShutdownReport {
     /// The runtime's name.
     pub runtime: String,
+    /// Why it stopped.
+    pub cause: StopCause,
     /// One row per phase, in the order of stopping.
     pub phases: Vec<PhaseReport>,
     /// From the request to the end.
     pub duration: Duration,
+}
+
+/// Why a runtime stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StopCause {
+    /// `shutdown` was called.
+    Requested,
+    /// A signal came, or `interrupt` was called.
+    Interrupted,
+    /// The last handle was dropped.
+    HandlesDropped,
+    /// A part of the runtime failed more often than its supervisor allows; the text says which and how.
+    GaveUp(String),
 }
 
 /// How one phase stopped.
@@ -93,11 +110,22 @@ impl PhaseReport {
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let manner = if self.is_graceful() { "in good order" } else { "not in good order" };
-        write!(f, "runtime {} stopped {manner} in {:.1?}", self.runtime, self.duration)?;
+        write!(f, "runtime {} stopped {manner} in {:.1?}, {}", self.runtime, self.duration, self.cause)?;
         for phase in &self.phases {
             write!(f, "\n  {phase}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for StopCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requested => f.write_str("as requested"),
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::HandlesDropped => f.write_str("because its last handle was dropped"),
+            Self::GaveUp(why) => write!(f, "because it gave up: {why}"),
+        }
     }
 }
 

@@ -64,7 +64,7 @@ impl Board {
                 self.jobs.insert(id, job);
                 self.start_of(id)
             }
-            Ready::Again(id) => {
+            Ready::Again { job: id, .. } => {
                 let job = self.jobs.get_mut(&id)?;
                 job.attempt += 1;
                 job.state = JobState::Running;
@@ -213,8 +213,8 @@ impl Board {
     fn requeue(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.state = JobState::Queued;
-        let (agent, runs) = (job.agent, job.runs.clone());
-        self.agents[agent.at()].queue.push_front(Ready::Again(id));
+        let (agent, runs, order) = (job.agent, job.runs.clone(), job.order);
+        self.agents[agent.at()].queue.put_back(Ready::Again { job: id, order });
         self.park_if_paused(agent, &runs);
         self.touched_agents_push(agent);
     }
@@ -269,12 +269,13 @@ impl Board {
     ) {
         let agent = self.subscriptions[subscription.at()].agent;
         let runs = Runs::of(&complete.entries);
+        self.completed += 1;
         let job = Job {
             agent,
             subscription,
             complete,
             runs: runs.clone(),
-            order: 0,
+            order: self.completed,
             attempt: progress.attempts,
             failures: progress.failures,
             state: progress.until.map_or(JobState::Queued, JobState::BackingOff),
@@ -282,7 +283,7 @@ impl Board {
         };
         self.jobs.insert(id, job);
         let Some(until) = progress.until else { return self.queue_again(id) };
-        let lane = self.lane_of(&Ready::Again(id));
+        let lane = self.lane_of(&Ready::Again { job: id, order: 0 });
         if lane.is_some_and(|lane| !self.agents[agent.at()].queue.hold_lane(lane)) {
             // Pairs may form in another order than before when the visibility of an input was delayed; then one that
             // is new has taken the lane, and this one waits behind it instead of for its time.
@@ -297,22 +298,22 @@ impl Board {
     fn queue_again(&mut self, id: JobId) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.state = JobState::Queued;
-            let agent = job.agent;
-            self.enqueue(agent, Ready::Again(id));
+            let (agent, order) = (job.agent, job.order);
+            self.enqueue(agent, Ready::Again { job: id, order });
         }
     }
 
     pub(super) fn lane_of(&self, ready: &Ready) -> Option<Lane> {
         let (subscription, complete) = match ready {
             Ready::New { subscription, complete, .. } => (*subscription, complete),
-            Ready::Again(id) => self.jobs.get(id).map(|job| (job.subscription, &job.complete))?,
+            Ready::Again { job: id, .. } => self.jobs.get(id).map(|job| (job.subscription, &job.complete))?,
         };
         let key = complete.entries.iter().find_map(|entry| entry.lane.clone())?;
         Some((subscription, key))
     }
 
     pub(super) fn leave_lane_of(&mut self, id: JobId) {
-        let Some(lane) = self.lane_of(&Ready::Again(id)) else { return };
+        let Some(lane) = self.lane_of(&Ready::Again { job: id, order: 0 }) else { return };
         if let Some(job) = self.jobs.get(&id) {
             let agent = job.agent;
             self.agents[agent.at()].queue.leave_lane(&lane);

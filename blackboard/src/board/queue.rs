@@ -14,7 +14,16 @@ pub(super) enum Ready {
     /// A complete set of inputs that has not been a job yet.
     New { subscription: SubscriptionIndex, complete: Complete, runs: Runs, order: u64 },
     /// A job that starts another attempt.
-    Again(JobId),
+    Again { job: JobId, order: u64 },
+}
+
+impl Ready {
+    /// The number of its completion: what was complete earlier has the smaller one.
+    fn order(&self) -> u64 {
+        match self {
+            Self::New { order, .. } | Self::Again { order, .. } => *order,
+        }
+    }
 }
 
 /// Names a lane: a subscription and an order key.
@@ -48,18 +57,10 @@ impl Queue {
         self.ready.push_back(ready);
     }
 
-    /// Puts work that holds its lane already in front of everything else.
-    pub(super) fn push_front(&mut self, ready: Ready) {
-        self.ready.push_front(ready);
-    }
-
-    /// Puts new work that could not be started back to where it stood: before new work that was completed later.
+    /// Puts work that held its lane already back to where it stood: before everything that was complete later.
     pub(super) fn put_back(&mut self, ready: Ready) {
-        let later = |other: &Ready| match (other, &ready) {
-            (Ready::New { order: other, .. }, Ready::New { order, .. }) => other > order,
-            (Ready::Again(_), _) | (_, Ready::Again(_)) => false,
-        };
-        let place = self.ready.iter().position(later).unwrap_or(self.ready.len());
+        let order = ready.order();
+        let place = self.ready.iter().position(|other| other.order() > order).unwrap_or(self.ready.len());
         self.ready.insert(place, ready);
     }
 

@@ -114,7 +114,7 @@ impl Board {
     pub(super) fn runs_of(&self, ready: &Ready) -> Runs {
         match ready {
             Ready::New { runs, .. } => runs.clone(),
-            Ready::Again(job) => match self.jobs.get(job) {
+            Ready::Again { job, .. } => match self.jobs.get(job) {
                 Some(job) => job.runs.clone(),
                 None => Runs::Many(Arc::from([])),
             },
@@ -296,7 +296,7 @@ impl Board {
             let paused = queue.is_paused();
             let taken = queue.take(|ready| match ready {
                 Ready::New { runs, .. } => runs.is_only(run),
-                Ready::Again(job) => jobs.get(job).is_some_and(|job| job.runs.is_only(run)),
+                Ready::Again { job, .. } => jobs.get(job).is_some_and(|job| job.runs.is_only(run)),
             });
             for (ready, leads_lane) in taken {
                 if leads_lane && let Some(lane) = self.lane_of(&ready) {
@@ -311,7 +311,7 @@ impl Board {
                     Ready::New { subscription, complete, .. } => {
                         self.cancel_inputs(subscription, &complete.entries, complete.shared, effects);
                     }
-                    Ready::Again(job) => self.drop_job(job, effects),
+                    Ready::Again { job, .. } => self.drop_job(job, effects),
                 }
             }
         }

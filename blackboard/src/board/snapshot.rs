@@ -138,7 +138,7 @@ impl Board {
     ) {
         let found = match ready {
             Ready::New { subscription, complete, .. } => Some((*subscription, complete)),
-            Ready::Again(id) => self.jobs.get(id).map(|job| (job.subscription, &job.complete)),
+            Ready::Again { job: id, .. } => self.jobs.get(id).map(|job| (job.subscription, &job.complete)),
         };
         if let Some((subscription, complete)) = found {
             for entry in &complete.entries {

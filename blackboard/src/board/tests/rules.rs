@@ -261,6 +261,19 @@ fn refused_starts_keep_their_order_while_the_store_is_unavailable() {
 }
 
 #[test]
+fn jobs_that_are_handed_back_start_again_in_their_order() {
+    let mut world = world(2, vec![each()]);
+    publish(&mut world, &[claim(0, 0), claim(0, 0), claim(0, 0)]);
+    let jobs = [job_of(&world, &[1]), job_of(&world, &[2])];
+    world.handle(Input::Hold);
+    for job in jobs {
+        world.end(job, Verdict::Released, Vec::new());
+    }
+    world.handle(Input::Unhold);
+    assert_eq!(world.busy(), [vec![1], vec![2]]);
+}
+
+#[test]
 fn failures_and_attempts_are_counted_apart() {
     let mut world = world(1, vec![each()]);
     publish(&mut world, &[claim(0, 0)]);

@@ -150,7 +150,7 @@ impl World {
     pub(super) fn pin(&mut self, of: RunId) {
         self.pinned.insert(of);
         self.runs.insert(of);
-        self.handle(Input::PinRun { run: of, workflow: Arc::from("test") });
+        self.handle(Input::PinRun { run: of, workflow: Arc::from("test"), ended: crate::Tally::default() });
     }
 
     pub(super) fn release(&mut self, of: RunId) {
