@@ -20,7 +20,7 @@ use volery_blackboard::{JobId, Offset, RunId, Tally, Timestamp};
 
 use super::after::{After, Claims, PublishAnswer, claims_of};
 use super::ingress::{Command, Ingress, Question, Scope};
-use super::recovery::replay;
+use super::recovery::restore;
 use crate::agent::{AgentMessage, AttemptEnd, Ended};
 use crate::clock::Clock;
 use crate::feed::{Event, Feed};
@@ -78,41 +78,9 @@ pub(crate) struct Curator {
 impl Curator {
     /// Begins a life: reads the board back from the store.
     pub(crate) async fn begin(parts: Arc<CuratorParts>) -> Result<Self, supervision::Fault> {
-        let mut board = (parts.board)();
-        let mut effects = Vec::new();
-        let mut tell = |board: &mut Board, input| board.handle(input, parts.clock.now(), &mut effects);
-        let (pins, paused) = {
-            let watch = parts.ingress.watch();
-            (watch.pins.clone(), watch.paused.clone())
-        };
-        tell(&mut board, Input::Hold);
-        for (run, pin) in &pins {
-            let mut ended = parts.store.tally(*run).await?;
-            // What has no outcome is read back, and counted then.
-            ended.matched -= ended.outstanding();
-            tell(&mut board, Input::PinRun { run: *run, workflow: Arc::clone(&pin.workflow), ended });
-        }
-        let recovered = replay(parts.store.as_ref(), &mut |input| tell(&mut board, input)).await?;
-        for agent in paused {
-            tell(&mut board, Input::Pause(agent));
-        }
-        for (run, _) in pins.iter().filter(|(_, pin)| pin.cancelled) {
-            tell(&mut board, Input::CancelRun(*run));
-        }
-        for (run, _) in pins.iter().filter(|(_, pin)| pin.finishing) {
-            tell(&mut board, Input::FinishRun(*run));
-        }
-        tell(&mut board, Input::Unhold);
-        if recovered.jobs + recovered.artifacts > 0 {
-            tracing::info!(
-                target: "volery::curator",
-                jobs = recovered.jobs,
-                artifacts = recovered.artifacts,
-                "resumed unfinished work"
-            );
-        }
+        let (board, effects) = restore(&parts).await?;
         let now = parts.clock.now();
-        let curator = Self {
+        Ok(Self {
             parts,
             board,
             batch: Batch::default(),
@@ -125,8 +93,7 @@ impl Curator {
             armed: None,
             offsets: Vec::new(),
             store_down: false,
-        };
-        Ok(curator)
+        })
     }
 
     /// Takes what is there until nothing is left, or it is time to let the mailbox speak.

@@ -1,51 +1,76 @@
-//! Recovery: feeds the unfinished part of the store to a new board, slice by slice.
+//! Recovery: rebuilds a board from the unfinished part of the store, slice by slice.
 //!
-//! The same path for a restarted curator and a restarted process. Nothing is loaded but what is unfinished.
+//! The same path for a restarted curator and a restarted process. Nothing is loaded but what is unfinished. The board
+//! is held until all of it is there, so that jobs start in order.
 
-use volery_blackboard::effect::Input;
+use std::sync::Arc;
+
+use volery_blackboard::board::Board;
+use volery_blackboard::effect::{Effect, Input};
 use volery_blackboard::store::{Cursor, Store, StoreError, Unfinished};
+
+use super::actor::CuratorParts;
 
 /// Entries per slice: enough to make reads cheap, few enough to hold in memory.
 const SLICE: usize = 1_000;
 
-/// What recovery found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Recovered {
-    /// Jobs that had been started.
-    pub(crate) jobs: u64,
-    /// Artifacts with claims that no job covers.
-    pub(crate) artifacts: u64,
+/// Returns a board with everything unfinished on it, and what it wants done.
+///
+/// What handles and operators asked for before (pinned, finished and cancelled runs, paused agents) holds again.
+pub(super) async fn restore(parts: &CuratorParts) -> Result<(Board, Vec<Effect>), StoreError> {
+    let mut board = (parts.board)();
+    let mut effects = Vec::new();
+    let mut tell = |input| board.handle(input, parts.clock.now(), &mut effects);
+    let (pins, paused) = {
+        let watch = parts.ingress.watch();
+        (watch.pins.clone(), watch.paused.clone())
+    };
+    tell(Input::Hold);
+    for (run, pin) in &pins {
+        let mut ended = parts.store.tally(*run).await?;
+        // What has no outcome is read back, and counted then.
+        ended.matched -= ended.outstanding();
+        tell(Input::PinRun { run: *run, workflow: Arc::clone(&pin.workflow), ended });
+    }
+    replay(parts.store.as_ref(), &mut tell).await?;
+    paused.into_iter().for_each(|agent| tell(Input::Pause(agent)));
+    for (run, pin) in &pins {
+        if pin.cancelled {
+            tell(Input::CancelRun(*run));
+        }
+        if pin.finishing {
+            tell(Input::FinishRun(*run));
+        }
+    }
+    tell(Input::Unhold);
+    Ok((board, effects))
 }
 
-/// Feeds what is unfinished to the board, which the caller holds until all of it is there, so that jobs start in order.
-pub(crate) async fn replay(
-    store: &dyn Store,
-    tell: &mut (dyn FnMut(Input) + Send),
-) -> Result<Recovered, StoreError> {
-    let mut recovered = Recovered::default();
-    let mut cursor = Cursor::default();
-    loop {
-        let (slice, next) = store.unfinished(cursor, SLICE).await?;
+/// Feeds what is unfinished to a board.
+async fn replay(store: &dyn Store, tell: &mut (dyn FnMut(Input) + Send)) -> Result<(), StoreError> {
+    let (mut jobs, mut artifacts) = (0_u64, 0_u64);
+    let mut cursor = Some(Cursor::default());
+    while let Some(after) = cursor {
+        let (slice, next) = store.unfinished(after, SLICE).await?;
         for unfinished in slice {
-            let input = match unfinished {
+            tell(match unfinished {
                 Unfinished::Job(resumed) => {
-                    recovered.jobs += 1;
+                    jobs += 1;
                     Input::Resumed(resumed)
                 }
                 Unfinished::Pair { subscription, job, verdict } => {
                     Input::PairFinished { subscription, job, verdict }
                 }
                 Unfinished::Claims(published) => {
-                    recovered.artifacts += 1;
+                    artifacts += 1;
                     Input::Published(published)
                 }
-            };
-            tell(input);
+            });
         }
-        match next {
-            Some(next) => cursor = next,
-            None => break,
-        }
+        cursor = next;
     }
-    Ok(recovered)
+    if jobs + artifacts > 0 {
+        tracing::info!(target: "volery::curator", jobs, artifacts, "resumed unfinished work");
+    }
+    Ok(())
 }
