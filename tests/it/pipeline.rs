@@ -82,28 +82,23 @@ async fn several_subscriptions_of_one_agent_are_alternatives() -> Tested {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shared_input_is_the_published_value_itself() -> Tested {
+async fn a_shared_input_is_the_published_value_itself_for_every_agent() -> Tested {
     let seen = Seen::new();
-    let first = Agent::new("first").consumes(one::<Shared<A>>()).engine({
+    let readers = (0..100).map(|number| {
         let seen = seen.clone();
-        move |input: Shared<A>, _| {
-            seen.note(std::ptr::from_ref::<A>(&input).addr());
-            async { Ok::<_, Fault>(()) }
-        }
+        Agent::new(format!("reader-{number}")).consumes(one::<Shared<A>>()).engine(
+            move |input: Shared<A>, _| {
+                seen.note(std::ptr::from_ref::<A>(&input).addr());
+                async { Ok::<_, Fault>(()) }
+            },
+        )
     });
-    let second = Agent::new("second").consumes(one::<Shared<A>>()).engine({
-        let seen = seen.clone();
-        move |input: Shared<A>, _| {
-            seen.note(std::ptr::from_ref::<A>(&input).addr());
-            async { Ok::<_, Fault>(()) }
-        }
-    });
-    let volery = Volery::builder("t").agents([first, second]).start().await?;
+    let volery = Volery::builder("t").agents(readers).start().await?;
     volery.publish(a(0, 1)).await?;
     volery.until_idle().await?;
     let places = seen.all();
-    assert_eq!(places.len(), 2);
-    assert_eq!(places[0], places[1], "nobody copied it");
+    assert_eq!(places.len(), 100);
+    assert!(places.iter().all(|place| *place == places[0]), "no agent got a copy");
     Ok(())
 }
 
