@@ -50,7 +50,8 @@ pub struct Artifact {
     run: RunId,
     at: Timestamp,
     producer: Producer,
-    causes: Box<[ArtifactId]>,
+    /// Shared by all outputs of a job.
+    causes: Option<Arc<[ArtifactId]>>,
     /// Rarely used parts, kept apart so that a plain artifact stays small.
     extra: Option<Box<Extra>>,
     generation: u32,
@@ -78,7 +79,7 @@ impl Artifact {
             run,
             at,
             producer: Producer::External,
-            causes: Box::default(),
+            causes: None,
             extra: None,
             generation: 0,
         }
@@ -88,9 +89,14 @@ impl Artifact {
     ///
     /// `generation` counts the jobs between the external publish and this artifact.
     #[must_use]
-    pub fn caused_by(mut self, producer: Producer, causes: Vec<ArtifactId>, generation: u32) -> Self {
+    pub fn caused_by(
+        mut self,
+        producer: Producer,
+        causes: impl Into<Arc<[ArtifactId]>>,
+        generation: u32,
+    ) -> Self {
         self.producer = producer;
-        self.causes = causes.into_boxed_slice();
+        self.causes = Some(causes.into());
         self.generation = generation;
         self
     }
@@ -183,7 +189,7 @@ impl Artifact {
     /// Returns the inputs of the job that published it, in input order.
     #[must_use]
     pub fn causes(&self) -> &[ArtifactId] {
-        &self.causes
+        self.causes.as_deref().unwrap_or_default()
     }
 
     /// Returns how many jobs lie between the external publish and this artifact.

@@ -88,26 +88,23 @@ pub struct Inputs<'a> {
     members: &'a [Member],
     artifacts: &'a [Arc<Artifact>],
     group: u32,
-    taken: [usize; SIDES_MAX],
+    /// Where the search for each side's next input goes on.
+    from: [usize; SIDES_MAX],
 }
 
 impl<'a> Inputs<'a> {
     /// Starts at the first group. `artifacts` stand in the order of `members`.
     #[must_use]
     pub fn new(members: &'a [Member], artifacts: &'a [Arc<Artifact>]) -> Self {
-        Self { members, artifacts, group: 0, taken: [0; SIDES_MAX] }
+        Self { members, artifacts, group: 0, from: [0; SIDES_MAX] }
     }
 
     /// Takes the next artifact of a side within the current group.
     pub(crate) fn next(&mut self, side: usize) -> Option<&'a Artifact> {
-        let taken = self.taken.get_mut(side)?;
-        let (index, _) = self
-            .members
-            .iter()
-            .enumerate()
-            .filter(|(_, member)| member.group == self.group && usize::from(member.side) == side)
-            .nth(*taken)?;
-        *taken += 1;
+        let from = self.from.get_mut(side)?;
+        let wanted = |member: &Member| member.group == self.group && usize::from(member.side) == side;
+        let index = *from + self.members.get(*from..)?.iter().position(wanted)?;
+        *from = index + 1;
         self.artifacts.get(index).map(AsRef::as_ref)
     }
 
@@ -132,7 +129,7 @@ impl<'a> Inputs<'a> {
             members: &self.members[range.clone()],
             artifacts: &self.artifacts[range],
             group,
-            taken: [0; SIDES_MAX],
+            from: [0; SIDES_MAX],
         }
     }
 }

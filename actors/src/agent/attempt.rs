@@ -142,6 +142,30 @@ async fn cancelled(cancel: &CancellationToken, grace: Duration) {
     }
 }
 
+/// What all outputs of a job have from its inputs.
+struct Lineage {
+    causes: Arc<[ArtifactId]>,
+    generation: u32,
+    /// The first input's tenant, unless it is the default one.
+    tenant: Option<Tenant>,
+}
+
+impl Lineage {
+    fn of(inputs: &[Arc<Artifact>]) -> Self {
+        let first = inputs.first().map(|input| input.tenant());
+        Self {
+            causes: inputs.iter().map(|input| input.id()).collect(),
+            generation: inputs
+                .iter()
+                .map(|input| input.generation())
+                .max()
+                .unwrap_or_default()
+                .saturating_add(1),
+            tenant: first.filter(|tenant| *tenant != Tenant::default()),
+        }
+    }
+}
+
 impl Bench {
     fn cancelled(&self) -> AttemptEnd {
         if self.stopping.load(Ordering::Acquire) { AttemptEnd::Released } else { AttemptEnd::Cancelled }
@@ -154,13 +178,17 @@ impl Bench {
         inputs: &[Arc<Artifact>],
         outputs: Outputs,
     ) -> Result<Few<Publish>, Fault> {
+        if outputs.items.is_empty() {
+            return Ok(Few::new());
+        }
         let now = self.workshop.clock.now();
+        let lineage = Lineage::of(inputs);
         let numbered = (0_u32..).zip(outputs.items);
         numbered
             .map(|(index, output)| {
                 let id = start.job.output(index, start.at);
                 let producer = Producer::Agent(self.name.clone());
-                let artifact = self.artifact(start, inputs, (id, now), &output, producer)?;
+                let artifact = self.artifact(start, &lineage, (id, now), &output, producer)?;
                 Ok(self.publish(artifact))
             })
             .collect()
@@ -169,20 +197,19 @@ impl Bench {
     fn artifact(
         &self,
         start: &Start,
-        inputs: &[Arc<Artifact>],
+        lineage: &Lineage,
         (id, now): (ArtifactId, Timestamp),
         output: &Output,
         producer: Producer,
     ) -> Result<Artifact, Fault> {
         let kind = self.workshop.kinds.kind(output.type_id, output.kind)?;
-        let causes = inputs.iter().map(|input| input.id()).collect();
-        let generation = inputs.iter().map(|input| input.generation()).max().unwrap_or_default() + 1;
         let artifact = Artifact::new(id, kind, output.body.clone(), start.run, now);
-        let artifact = output.adorn(artifact.caused_by(producer, causes, generation));
-        match inputs.first().map(|input| input.tenant()).filter(|tenant| *tenant != Tenant::default()) {
-            Some(tenant) => Ok(artifact.with_tenant(tenant)),
-            None => Ok(artifact),
-        }
+        let artifact = artifact.caused_by(producer, Arc::clone(&lineage.causes), lineage.generation);
+        let artifact = output.adorn(artifact);
+        Ok(match &lineage.tenant {
+            Some(tenant) => artifact.with_tenant(tenant.clone()),
+            None => artifact,
+        })
     }
 
     fn publish(&self, artifact: Artifact) -> Publish {
@@ -221,9 +248,10 @@ impl Bench {
         };
         let id = start.job.output(u32::MAX, start.at);
         let outputs = Outputs::none().with(failure);
+        let lineage = Lineage::of(inputs);
         let now = self.workshop.clock.now();
         let artifacts = outputs.items.into_iter().filter_map(|output| {
-            match self.artifact(start, inputs, (id, now), &output, Producer::Runtime) {
+            match self.artifact(start, &lineage, (id, now), &output, Producer::Runtime) {
                 Ok(artifact) => Some(self.publish(artifact)),
                 Err(error) => {
                     // Only a user's type named `Failure` can cause this, and the start refuses that.
