@@ -43,14 +43,11 @@ async fn publish_to_engine(rounds: usize) -> Vec<Duration> {
     taken
 }
 
-/// The same distance in bare parts: one message through `hops` hops, timed to its arrival.
-async fn bare(rounds: usize, hops: usize, ractor: bool) -> Vec<Duration> {
+/// The same distance in bare parts: `send` sends one message and times it to its arrival.
+async fn bare(rounds: usize, send: impl AsyncFn() -> Duration) -> Vec<Duration> {
     let mut taken = Vec::with_capacity(rounds);
     for _ in 0..rounds {
-        taken.push(match ractor {
-            true => plain::ractor_casts(1, hops).await,
-            false => plain::tokio_channels(1, hops).await,
-        });
+        taken.push(send().await);
     }
     taken
 }
@@ -105,8 +102,8 @@ fn main() {
     let tokio = tokio::runtime::Runtime::new().expect("threads can be started");
     tokio.block_on(async {
         print("publish to engine start", publish_to_engine(rounds).await);
-        print("plain: ractor, 3 hops", bare(rounds, 3, true).await);
-        print("plain: tokio mpsc, 3 hops", bare(rounds, 3, false).await);
+        print("plain: ractor, 3 hops", bare(rounds, || plain::ractor_casts(1, 3)).await);
+        print("plain: tokio mpsc, 3 hops", bare(rounds, || plain::tokio_channels(1, 3)).await);
         println!("waiting artifact: {} bytes each, {waiting} waiting", memory_per_waiting(waiting).await);
     });
 }

@@ -1,7 +1,7 @@
 //! Throughput of the runtime in memory, beside the plain limits of the same machine in the same run.
 //!
-//! `cargo bench --bench throughput` prints criterion's figures per artifact; `VOLERY_BENCH_MAX` (default 1,000,000) limits
-//! the largest size.
+//! `cargo bench --bench throughput` prints criterion's figures per artifact; `VOLERY_BENCH_MAX` (default 1,000,000) leaves out
+//! larger sizes.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
@@ -188,10 +188,11 @@ async fn batches_of_ten(count: u64) -> Duration {
     taken
 }
 
-fn sizes() -> Vec<u64> {
+/// Leaves out the sizes above `VOLERY_BENCH_MAX`.
+fn sizes(all: &[u64]) -> Vec<u64> {
     let largest =
         std::env::var("VOLERY_BENCH_MAX").ok().and_then(|max| max.parse().ok()).unwrap_or(1_000_000);
-    [1_000, 10_000, 100_000, 1_000_000].into_iter().filter(|size| *size <= largest).collect()
+    all.iter().copied().filter(|size| *size <= largest).collect()
 }
 
 fn measure<F, Fut>(criterion: &mut Criterion, name: &str, sizes: &[u64], run: F)
@@ -221,15 +222,16 @@ where
 
 pub(crate) fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    let sizes = sizes();
-    let middle: Vec<u64> = sizes.iter().copied().filter(|size| *size == 10_000 || *size == 100_000).collect();
+    let (one, ten) = (sizes(&[1_000]), sizes(&[10_000]));
+    let middle = sizes(&[10_000, 100_000]);
+    let every = sizes(&[1_000, 10_000, 100_000, 1_000_000]);
     measure(&mut criterion, "plain/tokio-mpsc-3-hops", &middle, |count| plain::tokio_channels(count, 3));
     measure(&mut criterion, "plain/ractor-cast-3-hops", &middle, |count| plain::ractor_casts(count, 3));
-    measure(&mut criterion, "one-to-one", &sizes, one_to_one);
+    measure(&mut criterion, "one-to-one", &every, one_to_one);
     measure(&mut criterion, "one-to-one-grouped-100", &middle, one_to_one_grouped);
-    measure(&mut criterion, "chain-of-10", &[10_000], chain_of_ten);
-    measure(&mut criterion, "plain/ractor-cast-30-hops", &[10_000], |count| plain::ractor_casts(count, 30));
-    measure(&mut criterion, "one-to-100-agents", &[1_000], one_to_hundred);
+    measure(&mut criterion, "chain-of-10", &ten, chain_of_ten);
+    measure(&mut criterion, "plain/ractor-cast-30-hops", &ten, |count| plain::ractor_casts(count, 30));
+    measure(&mut criterion, "one-to-100-agents", &one, one_to_hundred);
     measure(&mut criterion, "join-of-pairs", &middle, join_of_pairs);
     measure(&mut criterion, "batches-of-10", &middle, batches_of_ten);
     criterion.final_summary();

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use volery::Failure;
 use volery::prelude::*;
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use volery::prelude::*;
-use volery::{Engine, Fault};
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 struct Word {

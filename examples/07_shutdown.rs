@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use volery::prelude::*;
-use volery::{ErrorKind, Phase, PhaseStatus};
+use volery::{Phase, PhaseStatus};
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 struct Quick {
@@ -29,7 +29,7 @@ async fn main() -> volery::Result<()> {
     let volery = Volery::builder("factory")
         .agent(Agent::new("worker").consumes(one::<Quick>()).concurrency(2).engine(work))
         .agent(Agent::new("sleeper").consumes(one::<Endless>()).engine(hang))
-        // Of this, one second is kept to cancel what is left and to stop what comes after the agents.
+        // Of this, half, at most one second, is kept to cancel what is left and to stop what comes after the agents.
         .configure(|settings| settings.shutdown_within = Duration::from_millis(1500))
         .start()
         .await?;

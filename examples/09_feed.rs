@@ -25,7 +25,7 @@ fn line(event: &Event) -> Option<String> {
         Event::Published { artifact, claims } => {
             Some(format!("published {} by {}, claims: {claims}", artifact.kind().name(), artifact.producer()))
         }
-        Event::Started { start } => Some(format!("started attempt {}", start.attempt)),
+        Event::Started { start, .. } => Some(format!("started attempt {}", start.attempt)),
         Event::Done { .. } => Some("done".to_owned()),
         Event::RunSettled { workflow, tally, .. } => Some(format!("run {workflow} settled: {tally}")),
         _ => None,

@@ -1,10 +1,9 @@
-//! The same facade for synchronous programs: every call blocks its thread.
+//! A part of the facade for synchronous programs: every call blocks its thread.
 //!
 //! Calling it inside an async runtime is an error, not a hang.
 
-use std::sync::Arc;
-
 use std::future::{Future, IntoFuture};
+use std::sync::Arc;
 
 use tokio::runtime::{Handle, Runtime};
 use volery_actors::{Error, IntoOutputs, Published, Result, ShutdownReport};
@@ -147,7 +146,7 @@ impl Run {
 
 fn refuse_async() -> Result<()> {
     match Handle::try_current() {
-        Ok(_) => Err(Error::other(
+        Ok(_) => Err(Error::misuse(
             "volery::blocking was called inside an async runtime, where it would block a worker; use volery::Volery there",
         )),
         Err(_) => Ok(()),

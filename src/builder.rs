@@ -50,7 +50,8 @@ impl Builder {
     /// # Errors
     /// Of kind [`FixInput`](crate::ErrorKind::FixInput) when an agent's name stands twice, two types claim one kind name
     /// (the error names both), a subscription or a setting makes no sense, or no tokio runtime is there; store errors
-    /// when the store does not open. Nothing is left running then.
+    /// when the store does not open; of kind `Report` when a part does not start. Nothing is left running then, nor when
+    /// this is dropped before it is done.
     pub async fn start(self) -> Result<Volery> {
         self.0.start().await.map(Volery::new)
     }

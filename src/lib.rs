@@ -60,7 +60,7 @@ mod volery;
 
 pub use builder::Builder;
 pub use publishing::Publishing;
-pub use run::{Run, RunReport, RunStart};
+pub use run::{Run, RunPublishing, RunReport, RunStart};
 pub use volery::Volery;
 
 pub use volery_actors::{
@@ -74,21 +74,23 @@ pub use volery_blackboard::shape::{
     one,
 };
 pub use volery_blackboard::{
-    AgentName, Artifact, ArtifactId, Batch, CloseReason, Discard, Expiry, Filter, JobId, Key, Kind, Offset,
-    Outcome, Page, Payload, Producer, RunId, Shape, Shared, Tally, Tenant, Timestamp, TraceContext,
-    Visibility, Waiting, WaitingReason,
+    AgentName, Artifact, ArtifactId, Batch, BlackboardError, CloseReason, Discard, Expiry, Filter, JobId,
+    Key, Kind, Offset, Outcome, Page, Payload, Producer, RunId, Shape, Shared, Tally, Tenant, Timestamp,
+    TraceContext, Visibility, Waiting, WaitingReason,
 };
 
 /// Stores, and the contract that a store of your own fulfils.
 pub mod store {
-    pub use volery_blackboard::effect::{PairVerdict, Resumed, Settled, Start};
+    pub use volery_blackboard::effect::{PairVerdict, Published, Resumed, Settled, Start};
     pub use volery_blackboard::matching::Match;
+    pub use volery_blackboard::shape::Member;
     #[cfg(feature = "testing")]
     pub use volery_blackboard::store::conformance;
     pub use volery_blackboard::store::{
         Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Few, Finish, Group, GroupResult, JobEnd,
         Memory, Publish, Read, Store, StoreError, Stored, Unfinished,
     };
+    pub use volery_blackboard::{AgentIndex, Body, Kinds, SubscriptionIndex};
 }
 
 /// The supervision kit under the runtime: child specs, strategies, lives. It knows nothing of artifacts.

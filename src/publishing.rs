@@ -53,7 +53,8 @@ impl Publishing {
         self.map(|artifact| artifact.with_idempotency_key(key))
     }
 
-    /// Gives it a partition key: anything that serialises.
+    /// Gives it a partition key: anything that serialises. It is kept with the artifact and changes neither matching nor
+    /// order.
     pub fn partitioned_by(self, key: &impl Serialize) -> Self {
         match serde_json::to_string(key) {
             Ok(text) => self.map(|artifact| artifact.with_partition(Key::from(text))),
@@ -64,6 +65,13 @@ impl Publishing {
     /// Hides it from everybody until then.
     pub fn not_before(self, time: Timestamp) -> Self {
         Self { opens: Some(time), ..self }
+    }
+
+    /// Refuses what the agent would not take.
+    pub(crate) fn check_taken(self, agent: &str) -> Result<Self> {
+        let draft = self.draft?;
+        self.runtime.check_taken(&draft, agent)?;
+        Ok(Self { draft: Ok(draft), ..self })
     }
 
     fn finished(self) -> (Runtime, Result<Draft>) {

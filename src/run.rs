@@ -104,7 +104,8 @@ impl Run {
     /// Publishes several artifacts in this run, all or nothing. See [`Volery::publish_all`](crate::Volery::publish_all).
     ///
     /// # Errors
-    /// As for a single publish; nothing is published then.
+    /// As for a single publish; nothing is published then. Dropped while it waits for room, nothing is published; dropped
+    /// later, the artifacts may or may not be.
     pub async fn publish_all(&self, payloads: impl IntoOutputs) -> Result<Vec<Published>> {
         let drafts = self.0.runtime.drafts(payloads, self.0.id, Some(&self.0.workflow))?;
         Ok(self.0.runtime.publish(drafts).await?.into_vec())
@@ -126,7 +127,7 @@ impl Run {
     ///
     /// Collectors are let go one after the other, agents in registration order, each time nothing else of the run
     /// moves: batches with inputs of the run close, inputs that wait for partners expire (or fire partially, in an outer
-    /// join).
+    /// join). The declaration stands once this has been polled; dropping it ends the waiting only.
     ///
     /// # Errors
     /// When the runtime stops first.
@@ -140,7 +141,8 @@ impl Run {
         self.0.runtime.cancel(self.0.id);
     }
 
-    /// Returns every payload of one kind in this run, oldest first, as far as the store keeps them.
+    /// Returns the payloads of one kind in this run, oldest first, as far as the store keeps them: the memory store drops
+    /// all but the newest 10,000 finished artifacts of the whole runtime (`Memory::keep` changes that). Cancel safe.
     ///
     /// Reads page by page into one list; for runs of unknown size, page through
     /// [`Volery::artifacts`](crate::Volery::artifacts).
@@ -149,7 +151,7 @@ impl Run {
     /// When the store cannot be read, or stored JSON does not fit the type.
     pub async fn artifacts<T: Take>(&self) -> Result<Vec<T>> {
         let kind = Kind::of::<T::Payload>();
-        let mut filter = Filter::all().run(self.0.id).kind(kind.name());
+        let mut filter = Filter::all().any_tenant().run(self.0.id).kind(kind.name());
         let mut found = Vec::new();
         loop {
             let page = self.0.runtime.find(&filter).await?;
@@ -163,18 +165,18 @@ impl Run {
         }
     }
 
-    /// Lists up to 1,000 artifacts of the run that wait, and why.
+    /// Lists up to 1,000 artifacts of the run that wait, and why. Cancel safe.
     ///
     /// # Errors
-    /// When the runtime has stopped.
+    /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
     pub async fn waiting(&self) -> Result<Vec<Waiting>> {
         self.0.runtime.waiting(Some(self.0.id), None, WAITING_MAX).await
     }
 
-    /// Returns the run's outcomes so far.
+    /// Returns the run's outcomes so far. Cancel safe.
     ///
     /// # Errors
-    /// When the runtime has stopped.
+    /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
     pub async fn tally(&self) -> Result<Tally> {
         self.0.runtime.tally(self.0.id).await
     }

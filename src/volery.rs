@@ -22,6 +22,7 @@ pub(crate) const WAITING_MAX: usize = 1_000;
 /// Several runtimes may live in one process. When the last handle (runs included) is dropped without
 /// [`Volery::shutdown`], the runtime stops at once: running attempts are cut off, nothing stays behind.
 #[derive(Clone, Debug)]
+#[must_use = "the runtime stops when its last handle is dropped"]
 pub struct Volery(Runtime);
 
 impl Volery {
@@ -46,11 +47,12 @@ impl Volery {
         Publishing::new(self.0.clone(), draft)
     }
 
-    /// Publishes several artifacts in one run, all or nothing: a `Vec<T>`, a tuple, or [`Outputs`](crate::Outputs) for
-    /// kinds and particulars of all sorts.
+    /// Publishes several artifacts in one run, all or nothing: a `Vec<T>`, a tuple of `Publish(x)`, options and lists, or
+    /// [`Outputs`](crate::Outputs) for kinds and particulars of all sorts.
     ///
     /// # Errors
-    /// As for a single publish; nothing is published then.
+    /// As for a single publish; nothing is published then. Dropped while it waits for room, nothing is published; dropped
+    /// later, the artifacts may or may not be.
     pub async fn publish_all(&self, payloads: impl IntoOutputs) -> Result<Vec<Published>> {
         let drafts = self.0.drafts(payloads, self.0.new_run(), None)?;
         Ok(self.0.publish(drafts).await?.into_vec())
@@ -69,12 +71,15 @@ impl Volery {
 
     /// Gives one agent an input that no other agent sees, and waits until nothing of the run so begun moves.
     ///
+    /// How it went is in the run: its tally counts a job that failed as dead, and what a paused agent was given stays
+    /// outstanding. Dropped, the input may have been published all the same.
+    ///
     /// # Errors
-    /// When there is no such agent, or as for a publish.
+    /// When there is no such agent, or it does not take the input; else as for a publish.
     pub async fn invoke<T: Payload>(&self, agent: &str, input: T) -> Result<Run> {
-        self.0.waiting(None, Some(agent), 1).await?;
         let run = self.run(agent).open();
-        run.publish(input).visible_to(Visibility::only([agent])).await?;
+        let publishing = run.publish(input).visible_to(Visibility::only([agent]));
+        publishing.check_taken(agent)?.await?;
         run.settled().await?;
         Ok(run)
     }
@@ -89,7 +94,8 @@ impl Volery {
         self.0.until_idle().await
     }
 
-    /// Waits until `holds` answers true, looking again after something has happened. Returns false when the runtime
+    /// Waits until `holds` answers true, looking again after each event of the feed (a pause is none, nor is anything outside
+    /// the runtime). Returns false when the runtime
     /// stopped first. Cancel safe.
     ///
     /// # Errors
@@ -106,10 +112,10 @@ impl Volery {
         }
     }
 
-    /// Finds artifacts, one page at a time.
+    /// Finds artifacts, one page at a time. Cancel safe.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store cannot be read, or is closed after a shutdown.
     pub async fn artifacts(&self, filter: &Filter) -> Result<Page> {
         self.0.find(filter).await
     }
@@ -123,34 +129,35 @@ impl Volery {
         self.0.read(offsets).await
     }
 
-    /// Lists up to 1,000 artifacts that wait, and why.
+    /// Lists up to 1,000 artifacts that wait, and why. Cancel safe.
     ///
     /// # Errors
-    /// When the runtime has stopped.
+    /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
     pub async fn waiting(&self) -> Result<Vec<Waiting>> {
         self.0.waiting(None, None, WAITING_MAX).await
     }
 
-    /// Lists up to 1,000 artifacts that wait for one agent, and why.
+    /// Lists up to 1,000 artifacts that wait for one agent, and why. Cancel safe.
     ///
     /// # Errors
-    /// When there is no such agent, or the runtime has stopped.
+    /// When there is no such agent; of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before
+    /// it answered.
     pub async fn waiting_for(&self, agent: &str) -> Result<Vec<Waiting>> {
         self.0.waiting(None, Some(agent), WAITING_MAX).await
     }
 
-    /// Tells how every agent stands: running, queued, ended, outcomes.
+    /// Tells how every agent stands: running, queued, ended, outcomes. Cancel safe.
     ///
     /// # Errors
-    /// When the runtime has stopped.
+    /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
     pub async fn agents(&self) -> Result<Vec<AgentStatus>> {
         self.0.agents().await
     }
 
-    /// Lists jobs that failed for good, oldest first, behind number `after` (0 for the first page).
+    /// Lists jobs that failed for good, oldest first, behind number `after` (0 for the first page). Cancel safe.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store cannot be read, or is closed after a shutdown.
     pub async fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>> {
         self.0.dead_letters(after, limit).await
     }
@@ -184,7 +191,8 @@ impl Volery {
     /// Stops in order and reports: publishing is refused, agents drain until the deadline
     /// ([`Settings::shutdown_within`](crate::Settings)), what is left is cancelled, the store is closed.
     ///
-    /// Called again, it returns the same report. Cancel safe; the stop goes on.
+    /// Called again, it returns the same report. Cancel safe; the stop goes on. The store is closed then: read what you need
+    /// before.
     ///
     /// # Errors
     /// When the async runtime is ended under it.
@@ -208,6 +216,9 @@ impl Volery {
 
     /// Stops on SIGINT and SIGTERM: the first drains, the second aborts, the third exits the process with code
     /// [`EXIT_CODE_INTERRUPTED`](crate::EXIT_CODE_INTERRUPTED). Without this call no signal handler is installed.
+    ///
+    /// `main` awaits [`Volery::stopped`] and returns. From this call on the two signals do not end the process by
+    /// themselves any more.
     ///
     /// # Errors
     /// When the system refuses the registration.

@@ -446,7 +446,8 @@ fn an_interrupt_ends_the_program_without_a_report() {
         assert!(child.try_wait().expect("a child of ours").is_none(), "it ended before it caught signals");
         std::thread::yield_now();
     }
-    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
+    let kill = format!("kill -INT {}", child.id());
+    let sent = Command::new("sh").args(["-c", &kill]).status().expect("a shell is there");
     assert!(sent.success());
     let answer = Answer::new(&folder, child.wait_with_output().expect("the program ends"));
     assert_eq!(answer.code, Some(130), "{answer:#?}");

@@ -37,6 +37,10 @@ pub(crate) enum Cause {
     Overloaded { what: &'static str, count: u64 },
     #[error("the curator was restarted before it answered; what was asked may or may not have been done")]
     Unanswered,
+    #[error("agent `{agent}` does not take this {kind}; see its subscriptions")]
+    NotTaken { agent: String, kind: String },
+    #[error("{0}")]
+    Misuse(&'static str),
     #[error("agent `{0}` is declared twice; agents of one runtime need different names")]
     AgentTwice(String),
     #[error("there is no agent `{0}`")]
@@ -63,6 +67,12 @@ impl Error {
         Cause::Other(error.into()).into()
     }
 
+    /// Says that a call cannot succeed as it is; for facades over this crate. Its kind is [`ErrorKind::FixInput`].
+    #[must_use]
+    pub fn misuse(what: &'static str) -> Self {
+        Cause::Misuse(what).into()
+    }
+
     /// Returns what can be done about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -76,6 +86,8 @@ impl Error {
             | Cause::NoSubscription(_)
             | Cause::Setting { .. }
             | Cause::NoTokio
+            | Cause::NotTaken { .. }
+            | Cause::Misuse(_)
             | Cause::Blackboard(_)
             | Cause::Store(StoreError::Missing { .. }) => ErrorKind::FixInput,
             Cause::Start { .. } | Cause::Store(_) | Cause::Other(_) => ErrorKind::Report,

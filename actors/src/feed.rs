@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 use volery_blackboard::effect::{Settled, Start, Verdict};
-use volery_blackboard::{AgentIndex, Artifact, JobId, RunId, Tally, Timestamp};
+use volery_blackboard::{AgentIndex, AgentName, Artifact, JobId, RunId, SubscriptionIndex, Tally, Timestamp};
 
 use crate::supervision::LifeEvent;
 
@@ -25,6 +26,8 @@ pub enum Event {
     },
     /// An attempt was handed to its agent.
     Started {
+        /// Its agent.
+        agent: AgentName,
         /// What was started.
         start: Arc<Start>,
     },
@@ -33,7 +36,7 @@ pub enum Event {
         /// The job.
         job: JobId,
         /// Its agent.
-        agent: AgentIndex,
+        agent: AgentName,
         /// Its run.
         run: RunId,
     },
@@ -42,7 +45,7 @@ pub enum Event {
         /// The job.
         job: JobId,
         /// Its agent.
-        agent: AgentIndex,
+        agent: AgentName,
         /// The attempt that failed.
         attempt: u32,
         /// When the next may start.
@@ -55,7 +58,7 @@ pub enum Event {
         /// The job.
         job: JobId,
         /// Its agent.
-        agent: AgentIndex,
+        agent: AgentName,
         /// Its run.
         run: RunId,
         /// Why, root cause last.
@@ -66,17 +69,22 @@ pub enum Event {
         /// The job.
         job: JobId,
         /// Its agent.
-        agent: AgentIndex,
+        agent: AgentName,
     },
     /// An attempt was handed back unfinished, because its agent was stopped or restarted.
     Released {
         /// The job.
         job: JobId,
         /// Its agent.
-        agent: AgentIndex,
+        agent: AgentName,
     },
     /// An artifact got its outcome for one subscription.
-    Settled(Settled),
+    Settled {
+        /// The agent that the subscription belongs to.
+        agent: AgentName,
+        /// What ended, and how.
+        settled: Settled,
+    },
     /// Everything of a run has an outcome.
     RunSettled {
         /// The run.
@@ -90,30 +98,65 @@ pub enum Event {
     Life(LifeEvent),
 }
 
-impl Event {
-    pub(crate) fn of_attempt(start: &Start, verdict: Verdict, error: Vec<String>) -> Self {
-        let (job, agent, run, attempt) = (start.job, start.agent, start.run, start.attempt);
-        match verdict {
-            Verdict::Done => Self::Done { job, agent, run },
-            Verdict::Retry(until) => Self::Retrying { job, agent, attempt, until, error },
-            Verdict::Dead => Self::Dead { job, agent, run, error },
-            Verdict::Cancelled => Self::Cancelled { job, agent },
-            Verdict::Released => Self::Released { job, agent },
-        }
-    }
-}
-
 /// The sending end. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Feed {
     sender: broadcast::Sender<Event>,
     /// Counted here because the channel takes a lock to tell.
     readers: Arc<AtomicUsize>,
+    ended: CancellationToken,
+    agents: Arc<[AgentName]>,
+    /// The agent of every subscription.
+    owners: Arc<[AgentIndex]>,
 }
 
 impl Feed {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { sender: broadcast::Sender::new(capacity), readers: Arc::default() }
+    pub(crate) fn new(capacity: usize, agents: Vec<AgentName>, owners: Vec<AgentIndex>) -> Self {
+        Self {
+            sender: broadcast::Sender::new(capacity),
+            readers: Arc::default(),
+            ended: CancellationToken::new(),
+            agents: agents.into(),
+            owners: owners.into(),
+        }
+    }
+
+    /// Tells readers that nothing more comes.
+    pub(crate) fn end(&self) {
+        self.ended.cancel();
+    }
+
+    pub(crate) fn tell_started(&self, start: &Arc<Start>) {
+        self.tell(|| Event::Started { agent: self.name(start.agent), start: Arc::clone(start) });
+    }
+
+    pub(crate) fn tell_settled(&self, settled: &Settled) {
+        self.tell(|| Event::Settled {
+            agent: self.owner(settled.subscription).map(|owner| self.name(owner)).unwrap_or_default(),
+            settled: settled.clone(),
+        });
+    }
+
+    pub(crate) fn tell_attempt(&self, start: &Start, verdict: Verdict, error: Vec<String>) {
+        self.tell(|| {
+            let (job, agent, run, attempt) = (start.job, self.name(start.agent), start.run, start.attempt);
+            match verdict {
+                Verdict::Done => Event::Done { job, agent, run },
+                Verdict::Retry(until) => Event::Retrying { job, agent, attempt, until, error },
+                Verdict::Dead => Event::Dead { job, agent, run, error },
+                Verdict::Cancelled => Event::Cancelled { job, agent },
+                Verdict::Released => Event::Released { job, agent },
+            }
+        });
+    }
+
+    /// The agent that a subscription belongs to.
+    pub(crate) fn owner(&self, subscription: SubscriptionIndex) -> Option<AgentIndex> {
+        self.owners.get(subscription.at()).copied()
+    }
+
+    fn name(&self, agent: AgentIndex) -> AgentName {
+        self.agents.get(agent.at()).cloned().unwrap_or_default()
     }
 
     /// Tells an event to the readers there are; builds it only if there are some.
@@ -126,7 +169,11 @@ impl Feed {
 
     pub(crate) fn read(&self) -> FeedReader {
         self.readers.fetch_add(1, Ordering::Relaxed);
-        FeedReader { receiver: self.sender.subscribe(), readers: Arc::clone(&self.readers) }
+        FeedReader {
+            receiver: self.sender.subscribe(),
+            readers: Arc::clone(&self.readers),
+            ended: self.ended.clone(),
+        }
     }
 }
 
@@ -136,6 +183,7 @@ impl Feed {
 pub struct FeedReader {
     receiver: broadcast::Receiver<Event>,
     readers: Arc<AtomicUsize>,
+    ended: CancellationToken,
 }
 
 /// What a reader gets.
@@ -149,9 +197,14 @@ pub enum FeedItem {
 }
 
 impl FeedReader {
-    /// Waits for the next item; `None` once the runtime is gone. Cancel safe.
+    /// Waits for the next item; `None` once the runtime has stopped and everything was read. Cancel safe.
     pub async fn next(&mut self) -> Option<FeedItem> {
-        match self.receiver.recv().await {
+        let received = tokio::select! {
+            biased;
+            received = self.receiver.recv() => received,
+            () = self.ended.cancelled() => return self.try_next(),
+        };
+        match received {
             Ok(event) => Some(FeedItem::Event(event)),
             Err(broadcast::error::RecvError::Lagged(skipped)) => Some(FeedItem::Skipped(skipped)),
             Err(broadcast::error::RecvError::Closed) => None,

@@ -150,6 +150,20 @@ impl Runtime {
         Ok(stored.iter().map(published).collect())
     }
 
+    /// Checks that an agent takes what a draft for it alone will be.
+    ///
+    /// # Errors
+    /// When there is no such agent, or none of its subscriptions takes the artifact.
+    pub fn check_taken(&self, draft: &Draft, agent: &str) -> Result<()> {
+        let index = self.agent(agent)?;
+        let claims = self.0.workshop.matcher.matches(&draft.artifact);
+        if claims.iter().any(|claim| self.0.feed.owner(claim.subscription) == Some(index)) {
+            return Ok(());
+        }
+        let kind = draft.artifact.kind().name().to_owned();
+        Err(Cause::NotTaken { agent: agent.to_owned(), kind }.into())
+    }
+
     /// Keeps a run's counts until [`Runtime::release`] has been called as often.
     pub fn pin(&self, run: RunId, workflow: &Arc<str>) {
         self.ingress().pin(run, workflow);

@@ -16,6 +16,7 @@ pub const PAGE_MAX: usize = 1_000;
 #[must_use]
 pub struct Filter {
     pub(crate) tenant: Tenant,
+    pub(crate) any_tenant: bool,
     pub(crate) kind: Option<String>,
     pub(crate) run: Option<RunId>,
     pub(crate) producer: Option<Producer>,
@@ -28,7 +29,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Accepts everything.
+    /// Accepts everything of the tenant `default`.
     pub fn all() -> Self {
         Self::default()
     }
@@ -60,6 +61,12 @@ impl Filter {
     /// Accepts one tenant. Default: the tenant `default`.
     pub fn tenant(mut self, tenant: impl Into<Tenant>) -> Self {
         self.tenant = tenant.into();
+        self
+    }
+
+    /// Accepts every tenant.
+    pub fn any_tenant(mut self) -> Self {
+        self.any_tenant = true;
         self
     }
 
@@ -102,7 +109,7 @@ impl Filter {
     /// Tells whether an artifact meets every condition but the cursor.
     #[must_use]
     pub fn accepts(&self, artifact: &Artifact) -> bool {
-        artifact.tenant() == self.tenant
+        (self.any_tenant || artifact.tenant() == self.tenant)
             && self.kind.as_ref().is_none_or(|kind| artifact.kind().name() == kind)
             && self.run.is_none_or(|run| artifact.run() == run)
             && self.producer.as_ref().is_none_or(|producer| artifact.producer() == producer)

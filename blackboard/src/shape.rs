@@ -44,6 +44,11 @@ pub trait Shape: Sized {
 }
 
 /// How an engine takes one input: by value (`T`, cloned from the shared payload) or shared (`Shared<T>`, no copy).
+#[diagnostic::on_unimplemented(
+    message = "an engine cannot take `{Self}`",
+    note = "a payload taken by value is Clone + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static",
+    note = "a payload `T` that is not Clone is taken as `Shared<T>`"
+)]
 pub trait Take: Sized + Send + 'static {
     /// The payload type.
     type Payload: Payload;

@@ -114,7 +114,9 @@ pub(crate) enum Window {
 
 /// When a batch closes: by number of groups, by weight, or by the time its first group has waited.
 ///
-/// At least one bound is needed; whichever is reached first closes the batch.
+/// Whichever bound is reached first closes the batch. With or without a bound ([`Batch::until_finished`]), it also
+/// closes when a run with inputs in it is finished, or the runtime stops and flushes. Time counts from the publication
+/// of the last input of its first group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Batch {
@@ -129,7 +131,7 @@ impl Batch {
         Self { size: Some(size), ..Self::default() }
     }
 
-    /// Closes when its first group was published this long ago.
+    /// Closes when the last input of its first group was published this long ago.
     pub fn after(wait: Duration) -> Self {
         Self { wait: Some(wait), ..Self::default() }
     }
@@ -140,12 +142,13 @@ impl Batch {
         Self { weight: Some(weight), ..Self::default() }
     }
 
-    /// Holds everything until its run is finished; see `Run::finish` of the facade.
+    /// Has no bound: closes when a run with inputs in it is finished (see `Run::finish` of the facade), or the runtime
+    /// stops and flushes.
     pub fn until_finished() -> Self {
         Self::default()
     }
 
-    /// Closes also when its first group was published this long ago.
+    /// Closes also when the last input of its first group was published this long ago.
     pub fn or_after(self, wait: Duration) -> Self {
         Self { wait: Some(wait), ..self }
     }
@@ -213,6 +216,9 @@ impl Subscription {
 fn join_fault(rule: &JoinRule, timed: usize, sides: &[Side]) -> Option<&'static str> {
     if timed != 0 && timed != sides.len() {
         return Some("event time is given for some sides only; give `.at(..)` for every side or for none");
+    }
+    if !rule.event_time && (rule.lateness > Duration::ZERO || rule.patience.is_some()) {
+        return Some("lateness and patience have a meaning by event time only; add `.at(..)` to every side");
     }
     match rule.window {
         Some(Window::Count(0)) => Some("a count window of 0 would never match; use at least 1"),

@@ -1,6 +1,7 @@
 //! Visibility: who may see an artifact.
 //!
-//! Enforced when matching, when an engine reads the board, and at every outer face. Pure: no I/O, no clock.
+//! Enforced when matching, and only there; queries, the feed and waiting lists do not look at it. Pure: no I/O, no
+//! clock.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

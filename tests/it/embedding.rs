@@ -65,6 +65,7 @@ async fn definitions_that_cannot_work_are_refused_naming_the_agent() {
             .consumes(join(key_a().at(timed), key_b().at(move |b: &B| timed(&a(0, b.n)))))
             .engine(fine),
         Agent::new("wrong").consumes(join(key_a().at(timed), key_b()).within(HOUR)).engine(fine),
+        Agent::new("wrong").consumes(join(key_a(), key_b()).within(HOUR).lateness(HOUR)).engine(fine),
     ];
     for agent in wrong {
         let definition = format!("{agent:?}");

@@ -213,7 +213,7 @@ async fn the_loop_guard_ends_agents_that_feed_each_other() -> Tested {
         .await
         .into_iter()
         .filter_map(|event| match event {
-            volery::Event::Settled(settled) => Some(settled.outcome),
+            volery::Event::Settled { settled, .. } => Some(settled.outcome),
             _ => None,
         })
         .filter(|outcome| *outcome != volery::Outcome::Consumed)

@@ -408,6 +408,40 @@ async fn publishers_are_refused_when_collectors_hold_too_much_and_never_wait_for
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_agent_is_not_invoked_with_what_it_does_not_take() -> Tested {
+    let volery = Volery::builder("t").agent(gated("any", &Gate::new())).start().await?;
+    let refused = volery.invoke("any", b(0, 0)).await.expect_err("it takes A only");
+    assert_eq!(refused.kind(), ErrorKind::FixInput);
+    assert!(refused.to_string().contains("any"), "{refused}");
+    assert_eq!(volery.artifacts(&Filter::all()).await?.artifacts.len(), 0, "nothing was published");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_feed_ends_with_the_runtime() -> Tested {
+    let volery = Volery::builder("t").agent(gated("any", &Gate::new())).start().await?;
+    let mut feed = volery.feed();
+    volery.publish(b(0, 0)).await?;
+    volery.shutdown().await?;
+    let mut published = 0;
+    while let Some(item) = soon(feed.next()).await {
+        published += usize::from(matches!(item, FeedItem::Event(Event::Published { .. })));
+    }
+    assert_eq!(published, 1, "what was told before the end is read before it");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_shows_the_artifacts_of_every_tenant() -> Tested {
+    let volery = Volery::builder("t").agent(gated("any", &Gate::new())).start().await?;
+    let run = volery.run("tenants").open();
+    run.publish(b(0, 0)).await?;
+    run.publish(b(0, 1)).tenant("acme").await?;
+    assert_eq!(run.artifacts::<B>().await?, [b(0, 0), b(0, 1)]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_waiting_list_names_can_be_read() -> Tested {
     let gate = Gate::new();
     let volery = Volery::builder("t").agent(gated("any", &gate)).start().await?;
@@ -457,7 +491,7 @@ async fn the_feed_tells_what_happened_in_order() -> Tested {
             Event::Started { .. } => Some("started"),
             Event::Retrying { .. } => Some("retrying"),
             Event::Done { .. } => Some("done"),
-            Event::Settled(_) => Some("settled"),
+            Event::Settled { .. } => Some("settled"),
             Event::RunSettled { .. } => Some("run settled"),
             _ => None,
         })

@@ -197,7 +197,7 @@ pub(crate) async fn event<T>(feed: &mut FeedReader, pick: impl Fn(&Event) -> Opt
 /// Waits for the next outcome: which artifact, and how it ended.
 pub(crate) async fn outcome(feed: &mut FeedReader) -> (Offset, Outcome) {
     let settled = |event: &Event| match event {
-        Event::Settled(settled) => Some((settled.offset, settled.outcome.clone())),
+        Event::Settled { settled, .. } => Some((settled.offset, settled.outcome.clone())),
         _ => None,
     };
     event(feed, settled).await
@@ -211,7 +211,7 @@ pub(crate) async fn retrying(feed: &mut FeedReader) {
 /// Why batches were closed, as far as the feed tells by now.
 pub(crate) async fn closes(feed: &mut FeedReader) -> Vec<CloseReason> {
     let started = |event| match event {
-        Event::Started { start } => start.closed,
+        Event::Started { start, .. } => start.closed,
         _ => None,
     };
     drain(feed).await.into_iter().filter_map(started).collect()

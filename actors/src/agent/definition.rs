@@ -38,7 +38,8 @@ pub(crate) struct AgentParts {
 
 impl Agent {
     /// Names a new agent. The name is unique within a runtime and stable over restarts of the process: waiting work is
-    /// found again by it.
+    /// found again by it. Subscriptions are known by name and position, so the order of [`consumes`](Self::consumes)
+    /// has to stay the same over restarts, too.
     pub fn new(name: impl Into<AgentName>) -> Self {
         let viewer = Viewer { name: name.into(), ..Viewer::default() };
         Self {
@@ -126,7 +127,10 @@ impl<S: Shape + 'static> AgentDraft<S> {
         self.with_factory::<E::Output>(Arc::new(move || Arc::clone(&runner)))
     }
 
-    /// Makes an engine with state: once at the start, and again after an attempt panicked.
+    /// Makes an engine with state: for every life of the agent (a restart of the curator begins a new one), and again
+    /// after an attempt panicked.
+    ///
+    /// The factory runs in the agent's actor: it must not block, and a panic in it ends that life.
     pub fn engine_with<E: Engine<S::Input>>(self, make: impl Fn() -> E + Send + Sync + 'static) -> Agent {
         self.with_factory::<E::Output>(Arc::new(move || Arc::new(Assembling::<S, E>::new(make()))))
     }

@@ -23,7 +23,11 @@ pub type Fault = Box<dyn std::error::Error + Send + Sync + 'static>;
 /// Implemented for every `Fn(I, Context) -> impl Future<Output = Result<O, E>>`. Implement it for a type to keep state
 /// between jobs; several attempts may run at once, up to the agent's concurrency.
 ///
-/// The future is dropped when its run is cancelled or the runtime stops; what it holds is released then.
+/// The future is dropped, and what it holds released, in these cases:
+///
+/// * its run was cancelled and the agent's `cancel_grace` is over, unless other runs have a part in the job;
+/// * the deadline of a shutdown has come;
+/// * its agent or the curator is restarted; the job runs again.
 pub trait Engine<I>: Send + Sync + 'static {
     /// What is published.
     type Output: IntoOutputs;

@@ -89,7 +89,8 @@ impl Outputs {
         self
     }
 
-    /// Gives the output added last a partition key.
+    /// Gives the output added last a partition key. It is kept with the artifact and changes neither matching nor
+    /// order.
     ///
     /// # Errors
     /// [`BlackboardError::Encode`] when the key cannot be written as JSON.
@@ -109,10 +110,11 @@ impl Outputs {
     }
 }
 
-/// What an engine may return: `()`, `Publish<T>`, `Option<T>`, `Vec<T>`, `[T; N]`, tuples of these, or [`Outputs`].
+/// What an engine may return: `()`, `Publish<T>`, `Option<T>`, `Vec<T>`, `[T; N]`, [`Outputs`], or a tuple of two to
+/// four of these.
 #[diagnostic::on_unimplemented(
     message = "an engine cannot return `{Self}`",
-    note = "return `()`, `Publish(x)`, `Option<T>`, `Vec<T>`, `[T; N]`, a tuple of these, or `Outputs`",
+    note = "return `()`, `Publish(x)`, `Option<T>`, `Vec<T>`, `[T; N]`, `Outputs`, or a tuple of two to four of these",
     note = "where every `T` is Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static"
 )]
 pub trait IntoOutputs: Send + 'static {

@@ -32,7 +32,7 @@ impl Retry {
         Self::fixed(1, Duration::ZERO)
     }
 
-    /// Gives a job `attempts` attempts in all, with the same wait between them.
+    /// Gives a job `attempts` attempts in all, with the same wait between them. 0 counts as 1.
     pub fn fixed(attempts: u32, wait: Duration) -> Self {
         Self {
             attempts: attempts.max(1),
@@ -44,13 +44,14 @@ impl Retry {
         }
     }
 
-    /// Gives a job `attempts` attempts in all; the wait doubles from `first`, up to 60 s, and is shortened by up to a
-    /// fifth at random so that failures do not return in step.
+    /// Gives a job `attempts` attempts in all; the wait doubles from `first`, up to 60 s, or up to `first` if that is
+    /// longer, and is shortened by up to a fifth at random so that failures do not return in step. 0 attempts count
+    /// as 1.
     pub fn exponential(attempts: u32, first: Duration) -> Self {
         Self { factor: 2, jitter: 0.2, ..Self::fixed(attempts, first) }
     }
 
-    /// Waits at most this long.
+    /// Waits at most this long. Default: 60 s, or the first wait if that is longer.
     pub fn cap(self, cap: Duration) -> Self {
         Self { cap, ..self }
     }

@@ -286,7 +286,7 @@ impl Curator {
             After::Started(start) => self.dispatch(start),
             After::Ended { start, verdict, claims, error } => {
                 self.tell_published(claims, &stored);
-                self.parts.feed.tell(|| Event::of_attempt(&start, verdict, error));
+                self.parts.feed.tell_attempt(&start, verdict, error);
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
             }
             After::Settled => {}
@@ -366,7 +366,7 @@ impl Curator {
 
     /// Hands a job to its agent, with its inputs if the store has them at hand.
     fn dispatch(&mut self, start: Arc<Start>) {
-        self.parts.feed.tell(|| Event::Started { start: Arc::clone(&start) });
+        self.parts.feed.tell_started(&start);
         let (job, attempt, agent) = (start.job, start.attempt, start.agent);
         let inputs = match start.members.as_ref() {
             [only] => self.parts.store.read(&[only.offset]),
@@ -419,7 +419,7 @@ impl Curator {
     }
 
     fn tell_settled(&self, settled: &Settled) {
-        self.parts.feed.tell(|| Event::Settled(settled.clone()));
+        self.parts.feed.tell_settled(settled);
     }
 
     fn arm_timekeeper(&mut self) {

@@ -146,8 +146,14 @@ impl Ingress {
     /// Cancel safe in this sense: dropped while it waits for room, nothing is published; dropped later, the artifacts
     /// may or may not be.
     pub(crate) async fn publish(&self, artifacts: Few<Publish>) -> Result<Few<Stored>> {
-        self.admit().await?;
-        let Ok(room) = self.room.acquire().await else { return Err(self.shut()) };
+        let room = loop {
+            self.admit().await?;
+            let Ok(room) = self.room.acquire().await else { return Err(self.shut()) };
+            // The backlog may have grown while it waited for its place in the queue.
+            if self.backlog_has_room() {
+                break room;
+            }
+        };
         if !self.is_open() {
             return Err(self.shut());
         }
@@ -186,6 +192,11 @@ impl Ingress {
                 Overflow::Wait => relief.await,
             }
         }
+    }
+
+    fn backlog_has_room(&self) -> bool {
+        self.queued.load(Ordering::Acquire) < self.limits.queued_max
+            && self.collected.load(Ordering::Acquire) < self.limits.collected_max
     }
 
     /// Tells the end of an attempt.

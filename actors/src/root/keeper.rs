@@ -17,6 +17,7 @@ use crate::agent::AgentMessage;
 use crate::clock::Clock;
 use crate::curator::{Ingress, Question, Scope};
 use crate::error::Result;
+use crate::feed::Feed;
 use crate::runtime::{Partial, Settings};
 use crate::supervision::{Address, Supervisor, SupervisorExit};
 
@@ -82,6 +83,7 @@ pub(crate) struct Root {
     pub(crate) settings: Settings,
     pub(crate) supervisor: Supervisor,
     pub(crate) ingress: Arc<Ingress>,
+    pub(crate) feed: Feed,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) agents: Vec<(AgentName, Address<AgentMessage>)>,
 }
@@ -114,6 +116,7 @@ impl Root {
         };
         let report = self.stop(&mut level, gave_up, cause).await;
         self.ingress.abandon();
+        self.feed.end();
         if report.is_graceful() {
             tracing::info!(target: "volery::root", runtime = self.name, duration = ?report.duration, "stopped");
         } else {

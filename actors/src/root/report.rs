@@ -47,7 +47,7 @@ pub struct PhaseReport {
     /// What was there when it began to stop: artifacts without an outcome for the board, jobs running or waiting for a
     /// slot for the agents, actors for upkeep.
     pub initial: u64,
-    /// How many of them ended in their own time.
+    /// Jobs that ended meanwhile; more than `initial` when they caused others. For upkeep: actors that ended.
     pub completed: u64,
     /// How many were cancelled.
     pub cancelled: u64,
@@ -133,7 +133,7 @@ impl fmt::Display for PhaseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<9} {}", self.phase.name(), self.status)?;
         if self.initial > 0 {
-            write!(f, ", {} of {} completed", self.completed, self.initial)?;
+            write!(f, ", {} at first, {} completed", self.initial, self.completed)?;
         }
         for (count, word) in [(self.cancelled, "cancelled"), (self.remaining, "left")] {
             if count > 0 {

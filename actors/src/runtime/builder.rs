@@ -204,7 +204,9 @@ impl Plan {
 
 /// Builds the tree, connects its parts and starts it.
 async fn assemble(name: String, settings: Settings, workshop: Arc<Workshop>, plan: Plan) -> Result<Runtime> {
-    let feed = Feed::new(settings.feed_capacity);
+    let names = plan.agents.iter().map(|agent| agent.viewer.name.clone()).collect();
+    let owners = plan.subscriptions().map(|(agent, ..)| agent).collect();
+    let feed = Feed::new(settings.feed_capacity, names, owners);
     let board = plan.board();
     let (agent_specs, agents) = agent_children(plan, &workshop);
     let (clock, ingress) = (workshop.clock.clone(), Arc::clone(&workshop.ingress));
@@ -244,6 +246,7 @@ async fn assemble(name: String, settings: Settings, workshop: Arc<Workshop>, pla
         settings,
         supervisor: supervisor.clone(),
         ingress,
+        feed: feed.clone(),
         store: Arc::clone(&workshop.store),
         agents: agents.clone(),
     };

@@ -31,32 +31,40 @@ pub enum Partial {
 }
 
 /// A runtime's knobs. Every field has a default; a configuration file may name any of them.
+///
+/// The struct is non-exhaustive: start from [`Settings::default`] and set fields, or use the builder's `configure`.
+/// A value outside of its limits is refused at the start, by name. Where no limit is named, there is none.
+/// In a configuration file a duration is a table of whole seconds and nanoseconds, both named, as serde writes it:
+/// `{ secs = 1, nanos = 500000000 }` in TOML, `{"secs": 1, "nanos": 500000000}` in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Settings {
     /// Inputs that wait for an agent, run or back off, counted once per subscription, before publishers are held back.
-    /// Default 1,000,000. What agents publish is never held back, so that cascades cannot deadlock.
+    /// Default 1,000,000; at least 1. What agents publish is never held back, so that cascades cannot deadlock.
     pub queued_max: u64,
     /// What to do then. Default: wait.
     pub overflow: Overflow,
-    /// Inputs that joins, counts and batches hold, before publishers are refused. Default 1,000,000. They never wait
-    /// here, because what is held may wait for just what they would publish.
+    /// Inputs that joins, counts and batches hold, before publishers are refused. Default 1,000,000; at least 1. They
+    /// never wait here, because what is held may wait for just what they would publish.
     pub collected_max: u64,
-    /// Jobs between an external publish and an artifact before the loop guard discards it. Default 1,000.
+    /// Jobs between an external publish and an artifact before the loop guard discards it. Default 1,000. With 0,
+    /// agents are given only what is published from outside.
     pub generations_max: u32,
-    /// Events that the feed keeps for slow readers. Default 1,024.
+    /// Events that the feed keeps for slow readers. Default 1,024; between 1 and 1,048,576.
     pub feed_capacity: usize,
-    /// Time for a whole shutdown. Default 20 s, below the 30 s after which Kubernetes kills.
+    /// Time for a whole shutdown. Default 20 s, below the 30 s after which Kubernetes kills. Of it, half, at most one
+    /// second, is kept to cancel what is left and to stop what comes after the agents. With 0 nothing is drained: what
+    /// runs is cancelled at once.
     pub shutdown_within: Duration,
     /// Whether a shutdown runs jobs that wait for a slot (true), or only those that run already (false).
     /// Default true, because the memory store would lose them.
     pub drain_queued: bool,
     /// What a shutdown does with batches that are not full. Default: flush.
     pub partial_batches: Partial,
-    /// Period of the sweep for batch time-outs that the timekeeper may have missed. Default 1 s.
+    /// Period of the sweep for batch time-outs that the timekeeper may have missed. Default 1 s; at least 10 ms.
     pub batch_sweep_every: Duration,
-    /// Period of the cleanup of expired joins that the timekeeper may have missed. Default 5 s.
+    /// Period of the cleanup of expired joins that the timekeeper may have missed. Default 5 s; at least 10 ms.
     pub correlation_sweep_every: Duration,
 }
 

@@ -20,7 +20,7 @@ pub struct WaitingFilter {
     pub limit: Option<usize>,
 }
 
-/// How an agent stands.
+/// How an agent stands. Counts begin with the curator's present life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AgentStatus {
@@ -30,11 +30,11 @@ pub struct AgentStatus {
     pub running: u32,
     /// Complete sets of inputs that wait for a slot.
     pub queued: usize,
-    /// Jobs that ended since the runtime started, whatever their outcome.
+    /// Jobs that ended in the curator's present life, whatever their outcome.
     pub ended: u64,
     /// Whether it is paused.
     pub paused: bool,
-    /// Outcomes over all of its subscriptions, since the runtime started.
+    /// Outcomes over all of its subscriptions, in the curator's present life.
     pub tally: Tally,
 }
 
