@@ -32,6 +32,8 @@ impl KindTable {
         if let Some(kind) = self.late.read().unwrap_or_else(PoisonError::into_inner).with_type(type_id) {
             return Ok(kind.clone());
         }
-        self.late.write().unwrap_or_else(PoisonError::into_inner).insert(make())
+        // Made before the lock is taken: describing a type runs its own code.
+        let kind = make();
+        self.late.write().unwrap_or_else(PoisonError::into_inner).insert(kind)
     }
 }

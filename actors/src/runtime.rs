@@ -179,7 +179,8 @@ impl Runtime {
     /// # Errors
     /// When the runtime stops first.
     pub async fn settled(&self, run: RunId) -> Result<Tally> {
-        self.ingress().when_quiet(Scope::Run(run)).await
+        let tally = self.ingress().when_quiet(Scope::Run(run)).await?;
+        self.or_stored(run, tally).await
     }
 
     /// Waits until nothing moves at all. Cancel safe.
@@ -272,9 +273,14 @@ impl Runtime {
     /// When the runtime has stopped, or the store cannot be read.
     pub async fn tally(&self, run: RunId) -> Result<Tally> {
         match self.ingress().ask(|answer| Question::Tally(run, answer)).await? {
-            Some(tally) => Ok(tally),
+            Some(tally) => self.or_stored(run, tally).await,
             None => Ok(self.0.workshop.store.tally(run).await?),
         }
+    }
+
+    /// A board that has met nothing of a run may have forgotten it; the store has not.
+    async fn or_stored(&self, run: RunId, tally: Tally) -> Result<Tally> {
+        if tally.matched > 0 { Ok(tally) } else { Ok(self.0.workshop.store.tally(run).await?) }
     }
 
     /// Reads the feed from now on.

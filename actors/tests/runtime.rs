@@ -17,7 +17,7 @@ use volery_actors::{
 };
 use volery_blackboard::shape::{by, count, join, one};
 use volery_blackboard::store::{
-    Answer, Batch as Writes, Catalogue, Commit, Cursor, DeadLetter, Memory, Read, Unfinished,
+    Answer, Batch as Writes, Catalogue, Commit, Cursor, DeadLetter, Memory, Read, StoreError, Unfinished,
 };
 use volery_blackboard::{Batch, Filter, Offset, Page, RunId, Shape, Store, Tally, Visibility};
 
@@ -402,11 +402,12 @@ async fn a_run_keeps_its_counts_when_the_curator_was_killed() -> Result<()> {
     Ok(())
 }
 
-/// A store in memory that never finishes the commits of one moment.
+/// A store in memory that never finishes the commits of one moment, or refuses them.
 #[derive(Debug, Default)]
 struct Stuck {
     inner: Memory,
     stuck: Arc<AtomicBool>,
+    down: Arc<AtomicBool>,
 }
 
 impl Store for Stuck {
@@ -421,6 +422,12 @@ impl Store for Stuck {
     fn commit(&self, batch: Writes) -> Commit {
         if self.stuck.load(Ordering::Acquire) {
             return Commit::Pending(Box::pin(std::future::pending()));
+        }
+        if self.down.load(Ordering::Acquire) {
+            return Commit::Done(Err(StoreError::Unavailable {
+                store: self.name(),
+                cause: "told to".into(),
+            }));
         }
         self.inner.commit(batch)
     }
@@ -472,5 +479,52 @@ async fn a_publisher_whose_curator_dies_before_it_answers_may_try_again() -> Res
     publish(&runtime, runtime.new_run(), Order { id: 2 }).await?;
     soon(runtime.until_idle()).await?;
     assert_eq!(seen.all(), [2]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asked_the_life_before_is_answered_by_the_next() -> Result<()> {
+    let seen = Seen::new();
+    let store = Stuck::default();
+    let stuck = Arc::clone(&store.stuck);
+    let runtime = RuntimeBuilder::new("stuck").store(store).agent(clerk(&seen)).start().await?;
+    let mut feed = runtime.feed();
+    let run = pinned(&runtime);
+    publish(&runtime, run, Order { id: 1 }).await?;
+    runtime.settled(run).await?;
+    stuck.store(true, Ordering::Release);
+    // The question and a write that never ends are of one commit.
+    let asking = runtime.settled(run);
+    let publishing = publish(&runtime, runtime.new_run(), Order { id: 2 });
+    let killing = async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        stuck.store(false, Ordering::Release);
+        kill(&runtime, &mut feed, "curator").await;
+    };
+    let (asked, published, ()) = tokio::join!(soon(asking), publishing, killing);
+    assert_eq!(asked?.consumed, 1);
+    published.expect_err("its commit never ended");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_the_store_refused_is_written_when_it_works_again() -> Result<()> {
+    let store = Stuck::default();
+    let down = Arc::clone(&store.down);
+    let pair = Agent::new("pair")
+        .consumes(join(by(|o: &Order| o.id), by(|p: &Payment| p.id)).within(SECOND))
+        .engine(|_: (Order, Payment), _: Context| async { Ok::<_, Fault>(()) });
+    let runtime = RuntimeBuilder::new("down").store(store).agent(pair).start().await?;
+    let mut feed = runtime.feed();
+    let run = pinned(&runtime);
+    publish(&runtime, run, Order { id: 1 }).await?;
+    down.store(true, Ordering::Release);
+    tokio::time::sleep(3 * SECOND).await;
+    assert_eq!(runtime.tally(run).await?.expired, 1, "the board has decided");
+    down.store(false, Ordering::Release);
+    tokio::time::sleep(3 * SECOND).await;
+    kill(&runtime, &mut feed, "curator").await;
+    let tally = runtime.tally(run).await?;
+    assert_eq!((tally.expired, tally.outstanding()), (1, 0), "the store was told");
     Ok(())
 }

@@ -204,6 +204,12 @@ impl Artifact {
         self.extra.as_ref().map(|extra| extra.tenant.clone()).unwrap_or_default()
     }
 
+    /// Tells whether it is this tenant's.
+    #[must_use]
+    pub fn is_of(&self, tenant: &Tenant) -> bool {
+        self.extra.as_ref().map_or_else(|| tenant.as_str() == "default", |extra| extra.tenant == *tenant)
+    }
+
     /// Tells whether it carries a tag.
     #[must_use]
     pub fn has_tag(&self, tag: &str) -> bool {

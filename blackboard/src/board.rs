@@ -46,6 +46,7 @@ pub struct Board {
     delayed: BTreeMap<(Timestamp, SubscriptionIndex, Offset), (Entry, Option<Key>)>,
     deadlines: BTreeSet<(Timestamp, Due)>,
     held: bool,
+    store_down: bool,
     /// Jobs and timed inputs that will move without further input, over all runs.
     moving: u64,
     /// The jobs among them: queued, running or backing off.
@@ -147,8 +148,16 @@ impl Board {
             Input::CancelRun(run) => self.cancel_run(run, effects),
             Input::Pause(agent) => self.set_paused(agent, true),
             Input::Resume(agent) => self.set_paused(agent, false),
+            Input::StoreDown => self.store_down = true,
+            Input::StoreUp => {
+                self.store_down = false;
+                self.touch_all_agents();
+            }
             Input::Hold => self.held = true,
-            Input::Unhold => self.unhold(),
+            Input::Unhold => {
+                self.held = false;
+                self.touch_all_agents();
+            }
             Input::Flush(reason) => self.flush_all(reason, effects),
         }
         self.settle_runs(effects);
@@ -324,6 +333,7 @@ impl Board {
         let mut touched = std::mem::take(&mut self.touched_agents);
         for agent in touched.drain(..) {
             while !self.held
+                && !self.store_down
                 && let Some(ready) = self.agents[agent.at()].queue.pop()
             {
                 let start = self.start(agent, ready);
@@ -407,8 +417,7 @@ impl Board {
         self.touched_agents_push(agent);
     }
 
-    fn unhold(&mut self) {
-        self.held = false;
+    fn touch_all_agents(&mut self) {
         self.touched_agents.extend((0..).map(AgentIndex).take(self.agents.len()));
     }
 

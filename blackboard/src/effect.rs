@@ -59,7 +59,11 @@ pub enum Input {
     Pause(AgentIndex),
     /// Start jobs of this agent again.
     Resume(AgentIndex),
-    /// Start no jobs at all: the runtime is stopping, or the store refuses writes.
+    /// The store refuses writes: start no jobs until [`Input::StoreUp`], whatever else is said.
+    StoreDown,
+    /// The store works again.
+    StoreUp,
+    /// Start no jobs at all: the runtime is stopping, or being read back.
     Hold,
     /// Start jobs again.
     Unhold,

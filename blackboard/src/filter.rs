@@ -109,7 +109,7 @@ impl Filter {
     /// Tells whether an artifact meets every condition but the cursor.
     #[must_use]
     pub fn accepts(&self, artifact: &Artifact) -> bool {
-        (self.any_tenant || artifact.tenant() == self.tenant)
+        (self.any_tenant || artifact.is_of(&self.tenant))
             && self.kind.as_ref().is_none_or(|kind| artifact.kind().name() == kind)
             && self.run.is_none_or(|run| artifact.run() == run)
             && self.producer.as_ref().is_none_or(|producer| artifact.producer() == producer)

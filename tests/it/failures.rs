@@ -306,6 +306,28 @@ async fn a_dead_job_is_a_dead_letter_and_a_failure_artifact_with_the_whole_chain
     Ok(())
 }
 
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("even its text panics")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_whose_text_panics_kills_its_job_like_any_other() -> Tested {
+    let agent = Agent::new("any").consumes(one::<A>()).engine(|_: A, _| async { Err::<(), _>(Unspeakable) });
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    let run = volery.run("unspeakable").publish(a(0, 0)).await?;
+    assert_eq!(soon(run.settled()).await?.tally.dead, 1);
+    let letters = volery.dead_letters(0, 9).await?;
+    assert!(letters[0].error[0].contains("even its text panics"), "{:?}", letters[0].error);
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failing_failure_handler_ends() -> Tested {
     let worker = Agent::new("worker").consumes(one::<A>()).engine(|_: A, _| async { Err::<(), _>("first") });

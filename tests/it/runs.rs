@@ -418,6 +418,18 @@ async fn an_agent_is_not_invoked_with_what_it_does_not_take() -> Tested {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cancel_that_comes_together_with_a_start_is_not_lost() -> Tested {
+    let volery = Volery::builder("t").agent(gated("any", &Gate::new())).start().await?;
+    let run = volery.run("cancelled").open();
+    // Both commands are in the queue before the curator looks: the start and the cancel are of one commit.
+    let (published, ()) = tokio::join!(run.publish(a(0, 0)).into_future(), async { run.cancel() });
+    published?;
+    let report = soon(run.settled()).await?;
+    assert_eq!((report.tally.cancelled, report.tally.outstanding()), (1, 0));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_feed_ends_with_the_runtime() -> Tested {
     let volery = Volery::builder("t").agent(gated("any", &Gate::new())).start().await?;
     let mut feed = volery.feed();

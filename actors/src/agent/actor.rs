@@ -28,7 +28,12 @@ use crate::supervision::{self, Life};
 #[derive(Debug)]
 pub(crate) enum AgentMessage {
     /// Run this attempt with these inputs.
-    Run(Arc<Start>, Read),
+    Run {
+        start: Arc<Start>,
+        inputs: Read,
+        /// The curator's life that sent it.
+        epoch: u64,
+    },
     /// Cancel the attempt of this job.
     Cancel(JobId),
     /// The runtime stops: cancel every attempt, and hand its job back.
@@ -101,7 +106,9 @@ impl Life for AgentActor {
 
     async fn handle(&mut self, message: AgentMessage) -> Result<(), supervision::Fault> {
         match message {
-            AgentMessage::Run(start, inputs) => self.start(start, inputs),
+            // A job that an earlier life of the curator sent has been started anew by this one.
+            AgentMessage::Run { epoch, .. } if epoch != self.bench.workshop.ingress.epoch() => {}
+            AgentMessage::Run { start, inputs, .. } => self.start(start, inputs),
             AgentMessage::Cancel(job) => {
                 if let Some((_, cancel)) = self.cancels.get(&job) {
                     cancel.cancel();

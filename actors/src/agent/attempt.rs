@@ -3,7 +3,8 @@
 //! It runs in a task of its own, which the agent's actor owns. Whatever happens to the task, exactly one end is told:
 //! a guard tells "handed back" when the task is dropped before it could.
 
-use std::panic::AssertUnwindSafe;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -94,10 +95,17 @@ pub(crate) async fn run(
     cancel: CancellationToken,
 ) -> Reaped {
     let bench = Arc::clone(&guard.bench);
-    let (end, engine) = match inputs.wait().await {
-        Ok(inputs) => execute(&start, &bench, fitted.runner.as_ref(), inputs, &cancel).await,
-        Err(error) => (bench.fail(&start, &[], &error.into()), EngineState::Sound),
+    let work = async {
+        match inputs.wait().await {
+            Ok(inputs) => execute(&start, &bench, fitted.runner.as_ref(), inputs, &cancel).await,
+            Err(error) => (bench.fail(&start, &[], &error.into()), EngineState::Sound),
+        }
     };
+    // Code of the user runs outside the engine, too: schemas, the texts of errors, drops.
+    let (end, engine) = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        let error: Fault = format!("panicked beside the engine: {}", take_text(panic)).into();
+        (bench.fail(&start, &[], &error), EngineState::Suspect)
+    });
     if engine == EngineState::Suspect {
         fitted.suspect.store(true, Ordering::Release);
     }
@@ -112,6 +120,9 @@ async fn execute(
     inputs: Arc<[Arc<Artifact>]>,
     cancel: &CancellationToken,
 ) -> (AttemptEnd, EngineState) {
+    if bench.cancel_grace.is_zero() && cancel.is_cancelled() {
+        return (bench.cancelled(), EngineState::Sound);
+    }
     let identity = (start.job, start.run, start.attempt);
     let clock = bench.workshop.clock.clone();
     let context = Context::new(bench.name.clone(), identity, Arc::clone(&inputs), cancel.clone(), clock);
@@ -128,10 +139,19 @@ async fn execute(
         },
         Ok(Err(error)) => (bench.fail(start, &inputs, &error), EngineState::Sound),
         Err(panic) => {
-            let error: Fault = format!("engine panicked: {}", panic_text(panic.as_ref())).into();
+            let error: Fault = format!("engine panicked: {}", take_text(panic)).into();
             (bench.fail(start, &inputs, &error), EngineState::Suspect)
         }
     }
+}
+
+/// Returns the text of a panic, and drops what it carried; should that panic as well, it goes no further.
+fn take_text(panic: Box<dyn Any + Send>) -> String {
+    let text = panic_text(panic.as_ref());
+    if catch_unwind(AssertUnwindSafe(|| drop(panic))).is_err() {
+        tracing::warn!(target: "volery::agent", text, "what a panic carried panicked when it was dropped");
+    }
+    text
 }
 
 /// Waits until the attempt is to be given up: cancelled, and its grace over.

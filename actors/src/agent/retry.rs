@@ -85,7 +85,9 @@ impl Retry {
         // The upper 53 bits make an even fraction between 0 and 1.
         #[expect(clippy::cast_precision_loss, reason = "53 bits fit a float exactly")]
         let share = (seed >> 11) as f64 / (1_u64 << 53) as f64;
-        full.mul_f64(1.0 - self.jitter * share)
+        let shortened = full.as_secs_f64() * (1.0 - self.jitter * share);
+        // What cannot be told exactly is so long that its jitter does not matter.
+        if self.jitter == 0.0 { full } else { Duration::try_from_secs_f64(shortened).unwrap_or(full) }
     }
 }
 
@@ -129,6 +131,14 @@ mod tests {
             let wait = waits(&retry, seed)[0].expect("a second attempt is due");
             assert!((800..=1_000).contains(&wait), "{wait}");
             assert_eq!(waits(&retry, seed), waits(&retry, seed));
+        }
+    }
+
+    #[test]
+    fn the_longest_wait_is_no_panic() {
+        let error: Fault = "down".into();
+        for retry in [Retry::fixed(3, Duration::MAX), Retry::fixed(3, Duration::MAX).jitter(1.0)] {
+            assert!(retry.wait_after(1, &error, 0).is_some());
         }
     }
 

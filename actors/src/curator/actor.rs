@@ -7,18 +7,18 @@
 //! | `Wake` | takes turns until no command and no write is left | a store that cannot be read at restart ends the life |
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use volery_blackboard::board::Board;
-use volery_blackboard::effect::{Effect, Input, Published, Settled, Start, Verdict};
+use volery_blackboard::effect::{Effect, Input, Published, Start, Verdict};
 use volery_blackboard::store::{
     Batch, Commit, Few, Finish, Group, GroupResult, JobEnd, Store, StoreError, Stored,
 };
 use volery_blackboard::{JobId, Offset, RunId, Tally, Timestamp};
 
-use super::after::{After, Claims, PublishAnswer, claims_of};
+use super::after::{After, Claims, PublishAnswer, Unsettled, claims_of, give, join};
 use super::ingress::{Command, Ingress, Question, Scope};
 use super::recovery::restore;
 use crate::agent::{AgentMessage, AttemptEnd, Ended};
@@ -33,6 +33,10 @@ const COMMANDS_PER_COMMIT: usize = 1_000;
 /// Commits in one turn. The curator then lets its mailbox speak, so that a flood of commands cannot keep it from being
 /// stopped.
 const COMMITS_PER_TURN: usize = 32;
+
+/// When a store that refused a commit is tried again if nothing else is written. A tenth would fill the log; ten times as
+/// much would make a drain wait for a store that is long back.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What the curator's mailbox carries; the load is in the ingress.
 #[derive(Clone, Copy, Debug)]
@@ -62,15 +66,21 @@ pub(crate) struct Curator {
     after: Vec<After>,
     effects: Vec<Effect>,
     commands: VecDeque<Command>,
+    /// Which life this is; agents take jobs of the latest only.
+    epoch: u64,
     /// The time of this turn: one reading serves all that happens in it.
     now: Timestamp,
     /// Publishers to be answered.
     answers: Vec<(PublishAnswer, Result<Few<Stored>, StoreError>)>,
     /// Runs to be told of as quiet, once everything about them is committed.
     quiet: Vec<(RunId, Tally)>,
+    /// Runs that somebody asked about in this commit.
+    asked: Vec<RunId>,
     armed: Option<Timestamp>,
     /// Kept between dispatches to save allocations.
     offsets: Vec<Offset>,
+    /// Outcomes that the store refused.
+    unsettled: Vec<Unsettled>,
     /// The store refused a commit; nothing is started until a tick finds it working again.
     store_down: bool,
 }
@@ -80,7 +90,11 @@ impl Curator {
     pub(crate) async fn begin(parts: Arc<CuratorParts>) -> Result<Self, supervision::Fault> {
         let (board, effects) = restore(&parts).await?;
         let now = parts.clock.now();
+        // Whoever waited when the life before ended is told by this one.
+        let quiet = parts.ingress.watch().runs.keys().map(|run| (*run, Tally::default())).collect();
+        let epoch = parts.ingress.begin_epoch();
         Ok(Self {
+            epoch,
             parts,
             board,
             batch: Batch::default(),
@@ -89,9 +103,11 @@ impl Curator {
             commands: VecDeque::new(),
             now,
             answers: Vec::new(),
-            quiet: Vec::new(),
+            quiet,
+            asked: Vec::new(),
             armed: None,
             offsets: Vec::new(),
+            unsettled: Vec::new(),
             store_down: false,
         })
     }
@@ -107,10 +123,14 @@ impl Curator {
             self.commands = commands;
             self.perform_effects();
             if self.after.is_empty() {
+                self.quiet.extend(self.asked.drain(..).map(|run| (run, Tally::default())));
                 self.rest();
                 return;
             }
+            let quiet = std::mem::take(&mut self.quiet);
             self.commit().await;
+            self.tell_quiet(quiet);
+            self.quiet.extend(self.asked.drain(..).map(|run| (run, Tally::default())));
             self.perform_effects();
         }
         self.give_answers();
@@ -134,14 +154,9 @@ impl Curator {
         if self.quiet.is_empty() && !idle && !at_rest && !still {
             return;
         }
+        let quiet = std::mem::take(&mut self.quiet);
+        self.tell_quiet(quiet);
         let mut watch = self.parts.ingress.watch();
-        for (run, tally) in self.quiet.drain(..) {
-            // It may have been set in motion again by a later command of the same turn.
-            if self.board.is_quiescent(run) {
-                let tally = self.board.tally(run).unwrap_or(tally);
-                watch.runs.remove(&run).into_iter().flatten().for_each(|waiter| give(waiter, tally));
-            }
-        }
         if idle {
             watch.idle.drain(..).for_each(|waiter| give(waiter, Tally::default()));
         }
@@ -150,6 +165,21 @@ impl Curator {
         }
         if still {
             watch.attempts.drain(..).for_each(|waiter| give(waiter, Tally::default()));
+        }
+    }
+
+    /// Tells who waited for these runs. What was noted before a commit is committed after it.
+    fn tell_quiet(&mut self, quiet: Vec<(RunId, Tally)>) {
+        if quiet.is_empty() {
+            return;
+        }
+        let mut watch = self.parts.ingress.watch();
+        for (run, tally) in quiet {
+            // It may have been set in motion again by a later command of the same turn.
+            if self.board.is_quiescent(run) {
+                let tally = self.board.tally(run).unwrap_or(tally);
+                watch.runs.remove(&run).into_iter().flatten().for_each(|waiter| give(waiter, tally));
+            }
         }
     }
 
@@ -214,13 +244,17 @@ impl Curator {
         let mut watch = self.parts.ingress.watch();
         match scope {
             Scope::Run(run) => {
-                watch.runs.entry(run).or_default().push(answer);
-                self.quiet.push((run, Tally::default()));
+                join(watch.runs.entry(run).or_default(), answer);
+                self.asked.push(run);
             }
-            Scope::Board => watch.idle.push(answer),
-            Scope::Jobs => watch.jobs.push(answer),
-            Scope::Attempts => watch.attempts.push(answer),
+            Scope::Board => join(&mut watch.idle, answer),
+            Scope::Jobs => join(&mut watch.jobs, answer),
+            Scope::Attempts => join(&mut watch.attempts, answer),
         }
+    }
+
+    fn write_outcome(&mut self, outcome: Unsettled) {
+        self.write(outcome.group(), After::Unsettled(outcome));
     }
 
     fn write(&mut self, group: Group, after: After) {
@@ -289,7 +323,8 @@ impl Curator {
                 self.parts.feed.tell_attempt(&start, verdict, error);
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
             }
-            After::Settled => {}
+            After::Unsettled(_) => {}
+            After::Cancel { agent, job } => self.cancel(agent.at(), job),
             After::Input(input) => {
                 if matches!(input, Input::Tick) {
                     self.armed = None;
@@ -329,10 +364,12 @@ impl Curator {
                 let verdict = Verdict::Released;
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
             }
-            After::Settled => {
-                tracing::error!(target: "volery::curator", %error, "an outcome could not be recorded");
+            After::Unsettled(outcome) => {
+                // The board has decided; the record follows as soon as the store works.
+                tracing::error!(target: "volery::curator", ?outcome, %error, "an outcome could not be recorded yet");
+                self.unsettled.push(outcome);
             }
-            After::Input(input) => self.handle(input),
+            After::Input(_) | After::Cancel { .. } => self.apply_done(after, Few::new()),
             After::Ask(question) => self.answer(question),
         }
     }
@@ -350,17 +387,20 @@ impl Curator {
     }
 
     /// Starts nothing more until a commit succeeds; the sweeps see to it that one is tried.
-    fn hold(&mut self, error: &StoreError) {
+    fn hold(&mut self, error: &dyn std::fmt::Display) {
         if !std::mem::replace(&mut self.store_down, true) {
-            tracing::error!(target: "volery::curator", %error, "commit failed; nothing is started until the store works");
-            self.handle(Input::Hold);
+            tracing::error!(target: "volery::curator", %error, "nothing is started until this is over");
+            self.handle(Input::StoreDown);
         }
     }
 
     fn recover_store(&mut self) {
         if std::mem::replace(&mut self.store_down, false) {
             tracing::info!(target: "volery::curator", "the store works again");
-            self.handle(Input::Unhold);
+            self.handle(Input::StoreUp);
+            for outcome in std::mem::take(&mut self.unsettled) {
+                self.write_outcome(outcome);
+            }
         }
     }
 
@@ -377,8 +417,12 @@ impl Curator {
                 inputs
             }
         };
-        if let Err(error) = self.parts.agents[agent.at()].send(AgentMessage::Run(start, inputs)) {
+        if let Err(error) =
+            self.parts.agents[agent.at()].send(AgentMessage::Run { start, inputs, epoch: self.epoch })
+        {
             tracing::error!(target: "volery::curator", %job, reason = %error.reason, "agent cannot be given a job");
+            // Held, so that it is tried again with the next tick and not at once.
+            self.hold(&"an agent cannot be given its job");
             self.handle(Input::Finished { job, attempt, verdict: Verdict::Released });
         }
     }
@@ -392,16 +436,13 @@ impl Curator {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Start(start) => self.write(Group::Start(Arc::clone(&start)), After::Started(start)),
-                Effect::Cancel { agent, job } => self.cancel(agent.at(), job),
-                Effect::Drop(job) => {
-                    let finish = Finish { job, end: JobEnd::Cancelled, outputs: Few::new() };
-                    self.write(Group::Finish(finish), After::Settled);
-                }
+                Effect::Cancel { agent, job } => self.after.push(After::Cancel { agent, job }),
+                Effect::Drop(job) => self.write_outcome(Unsettled::Job(job)),
                 Effect::Settle(settled) => {
-                    self.tell_settled(&settled);
-                    self.write(Group::Settle(settled), After::Settled);
+                    self.parts.feed.tell_settled(&settled);
+                    self.write_outcome(Unsettled::Claim(settled));
                 }
-                Effect::Settled(settled) => self.tell_settled(&settled),
+                Effect::Settled(settled) => self.parts.feed.tell_settled(&settled),
                 Effect::Quiescent { run, tally } => self.quiet.push((run, tally)),
                 Effect::RunSettled { run, workflow, tally } => {
                     self.parts.feed.tell(|| Event::RunSettled { run, workflow, tally });
@@ -418,12 +459,10 @@ impl Curator {
         }
     }
 
-    fn tell_settled(&self, settled: &Settled) {
-        self.parts.feed.tell_settled(settled);
-    }
-
     fn arm_timekeeper(&mut self) {
-        let Some(next) = self.board.next_deadline() else { return };
+        // While the store is down there may be nothing left to write; the next tick tries again, sweeps or not.
+        let again = self.store_down.then(|| self.now.after(TRY_AGAIN_AFTER));
+        let Some(next) = [self.board.next_deadline(), again].into_iter().flatten().min() else { return };
         // A timer that is armed too early costs one idle tick; re-arming for every later deadline would cost more.
         if self.armed.is_some_and(|armed| armed <= next) {
             return;
@@ -454,15 +493,4 @@ impl Life for Curator {
         }
         Ok(())
     }
-}
-
-impl fmt::Debug for Curator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Curator").field("outstanding", &self.board.outstanding()).finish_non_exhaustive()
-    }
-}
-
-/// Answers. Whoever asked may have gone; an answer that nobody takes is no error.
-fn give<T>(to: oneshot::Sender<T>, answer: T) {
-    drop(to.send(answer).err());
 }

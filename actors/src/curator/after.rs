@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use volery_blackboard::effect::{Input, Start, Verdict};
+use volery_blackboard::effect::{Input, Settled, Start, Verdict};
 use volery_blackboard::matching::Match;
-use volery_blackboard::store::{Few, Publish, StoreError, Stored};
+use volery_blackboard::store::{Few, Finish, Group, JobEnd, Publish, StoreError, Stored};
+use volery_blackboard::{AgentIndex, JobId};
 
 use super::ingress::Question;
 
@@ -24,10 +25,36 @@ pub(super) enum After {
         claims: Few<Claims>,
         error: Vec<String>,
     },
-    Settled,
+    /// An outcome of its own; kept, to be written again should the store refuse it.
+    Unsettled(Unsettled),
     Input(Input),
+    /// Told in its turn: the start that it is about may stand before it in the same commit.
+    Cancel {
+        agent: AgentIndex,
+        job: JobId,
+    },
     /// Answered in its turn, so that whoever asks sees what they did before.
     Ask(Question),
+}
+
+/// An outcome that no attempt's end writes.
+#[derive(Clone, Debug)]
+pub(super) enum Unsettled {
+    /// Of one artifact for one subscription.
+    Claim(Settled),
+    /// Of a job that did not run when its run was cancelled.
+    Job(JobId),
+}
+
+impl Unsettled {
+    pub(super) fn group(&self) -> Group {
+        match self {
+            Self::Claim(settled) => Group::Settle(settled.clone()),
+            Self::Job(job) => {
+                Group::Finish(Finish { job: *job, end: JobEnd::Cancelled, outputs: Few::new() })
+            }
+        }
+    }
 }
 
 /// Where a publisher waits.
@@ -40,9 +67,9 @@ impl After {
     /// Tells whether it stands for a group of the commit.
     pub(super) fn has_group(&self) -> bool {
         match self {
-            Self::Published { .. } | Self::Started(_) | Self::Settled => true,
+            Self::Published { .. } | Self::Started(_) | Self::Unsettled(_) => true,
             Self::Ended { verdict, .. } => *verdict != Verdict::Released,
-            Self::Input(_) | Self::Ask(_) => false,
+            Self::Input(_) | Self::Cancel { .. } | Self::Ask(_) => false,
         }
     }
 
@@ -50,7 +77,12 @@ impl After {
     pub(super) fn failures(&self) -> u32 {
         match self {
             Self::Ended { start, .. } => start.failures,
-            Self::Published { .. } | Self::Started(_) | Self::Settled | Self::Input(_) | Self::Ask(_) => 0,
+            Self::Published { .. }
+            | Self::Started(_)
+            | Self::Unsettled(_)
+            | Self::Input(_)
+            | Self::Cancel { .. }
+            | Self::Ask(_) => 0,
         }
     }
 }
@@ -58,4 +90,15 @@ impl After {
 /// Keeps what the board needs of artifacts that are about to be written.
 pub(super) fn claims_of(artifacts: &[Publish]) -> Few<Claims> {
     artifacts.iter().map(|publish| (Arc::clone(&publish.workflow), Arc::clone(&publish.matches))).collect()
+}
+
+/// Answers. Whoever asked may have gone; an answer that nobody takes is no error.
+pub(super) fn give<T>(to: oneshot::Sender<T>, answer: T) {
+    drop(to.send(answer).err());
+}
+
+/// Adds somebody to those who wait, and forgets those who have gone.
+pub(super) fn join<T>(waiting: &mut Vec<oneshot::Sender<T>>, answer: oneshot::Sender<T>) {
+    waiting.retain(|waiter| !waiter.is_closed());
+    waiting.push(answer);
 }

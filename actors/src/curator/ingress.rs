@@ -79,6 +79,8 @@ pub(crate) struct Ingress {
     open: AtomicBool,
     /// Nobody takes commands any more. Changed under the queue's lock only.
     abandoned: AtomicBool,
+    /// Lives of the curator so far.
+    epoch: AtomicU64,
     /// Claims that wait for an agent or run, as the curator last counted them.
     queued: AtomicU64,
     /// Claims that collectors hold.
@@ -102,6 +104,8 @@ pub(crate) struct Watch {
     /// Runs that handles exist to.
     pub(crate) pins: HashMap<RunId, Pin>,
     pub(crate) paused: BTreeSet<AgentIndex>,
+    /// The runtime is stopping and starts nothing more.
+    pub(crate) held: bool,
     pub(crate) runs: HashMap<RunId, Vec<oneshot::Sender<Tally>>>,
     pub(crate) idle: Vec<oneshot::Sender<Tally>>,
     pub(crate) jobs: Vec<oneshot::Sender<Tally>>,
@@ -117,6 +121,23 @@ pub(crate) struct Pin {
     pub(crate) cancelled: bool,
 }
 
+impl Watch {
+    fn note(&mut self, input: &Input) {
+        match input {
+            Input::Pause(agent) => {
+                self.paused.insert(*agent);
+            }
+            Input::Resume(agent) => {
+                self.paused.remove(agent);
+            }
+            Input::Hold => self.held = true,
+            Input::FinishRun(run) => self.pins.get_mut(run).into_iter().for_each(|pin| pin.finishing = true),
+            Input::CancelRun(run) => self.pins.get_mut(run).into_iter().for_each(|pin| pin.cancelled = true),
+            _ => {}
+        }
+    }
+}
+
 impl Ingress {
     pub(crate) fn new(runtime: String, limits: Limits) -> Self {
         Self {
@@ -127,12 +148,22 @@ impl Ingress {
             room: Semaphore::new(PUBLISHES_MAX),
             open: AtomicBool::new(true),
             abandoned: AtomicBool::new(false),
+            epoch: AtomicU64::new(0),
             queued: AtomicU64::new(0),
             collected: AtomicU64::new(0),
             limits,
             relief: Notify::new(),
             watch: Mutex::default(),
         }
+    }
+
+    /// Begins a life of the curator.
+    pub(super) fn begin_epoch(&self) -> u64 {
+        self.epoch.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 
     /// Names the curator to wake. Called once, when the tree is built.
@@ -206,24 +237,13 @@ impl Ingress {
 
     /// Tells the board something. What must outlive the curator's life is noted here.
     pub(crate) fn input(&self, input: Input) {
-        match &input {
-            Input::Pause(agent) => {
-                self.watch().paused.insert(*agent);
-            }
-            Input::Resume(agent) => {
-                self.watch().paused.remove(agent);
-            }
-            Input::FinishRun(run) => self.note(*run, |pin| pin.finishing = true),
-            Input::CancelRun(run) => self.note(*run, |pin| pin.cancelled = true),
-            _ => {}
+        {
+            // Queued before the list is released, so that notes and commands come in one order.
+            let mut watch = self.watch();
+            watch.note(&input);
+            self.enqueue(Command::Input(input));
         }
-        self.push(Command::Input(input));
-    }
-
-    fn note(&self, run: RunId, change: impl FnOnce(&mut Pin)) {
-        if let Some(pin) = self.watch().pins.get_mut(&run) {
-            change(pin);
-        }
+        self.wake();
     }
 
     /// Asks the board something.
@@ -264,6 +284,9 @@ impl Ingress {
         });
         if handles == 0 {
             watch.pins.remove(&run);
+            if watch.runs.get(&run).is_some_and(|waiting| waiting.iter().all(oneshot::Sender::is_closed)) {
+                watch.runs.remove(&run);
+            }
             self.enqueue(Command::Input(Input::ReleaseRun(run)));
             drop(watch);
             self.wake();

@@ -21,9 +21,9 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<(Board, Vec<Effect>)
     let mut board = (parts.board)();
     let mut effects = Vec::new();
     let mut tell = |input| board.handle(input, parts.clock.now(), &mut effects);
-    let (pins, paused) = {
+    let (pins, paused, held) = {
         let watch = parts.ingress.watch();
-        (watch.pins.clone(), watch.paused.clone())
+        (watch.pins.clone(), watch.paused.clone(), watch.held)
     };
     tell(Input::Hold);
     for (run, pin) in &pins {
@@ -42,7 +42,9 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<(Board, Vec<Effect>)
             tell(Input::FinishRun(*run));
         }
     }
-    tell(Input::Unhold);
+    if !held {
+        tell(Input::Unhold);
+    }
     Ok((board, effects))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It orders work; it knows nothing about what the work is. Pure: no I/O, no clock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::run::Runs;
 use crate::collect::Complete;
@@ -32,7 +32,8 @@ pub(super) type Lane = (SubscriptionIndex, Key);
 /// One agent's waiting line.
 #[derive(Debug)]
 pub(super) struct Queue {
-    ready: VecDeque<Ready>,
+    /// By the order in which they became complete.
+    ready: BTreeMap<u64, Ready>,
     /// Lanes in use. A lane is here from the moment its first job is queued until its last job has ended.
     lanes: HashMap<Lane, VecDeque<Ready>>,
     concurrency: u32,
@@ -42,7 +43,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(concurrency: u32) -> Self {
-        Self { ready: VecDeque::new(), lanes: HashMap::new(), concurrency, running: 0, paused: false }
+        Self { ready: BTreeMap::new(), lanes: HashMap::new(), concurrency, running: 0, paused: false }
     }
 
     /// Appends new work; work in a lane that is in use waits behind it.
@@ -54,14 +55,13 @@ impl Queue {
             }
             self.lanes.insert(lane, VecDeque::new());
         }
-        self.ready.push_back(ready);
+        self.put_back(ready);
     }
 
     /// Puts work that held its lane already back to where it stood: before everything that was complete later.
     pub(super) fn put_back(&mut self, ready: Ready) {
-        let order = ready.order();
-        let place = self.ready.iter().position(|other| other.order() > order).unwrap_or(self.ready.len());
-        self.ready.insert(place, ready);
+        let before = self.ready.insert(ready.order(), ready);
+        debug_assert!(before.is_none(), "completions are numbered once");
     }
 
     /// Marks a lane as in use by a job that is not in the queue; false when another job has it.
@@ -76,7 +76,7 @@ impl Queue {
         if self.paused || self.running >= self.concurrency {
             return None;
         }
-        let ready = self.ready.pop_front()?;
+        let (_, ready) = self.ready.pop_first()?;
         self.running += 1;
         Some(ready)
     }
@@ -91,7 +91,7 @@ impl Queue {
     pub(super) fn leave_lane(&mut self, lane: &Lane) {
         let Some(behind) = self.lanes.get_mut(lane) else { return };
         match behind.pop_front() {
-            Some(next) => self.ready.push_back(next),
+            Some(next) => self.put_back(next),
             None => {
                 self.lanes.remove(lane);
             }
@@ -117,12 +117,12 @@ impl Queue {
 
     /// Everything that waits, in no order that matters.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Ready> {
-        self.ready.iter().chain(self.lanes.values().flatten())
+        self.ready.values().chain(self.lanes.values().flatten())
     }
 
     /// What could start now if there were a slot.
     pub(super) fn front(&self) -> impl Iterator<Item = &Ready> {
-        self.ready.iter()
+        self.ready.values()
     }
 
     /// What waits behind others of its lane.
@@ -133,11 +133,8 @@ impl Queue {
     /// Takes out what `gone` picks. The bool says whether the piece was its lane's current one, not one behind it.
     pub(super) fn take(&mut self, mut gone: impl FnMut(&Ready) -> bool) -> Vec<(Ready, bool)> {
         let mut taken = Vec::new();
-        let mut stay = VecDeque::with_capacity(self.ready.len());
-        for ready in self.ready.drain(..) {
-            if gone(&ready) { taken.push((ready, true)) } else { stay.push_back(ready) }
-        }
-        self.ready = stay;
+        let leading: Vec<u64> = self.ready.values().filter(|ready| gone(ready)).map(Ready::order).collect();
+        taken.extend(leading.iter().filter_map(|order| self.ready.remove(order)).map(|ready| (ready, true)));
         for behind in self.lanes.values_mut() {
             let mut stay = VecDeque::with_capacity(behind.len());
             for ready in behind.drain(..) {

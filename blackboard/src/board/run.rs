@@ -325,6 +325,7 @@ impl Board {
         for id in ids {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             match job.state {
+                JobState::Running if job.cancelling => {}
                 JobState::Running => {
                     job.cancelling = true;
                     effects.push(Effect::Cancel { agent: job.agent, job: id });

@@ -111,7 +111,9 @@ impl Board {
         for agent in &self.agents {
             let reason = match () {
                 () if agent.queue.is_paused() => WaitingReason::AgentPaused,
-                () if self.held && agent.queue.has_slot() => WaitingReason::StoreUnavailable,
+                () if (self.held || self.store_down) && agent.queue.has_slot() => {
+                    WaitingReason::StoreUnavailable
+                }
                 () => WaitingReason::NoCredit,
             };
             for ready in agent.queue.front() {

@@ -107,6 +107,14 @@ impl Join {
         needs[usize::from(entry.side)] -= 1;
         let empty = Held::new();
         let held = self.pool.held(key).unwrap_or(&empty);
+        // The common case of a key whose partners are not there yet, without looking at each of its inputs.
+        if needs
+            .iter()
+            .enumerate()
+            .any(|(side, need)| held.get(side).map_or(0, |line| line.len()) < *need as usize)
+        {
+            return None;
+        }
         let Some(window) = self.pool.time_window() else {
             return pick(held, &needs, |_| true);
         };
@@ -158,7 +166,10 @@ impl Join {
         for (side, line) in held.iter().enumerate() {
             let mut need = self.needs[side] as usize - usize::from(side == usize::from(entry.side));
             for other in line {
-                if need > 0 && self.fits(&chosen, entry, other) {
+                if need == 0 {
+                    break;
+                }
+                if self.fits(&chosen, entry, other) {
                     chosen.push(other.clone());
                     need -= 1;
                 }

@@ -274,6 +274,14 @@ fn jobs_that_are_handed_back_start_again_in_their_order() {
 }
 
 #[test]
+fn the_next_of_a_lane_keeps_its_place_in_the_line() {
+    let mut world = world(1, vec![each()]);
+    publish(&mut world, &[in_lane(claim(0, 0), "k"), in_lane(claim(0, 0), "k"), claim(0, 0)]);
+    done(&mut world, &[1]);
+    assert_eq!(world.busy(), [vec![2]], "it was complete before the third");
+}
+
+#[test]
 fn failures_and_attempts_are_counted_apart() {
     let mut world = world(1, vec![each()]);
     publish(&mut world, &[claim(0, 0)]);
