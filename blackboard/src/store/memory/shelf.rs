@@ -31,13 +31,13 @@ const SLACK: usize = 4_096;
 pub(super) struct Shelf {
     pub(super) catalogue: Catalogue,
     /// Artifacts by offset; the first slot's offset is `base + 1`.
-    slots: VecDeque<Option<Box<Slot>>>,
+    slots: VecDeque<Option<Slot>>,
     base: u64,
     /// Slots in use among them.
     live: usize,
     /// Artifacts at or before `base` that are still there: a few that are open for long must not keep the slots of all that
     /// came after them.
-    old: BTreeMap<Offset, Box<Slot>>,
+    old: BTreeMap<Offset, Slot>,
     ids: FxHashMap<ArtifactId, Offset>,
     idempotency: HashMap<(Tenant, Arc<str>), Offset>,
     runs: FxHashMap<RunId, RunRecord>,
@@ -136,7 +136,7 @@ impl Shelf {
         let open = matches.len();
         let claims = smallvec::smallvec![Claim::default(); open];
         let slot = Slot { artifact: Arc::clone(&artifact), workflow, matches, claims, open };
-        self.slots.push_back(Some(Box::new(slot)));
+        self.slots.push_back(Some(slot));
         self.live += 1;
         if open == 0 {
             self.finished.push_back(offset);
@@ -265,7 +265,7 @@ impl Shelf {
                 self.idempotency.remove(&(slot.artifact.tenant(), Arc::clone(key)));
             }
             self.forget_in_run(slot.artifact.run());
-            gone.push(*slot);
+            gone.push(slot);
         }
         while let Some(front) = self.slots.front() {
             let sparse = self.slots.len() > SPARSE_FACTOR * self.live + SLACK;
@@ -295,7 +295,7 @@ impl Shelf {
         }
     }
 
-    fn take_slot(&mut self, offset: Offset) -> Option<Box<Slot>> {
+    fn take_slot(&mut self, offset: Offset) -> Option<Slot> {
         let Some(index) = self.index(offset) else { return self.old.remove(&offset) };
         let slot = self.slots.get_mut(index)?.take()?;
         self.live -= 1;
@@ -404,15 +404,15 @@ impl Shelf {
 
     fn slot(&self, offset: Offset) -> Option<&Slot> {
         match self.index(offset) {
-            Some(index) => self.slots.get(index)?.as_deref(),
-            None => self.old.get(&offset).map(AsRef::as_ref),
+            Some(index) => self.slots.get(index)?.as_ref(),
+            None => self.old.get(&offset),
         }
     }
 
     fn slot_mut(&mut self, offset: Offset) -> Option<&mut Slot> {
         match self.index(offset) {
-            Some(index) => self.slots.get_mut(index)?.as_deref_mut(),
-            None => self.old.get_mut(&offset).map(AsMut::as_mut),
+            Some(index) => self.slots.get_mut(index)?.as_mut(),
+            None => self.old.get_mut(&offset),
         }
     }
 }
