@@ -6,7 +6,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 use uuid::Builder;
@@ -52,12 +52,6 @@ impl Clock {
         self.0.started_at.after(Instant::now().duration_since(self.0.started))
     }
 
-    /// Returns how long ago the clock was started.
-    #[must_use]
-    pub fn uptime(&self) -> Duration {
-        self.now().since(self.0.started_at)
-    }
-
     /// Waits until a point in time; at once when it has passed. Cancel safe.
     pub async fn sleep_until(&self, time: Timestamp) {
         tokio::time::sleep_until(self.0.started + time.since(self.0.started_at)).await;
@@ -99,6 +93,8 @@ fn mix(value: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

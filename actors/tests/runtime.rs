@@ -526,3 +526,22 @@ async fn an_outcome_that_the_store_refused_is_written_when_it_works_again() -> R
     assert_eq!(memory.tally(run).await?.expired, 1, "now it was");
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_an_earlier_curator_sent_does_not_run_beside_its_repeat() -> Result<()> {
+    let seen = Seen::new();
+    let runtime = start([clerk(&seen)]).await?;
+    let mut feed = runtime.feed();
+    let agents = runtime.supervisor().subtree("agents").await.expect("the agents are supervised");
+    agents.kill_child("clerk");
+    soon(async {
+        // Between its lives the agent's mailbox keeps what it is sent.
+        while !matches!(&feed.next().await, Some(FeedItem::Event(Event::Life(LifeEvent::Ended { child, .. }))) if child.as_str() == "clerk") {}
+    })
+    .await;
+    publish(&runtime, runtime.new_run(), Order { id: 1 }).await?;
+    kill(&runtime, &mut feed, "curator").await;
+    soon(runtime.until_idle()).await?;
+    assert_eq!(seen.all(), [1]);
+    Ok(())
+}

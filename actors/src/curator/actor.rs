@@ -1,6 +1,7 @@
 //! The curator's actor: takes commands, commits them together, tells the board, performs its effects.
 //!
-//! Its state is the board, which it reads back from the store when it is restarted. It never runs user code.
+//! Its state is the board, which it reads back from the store when it is restarted. It calls no engine, predicate or other
+//! closure of the user; payloads that a store lets go are dropped in its thread.
 //!
 //! | message | effect | fails with |
 //! | --- | --- | --- |
@@ -122,15 +123,15 @@ impl Curator {
             commands.drain(..).for_each(|command| self.prepare(command));
             self.commands = commands;
             self.perform_effects();
+            let asked = std::mem::take(&mut self.asked).into_iter().map(|run| (run, Tally::default()));
             if self.after.is_empty() {
-                self.quiet.extend(self.asked.drain(..).map(|run| (run, Tally::default())));
+                self.quiet.extend(asked);
                 self.rest();
                 return;
             }
-            let quiet = std::mem::take(&mut self.quiet);
+            let quiet = std::mem::replace(&mut self.quiet, asked.collect());
             self.commit().await;
             self.tell_quiet(quiet);
-            self.quiet.extend(self.asked.drain(..).map(|run| (run, Tally::default())));
             self.perform_effects();
         }
         self.give_answers();

@@ -2,6 +2,7 @@
 //!
 //! The word is a level that only rises: drain, then abort. It also notices when the tree gives up by itself.
 
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -165,8 +166,14 @@ impl Root {
 
     async fn stop_upkeep(&self) -> PhaseReport {
         let mut row = PhaseReport::new(Phase::Upkeep);
+        let sweeps = match self.supervisor.subtree("upkeep").await {
+            Some(upkeep) => upkeep.children().await.len() as u64,
+            None => 0,
+        };
+        row.initial = sweeps;
         match self.supervisor.stop_child("upkeep").await {
-            Ok(_) => (row.initial, row.completed) = (2, 2),
+            Ok(stopped) if stopped.overran => (row.status, row.remaining) = (PhaseStatus::TimedOut, sweeps),
+            Ok(_) => row.completed = sweeps,
             Err(error) => row.status = PhaseStatus::Failed(error.to_string()),
         }
         row
@@ -187,7 +194,7 @@ impl Root {
             },
             _ = level.wait_for(|level| *level >= Stopping::Abort) => PhaseStatus::Aborted,
             () = self.clock.sleep_until(drain_until) => PhaseStatus::TimedOut,
-            () = self.report_who_is_left() => PhaseStatus::Completed,
+            never = self.report_who_is_left() => match never {},
         };
         let ended_before: u64 = before.iter().map(|agent| agent.ended).sum();
         let drained = self.agents_now().await;
@@ -232,8 +239,8 @@ impl Root {
         }
     }
 
-    /// Says every few seconds who is still running. Never ends.
-    async fn report_who_is_left(&self) {
+    /// Says every few seconds who is still running, for as long as it is asked to.
+    async fn report_who_is_left(&self) -> Infallible {
         /// Long enough not to fill a log, short enough that an operator who watches sees it move.
         const EVERY: Duration = Duration::from_secs(3);
         loop {

@@ -5,7 +5,7 @@
 use super::queue::Ready;
 use super::{Board, JobState};
 use crate::collect::Entry;
-use crate::id::{AgentIndex, AgentName, JobId, RunId, SubscriptionIndex};
+use crate::id::{AgentIndex, AgentName, RunId, SubscriptionIndex};
 use crate::outcome::{Tally, Waiting, WaitingReason};
 
 /// Which waiting artifacts to list.
@@ -66,12 +66,6 @@ impl Board {
     #[must_use]
     pub fn attempts(&self) -> u64 {
         self.agents.iter().map(|agent| u64::from(agent.queue.running())).sum()
-    }
-
-    /// Lists running jobs with their agents.
-    pub fn running(&self) -> impl Iterator<Item = (JobId, AgentIndex)> + '_ {
-        let running = self.jobs.iter().filter(|(_, job)| job.state == JobState::Running);
-        running.map(|(id, job)| (*id, job.agent))
     }
 
     /// Tells how every agent stands, in registration order.
