@@ -66,7 +66,8 @@ pub use volery::Volery;
 pub use volery_actors::{
     Agent, AgentDraft, Blocking, Clock, Context, EXIT_CODE_INTERRUPTED, Engine, Error, ErrorKind, Event,
     Failure, Fault, FeedItem, FeedReader, IntoOutputs, Outputs, Overflow, Partial, Phase, PhaseReport,
-    PhaseStatus, Publish, Published, Result, Retry, Settings, ShutdownReport, StopCause, blocking,
+    PhaseStatus, Publish, Published, Result, Retry, Settings, ShutdownReport, StopCause, Tree, TreeNode,
+    blocking,
 };
 pub use volery_blackboard::board::AgentStatus;
 pub use volery_blackboard::shape::{

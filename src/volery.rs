@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use volery_actors::runtime::Runtime;
-use volery_actors::{FeedReader, IntoOutputs, Published, Result, ShutdownReport};
+use volery_actors::{FeedReader, IntoOutputs, Published, Result, ShutdownReport, Tree};
 use volery_blackboard::board::AgentStatus;
 use volery_blackboard::store::DeadLetter;
 use volery_blackboard::{Artifact, Filter, Offset, Page, Payload, RunId, Visibility, Waiting};
@@ -186,6 +186,21 @@ impl Volery {
     /// Reads what happens from now on. Slow readers miss events and are told how many.
     pub fn feed(&self) -> FeedReader {
         self.0.feed()
+    }
+
+    /// Tells how every actor of the supervision tree stands: `println!("{}", volery.tree().await)` draws it. Cancel safe.
+    pub async fn tree(&self) -> Tree {
+        self.0.tree().await
+    }
+
+    /// Kills an actor by its name in the [`tree`](Self::tree), as a fault would: for drills. Returns before it has died.
+    ///
+    /// Nothing committed is lost. Effects of engines outside of the board may repeat, as after any death.
+    ///
+    /// # Errors
+    /// When no actor has that name.
+    pub async fn kill(&self, actor: &str) -> Result<()> {
+        self.0.kill(actor).await
     }
 
     /// Stops in order and reports: publishing is refused, agents drain until the deadline

@@ -45,6 +45,8 @@ pub(crate) enum Cause {
     AgentTwice(String),
     #[error("there is no agent `{0}`")]
     NoSuchAgent(String),
+    #[error("there is no actor `{0}`; `tree()` lists them")]
+    NoSuchActor(String),
     #[error("agent `{0}` has no subscription; add `.consumes(..).engine(..)`")]
     NoSubscription(String),
     #[error("{setting} is {value}, but {rule}")]
@@ -83,6 +85,7 @@ impl Error {
             }
             Cause::AgentTwice(_)
             | Cause::NoSuchAgent(_)
+            | Cause::NoSuchActor(_)
             | Cause::NoSubscription(_)
             | Cause::Setting { .. }
             | Cause::NoTokio

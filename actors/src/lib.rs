@@ -32,5 +32,6 @@ pub use error::{Error, ErrorKind, Result};
 pub use feed::{Event, FeedItem, FeedReader};
 pub use root::{Phase, PhaseReport, PhaseStatus, ShutdownReport, StopCause};
 pub use runtime::{
-    Draft, EXIT_CODE_INTERRUPTED, Overflow, Partial, Published, Runtime, RuntimeBuilder, Settings,
+    Draft, EXIT_CODE_INTERRUPTED, Overflow, Partial, Published, Runtime, RuntimeBuilder, Settings, Tree,
+    TreeNode,
 };

@@ -24,9 +24,11 @@ use crate::supervision::{Address, Supervisor};
 mod builder;
 mod settings;
 mod signal;
+mod tree;
 
 pub use builder::RuntimeBuilder;
 pub use settings::{Overflow, Partial, Settings};
+pub use tree::{Tree, TreeNode};
 
 /// The exit code of a process that a third signal ends: 128 + SIGINT, as shells expect it.
 pub const EXIT_CODE_INTERRUPTED: i32 = 130;

@@ -11,5 +11,6 @@ mod pipeline;
 mod runs;
 mod shutdown;
 mod support;
+mod tree;
 mod visibility;
 mod waiting;
