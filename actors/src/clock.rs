@@ -57,6 +57,23 @@ impl Clock {
         tokio::time::sleep_until(self.0.started + time.since(self.0.started_at)).await;
     }
 
+    /// Tells whether tokio's time is paused, so that it moves only when nothing else does.
+    ///
+    /// Tokio has no question for it. But a running clock of tokio's is the system's, so between two readings of it that
+    /// enclose a step of the system's clock it has moved as well; a paused one has not.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this file is the home of time")]
+    pub fn is_paused() -> bool {
+        let before = Instant::now();
+        let step = std::time::Instant::now();
+        // Steps of the system's clock are nanoseconds to microseconds apart.
+        while std::time::Instant::now() == step {
+            std::hint::spin_loop();
+        }
+        Instant::now() == before
+    }
+
     /// Makes an artifact id.
     #[must_use]
     pub fn artifact_id(&self, now: Timestamp) -> ArtifactId {
@@ -103,6 +120,20 @@ mod tests {
         let then = clock.now().after(Duration::from_secs(3_600));
         clock.sleep_until(then).await;
         assert_eq!(clock.now(), then);
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn a_paused_clock_is_told_from_one_that_runs() {
+        for _ in 0..1_000 {
+            assert!(!Clock::is_paused());
+        }
+        tokio::time::pause();
+        for _ in 0..1_000 {
+            assert!(Clock::is_paused());
+        }
+        tokio::time::resume();
+        assert!(!Clock::is_paused());
     }
 
     #[tokio::test]

@@ -269,6 +269,15 @@ impl Runtime {
         self.ingress().ask(Question::Agents).await
     }
 
+    /// Tells when the board has something to do next by itself: a batch that closes, a join that expires, a back-off or a
+    /// delay that ends. `None` when nothing is on a timer.
+    ///
+    /// # Errors
+    /// When the runtime has stopped.
+    pub async fn next_deadline(&self) -> Result<Option<Timestamp>> {
+        self.ingress().ask(Question::NextDeadline).await
+    }
+
     /// Returns a run's outcomes so far: from the board while it knows the run, else from the store.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! Killing needs the supervisor, which the facade does not show; everything else is tested through the facade, in the
 //! workspace's `tests/`.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,10 +16,8 @@ use volery_actors::{
     RuntimeBuilder,
 };
 use volery_blackboard::shape::{by, count, join, one};
-use volery_blackboard::store::{
-    Answer, Batch as Writes, Catalogue, Commit, Cursor, DeadLetter, Memory, Read, StoreError, Unfinished,
-};
-use volery_blackboard::{Batch, Filter, Offset, Page, RunId, Shape, Store, Tally, Visibility};
+use volery_blackboard::store::{FailingStore, Memory};
+use volery_blackboard::{Batch, Filter, RunId, Shape, Store, Visibility};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -402,75 +400,19 @@ async fn a_run_keeps_its_counts_when_the_curator_was_killed() -> Result<()> {
     Ok(())
 }
 
-/// A store in memory that never finishes the commits of one moment, or refuses them.
-#[derive(Debug, Default)]
-struct Stuck {
-    inner: Arc<Memory>,
-    stuck: Arc<AtomicBool>,
-    down: Arc<AtomicBool>,
-}
-
-impl Store for Stuck {
-    fn name(&self) -> String {
-        "stuck".to_owned()
-    }
-
-    fn open(&self, catalogue: Catalogue) -> Answer<'_, ()> {
-        self.inner.open(catalogue)
-    }
-
-    fn commit(&self, batch: Writes) -> Commit {
-        if self.stuck.load(Ordering::Acquire) {
-            return Commit::Pending(Box::pin(std::future::pending()));
-        }
-        if self.down.load(Ordering::Acquire) {
-            return Commit::Done(Err(StoreError::Unavailable {
-                store: self.name(),
-                cause: "told to".into(),
-            }));
-        }
-        self.inner.commit(batch)
-    }
-
-    fn read(&self, offsets: &[Offset]) -> Read {
-        self.inner.read(offsets)
-    }
-
-    fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
-        self.inner.find(filter)
-    }
-
-    fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {
-        self.inner.unfinished(after, limit)
-    }
-
-    fn tally(&self, run: RunId) -> Answer<'_, Tally> {
-        self.inner.tally(run)
-    }
-
-    fn dead_letters(&self, after: u64, limit: usize) -> Answer<'_, Vec<DeadLetter>> {
-        self.inner.dead_letters(after, limit)
-    }
-
-    fn close(&self) -> Answer<'_, ()> {
-        self.inner.close()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_publisher_whose_curator_dies_before_it_answers_may_try_again() -> Result<()> {
     let seen = Seen::new();
-    let store = Stuck::default();
-    let stuck = Arc::clone(&store.stuck);
-    let runtime = RuntimeBuilder::new("stuck").store(store).agent(clerk(&seen)).start().await?;
+    let store = FailingStore::over(Memory::new());
+    let runtime = RuntimeBuilder::new("stuck").store(store.clone()).agent(clerk(&seen)).start().await?;
     let mut feed = runtime.feed();
-    stuck.store(true, Ordering::Release);
+    store.delay_commits(std::future::pending);
     let publishing = publish(&runtime, runtime.new_run(), Order { id: 1 });
     let killing = async {
         tokio::task::yield_now().await;
         // Paused time moves when nothing else does: by then the curator waits for the commit.
         tokio::time::sleep(Duration::from_millis(1)).await;
-        stuck.store(false, Ordering::Release);
+        store.commit_at_once();
         kill(&runtime, &mut feed, "curator").await;
     };
     let (published, ()) = tokio::join!(publishing, killing);
@@ -485,20 +427,19 @@ async fn a_publisher_whose_curator_dies_before_it_answers_may_try_again() -> Res
 #[tokio::test(start_paused = true)]
 async fn whoever_asked_the_life_before_is_answered_by_the_next() -> Result<()> {
     let seen = Seen::new();
-    let store = Stuck::default();
-    let stuck = Arc::clone(&store.stuck);
-    let runtime = RuntimeBuilder::new("stuck").store(store).agent(clerk(&seen)).start().await?;
+    let store = FailingStore::over(Memory::new());
+    let runtime = RuntimeBuilder::new("stuck").store(store.clone()).agent(clerk(&seen)).start().await?;
     let mut feed = runtime.feed();
     let run = pinned(&runtime);
     publish(&runtime, run, Order { id: 1 }).await?;
     runtime.settled(run).await?;
-    stuck.store(true, Ordering::Release);
+    store.delay_commits(std::future::pending);
     // The question and a write that never ends are of one commit.
     let asking = runtime.settled(run);
     let publishing = publish(&runtime, runtime.new_run(), Order { id: 2 });
     let killing = async {
         tokio::time::sleep(Duration::from_millis(1)).await;
-        stuck.store(false, Ordering::Release);
+        store.commit_at_once();
         kill(&runtime, &mut feed, "curator").await;
     };
     let (asked, published, ()) = tokio::join!(soon(asking), publishing, killing);
@@ -509,21 +450,20 @@ async fn whoever_asked_the_life_before_is_answered_by_the_next() -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn an_outcome_that_the_store_refused_is_written_when_it_works_again() -> Result<()> {
-    let store = Stuck::default();
-    let (down, memory) = (Arc::clone(&store.down), Arc::clone(&store.inner));
+    let store = FailingStore::over(Memory::new());
     let pair = Agent::new("pair")
         .consumes(join(by(|o: &Order| o.id), by(|p: &Payment| p.id)).within(SECOND))
         .engine(|_: (Order, Payment), _: Context| async { Ok::<_, Fault>(()) });
-    let runtime = RuntimeBuilder::new("down").store(store).agent(pair).start().await?;
+    let runtime = RuntimeBuilder::new("down").store(store.clone()).agent(pair).start().await?;
     let run = pinned(&runtime);
     publish(&runtime, run, Order { id: 1 }).await?;
-    down.store(true, Ordering::Release);
+    store.refuse_writes();
     tokio::time::sleep(3 * SECOND).await;
     assert_eq!(runtime.tally(run).await?.expired, 1, "the board has decided");
-    assert_eq!(memory.tally(run).await?.expired, 0, "the store was not told");
-    down.store(false, Ordering::Release);
+    assert_eq!(store.tally(run).await?.expired, 0, "the store was not told");
+    store.accept_writes();
     tokio::time::sleep(3 * SECOND).await;
-    assert_eq!(memory.tally(run).await?.expired, 1, "now it was");
+    assert_eq!(store.tally(run).await?.expired, 1, "now it was");
     Ok(())
 }
 

@@ -22,8 +22,12 @@ use crate::time::Timestamp;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+#[cfg(any(test, feature = "testing"))]
+mod failing;
 mod memory;
 
+#[cfg(any(test, feature = "testing"))]
+pub use failing::FailingStore;
 pub use memory::Memory;
 
 /// A list that is nearly always of length one, and then needs no memory of its own.

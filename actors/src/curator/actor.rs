@@ -236,6 +236,7 @@ impl Curator {
             Question::Waiting(filter, answer) => give(answer, self.board.waiting(&filter)),
             Question::Agents(answer) => give(answer, self.board.agents()),
             Question::Tally(run, answer) => give(answer, self.board.tally(run)),
+            Question::NextDeadline(answer) => give(answer, self.board.next_deadline()),
         }
     }
 

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use volery_blackboard::board::{AgentStatus, WaitingFilter};
 use volery_blackboard::effect::Input;
 use volery_blackboard::store::{Few, Publish, StoreError, Stored};
-use volery_blackboard::{AgentIndex, RunId, Tally, Waiting};
+use volery_blackboard::{AgentIndex, RunId, Tally, Timestamp, Waiting};
 
 use super::actor::CuratorMessage;
 use crate::agent::Ended;
@@ -65,6 +65,7 @@ pub(crate) enum Question {
     Waiting(WaitingFilter, oneshot::Sender<Vec<Waiting>>),
     Agents(oneshot::Sender<Vec<AgentStatus>>),
     Tally(RunId, oneshot::Sender<Option<Tally>>),
+    NextDeadline(oneshot::Sender<Option<Timestamp>>),
 }
 
 /// The queue in front of the curator.

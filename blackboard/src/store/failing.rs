@@ -1,0 +1,361 @@
+//! A store that fails as it is told to, for tests of what follows from an outage.
+//!
+//! It stands in front of another store and decides nothing about artifacts: what no rule stops goes through unchanged.
+//! Pure: it waits for futures that the test hands in, and reads no clock.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{
+    Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Group, GroupResult, Read, Store, StoreError,
+    Unfinished,
+};
+use crate::filter::{Filter, Page};
+use crate::id::{Offset, RunId};
+use crate::outcome::Tally;
+
+type Wait = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+type Refusal = Arc<dyn Fn(&Group) -> bool + Send + Sync>;
+
+/// A store that does what the one behind it does, except where it was told to fail.
+///
+/// A clone is the same store: give one to the runtime and keep one to change the rules. A rule holds from the moment it
+/// is set, and those that refuse look again when a delayed commit goes on.
+///
+/// ```
+/// use volery_blackboard::store::{FailingStore, Memory};
+///
+/// let store = FailingStore::over(Memory::new());
+/// store.refuse_writes(); // every commit fails from here on …
+/// store.accept_writes(); // … until here
+/// store.fail_commit(2); // the next but one fails
+/// ```
+#[derive(Clone)]
+pub struct FailingStore {
+    inner: Arc<dyn Store>,
+    rules: Arc<Mutex<Rules>>,
+}
+
+#[derive(Default)]
+struct Rules {
+    /// Commits begun so far.
+    commits: u64,
+    /// The numbers of those that fail.
+    failing: BTreeSet<u64>,
+    writes_refused: bool,
+    reads_refused: bool,
+    groups_refused: Option<Refusal>,
+    before_commit: Option<Wait>,
+    before_close: Option<Wait>,
+}
+
+impl FailingStore {
+    /// Puts a failing store in front of another one. Without a rule nothing fails.
+    #[must_use]
+    pub fn over(store: impl Store) -> Self {
+        Self { inner: Arc::new(store), rules: Arc::default() }
+    }
+
+    /// Fails one commit, counted from now: 1 is the next. Nothing of it is written, and its callers see
+    /// [`StoreError::Unavailable`].
+    ///
+    /// A curator tries again what it needs to, so the commit after it may carry the same writes. 0 names no commit.
+    pub fn fail_commit(&self, number: u64) {
+        let mut rules = self.rules();
+        let number = rules.commits.saturating_add(number);
+        rules.failing.insert(number);
+    }
+
+    /// Fails every commit until [`accept_writes`](Self::accept_writes); nothing is written.
+    pub fn refuse_writes(&self) {
+        self.rules().writes_refused = true;
+    }
+
+    /// Ends [`refuse_writes`](Self::refuse_writes).
+    pub fn accept_writes(&self) {
+        self.rules().writes_refused = false;
+    }
+
+    /// Fails every read, query and count until [`accept_reads`](Self::accept_reads).
+    ///
+    /// A curator that is restarted meanwhile cannot read its board back.
+    pub fn refuse_reads(&self) {
+        self.rules().reads_refused = true;
+    }
+
+    /// Ends [`refuse_reads`](Self::refuse_reads).
+    pub fn accept_reads(&self) {
+        self.rules().reads_refused = false;
+    }
+
+    /// Refuses the groups for which `refused` is true, each by itself, with [`StoreError::Conflict`]; the other groups of
+    /// the commit are written. It replaces the rule before.
+    pub fn refuse_groups(&self, refused: impl Fn(&Group) -> bool + Send + Sync + 'static) {
+        self.rules().groups_refused = Some(Arc::new(refused));
+    }
+
+    /// Ends [`refuse_groups`](Self::refuse_groups).
+    pub fn accept_groups(&self) {
+        self.rules().groups_refused = None;
+    }
+
+    /// Lets every commit wait for a future before it writes: a timer, a gate, or one that never ends.
+    ///
+    /// A commit that is dropped while it waits has written nothing.
+    pub fn delay_commits<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        wait: impl Fn() -> F + Send + Sync + 'static,
+    ) {
+        self.rules().before_commit = Some(Arc::new(move || Box::pin(wait())));
+    }
+
+    /// Ends [`delay_commits`](Self::delay_commits) for commits to come; one that waits goes on waiting.
+    pub fn commit_at_once(&self) {
+        self.rules().before_commit = None;
+    }
+
+    /// Lets the store wait for a future before it closes: a timer, a gate, or one that never ends.
+    pub fn delay_close<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        wait: impl Fn() -> F + Send + Sync + 'static,
+    ) {
+        self.rules().before_close = Some(Arc::new(move || Box::pin(wait())));
+    }
+
+    /// Returns how many commits have begun, those that failed included.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.rules().commits
+    }
+
+    fn rules(&self) -> MutexGuard<'_, Rules> {
+        // Rules are plain values; a panic beside them leaves them readable.
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unavailable(&self, cause: &str) -> StoreError {
+        StoreError::Unavailable { store: self.name(), cause: cause.to_owned() }
+    }
+
+    /// Answers a read with an error while reads are refused.
+    fn reading<'a, T: Send + 'a>(&self, answer: Answer<'a, T>) -> Answer<'a, T> {
+        if !self.rules().reads_refused {
+            return answer;
+        }
+        let error = self.unavailable("the test refuses reads");
+        Box::pin(std::future::ready(Err(error)))
+    }
+
+    /// Writes what the rules of this moment let through.
+    fn write(&self, batch: Batch) -> Commit {
+        let (writes_refused, refused) = {
+            let rules = self.rules();
+            (rules.writes_refused, rules.groups_refused.clone())
+        };
+        if writes_refused {
+            return Commit::Done(Err(self.unavailable("the test refuses writes")));
+        }
+        let Some(refused) = refused else { return self.inner.commit(batch) };
+        let verdicts: Vec<bool> = batch.groups.iter().map(|group| refused(group)).collect();
+        let let_through = batch.groups.into_iter().zip(&verdicts).filter(|(_, refused)| !**refused);
+        let groups = let_through.map(|(group, _)| group).collect();
+        let store = self.name();
+        match self.inner.commit(Batch { groups }) {
+            Commit::Done(written) => Commit::Done(written.map(|written| merge(&store, &verdicts, written))),
+            Commit::Pending(answer) => Commit::Pending(Box::pin(async move {
+                answer.await.map(|written| merge(&store, &verdicts, written))
+            })),
+        }
+    }
+}
+
+impl fmt::Debug for FailingStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = self.rules();
+        f.debug_struct("FailingStore")
+            .field("inner", &self.inner)
+            .field("commits", &rules.commits)
+            .field("failing", &rules.failing)
+            .field("writes_refused", &rules.writes_refused)
+            .field("reads_refused", &rules.reads_refused)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for FailingStore {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+
+    fn open(&self, catalogue: Catalogue) -> Answer<'_, ()> {
+        self.inner.open(catalogue)
+    }
+
+    fn commit(&self, batch: Batch) -> Commit {
+        let (fails, delay) = {
+            let mut rules = self.rules();
+            rules.commits += 1;
+            let number = rules.commits;
+            (rules.failing.remove(&number), rules.before_commit.clone())
+        };
+        if fails {
+            return Commit::Done(Err(self.unavailable("the test fails this commit")));
+        }
+        let Some(delay) = delay else { return self.write(batch) };
+        let store = self.clone();
+        Commit::Pending(Box::pin(async move {
+            delay().await;
+            match store.write(batch) {
+                Commit::Done(written) => written,
+                Commit::Pending(answer) => answer.await,
+            }
+        }))
+    }
+
+    fn read(&self, offsets: &[Offset]) -> Read {
+        if self.rules().reads_refused {
+            return Read::Done(Err(self.unavailable("the test refuses reads")));
+        }
+        self.inner.read(offsets)
+    }
+
+    fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
+        self.reading(self.inner.find(filter))
+    }
+
+    fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {
+        self.reading(self.inner.unfinished(after, limit))
+    }
+
+    fn tally(&self, run: RunId) -> Answer<'_, Tally> {
+        self.reading(self.inner.tally(run))
+    }
+
+    fn dead_letters(&self, after: u64, limit: usize) -> Answer<'_, Vec<DeadLetter>> {
+        self.reading(self.inner.dead_letters(after, limit))
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        let delay = self.rules().before_close.clone();
+        match delay {
+            None => self.inner.close(),
+            Some(delay) => Box::pin(async move {
+                delay().await;
+                self.inner.close().await
+            }),
+        }
+    }
+}
+
+/// Puts the answers for the groups that were written and those that were not into the order of the commit.
+fn merge(store: &str, refused: &[bool], written: Vec<GroupResult>) -> Vec<GroupResult> {
+    let mut written = written.into_iter();
+    let refusal = || {
+        let cause = "the test refuses this group".to_owned();
+        GroupResult::Refused(StoreError::Conflict { store: store.to_owned(), cause })
+    };
+    refused.iter().filter_map(|refused| if *refused { Some(refusal()) } else { written.next() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::super::conformance::{block_on, check};
+    use super::super::{Few, Memory, Publish};
+    use super::*;
+    use crate::{Artifact, ArtifactId, Body, Kind, Timestamp};
+
+    fn publish(number: u32) -> Group {
+        let id = ArtifactId::from_uuid(uuid::Uuid::from_u128(u128::from(number)));
+        let (run, at) = (RunId::from_uuid(uuid::Uuid::from_u128(1)), Timestamp::default());
+        let artifact = Artifact::new(id, Kind::of::<u32>(), Body::typed(Arc::new(number)), run, at);
+        let artifact = Arc::new(artifact);
+        Group::Publish(Few::from([Publish { artifact, workflow: Arc::from("test"), matches: Arc::from([]) }]))
+    }
+
+    fn commit(store: &FailingStore, numbers: &[u32]) -> Result<Vec<GroupResult>, StoreError> {
+        match store.commit(Batch { groups: numbers.iter().copied().map(publish).collect() }) {
+            Commit::Done(written) => written,
+            Commit::Pending(answer) => block_on(answer),
+        }
+    }
+
+    fn kept(store: &FailingStore) -> usize {
+        block_on(store.find(&Filter::all())).expect("it can be read").artifacts.len()
+    }
+
+    #[test]
+    fn without_a_rule_it_conforms() {
+        block_on(check(&|| Arc::new(FailingStore::over(Memory::new()))));
+    }
+
+    #[test]
+    fn a_commit_fails_by_its_number_and_no_other() {
+        let store = FailingStore::over(Memory::new());
+        commit(&store, &[1]).expect("no rule is set");
+        store.fail_commit(2);
+        let fates: Vec<bool> = (2..=4).map(|number| commit(&store, &[number]).is_ok()).collect();
+        assert_eq!(fates, [true, false, true]);
+        assert_eq!((store.commits(), kept(&store)), (4, 3), "nothing of the failed one was written");
+    }
+
+    #[test]
+    fn groups_are_refused_one_by_one_and_answered_in_order() {
+        let store = FailingStore::over(Memory::new());
+        store.refuse_groups(|group| match group {
+            Group::Publish(published) => {
+                published.iter().any(|one| one.artifact.payload::<u32>().is_ok_and(|n| *n == 2))
+            }
+            _ => false,
+        });
+        let answers = commit(&store, &[1, 2, 3]).expect("the commit goes through");
+        let refused: Vec<bool> =
+            answers.iter().map(|answer| matches!(answer, GroupResult::Refused(_))).collect();
+        assert_eq!(refused, [false, true, false]);
+        assert_eq!(kept(&store), 2);
+        store.accept_groups();
+        assert!(matches!(commit(&store, &[2]).as_deref(), Ok([GroupResult::Done(_)])));
+    }
+
+    #[test]
+    fn writes_and_reads_are_refused_apart() {
+        let store = FailingStore::over(Memory::new());
+        store.refuse_writes();
+        assert!(matches!(commit(&store, &[1]), Err(StoreError::Unavailable { .. })));
+        assert_eq!(kept(&store), 0);
+        store.accept_writes();
+        store.refuse_reads();
+        commit(&store, &[1]).expect("writes are accepted");
+        let run = RunId::from_uuid(uuid::Uuid::from_u128(1));
+        assert!(block_on(store.find(&Filter::all())).is_err());
+        assert!(block_on(store.read(&[Offset::new(1)]).wait()).is_err());
+        assert!(block_on(store.unfinished(Cursor::default(), 1)).is_err());
+        assert!(block_on(store.tally(run)).is_err() && block_on(store.dead_letters(0, 1)).is_err());
+        store.accept_reads();
+        assert_eq!(kept(&store), 1);
+    }
+
+    #[test]
+    fn a_delayed_commit_is_judged_when_it_goes_on() {
+        let store = FailingStore::over(Memory::new());
+        let reached = Arc::new(AtomicBool::new(false));
+        store.delay_commits({
+            let (reached, store) = (Arc::clone(&reached), store.clone());
+            move || {
+                reached.store(true, Ordering::Release);
+                store.refuse_writes();
+                std::future::ready(())
+            }
+        });
+        assert!(commit(&store, &[1]).is_err());
+        assert!(reached.load(Ordering::Acquire));
+        store.accept_writes();
+        store.commit_at_once();
+        commit(&store, &[1]).expect("nothing delays or refuses it");
+    }
+}
