@@ -56,6 +56,8 @@ mod condition;
 pub mod prelude;
 mod publishing;
 mod run;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod volery;
 
 pub use builder::Builder;

@@ -35,6 +35,12 @@ impl Volery {
         Self(runtime)
     }
 
+    /// The runtime beneath, for the test kit.
+    #[cfg(feature = "testing")]
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.0
+    }
+
     /// Returns the runtime's name.
     #[must_use]
     pub fn name(&self) -> &str {

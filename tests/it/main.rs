@@ -11,6 +11,7 @@ mod pipeline;
 mod runs;
 mod shutdown;
 mod support;
+mod testing;
 mod tree;
 mod visibility;
 mod waiting;
