@@ -35,6 +35,8 @@ pub struct Gate(Arc<Parts>);
 
 struct Parts {
     arrivals: watch::Sender<usize>,
+    /// One permit for each arrival that `reached` has not waited for.
+    fresh: Semaphore,
     tickets: Semaphore,
 }
 
@@ -42,7 +44,8 @@ impl Gate {
     /// Returns a gate that is closed.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(Parts { arrivals: watch::Sender::new(0), tickets: Semaphore::new(0) }))
+        let (fresh, tickets) = (Semaphore::new(0), Semaphore::new(0));
+        Self(Arc::new(Parts { arrivals: watch::Sender::new(0), fresh, tickets }))
     }
 
     /// Arrives at the gate, and waits until it is open. Nothing happens before it is polled.
@@ -52,6 +55,7 @@ impl Gate {
         let gate = Arc::clone(&self.0);
         async move {
             gate.arrivals.send_modify(|arrivals| *arrivals += 1);
+            gate.fresh.add_permits(1);
             // An error means that the gate is open for good.
             if let Ok(ticket) = gate.tickets.acquire().await {
                 ticket.forget();
@@ -89,6 +93,27 @@ impl Gate {
             if within_patience(came).await.is_none() {
                 let text = format!("{} of {count} arrived at the gate within an hour", gate.arrivals());
                 fail(at, &text);
+            }
+        }
+    }
+
+    /// Waits for one more arrival than it was asked for before: the first call for the first, the second for the second.
+    /// Cancel safe.
+    ///
+    /// # Panics
+    /// When nobody more has come within an hour of the test's time.
+    #[track_caller]
+    pub fn reached(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (at, gate) = (Location::caller(), self.clone());
+        async move {
+            match within_patience(gate.0.fresh.acquire()).await {
+                Some(Ok(arrival)) => arrival.forget(),
+                // It is never closed.
+                Some(Err(_)) => {}
+                None => {
+                    let text = format!("nobody reached the gate within an hour, after {}", gate.arrivals());
+                    fail(at, &text);
+                }
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Batches: what closes them, and that each says why.
 
 use volery::prelude::*;
+use volery::testing::{Probe, Script};
 use volery::{CloseReason, Partial};
 
-use crate::support::{A, HOUR, SECOND, Seen, Tested, a, closes, tally, turns};
+use crate::support::{A, B, Gate, HOUR, SECOND, Tested, a, b, closes, tally, turns};
 
 /// One batching agent, what it was given, and why its batches closed.
 async fn check(
@@ -12,14 +13,15 @@ async fn check(
     batches: &[&[u32]],
     reasons: &[CloseReason],
 ) -> Tested {
-    let seen = Seen::new();
-    let agent = Agent::new("batch").consumes(shape).concurrency(1).engine(seen.engine());
+    let probe = Probe::new("batch");
+    let agent = Agent::new("batch").consumes(shape).concurrency(1).engine(probe.engine());
     let volery = Volery::builder("t").agent(agent).start().await?;
     let mut feed = volery.feed();
     let run = volery.run("batch").open();
     run.publish_all(inputs.iter().map(|(key, n)| a(*key, *n)).collect::<Vec<_>>()).await?;
     run.settled().await?;
-    let given: Vec<Vec<u32>> = seen.all().iter().map(|batch| batch.iter().map(|a| a.n).collect()).collect();
+    let given: Vec<Vec<u32>> =
+        probe.received().iter().map(|batch| batch.iter().map(|a| a.n).collect()).collect();
     assert_eq!(given, batches);
     assert_eq!(closes(&mut feed).await, reasons);
     Ok(())
@@ -63,27 +65,28 @@ async fn every_key_has_a_batch_of_its_own() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn count_gates_come_in_batches_too() -> Tested {
-    let seen = Seen::new();
-    let agent = Agent::new("batch").consumes(count::<A>(2).batch(Batch::of(2))).engine(seen.engine());
+    let probe = Probe::new("batch");
+    let agent = Agent::new("batch").consumes(count::<A>(2).batch(Batch::of(2))).engine(probe.engine());
     let volery = Volery::builder("t").agent(agent).start().await?;
     volery.publish_all((0..5).map(|n| a(0, n)).collect::<Vec<_>>()).await?;
     volery.until_idle().await?;
-    assert_eq!(seen.all(), [vec![vec![a(0, 0), a(0, 1)], vec![a(0, 2), a(0, 3)]]]);
+    assert_eq!(probe.received(), [vec![vec![a(0, 0), a(0, 1)], vec![a(0, 2), a(0, 3)]]]);
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_closes_when_a_run_in_it_is_finished() -> Tested {
-    let seen = Seen::new();
-    let agent = Agent::new("batch").consumes(one::<A>().batch(Batch::until_finished())).engine(seen.engine());
+    let probe = Probe::new("batch");
+    let agent =
+        Agent::new("batch").consumes(one::<A>().batch(Batch::until_finished())).engine(probe.engine());
     let volery = Volery::builder("t").agent(agent).start().await?;
     let mut feed = volery.feed();
     let run = volery.run("batch").open();
     run.publish_all(vec![a(0, 1), a(0, 2), a(0, 3)]).await?;
     run.settled().await?;
-    assert!(seen.all().is_empty(), "it holds everything until then");
+    assert!(probe.received().is_empty(), "it holds everything until then");
     let report = run.finish().await?;
-    assert_eq!(seen.all(), [vec![a(0, 1), a(0, 2), a(0, 3)]]);
+    assert_eq!(probe.received(), [vec![a(0, 1), a(0, 2), a(0, 3)]]);
     assert_eq!(closes(&mut feed).await, [CloseReason::EndOfInput]);
     assert!(report.is_complete());
     Ok(())
@@ -91,20 +94,20 @@ async fn a_batch_closes_when_a_run_in_it_is_finished() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn batches_of_a_finished_run_close_one_after_the_other_down_the_pipeline() -> Tested {
-    let seen = Seen::new();
+    let probe = Probe::new("batch");
     let first =
         Agent::new("first").consumes(one::<A>().batch(Batch::of(2))).engine(|batch: Vec<A>, _| async move {
             let sum = batch.iter().map(|a| a.n).sum();
-            Ok::<_, volery::Fault>(Publish(crate::support::b(0, sum)))
+            Ok::<_, volery::Fault>(Publish(b(0, sum)))
         });
-    let second = Agent::new("second")
-        .consumes(one::<crate::support::B>().batch(Batch::until_finished()))
-        .engine(seen.engine());
+    let second =
+        Agent::new("second").consumes(one::<B>().batch(Batch::until_finished())).engine(probe.engine());
     let volery = Volery::builder("t").agents([first, second]).start().await?;
     let run = volery.run("two").open();
     run.publish_all((1..=5).map(|n| a(0, n)).collect::<Vec<_>>()).await?;
     let report = run.finish().await?;
-    let sums: Vec<Vec<u32>> = seen.all().iter().map(|batch| batch.iter().map(|b| b.n).collect()).collect();
+    let sums: Vec<Vec<u32>> =
+        probe.received().iter().map(|batch| batch.iter().map(|b| b.n).collect()).collect();
     assert_eq!(sums, [[3, 7, 5]], "the last batch saw everything that the first let go");
     assert!(report.is_complete(), "{report}");
     Ok(())
@@ -112,13 +115,13 @@ async fn batches_of_a_finished_run_close_one_after_the_other_down_the_pipeline()
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_flushes_partial_batches() -> Tested {
-    let seen = Seen::new();
-    let agent = Agent::new("batch").consumes(one::<A>().batch(Batch::of(9))).engine(seen.engine());
+    let probe = Probe::new("batch");
+    let agent = Agent::new("batch").consumes(one::<A>().batch(Batch::of(9))).engine(probe.engine());
     let volery = Volery::builder("t").agent(agent).start().await?;
     let mut feed = volery.feed();
     volery.publish_all(vec![a(0, 1), a(0, 2)]).await?;
     let report = volery.shutdown().await?;
-    assert_eq!(seen.all(), [vec![a(0, 1), a(0, 2)]]);
+    assert_eq!(probe.received(), [vec![a(0, 1), a(0, 2)]]);
     assert_eq!(closes(&mut feed).await, [CloseReason::Shutdown]);
     assert!(report.is_graceful(), "{report}");
     Ok(())
@@ -126,20 +129,12 @@ async fn a_shutdown_flushes_partial_batches() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_flushes_what_comes_into_a_batch_while_it_drains() -> Tested {
-    let seen = Seen::new();
-    let gate = crate::support::Gate::new();
-    let first = Agent::new("first").consumes(one::<A>()).engine({
-        let gate = gate.clone();
-        move |input: A, _| {
-            let gate = gate.clone();
-            async move {
-                gate.pass().await;
-                Ok::<_, volery::Fault>(Publish(crate::support::b(0, input.n)))
-            }
-        }
-    });
-    let shape = one::<crate::support::B>().batch(Batch::of(9).or_after(HOUR));
-    let second = Agent::new("second").consumes(shape).engine(seen.engine());
+    let probe = Probe::new("batch");
+    let gate = Gate::new();
+    let script = Script::new().waits_for(&gate).returns(Publish(b(0, 1)));
+    let first = Agent::new("first").consumes(one::<A>()).engine(script);
+    let shape = one::<B>().batch(Batch::of(9).or_after(HOUR));
+    let second = Agent::new("second").consumes(shape).engine(probe.engine());
     let volery = Volery::builder("t").agents([first, second]).start().await?;
     volery.publish(a(0, 1)).await?;
     gate.reached().await;
@@ -148,7 +143,7 @@ async fn a_shutdown_flushes_what_comes_into_a_batch_while_it_drains() -> Tested 
         turns().await;
         gate.open(1);
     });
-    assert_eq!(seen.all(), [vec![crate::support::b(0, 1)]]);
+    assert_eq!(probe.received(), [vec![b(0, 1)]]);
     assert!(report?.is_graceful());
     Ok(())
 }
@@ -156,8 +151,8 @@ async fn a_shutdown_flushes_what_comes_into_a_batch_while_it_drains() -> Tested 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_keeps_partial_batches_when_told_to_and_does_not_wait_for_them() -> Tested {
     for batch in [Batch::of(9), Batch::of(9).or_after(HOUR)] {
-        let seen = Seen::new();
-        let agent = Agent::new("batch").consumes(one::<A>().batch(batch.clone())).engine(seen.engine());
+        let probe = Probe::new("batch");
+        let agent = Agent::new("batch").consumes(one::<A>().batch(batch.clone())).engine(probe.engine());
         let volery = Volery::builder("t")
             .agent(agent)
             .configure(|settings| settings.partial_batches = Partial::Keep)
@@ -166,7 +161,7 @@ async fn a_shutdown_keeps_partial_batches_when_told_to_and_does_not_wait_for_the
         volery.publish(a(0, 1)).await?;
         assert_eq!(tally(&volery, "batch").await?.outstanding(), 1);
         let report = volery.shutdown().await?;
-        assert!(seen.all().is_empty(), "{batch:?}");
+        assert!(probe.received().is_empty(), "{batch:?}");
         assert!(report.is_graceful(), "{batch:?}: {report}");
         let board = report.phase(volery::Phase::Board).expect("the board has a row");
         assert_eq!(board.remaining, 1, "the report says what is left");

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use volery::prelude::*;
+use volery::testing::{FailingStore, Probe, Script, Test};
 use volery::{Clock, Discard, Engine, ErrorKind, Failure, Fault, Outcome, Producer, Timestamp};
 
-use crate::support::{A, B, Moody, SECOND, Seen, Tested, a, b, on_board, outcome, soon, tally};
+use crate::support::{A, B, Gate, SECOND, Seen, Tested, a, b, on_board, outcome, soon, tally};
 
 /// Fails the first `failures` attempts of every job; notes attempts and times.
 fn failing(failures: u32, seen: &Seen<(u32, Timestamp)>) -> impl Engine<A, Output = ()> + use<> {
@@ -231,14 +232,15 @@ async fn a_failing_job_is_tried_again_after_its_back_off() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_dies_when_its_attempts_are_used_up() -> Tested {
-    let seen = Seen::new();
+    let engine = Script::<()>::new().fails("not yet").repeats();
     let agent =
-        Agent::new("again").consumes(one::<A>()).retry(Retry::fixed(3, SECOND)).engine(failing(9, &seen));
-    let volery = Volery::builder("t").agent(agent).start().await?;
-    let run = volery.run("retry").publish(a(0, 1)).await?;
-    assert_eq!(run.settled().await?.tally.dead, 1);
-    assert_eq!(seen.all().len(), 3);
-    assert_eq!(volery.dead_letters(0, 10).await?[0].attempts, 3);
+        Agent::new("again").consumes(one::<A>()).retry(Retry::fixed(3, SECOND)).engine(engine.clone());
+    let test = Test::new().agent(agent).start().await?;
+    let run = test.run("retry").publish(a(0, 1)).await?;
+    test.expect(&run).dead(1).await;
+    assert_eq!(engine.calls(), 3);
+    assert_eq!(test.expect_dead_letter("again").await.attempts, 3);
+    test.finish().await;
     Ok(())
 }
 
@@ -330,18 +332,17 @@ async fn an_error_whose_text_panics_kills_its_job_like_any_other() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_failure_handler_ends() -> Tested {
-    let worker = Agent::new("worker").consumes(one::<A>()).engine(|_: A, _| async { Err::<(), _>("first") });
-    let nurse = Agent::new("nurse")
-        .consumes(one::<Failure>())
-        .engine(|_: Failure, _| async { Err::<(), _>("second") });
-    let volery = Volery::builder("t").agents([worker, nurse]).start().await?;
-    let run = volery.run("fails").publish(a(0, 1)).await?;
-    let report = run.settled().await?;
-    assert_eq!(report.tally.dead, 2);
-    assert_eq!(on_board::<Failure>(&volery).await?.len(), 1, "no failure of a failure");
-    let letters = volery.dead_letters(0, 10).await?;
+    let fails = |text| Script::<()>::new().fails(text).repeats();
+    let worker = Agent::new("worker").consumes(one::<A>()).engine(fails("first"));
+    let nurse = Agent::new("nurse").consumes(one::<Failure>()).engine(fails("second"));
+    let test = Test::new().agents([worker, nurse]).start().await?;
+    let run = test.run("fails").publish(a(0, 1)).await?;
+    test.expect(&run).dead(2).await;
+    assert_eq!(test.expect_published::<Failure>().await.len(), 1, "no failure of a failure");
+    let letters = test.dead_letters(0, 10).await?;
     assert_eq!(letters.iter().map(|letter| letter.agent.as_str()).collect::<Vec<_>>(), ["worker", "nurse"]);
-    assert_eq!(volery.dead_letters(letters[0].number, 10).await?, letters[1..], "the list has pages");
+    assert_eq!(test.dead_letters(letters[0].number, 10).await?, letters[1..], "the list has pages");
+    test.finish().await;
     Ok(())
 }
 
@@ -366,46 +367,37 @@ async fn nothing_of_a_failed_job_is_published() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_down_refuses_publishers_and_loses_nothing() -> Tested {
-    let (store, mood) = Moody::new();
-    let seen = Seen::new();
-    let agent = Agent::new("any").consumes(one::<A>()).engine(seen.engine());
-    let volery = Volery::builder("t").agent(agent).store(store).start().await?;
-    mood.down.store(true, Ordering::Release);
-    let refused = volery.publish(a(0, 1)).await.expect_err("the store is down");
+    let store = FailingStore::over(Memory::new());
+    let (agent, probe) = Probe::<A>::agent("any");
+    let test = Test::new().agent(agent).store(store.clone()).start().await?;
+    store.refuse_writes();
+    let refused = test.publish(a(0, 1)).await.expect_err("the store is down");
     assert_eq!(refused.kind(), ErrorKind::Retry);
-    mood.down.store(false, Ordering::Release);
-    volery.publish(a(0, 2)).await?;
-    volery.until_idle().await?;
-    assert_eq!(seen.all(), [a(0, 2)]);
+    store.accept_writes();
+    test.publish(a(0, 2)).await?;
+    test.expect_agent("any").consumed(1).await;
+    assert_eq!(probe.received(), [a(0, 2)]);
+    test.finish().await;
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_ends_while_the_store_is_down_runs_again() -> Tested {
-    let (store, mood) = Moody::new();
-    let seen = Seen::new();
-    let agent = Agent::new("any").consumes(one::<A>()).engine({
-        let (mood, seen) = (Arc::clone(&mood), seen.clone());
-        move |_: A, ctx: Context| {
-            // Down for the end of the first attempt, up again before the second.
-            mood.down.store(seen.all().is_empty(), Ordering::Release);
-            seen.note(ctx.attempt());
-            let mood = Arc::clone(&mood);
-            async move {
-                tokio::spawn(async move {
-                    tokio::time::sleep(60 * SECOND).await;
-                    mood.down.store(false, Ordering::Release);
-                });
-                Ok::<_, Fault>(Publish(b(0, 0)))
-            }
-        }
-    });
-    let volery = Volery::builder("t").agent(agent).store(store).start().await?;
-    let run = volery.run("down").publish(a(0, 1)).await?;
-    let report = run.settled().await?;
-    assert_eq!(report.tally.consumed, 1);
-    assert_eq!(seen.all().len(), 2, "at least once");
+    let (store, gate) = (FailingStore::over(Memory::new()), Gate::new());
+    let engine = Script::new().waits_for(&gate).returns(Publish(b(0, 0))).repeats();
+    let agent = Agent::new("any").consumes(one::<A>()).engine(engine.clone());
+    let test = Test::new().agent(agent).store(store.clone()).start().await?;
+    let run = test.run("down").publish(a(0, 1)).await?;
+    gate.reached().await;
+    store.refuse_writes();
+    gate.open_for_good();
+    test.advance(60 * SECOND).await;
+    assert!(run.artifacts::<B>().await?.is_empty(), "its end could not be written");
+    store.accept_writes();
+    test.expect(&run).consumed(1).await;
+    assert_eq!(engine.calls(), 2, "at least once");
     assert_eq!(run.artifacts::<B>().await?, [b(0, 0)], "its effect stands once");
+    test.finish().await;
     Ok(())
 }
 

@@ -184,7 +184,7 @@ async fn an_agent_runs_no_more_jobs_at_once_than_it_says() -> Tested {
     gate.reached().await;
     let status = &volery.agents().await?[0];
     assert_eq!((status.running, status.queued), (2, 3));
-    assert_eq!(gate.unseen(), 0, "nobody else entered");
+    assert_eq!(gate.arrivals(), 2, "nobody else entered");
     gate.open(5);
     volery.until_idle().await?;
     assert_eq!(tally(&volery, "two").await?.consumed, 5);

@@ -1,14 +1,12 @@
 //! Shutdown: ordered, reported, within its deadline, whatever the engines do; and signals, seen from outside.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 
 use volery::prelude::*;
+use volery::testing::{FailingStore, Pattern, Script, Test};
 use volery::{ErrorKind, Fault, Phase, PhaseStatus, StopCause};
 
-use crate::support::{
-    A, B, Dropped, Gate, HOUR, Moody, SECOND, Seen, Tested, a, b, is_pending, soon, tally, turns,
-};
+use crate::support::{A, B, Dropped, Gate, HOUR, SECOND, Seen, Tested, a, b, is_pending, soon, tally, turns};
 
 #[cfg(unix)]
 mod signals;
@@ -16,9 +14,9 @@ mod signals;
 fn gated(gate: &Gate) -> Agent {
     let gate = gate.clone();
     Agent::new("slow").consumes(one::<A>()).engine(move |input: A, _| {
-        let gate = gate.clone();
+        let passed = gate.pass();
         async move {
-            gate.pass().await;
+            passed.await;
             Ok::<_, Fault>(Publish(b(0, input.n)))
         }
     })
@@ -26,14 +24,8 @@ fn gated(gate: &Gate) -> Agent {
 
 /// An engine that is there and never ends.
 fn stuck(gate: &Gate) -> Agent {
-    let gate = gate.clone();
-    Agent::new("stuck").consumes(one::<A>()).engine(move |_: A, _| {
-        let gate = gate.clone();
-        async move {
-            gate.pass().await;
-            Ok::<_, Fault>(())
-        }
-    })
+    let stays = Script::new().waits_for(gate).returns(()).repeats();
+    Agent::new("stuck").consumes(one::<A>()).engine(stays)
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,8 +212,8 @@ async fn an_async_engine_that_blocks_its_thread_does_not_hold_up_the_shutdown() 
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_does_not_close_does_not_hold_up_the_shutdown() -> Tested {
-    let (store, mood) = Moody::new();
-    mood.close_never.store(true, Ordering::Release);
+    let store = FailingStore::over(Memory::new());
+    store.delay_close(std::future::pending);
     let volery = Volery::builder("t").agent(stuck(&Gate::new())).store(store).start().await?;
     let report = soon(volery.shutdown()).await?;
     let store = report.phase(Phase::Store).expect("every phase has a row");
@@ -389,14 +381,13 @@ async fn a_job_that_backs_off_is_drained_like_one_that_runs() -> Tested {
     let agent = Agent::new("again")
         .consumes(one::<A>())
         .retry(Retry::fixed(2, SECOND))
-        .engine(|_: A, ctx: Context| async move { if ctx.attempt() == 1 { Err("once") } else { Ok(()) } });
-    let volery = Volery::builder("t").agent(agent).start().await?;
-    let mut feed = volery.feed();
-    volery.publish(a(0, 0)).await?;
-    crate::support::retrying(&mut feed).await;
-    assert!(volery.shutdown().await?.is_graceful());
-    let outcomes = crate::support::outcome(&mut feed).await;
-    assert_eq!(outcomes.1, volery::Outcome::Consumed);
+        .engine(Script::new().fails("once").returns(()));
+    let test = Test::new().agent(agent).start().await?;
+    let mut events = test.events();
+    test.publish(a(0, 0)).await?;
+    events.expect(Pattern::retrying("again")).await;
+    assert!(test.shutdown().await?.is_graceful());
+    events.expect(Pattern::outcome("again", volery::Outcome::Consumed)).await;
     Ok(())
 }
 

@@ -1,20 +1,17 @@
-//! Support: payloads, gates inside engines, and short words for what tests look at.
+//! Support: payloads, and short words for what tests look at, beside those of `volery::testing`.
 //!
 //! It knows no rule of the runtime; the tests do.
 
-use std::fmt;
 use std::future::{Future, ready};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use volery::prelude::*;
-use volery::store::{
-    Answer, Batch as Write, Catalogue, Commit, Cursor, DeadLetter, Read, Store, StoreError, Unfinished,
-};
-use volery::{CloseReason, Event, Fault, FeedItem, FeedReader, Offset, Outcome, Page, RunId, Tally};
+use volery::{CloseReason, Event, Fault, FeedItem, FeedReader, Offset, Outcome, Tally};
+
+pub(crate) use volery::testing::Gate;
 
 /// What a test returns.
 pub(crate) type Tested = volery::Result<()>;
@@ -79,37 +76,6 @@ impl<T: Clone + Send + 'static> Seen<T> {
 impl<T> Clone for Seen<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
-    }
-}
-
-/// A place in an engine where it waits until the test lets it go on.
-#[derive(Clone, Debug)]
-pub(crate) struct Gate(Arc<(Semaphore, Semaphore)>);
-
-impl Gate {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new((Semaphore::new(0), Semaphore::new(0))))
-    }
-
-    /// For the engine: says that it is there, and waits.
-    pub(crate) async fn pass(&self) {
-        self.0.0.add_permits(1);
-        self.0.1.acquire().await.expect("the gate is never closed").forget();
-    }
-
-    /// For the test: waits until one more engine is there.
-    pub(crate) async fn reached(&self) {
-        soon(self.0.0.acquire()).await.expect("the gate is never closed").forget();
-    }
-
-    /// For the test: lets this many through.
-    pub(crate) fn open(&self, engines: usize) {
-        self.0.1.add_permits(engines);
-    }
-
-    /// How many came and were not waited for.
-    pub(crate) fn unseen(&self) -> usize {
-        self.0.0.available_permits()
     }
 }
 
@@ -230,84 +196,4 @@ pub(crate) async fn on_board<T: volery::Take<Payload = T> + volery::Payload>(
     let kind = volery::Kind::of::<T>();
     let page = volery.artifacts(&Filter::all().kind(kind.name())).await?;
     page.artifacts.iter().map(|artifact| T::take(artifact).map_err(volery::Error::from)).collect()
-}
-
-/// A memory store that can be told to fail, and to be slow to close.
-#[derive(Debug, Default)]
-pub(crate) struct Moody {
-    inner: Memory,
-    pub(crate) mood: Arc<Mood>,
-}
-
-/// How a [`Moody`] store feels.
-#[derive(Default)]
-pub(crate) struct Mood {
-    pub(crate) down: AtomicBool,
-    pub(crate) close_never: AtomicBool,
-    /// Called when it is told to close.
-    pub(crate) on_close: Mutex<Option<Box<dyn Fn() + Send>>>,
-}
-
-impl fmt::Debug for Mood {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mood").field("down", &self.down).finish_non_exhaustive()
-    }
-}
-
-impl Moody {
-    pub(crate) fn new() -> (Self, Arc<Mood>) {
-        let store = Self::default();
-        let mood = Arc::clone(&store.mood);
-        (store, mood)
-    }
-}
-
-impl Store for Moody {
-    fn name(&self) -> String {
-        "moody".to_owned()
-    }
-
-    fn open(&self, catalogue: Catalogue) -> Answer<'_, ()> {
-        self.inner.open(catalogue)
-    }
-
-    fn commit(&self, batch: Write) -> Commit {
-        if self.mood.down.load(Ordering::Acquire) {
-            return Commit::Done(Err(StoreError::Unavailable {
-                store: self.name(),
-                cause: "told to".into(),
-            }));
-        }
-        self.inner.commit(batch)
-    }
-
-    fn read(&self, offsets: &[Offset]) -> Read {
-        self.inner.read(offsets)
-    }
-
-    fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
-        self.inner.find(filter)
-    }
-
-    fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {
-        self.inner.unfinished(after, limit)
-    }
-
-    fn tally(&self, run: RunId) -> Answer<'_, Tally> {
-        self.inner.tally(run)
-    }
-
-    fn dead_letters(&self, after: u64, limit: usize) -> Answer<'_, Vec<DeadLetter>> {
-        self.inner.dead_letters(after, limit)
-    }
-
-    fn close(&self) -> Answer<'_, ()> {
-        if let Some(tell) = &*self.mood.on_close.lock().unwrap_or_else(PoisonError::into_inner) {
-            tell();
-        }
-        if self.mood.close_never.load(Ordering::Acquire) {
-            return Box::pin(std::future::pending());
-        }
-        self.inner.close()
-    }
 }

@@ -1,11 +1,10 @@
 //! Waiting reasons: whatever does not move says why.
 
-use std::sync::atomic::Ordering;
-
 use volery::prelude::*;
+use volery::testing::{FailingStore, Pattern, Script, Test};
 use volery::{Fault, Key, WaitingReason};
 
-use crate::support::{A, B, Gate, HOUR, Moody, SECOND, Tested, a, b, retrying};
+use crate::support::{A, B, Gate, HOUR, SECOND, Tested, a, b};
 
 async fn fine<T>(_: T, _: Context) -> Result<(), Fault> {
     Ok(())
@@ -80,25 +79,16 @@ async fn a_delayed_artifact_says_when_it_can_be_seen() -> Tested {
 #[tokio::test(start_paused = true)]
 async fn a_full_agent_says_so() -> Tested {
     let gate = Gate::new();
-    let agent = Agent::new("waits").consumes(one::<A>()).concurrency(1).engine({
-        let gate = gate.clone();
-        move |_: A, _| {
-            let gate = gate.clone();
-            async move {
-                gate.pass().await;
-                Ok::<_, Fault>(())
-            }
-        }
-    });
+    let slow = Script::new().waits_for(&gate).returns(());
+    let agent = Agent::new("waits").consumes(one::<A>()).concurrency(1).engine(slow);
     assert_eq!(reasons(agent, vec![a(0, 1), a(0, 2)]).await?, [WaitingReason::NoCredit]);
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_job_behind_another_of_its_key_says_so() -> Tested {
-    let agent = Agent::new("waits")
-        .consumes(one::<A>().ordered_by(|a| a.key))
-        .engine(|_: A, _| std::future::pending::<Result<(), Fault>>());
+    let shape = one::<A>().ordered_by(|a| a.key);
+    let agent = Agent::new("waits").consumes(shape).engine(Script::<()>::new().hangs());
     assert_eq!(reasons(agent, vec![a(7, 1), a(7, 2)]).await?, [WaitingReason::BehindKey(Key::from("7"))]);
     Ok(())
 }
@@ -108,12 +98,12 @@ async fn a_job_that_backs_off_says_until_when() -> Tested {
     let agent = Agent::new("waits")
         .consumes(one::<A>())
         .retry(Retry::fixed(2, HOUR))
-        .engine(|_: A, _| async { Err::<(), _>("no") });
-    let volery = Volery::builder("t").agent(agent).start().await?;
-    let mut feed = volery.feed();
-    volery.publish(a(0, 1)).await?;
-    retrying(&mut feed).await;
-    let waiting = volery.waiting().await?;
+        .engine(Script::<()>::new().fails("no").repeats());
+    let test = Test::new().agent(agent).start().await?;
+    let mut events = test.events();
+    test.publish(a(0, 1)).await?;
+    events.expect(Pattern::retrying("waits")).await;
+    let waiting = test.waiting().await?;
     let WaitingReason::BackOffUntil(until) = waiting[0].reason else { panic!("{waiting:?}") };
     assert!(until >= waiting[0].since.after(HOUR));
     Ok(())
@@ -131,17 +121,17 @@ async fn a_job_of_a_paused_agent_says_so() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_cannot_be_started_says_that_the_store_is_unavailable() -> Tested {
-    let (store, mood) = Moody::new();
+    let store = FailingStore::over(Memory::new());
     let agent = Agent::new("waits").consumes(one::<A>()).engine(fine);
-    let volery = Volery::builder("t").agent(agent).store(store).start().await?;
+    let volery = Volery::builder("t").agent(agent).store(store.clone()).start().await?;
     volery.pause("waits")?;
     volery.publish(a(0, 1)).await?;
-    mood.down.store(true, Ordering::Release);
+    store.refuse_writes();
     volery.resume("waits")?;
     volery.publish(a(0, 2)).await.expect_err("the store is down");
     assert_eq!(volery.waiting().await?[0].reason, WaitingReason::StoreUnavailable);
     assert_eq!(volery.waiting().await?[0].reason, WaitingReason::StoreUnavailable, "asking changes nothing");
-    mood.down.store(false, Ordering::Release);
+    store.accept_writes();
     volery.until_idle().await?;
     assert!(volery.waiting().await?.is_empty());
     Ok(())

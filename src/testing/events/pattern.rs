@@ -72,7 +72,8 @@ impl Pattern {
         )
     }
 
-    /// Everything of this run has an outcome, and no handle to the run is left.
+    /// Everything of this run has an outcome, and no more is expected: no handle to it is left, or it was
+    /// finished.
     pub fn run_settled(run: RunId) -> Self {
         Self::new(
             format!("run {run} to have all its outcomes"),

@@ -67,7 +67,7 @@ fn is_signalled() -> bool {
 }
 
 /// The process that is signalled: one job that runs until a line comes in, and what becomes of it.
-fn serve(store: Moody) {
+fn serve(store: FailingStore) {
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     tokio
         .expect("threads can be started")
@@ -99,7 +99,7 @@ fn serve(store: Moody) {
 #[test]
 fn the_first_signal_drains() {
     if is_signalled() {
-        return serve(Moody::default());
+        return serve(FailingStore::over(Memory::new()));
     }
     for signal in ["TERM", "INT"] {
         let mut service = Signalled::start("shutdown::signals::the_first_signal_drains");
@@ -116,7 +116,7 @@ fn the_first_signal_drains() {
 #[test]
 fn the_second_signal_aborts_and_names_who_was_cut_off() {
     if is_signalled() {
-        return serve(Moody::default());
+        return serve(FailingStore::over(Memory::new()));
     }
     let mut service =
         Signalled::start("shutdown::signals::the_second_signal_aborts_and_names_who_was_cut_off");
@@ -132,9 +132,11 @@ fn the_second_signal_aborts_and_names_who_was_cut_off() {
 fn the_third_signal_exits_the_process() {
     if is_signalled() {
         // It keeps the abort from ending, so that there is something left to interrupt.
-        let (store, mood) = Moody::new();
-        mood.close_never.store(true, Ordering::Release);
-        *mood.on_close.lock().expect("nobody else has it") = Some(Box::new(|| say("closing")));
+        let store = FailingStore::over(Memory::new());
+        store.delay_close(|| {
+            say("closing");
+            std::future::pending()
+        });
         return serve(store);
     }
     let mut service = Signalled::start("shutdown::signals::the_third_signal_exits_the_process");
