@@ -41,7 +41,7 @@
 //! Everything that is expected is waited for up to an hour of the test's time. A failed expectation panics; its text says
 //! what came instead, what waits and why, which jobs failed with which errors, and what happened last.
 //!
-//! It works without paused time, too, but then an hour is an hour.
+//! Recipes are in `docs/testing.md` of the repository.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -52,6 +52,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::{Error, Result};
 
+#[cfg(doctest)]
+#[doc = include_str!("../docs/testing.md")]
+struct RecipesRun;
+
 mod events;
 mod evidence;
 mod expectation;
@@ -59,13 +63,15 @@ mod gate;
 mod harness;
 mod probe;
 mod script;
+mod start;
 
 pub use events::{Events, Pattern};
 pub use expectation::Expectation;
 pub use gate::Gate;
-pub use harness::{Harness, Test, start};
+pub use harness::Harness;
 pub use probe::{Given, Probe, Probed};
 pub use script::Script;
+pub use start::{Test, start};
 pub use volery_blackboard::store::FailingStore;
 
 /// How long anything expected is waited for. A tenth would cut off tests of longer back-offs; ten times as much would

@@ -69,9 +69,11 @@ enum Wait {
     Time(Duration),
 }
 
+type Play<O> = dyn Fn(&Context) -> Result<O, Fault> + Send + Sync;
+
 enum End<O> {
     Hang,
-    Play(Box<dyn Fn(&Context) -> Result<O, Fault> + Send + Sync>),
+    Play(Box<Play<O>>),
 }
 
 /// What the number of a call is.
