@@ -144,7 +144,7 @@ impl<O: IntoOutputs> Script<O> {
         self
     }
 
-    /// Lets the next step block a thread at a gate first, like an engine of [`blocking`](crate::blocking): cancelled, it
+    /// Lets the next step block a thread at a gate first, like an engine of [`blocking`](crate::blocking()): cancelled, it
     /// goes on until the gate opens.
     ///
     /// Paused time does not move by itself while a thread is blocked, so no deadline comes before the gate is opened.
