@@ -389,6 +389,7 @@ impl Engine {
     fn begin_round(&mut self, failed: Seat, after: Duration, now: Duration) {
         let mut members = affected(self.strategy, &self.roster, failed);
         if let Some(interrupted) = self.round.take() {
+            members.extend(interrupted.to_stop);
             members.extend(interrupted.to_start);
             members.extend(interrupted.starting);
             members.sort_unstable();

@@ -342,6 +342,24 @@ fn a_supervisor_without_children_is_ready_and_stops() {
     assert_eq!(world.stop(), SupervisorExit::Stopped);
 }
 
+#[test]
+fn a_later_child_that_fails_during_a_round_does_not_hurry_the_stops() {
+    let restarts = [Restart::Permanent, Restart::Permanent, Restart::Temporary];
+    let mut world = World::new(Strategy::RestForOne, Intensity { restarts: 100, within: MS(1) }, &restarts);
+    world.start_all();
+    world.trace.clear();
+    world.fail("c0");
+    world.add(0);
+    world.report(world.seat("late0"), Report::Started);
+    world.fail("late0");
+    assert_eq!(world.trace, ["stop Seat(2)", "start Seat(3)"], "the temporary child is still stopping");
+    world.stopped("c2");
+    world.stopped("c1");
+    world.start_all();
+    let rest = ["stop Seat(1)", "start Seat(0)", "start Seat(1)", "start Seat(3)"];
+    assert_eq!(world.trace[2..], rest);
+}
+
 fn restart_types() -> impl proptest::strategy::Strategy<Value = Restart> {
     prop_oneof![3 => Just(Restart::Permanent), 1 => Just(Restart::Transient), 1 => Just(Restart::Temporary)]
 }
