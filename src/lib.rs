@@ -56,6 +56,7 @@ mod condition;
 pub mod prelude;
 mod publishing;
 mod run;
+mod stopping;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod volery;
@@ -66,10 +67,13 @@ pub use run::{Run, RunPublishing, RunReport, RunStart};
 pub use volery::Volery;
 
 pub use volery_actors::{
-    Agent, AgentDraft, Blocking, Clock, Context, EXIT_CODE_INTERRUPTED, Engine, Error, ErrorKind, Event,
-    Failure, Fault, FeedItem, FeedReader, IntoOutputs, Outputs, Overflow, Partial, Phase, PhaseReport,
-    PhaseStatus, Publish, Published, Result, Retry, Settings, ShutdownReport, StopCause, Tree, TreeNode,
-    blocking,
+    Agent, AgentDraft, Blocking, Clock, Context, Engine, Error, ErrorKind, Event, Failure, Fault, FeedItem,
+    FeedReader, IntoOutputs, Outputs, Overflow, Partial, Publish, Published, Result, Retry, Settings, Tree,
+    TreeNode, blocking,
+};
+pub use volery_actors::{
+    CallbackReport, CutOff, EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED,
+    EXIT_CODE_STOPPED, Phase, PhaseReport, PhaseStatus, Protection, ShutdownReport, StopCause,
 };
 pub use volery_blackboard::board::AgentStatus;
 pub use volery_blackboard::shape::{

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use volery_actors::runtime::Runtime;
-use volery_actors::{FeedReader, IntoOutputs, Published, Result, ShutdownReport, Tree};
+use volery_actors::{FeedReader, IntoOutputs, Published, Result, Tree};
 use volery_blackboard::board::AgentStatus;
 use volery_blackboard::store::DeadLetter;
 use volery_blackboard::{Artifact, Filter, Offset, Page, Payload, RunId, Visibility, Waiting};
@@ -209,47 +209,8 @@ impl Volery {
         self.0.kill(actor).await
     }
 
-    /// Stops in order and reports: publishing is refused, agents drain until the deadline
-    /// ([`Settings::shutdown_within`](crate::Settings)), what is left is cancelled, the store is closed.
-    ///
-    /// Called again, it returns the same report. Cancel safe; the stop goes on. The store is closed then: read what you need
-    /// before.
-    ///
-    /// # Errors
-    /// When the async runtime is ended under it.
-    pub async fn shutdown(&self) -> Result<Arc<ShutdownReport>> {
-        self.0.shutdown().await
-    }
-
-    /// Waits until the runtime has stopped for whatever reason: a call, a signal, or a part that failed too often (then
-    /// the report says so). Cancel safe.
-    ///
-    /// # Errors
-    /// When the async runtime is ended under it.
-    pub async fn stopped(&self) -> Result<Arc<ShutdownReport>> {
-        self.0.stopped().await
-    }
-
-    /// Waits until a stop has been asked for, by a call or a signal. Cancel safe.
-    pub async fn shutdown_requested(&self) {
-        self.0.shutdown_requested().await;
-    }
-
-    /// Stops on SIGINT and SIGTERM: the first drains, the second aborts, the third exits the process with code
-    /// [`EXIT_CODE_INTERRUPTED`](crate::EXIT_CODE_INTERRUPTED). Without this call no signal handler is installed.
-    ///
-    /// `main` awaits [`Volery::stopped`] and returns. From this call on the two signals do not end the process by
-    /// themselves any more.
-    ///
-    /// # Errors
-    /// When the system refuses the registration.
-    pub fn shutdown_on_signals(&self) -> Result<()> {
-        self.0.shutdown_on_signals()
-    }
-
-    /// Acts like one more signal: the first drains, the second aborts. Returns false when there is nothing left to
-    /// escalate.
-    pub fn interrupt(&self) -> bool {
-        self.0.interrupt()
+    /// The runtime behind the handle, for the other files of the facade.
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.0
     }
 }

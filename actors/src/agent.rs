@@ -11,6 +11,7 @@ mod engine;
 mod failure;
 mod outputs;
 mod retry;
+mod roll;
 
 pub use context::Context;
 pub use definition::{Agent, AgentDraft};
@@ -23,3 +24,4 @@ pub(crate) use actor::{AgentActor, AgentMessage};
 pub(crate) use attempt::{AttemptEnd, Bench, Ended, Workshop};
 pub(crate) use definition::AgentParts;
 pub(crate) use outputs::Output;
+pub(crate) use roll::{Entry, Roll};

@@ -30,8 +30,8 @@ pub use agent::{
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
 pub use feed::{Event, FeedItem, FeedReader};
-pub use root::{Phase, PhaseReport, PhaseStatus, ShutdownReport, StopCause};
-pub use runtime::{
-    Draft, EXIT_CODE_INTERRUPTED, Overflow, Partial, Published, Runtime, RuntimeBuilder, Settings, Tree,
-    TreeNode,
+pub use root::{
+    CallbackReport, CutOff, EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED,
+    EXIT_CODE_STOPPED, Phase, PhaseReport, PhaseStatus, Protection, ShutdownReport, StopCause,
 };
+pub use runtime::{Draft, Overflow, Partial, Published, Runtime, RuntimeBuilder, Settings, Tree, TreeNode};

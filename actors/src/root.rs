@@ -3,16 +3,28 @@
 //! One list of phases, read forwards to start and backwards to stop:
 //!
 //! ```text
-//! start ─► telemetry ─► store ─► board ─► agents ─► upkeep ─► intake        stop ◄─ the same, backwards
+//! start ─► telemetry ─► store ─► board ─► flush ─► agents ─► upkeep ─► intake ─► notice      stop ◄─ the same, backwards
 //! ```
 //!
-//! The board phase is the timekeeper and the curator; under the root supervisor they and the two phases behind them are
+//! Notice and flush are the service's own moments in a stop: nothing starts there. The board phase is the timekeeper and the curator; under the root supervisor they and the two phases behind them are
 //! rest-for-one: if the curator dies, agents and upkeep restart after it, and the board is read back from the store.
 
+mod backstop;
+mod callbacks;
+mod deadlines;
+mod draining;
+mod exit_code;
+mod hold;
 mod keeper;
 mod phase;
+mod progress;
 mod report;
 
+pub use exit_code::{
+    EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED, EXIT_CODE_STOPPED,
+};
+pub use hold::Protection;
+pub(crate) use hold::{Held, Hold};
 pub(crate) use keeper::{Root, RootHandle, Stopping};
 pub use phase::Phase;
-pub use report::{PhaseReport, PhaseStatus, ShutdownReport, StopCause};
+pub use report::{CallbackReport, CutOff, PhaseReport, PhaseStatus, ShutdownReport, StopCause};

@@ -5,7 +5,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::task::AbortHandle;
 use volery_blackboard::board::{AgentStatus, WaitingFilter};
 use volery_blackboard::effect::Input;
 use volery_blackboard::store::{DeadLetter, Few, Publish, Stored};
@@ -18,20 +17,18 @@ use crate::agent::{AgentMessage, IntoOutputs, Output, Outputs, Workshop};
 use crate::curator::{Ingress, Question, Scope};
 use crate::error::{Cause, Result};
 use crate::feed::{Feed, FeedReader};
-use crate::root::{RootHandle, ShutdownReport, StopCause, Stopping};
+use crate::root::{RootHandle, StopCause, Stopping};
 use crate::supervision::{Address, Supervisor};
 
 mod builder;
 mod settings;
 mod signal;
+mod stopping;
 mod tree;
 
 pub use builder::RuntimeBuilder;
 pub use settings::{Overflow, Partial, Settings};
 pub use tree::{Tree, TreeNode};
-
-/// The exit code of a process that a third signal ends: 128 + SIGINT, as shells expect it.
-pub const EXIT_CODE_INTERRUPTED: i32 = 130;
 
 /// A handle to a running runtime. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,7 +42,7 @@ struct Parts {
     root: RootHandle,
     agents: Vec<(AgentName, Address<AgentMessage>)>,
     supervisor: Supervisor,
-    signals: Mutex<Option<AbortHandle>>,
+    signals: Mutex<signal::Signals>,
 }
 
 /// An artifact to be published, before it has an id and a place.
@@ -299,65 +296,6 @@ impl Runtime {
         self.0.feed.read()
     }
 
-    /// Stops in order and reports. Calling it again returns the same report. Cancel safe; the stop goes on.
-    ///
-    /// # Errors
-    /// When the async runtime was ended under it.
-    pub async fn shutdown(&self) -> Result<Arc<ShutdownReport>> {
-        self.0.root.stop(Stopping::Drain, StopCause::Requested);
-        self.stopped().await
-    }
-
-    /// Waits until the runtime has stopped, for whatever reason, and returns the report. Cancel safe.
-    ///
-    /// # Errors
-    /// When the async runtime was ended under it.
-    pub async fn stopped(&self) -> Result<Arc<ShutdownReport>> {
-        let gone = || Cause::Other("the async runtime was ended before the shutdown".into());
-        self.0.root.report().await.ok_or_else(|| gone().into())
-    }
-
-    /// Waits until a stop has been asked for, by a call or a signal. Cancel safe.
-    pub async fn shutdown_requested(&self) {
-        self.0.root.stop_requested().await;
-    }
-
-    /// Acts like one more signal: the first drains, the second aborts. Returns whether there is anything left to
-    /// escalate; after the second there is not, and a signal handler ends the process.
-    #[must_use]
-    pub fn interrupt(&self) -> bool {
-        let next = match self.0.root.stopping() {
-            Stopping::No => Stopping::Drain,
-            Stopping::Drain => Stopping::Abort,
-            Stopping::Abort => return false,
-        };
-        self.0.root.stop(next, StopCause::Interrupted);
-        true
-    }
-
-    /// Stops on SIGINT and SIGTERM: the first drains, the second aborts, the third exits the process with code 130.
-    ///
-    /// Installs nothing unless called; called again, it changes nothing.
-    ///
-    /// # Errors
-    /// When the system refuses the registration.
-    pub fn shutdown_on_signals(&self) -> Result<()> {
-        let mut signals = self.0.signals.lock().unwrap_or_else(PoisonError::into_inner);
-        if signals.is_none() {
-            *signals = Some(signal::listen(Arc::downgrade(&self.0))?);
-        }
-        Ok(())
-    }
-
-    /// Stops listening to signals; they have their default effect on the process from tokio's point of view only: once
-    /// registered, SIGINT and SIGTERM no longer end the process by themselves.
-    pub fn ignore_signals(&self) {
-        let mut signals = self.0.signals.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(listener) = signals.take() {
-            listener.abort();
-        }
-    }
-
     /// Returns the root supervisor, for tests and inspection.
     pub fn supervisor(&self) -> &Supervisor {
         &self.0.supervisor
@@ -376,9 +314,7 @@ impl Runtime {
 impl Drop for Parts {
     fn drop(&mut self) {
         self.root.stop(Stopping::Abort, StopCause::HandlesDropped);
-        if let Some(listener) = self.signals.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            listener.abort();
-        }
+        self.signals.get_mut().unwrap_or_else(PoisonError::into_inner).close();
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `Run` | starts an attempt | never; the attempt tells its own end |
 //! | `Cancel` | cancels the attempt of a job | never; unknown jobs have ended already |
 //! | `ReleaseAll` | cancels every attempt; the jobs are handed back | never |
+//! | `CutOff` | aborts every attempt, and waits for none of them | never |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,8 @@ pub(crate) enum AgentMessage {
     Cancel(JobId),
     /// The runtime stops: cancel every attempt, and hand its job back.
     ReleaseAll,
+    /// The time to be dropped is over: abort every attempt. One that blocks its thread is left behind.
+    CutOff,
 }
 
 /// One life of an agent.
@@ -50,12 +53,15 @@ pub(crate) struct AgentActor {
     attempts: JoinSet<Reaped>,
     /// The running attempt of each job, and how to cancel it.
     cancels: FxHashMap<JobId, (u32, CancellationToken)>,
+    /// Attempts that do not end are not waited for.
+    cut_off: bool,
 }
 
 impl AgentActor {
     pub(crate) fn new(bench: Arc<Bench>, first: SubscriptionIndex, factories: Arc<[Factory]>) -> Self {
         let engines = factories.iter().map(Fitted::new).collect();
-        Self { bench, first, factories, engines, attempts: JoinSet::new(), cancels: FxHashMap::default() }
+        let (attempts, cancels) = (JoinSet::new(), FxHashMap::default());
+        Self { bench, first, factories, engines, attempts, cancels, cut_off: false }
     }
 
     fn start(&mut self, start: Arc<Start>, inputs: Read) {
@@ -118,12 +124,21 @@ impl Life for AgentActor {
                 self.bench.stopping.store(true, Ordering::Release);
                 self.cancels.values().for_each(|(_, cancel)| cancel.cancel());
             }
+            AgentMessage::CutOff => {
+                self.cut_off = true;
+                self.attempts.abort_all();
+            }
         }
         Ok(())
     }
 
     async fn ended(&mut self) {
         // Dropping an attempt runs its guard, which hands the job back.
-        self.attempts.shutdown().await;
+        if self.cut_off {
+            // All of them have been aborted; whoever is left blocks its thread, and the root has named it.
+            self.attempts.detach_all();
+        } else {
+            self.attempts.shutdown().await;
+        }
     }
 }

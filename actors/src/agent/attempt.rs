@@ -22,6 +22,7 @@ use super::engine::{Fault, Runner};
 use super::failure::Failure;
 use super::outputs::{Output, Outputs};
 use super::retry::Retry;
+use super::roll::{Entry, Roll};
 use crate::clock::Clock;
 use crate::curator::Ingress;
 use crate::error::chain;
@@ -35,6 +36,8 @@ pub(crate) struct Workshop {
     pub(crate) matcher: Matcher,
     pub(crate) kinds: KindTable,
     pub(crate) clock: Clock,
+    /// Every attempt that runs.
+    pub(crate) roll: Arc<Roll>,
 }
 
 /// What all attempts of an agent share.
@@ -95,9 +98,15 @@ pub(crate) async fn run(
     cancel: CancellationToken,
 ) -> Reaped {
     let bench = Arc::clone(&guard.bench);
+    let entry = guard.entry.clone();
     let work = async {
+        // Let go with the work, before the end of the attempt is told.
+        let (cancel, entry) = (cancel, entry);
         match inputs.wait().await {
-            Ok(inputs) => execute(&start, &bench, fitted.runner.as_ref(), inputs, &cancel).await,
+            Ok(inputs) => {
+                let stop = (&cancel, entry.as_ref());
+                execute(&start, &bench, fitted.runner.as_ref(), inputs, stop).await
+            }
             Err(error) => (bench.fail(&start, &[], &error.into()), EngineState::Sound),
         }
     };
@@ -118,19 +127,20 @@ async fn execute(
     bench: &Bench,
     runner: &dyn Runner,
     inputs: Arc<[Arc<Artifact>]>,
-    cancel: &CancellationToken,
+    (cancel, entry): (&CancellationToken, Option<&Arc<Entry>>),
 ) -> (AttemptEnd, EngineState) {
     if bench.cancel_grace.is_zero() && cancel.is_cancelled() {
         return (bench.cancelled(), EngineState::Sound);
     }
     let identity = (start.job, start.run, start.attempt);
     let clock = bench.workshop.clock.clone();
-    let context = Context::new(bench.name.clone(), identity, Arc::clone(&inputs), cancel.clone(), clock);
+    let stop = (cancel.clone(), entry.map(Arc::downgrade).unwrap_or_default());
+    let context = Context::new(bench.name.clone(), identity, Arc::clone(&inputs), stop, clock);
     let work = async { runner.run(Arc::clone(start), Arc::clone(&inputs), context).await };
     let ended = tokio::select! {
         biased;
         ended = AssertUnwindSafe(work).catch_unwind() => ended,
-        () = cancelled(cancel, bench.cancel_grace) => return (bench.cancelled(), EngineState::Sound),
+        () = cancelled(cancel, bench.cancel_grace, entry) => return (bench.cancelled(), EngineState::Sound),
     };
     match ended {
         Ok(Ok(outputs)) => match bench.publishes(start, &inputs, outputs) {
@@ -154,11 +164,14 @@ fn take_text(panic: Box<dyn Any + Send>) -> String {
     text
 }
 
-/// Waits until the attempt is to be given up: cancelled, and its grace over.
-async fn cancelled(cancel: &CancellationToken, grace: Duration) {
+/// Waits until the attempt is to be given up: cancelled, its grace over, and in no protected section.
+async fn cancelled(cancel: &CancellationToken, grace: Duration, entry: Option<&Arc<Entry>>) {
     cancel.cancelled().await;
     if !grace.is_zero() {
         tokio::time::sleep(grace).await;
+    }
+    if let Some(entry) = entry {
+        entry.unprotected().await;
     }
 }
 
@@ -288,14 +301,21 @@ impl Bench {
 pub(crate) struct Guard {
     start: Option<Arc<Start>>,
     bench: Arc<Bench>,
+    /// The attempt's place on the roll until its end is told.
+    entry: Option<Arc<Entry>>,
 }
 
 impl Guard {
     pub(crate) fn new(start: Arc<Start>, bench: Arc<Bench>) -> Self {
-        Self { start: Some(start), bench }
+        let workshop = &bench.workshop;
+        let attempt = (start.job, start.attempt);
+        let entry = workshop.roll.enter(bench.name.clone(), attempt, workshop.clock.now());
+        Self { start: Some(start), bench, entry: Some(entry) }
     }
 
     fn tell(&mut self, end: AttemptEnd) {
+        // Before anything is told: whoever hears of the end finds the attempt off the roll.
+        drop(self.entry.take());
         if let Some(start) = self.start.take() {
             self.bench.workshop.ingress.ended(Ended { start, end });
         }

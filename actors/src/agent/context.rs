@@ -2,12 +2,14 @@
 //!
 //! It gives no way to publish: outputs are what the engine returns.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio_util::sync::CancellationToken;
 use volery_blackboard::{AgentName, Artifact, JobId, RunId, Timestamp};
 
+use super::roll::Entry;
 use crate::clock::Clock;
+use crate::root::Protection;
 
 /// An attempt as its engine sees it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ struct Parts {
     attempt: u32,
     inputs: Arc<[Arc<Artifact>]>,
     cancel: CancellationToken,
+    /// Weak, so that a context that somebody keeps does not look like a running attempt.
+    entry: Weak<Entry>,
     clock: Clock,
 }
 
@@ -29,10 +33,10 @@ impl Context {
         agent: AgentName,
         (job, run, attempt): (JobId, RunId, u32),
         inputs: Arc<[Arc<Artifact>]>,
-        cancel: CancellationToken,
+        (cancel, entry): (CancellationToken, Weak<Entry>),
         clock: Clock,
     ) -> Self {
-        Self(Arc::new(Parts { agent, job, run, attempt, inputs, cancel, clock }))
+        Self(Arc::new(Parts { agent, job, run, attempt, inputs, cancel, entry, clock }))
     }
 
     /// Returns the agent's name.
@@ -90,5 +94,24 @@ impl Context {
     /// soon as it is cancelled.
     pub async fn cancelled(&self) {
         self.0.cancel.cancelled().await;
+    }
+
+    /// Begins a critical section, which ends when the result is dropped: what is done in between is not cut short.
+    ///
+    /// While it lasts, a cancellation, of the run or by a shutdown, does not drop the engine's future; it does so right
+    /// after (and not before the agent's `cancel_grace` is over). [`Context::is_cancelled`] and [`Context::cancelled`]
+    /// tell of the cancellation at once, so an engine can leave the section early. Sections may overlap; the last one
+    /// counts.
+    ///
+    /// What it does not hold back: the deadline of a shutdown (the report then says that the attempt was cut off in a
+    /// protected section), the restart of the agent, and the end of the process. A section that begins when the attempt
+    /// has ended holds nothing back.
+    pub fn protect(&self) -> Protection {
+        self.0.entry.upgrade().map_or_else(Protection::none, |entry| entry.protect())
+    }
+
+    /// Keeps the attempt on the roll, for engines that go on when their future is gone.
+    pub(super) fn stay(&self) -> Option<Arc<Entry>> {
+        self.0.entry.upgrade()
     }
 }

@@ -25,7 +25,8 @@ pub type Fault = Box<dyn std::error::Error + Send + Sync + 'static>;
 ///
 /// The future is dropped, and what it holds released, in these cases:
 ///
-/// * its run was cancelled and the agent's `cancel_grace` is over, unless other runs have a part in the job;
+/// * its run was cancelled, the agent's `cancel_grace` is over and no [protected section](Context::protect) lasts, unless
+///   other runs have a part in the job;
 /// * the deadline of a shutdown has come;
 /// * its agent or the curator is restarted; the job runs again.
 pub trait Engine<I>: Send + Sync + 'static {
@@ -77,7 +78,14 @@ where
 
     async fn run(&self, input: I, context: Context) -> Result<O, Fault> {
         let function = Arc::clone(&self.0);
-        let ran = tokio::task::spawn_blocking(move || function(input, context).map_err(Into::into)).await;
+        // The function goes on when this future is dropped, and is named as running until it returns.
+        let entry = context.stay();
+        let call = move || {
+            let result = function(input, context).map_err(Into::into);
+            drop(entry);
+            result
+        };
+        let ran = tokio::task::spawn_blocking(call).await;
         match ran {
             Ok(result) => result,
             Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),

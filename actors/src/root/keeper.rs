@@ -1,30 +1,35 @@
 //! The root's keeper: a task that owns the tree, waits for the word to stop, and stops it phase by phase.
 //!
-//! The word is a level that only rises: drain, then abort. It also notices when the tree gives up by itself.
+//! The word is a level that only rises: drain, then abort. It also notices when the tree gives up by itself. How the agents
+//! are stopped stands in `draining.rs`; who reports when the keeper cannot, in `backstop.rs`.
 
-use std::convert::Infallible;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use volery_blackboard::board::AgentStatus;
-use volery_blackboard::effect::Input;
-use volery_blackboard::{AgentName, CloseReason, Store, Timestamp};
+use volery_blackboard::{AgentName, Store};
 
+use super::backstop::{Backstop, Finishing};
+use super::callbacks::{Callbacks, Limits};
+use super::deadlines::Deadlines;
+use super::hold::{Hold, Protection};
 use super::phase::Phase;
-use super::report::{PhaseReport, PhaseStatus, ShutdownReport, StopCause};
-use crate::agent::AgentMessage;
+use super::progress::Progress;
+use super::report::{CutOff, PhaseReport, PhaseStatus, ShutdownReport, StopCause};
+use crate::agent::{AgentMessage, Roll};
 use crate::clock::Clock;
-use crate::curator::{Ingress, Question, Scope};
-use crate::error::Result;
+use crate::curator::{Ingress, Question};
 use crate::feed::Feed;
-use crate::runtime::{Partial, Settings};
+use crate::runtime::Settings;
 use crate::supervision::{Address, Supervisor, SupervisorExit};
 
-/// How long cancelled attempts get to be dropped before their agents are ended. Dropping a future takes microseconds; a
-/// blocked thread would not end in any time.
-const RELEASE_WITHIN: Duration = Duration::from_millis(500);
+/// How long the curator may take to say how agents stand. It answers in microseconds unless it waits for its store, and
+/// what it would say is for the report only.
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 
 /// How urgently the runtime is to stop. The order matters: it only rises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +48,9 @@ pub(crate) struct RootHandle {
     stopping: watch::Sender<Stopping>,
     cause: Arc<OnceLock<StopCause>>,
     report: watch::Receiver<Option<Arc<ShutdownReport>>>,
+    backstop: Weak<Backstop>,
+    callbacks: Arc<Callbacks>,
+    service: Arc<Hold>,
 }
 
 impl RootHandle {
@@ -50,7 +58,10 @@ impl RootHandle {
     /// the one that is reported.
     pub(crate) fn stop(&self, level: Stopping, cause: StopCause) {
         // Taken already: somebody asked before.
-        drop(self.cause.set(cause));
+        drop(self.cause.set(cause.clone()));
+        if let Some(backstop) = self.backstop.upgrade() {
+            backstop.begin(cause);
+        }
         self.stopping.send_if_modified(|current| {
             let raised = level > *current;
             *current = (*current).max(level);
@@ -63,17 +74,34 @@ impl RootHandle {
         *self.stopping.borrow()
     }
 
-    /// Waits until a stop has been asked for. Cancel safe.
+    /// Waits until a stop has been asked for, or the tree gave up. Cancel safe.
     pub(crate) async fn stop_requested(&self) {
         let mut stopping = self.stopping.subscribe();
-        // The sender is in `self`, so it cannot be gone.
-        drop(stopping.wait_for(|level| *level > Stopping::No).await);
+        tokio::select! {
+            // The sender is in `self`, so it cannot be gone.
+            _ = stopping.wait_for(|level| *level > Stopping::No) => {}
+            _ = self.report() => {}
+        }
     }
 
     /// Waits for the end and returns the report. Cancel safe. `None` if the async runtime ended the keeper.
     pub(crate) async fn report(&self) -> Option<Arc<ShutdownReport>> {
         let mut report = self.report.clone();
         report.wait_for(Option::is_some).await.ok().and_then(|report| report.clone())
+    }
+
+    /// Returns the report if there is one.
+    pub(crate) fn reported(&self) -> Option<Arc<ShutdownReport>> {
+        self.report.borrow().clone()
+    }
+
+    pub(crate) fn callbacks(&self) -> &Callbacks {
+        &self.callbacks
+    }
+
+    /// Begins a protected section of the service.
+    pub(crate) fn protect(&self) -> Protection {
+        Protection::of_service(&self.service)
     }
 }
 
@@ -87,6 +115,7 @@ pub(crate) struct Root {
     pub(crate) feed: Feed,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) agents: Vec<(AgentName, Address<AgentMessage>)>,
+    pub(crate) roll: Arc<Roll>,
 }
 
 impl Root {
@@ -94,36 +123,70 @@ impl Root {
     pub(crate) fn keep(self) -> RootHandle {
         let (stopping, level) = watch::channel(Stopping::No);
         let (tell, report) = watch::channel(None);
-        let cause = Arc::new(OnceLock::new());
-        let told = Arc::clone(&cause);
+        let (cause, callbacks, service) = (Arc::default(), Arc::default(), Arc::default());
+        let backstop = Arc::new(Backstop {
+            name: self.name.clone(),
+            within: self.settings.shutdown_within,
+            clock: self.clock.clone(),
+            roll: Arc::clone(&self.roll),
+            ingress: Arc::clone(&self.ingress),
+            feed: self.feed.clone(),
+            progress: Progress::default(),
+            report: tell,
+            runtime: Handle::current(),
+            started: AtomicBool::new(false),
+        });
+        let handle = RootHandle {
+            stopping,
+            cause: Arc::clone(&cause),
+            report,
+            // Weak, so that the report is known to be missing when the async runtime has dropped the keeper.
+            backstop: Arc::downgrade(&backstop),
+            callbacks: Arc::clone(&callbacks),
+            service: Arc::clone(&service),
+        };
+        let keeper = Keeper { root: self, backstop: Arc::clone(&backstop), callbacks, service };
+        let finishing = Finishing(backstop);
         // Ends by itself: when asked to stop, when the last handle is dropped (which asks), or when the tree gives up.
         drop(tokio::spawn(async move {
-            let report = self.run(level, &told).await;
-            tell.send_replace(Some(Arc::new(report)));
+            keeper.run(level, &cause).await;
+            drop(finishing);
         }));
-        RootHandle { stopping, cause, report }
+        handle
     }
+}
 
-    async fn run(self, mut level: watch::Receiver<Stopping>, cause: &OnceLock<StopCause>) -> ShutdownReport {
+/// The task that stops the tree.
+pub(super) struct Keeper {
+    pub(super) root: Root,
+    backstop: Arc<Backstop>,
+    callbacks: Arc<Callbacks>,
+    service: Arc<Hold>,
+}
+
+impl Keeper {
+    async fn run(self, mut level: watch::Receiver<Stopping>, cause: &OnceLock<StopCause>) {
+        let root = &self.root;
         let gave_up = tokio::select! {
             // An error means that every handle is gone.
             _ = level.wait_for(|level| *level > Stopping::No) => None,
-            exit = self.supervisor.ended() => Some(exit),
+            exit = root.supervisor.ended() => Some(exit),
         };
         let cause = match &gave_up {
             Some(exit) => StopCause::GaveUp(format!("{exit:?}")),
             // Whoever raises the level has named a cause before.
             None => cause.get().cloned().unwrap_or(StopCause::HandlesDropped),
         };
+        self.backstop.begin(cause.clone());
         let report = self.stop(&mut level, gave_up, cause).await;
-        self.ingress.abandon();
-        self.feed.end();
+        root.ingress.abandon();
+        root.feed.end();
         if report.is_graceful() {
-            tracing::info!(target: "volery::root", runtime = self.name, duration = ?report.duration, "stopped");
+            tracing::info!(target: "volery::root", runtime = root.name, duration = ?report.duration, "stopped");
         } else {
-            tracing::warn!(target: "volery::root", runtime = self.name, report = %report, "stopped");
+            tracing::warn!(target: "volery::root", runtime = root.name, report = %report, "stopped");
         }
-        report
+        self.backstop.publish(report);
     }
 
     async fn stop(
@@ -132,154 +195,165 @@ impl Root {
         gave_up: Option<SupervisorExit>,
         cause: StopCause,
     ) -> ShutdownReport {
-        let begun = self.clock.now();
-        let deadline = begun.after(self.settings.shutdown_within);
-        let mut phases = Vec::with_capacity(Phase::ALL.len());
-        let mut done = |mut row: PhaseReport, since: Timestamp| {
-            row.duration = self.clock.now().since(since);
-            tracing::debug!(target: "volery::root", runtime = self.name, phase = %row, "phase stopped");
-            phases.push(row);
-            self.clock.now()
-        };
-        let mut since = done(self.stop_intake(), begun);
-        if let Some(exit) = gave_up {
-            tracing::error!(target: "volery::root", runtime = self.name, ?exit, "the supervision tree gave up");
-            for phase in [Phase::Upkeep, Phase::Agents, Phase::Board] {
-                let status = PhaseStatus::Failed(format!("{exit:?}"));
-                since = done(PhaseReport { status, ..PhaseReport::new(phase) }, since);
-            }
+        let root = &self.root;
+        let begun = self.backstop.progress.state().requested.unwrap_or_else(|| root.clock.now());
+        let deadlines = Deadlines::new(begun, &root.settings);
+        self.phase(Phase::Notice, self.give_notice(&cause, &deadlines, level)).await;
+        self.phase(Phase::Intake, async { root.stop_intake() }).await;
+        let cut_off = if let Some(exit) = gave_up {
+            tracing::error!(target: "volery::root", runtime = root.name, ?exit, "the supervision tree gave up");
+            let failed = |phase| PhaseReport {
+                status: PhaseStatus::Failed(format!("{exit:?}")),
+                ..PhaseReport::new(phase)
+            };
+            self.phase(Phase::Upkeep, async { failed(Phase::Upkeep) }).await;
+            self.phase(Phase::Agents, async { failed(Phase::Agents) }).await;
+            self.phase(Phase::Flush, self.flush(&cause, &deadlines)).await;
+            self.phase(Phase::Board, async { failed(Phase::Board) }).await;
+            let now = root.clock.now();
+            root.roll.call().iter().map(|entry| CutOff::of(entry, now).still_running()).collect()
         } else {
-            since = done(self.stop_upkeep().await, since);
-            since = done(self.stop_agents(deadline, level).await, since);
-            since = done(self.stop_board().await, since);
-        }
-        since = done(self.stop_store(deadline).await, since);
+            let mut cut_off = Vec::new();
+            self.phase(Phase::Upkeep, root.stop_upkeep(&deadlines)).await;
+            self.phase(Phase::Agents, root.stop_agents(&deadlines, level, &mut cut_off)).await;
+            self.phase(Phase::Flush, self.flush(&cause, &deadlines)).await;
+            self.phase(Phase::Board, root.stop_board(&deadlines)).await;
+            cut_off
+        };
+        self.phase(Phase::Store, root.stop_store(&deadlines)).await;
         let none = PhaseStatus::Skipped("no exporter of this runtime's own".to_owned());
-        done(PhaseReport { status: none, ..PhaseReport::new(Phase::Telemetry) }, since);
-        ShutdownReport { runtime: self.name.clone(), cause, phases, duration: self.clock.now().since(begun) }
+        let telemetry = PhaseReport { status: none, ..PhaseReport::new(Phase::Telemetry) };
+        self.phase(Phase::Telemetry, async { telemetry }).await;
+        let state = self.backstop.progress.state();
+        ShutdownReport {
+            runtime: root.name.clone(),
+            cause,
+            phases: state.phases.clone(),
+            cut_off,
+            callbacks: state.callbacks.clone(),
+            duration: root.clock.now().since(begun),
+        }
     }
 
+    /// Stops one phase, and notes its row where the backstop can read it.
+    async fn phase(&self, phase: Phase, stop: impl Future<Output = PhaseReport>) {
+        let since = self.root.clock.now();
+        self.backstop.progress.state().current = Some((phase, since));
+        let mut row = stop.await;
+        row.duration = self.root.clock.now().since(since);
+        tracing::debug!(target: "volery::root", runtime = self.root.name, phase = %row, "phase stopped");
+        let mut state = self.backstop.progress.state();
+        state.phases.push(row);
+        state.current = None;
+    }
+
+    async fn give_notice(
+        &self,
+        cause: &StopCause,
+        deadlines: &Deadlines,
+        level: &mut watch::Receiver<Stopping>,
+    ) -> PhaseReport {
+        let within = self.root.settings.callback_within;
+        self.call(Phase::Notice, cause, Limits { within, until: deadlines.drain, level: Some(level) }).await
+    }
+
+    /// Calls the callbacks that want to be last, and waits for the service's protected sections.
+    async fn flush(&self, cause: &StopCause, deadlines: &Deadlines) -> PhaseReport {
+        let within = self.root.settings.callback_within;
+        let until = deadlines.flush_from(self.root.clock.now());
+        let mut row = self.call(Phase::Flush, cause, Limits { within, until, level: None }).await;
+        let held = self.service.count();
+        if held > 0 {
+            tokio::select! {
+                biased;
+                () = self.service.free() => {}
+                () = self.root.clock.sleep_until(until) => {}
+            }
+            if matches!(row.status, PhaseStatus::Skipped(_)) {
+                row.status = PhaseStatus::Completed;
+            }
+            let left = self.service.count();
+            if left > 0 {
+                tracing::error!(target: "volery::root", runtime = self.root.name, left, "protected sections of the service were cut off");
+                row.status = PhaseStatus::TimedOut;
+                row.names.push(format!("protected section × {left}"));
+            }
+        }
+        row
+    }
+
+    async fn call(&self, phase: Phase, cause: &StopCause, limits: Limits<'_>) -> PhaseReport {
+        let reports = self.callbacks.run(phase, cause, &self.root.clock, limits).await;
+        let mut row = PhaseReport::new(phase);
+        if reports.is_empty() {
+            row.status = PhaseStatus::Skipped("nothing was registered".to_owned());
+            return row;
+        }
+        row.initial = reports.len() as u64;
+        for report in &reports {
+            if report.status == PhaseStatus::Completed {
+                row.completed += 1;
+            } else {
+                row.names.push(report.name.clone());
+                // The first that did not end well speaks for the phase.
+                if row.status == PhaseStatus::Completed {
+                    row.status = report.status.clone();
+                }
+            }
+        }
+        self.backstop.progress.state().callbacks.extend(reports);
+        row
+    }
+}
+
+impl Root {
     fn stop_intake(&self) -> PhaseReport {
         self.ingress.close();
         PhaseReport::new(Phase::Intake)
     }
 
-    async fn stop_upkeep(&self) -> PhaseReport {
+    async fn stop_upkeep(&self, deadlines: &Deadlines) -> PhaseReport {
         let mut row = PhaseReport::new(Phase::Upkeep);
         let sweeps = match self.supervisor.subtree("upkeep").await {
             Some(upkeep) => upkeep.children().await.len() as u64,
             None => 0,
         };
         row.initial = sweeps;
-        match self.supervisor.stop_child("upkeep").await {
-            Ok(stopped) if stopped.overran => (row.status, row.remaining) = (PhaseStatus::TimedOut, sweeps),
-            Ok(_) => row.completed = sweeps,
-            Err(error) => row.status = PhaseStatus::Failed(error.to_string()),
+        let within = deadlines.upkeep_from(self.clock.now());
+        match timeout(within, self.supervisor.stop_child("upkeep")).await {
+            Ok(Ok(stopped)) if !stopped.overran => row.completed = sweeps,
+            Ok(Ok(_)) | Err(_) => (row.status, row.remaining) = (PhaseStatus::TimedOut, sweeps),
+            Ok(Err(error)) => row.status = PhaseStatus::Failed(error.to_string()),
         }
         row
     }
 
-    /// Drains the agents, cancels what is left at the deadline, and ends their actors.
-    async fn stop_agents(&self, deadline: Timestamp, level: &mut watch::Receiver<Stopping>) -> PhaseReport {
-        let mut row = PhaseReport::new(Phase::Agents);
-        let before = self.agents_now().await;
-        row.initial = before.iter().map(work).sum();
-        // Time to cancel, and to stop what comes after the agents, is taken off the end, but never all of it.
-        let reserve = (RELEASE_WITHIN * 2).min(self.settings.shutdown_within / 2);
-        let drain_until = deadline.before(reserve);
-        row.status = tokio::select! {
-            drained = self.drain() => match drained {
-                Ok(()) => PhaseStatus::Completed,
-                Err(error) => PhaseStatus::Failed(error.to_string()),
-            },
-            _ = level.wait_for(|level| *level >= Stopping::Abort) => PhaseStatus::Aborted,
-            () = self.clock.sleep_until(drain_until) => PhaseStatus::TimedOut,
-            never = self.report_who_is_left() => match never {},
-        };
-        let ended_before: u64 = before.iter().map(|agent| agent.ended).sum();
-        let drained = self.agents_now().await;
-        row.completed = drained.iter().map(|agent| agent.ended).sum::<u64>().saturating_sub(ended_before);
-        row.cancelled = drained.iter().map(|agent| u64::from(agent.running)).sum();
-        row.names = names(&drained, |agent| u64::from(agent.running));
-        self.release_attempts().await;
-        if let Err(error) = self.supervisor.stop_child("agents").await {
-            row.status = PhaseStatus::Failed(error.to_string());
-        }
-        let after = self.agents_now().await;
-        row.remaining = after.iter().map(work).sum();
-        if row.cancelled == 0 {
-            row.names = names(&after, work);
-        }
-        row
-    }
-
-    /// Waits for work, never for time: what is on a timer or not visible yet stays, like what waits for partners.
-    async fn drain(&self) -> Result<()> {
-        if !self.settings.drain_queued {
-            self.flush_partial_batches();
-            self.ingress.input(Input::Hold);
-            return self.ingress.when_quiet(Scope::Attempts).await.map(drop);
-        }
-        let mut ended = None;
-        loop {
-            self.flush_partial_batches();
-            self.ingress.when_quiet(Scope::Jobs).await?;
-            let ended_by_now = Some(self.agents_now().await.iter().map(|agent| agent.ended).sum::<u64>());
-            // What ended since the last look may have filled batches again.
-            if ended == ended_by_now {
-                return Ok(());
-            }
-            ended = ended_by_now;
-        }
-    }
-
-    fn flush_partial_batches(&self) {
-        if self.settings.partial_batches == Partial::Flush {
-            self.ingress.input(Input::Flush(CloseReason::Shutdown));
-        }
-    }
-
-    /// Says every few seconds who is still running, for as long as it is asked to.
-    async fn report_who_is_left(&self) -> Infallible {
-        /// Long enough not to fill a log, short enough that an operator who watches sees it move.
-        const EVERY: Duration = Duration::from_secs(3);
-        loop {
-            tokio::time::sleep(EVERY).await;
-            let left = names(&self.agents_now().await, work);
-            tracing::info!(target: "volery::root", runtime = self.name, left = left.join(", "), "still stopping");
-        }
-    }
-
-    /// Starts nothing more, and gives running attempts a moment to be dropped.
-    async fn release_attempts(&self) {
-        self.ingress.input(Input::Hold);
-        for (name, agent) in &self.agents {
-            if let Err(error) = agent.send(AgentMessage::ReleaseAll) {
-                tracing::debug!(target: "volery::root", agent = %name, reason = %error.reason, "agent has ended already");
-            }
-        }
-        if timeout(RELEASE_WITHIN, self.ingress.when_quiet(Scope::Attempts)).await.is_err() {
-            tracing::warn!(target: "volery::root", runtime = self.name, "attempts ignore cancellation and are cut off");
-        }
-    }
-
-    async fn stop_board(&self) -> PhaseReport {
+    async fn stop_board(&self, deadlines: &Deadlines) -> PhaseReport {
         let mut row = PhaseReport::new(Phase::Board);
         let outstanding: u64 = self.agents_now().await.iter().map(|agent| agent.tally.outstanding()).sum();
         (row.initial, row.remaining) = (outstanding, outstanding);
-        let report = self.supervisor.stop().await;
-        if let Some(child) = report.children.iter().find(|child| child.overran) {
-            row.status = PhaseStatus::TimedOut;
-            row.names.push(child.id.to_string());
+        match timeout(deadlines.left(self.clock.now()), self.supervisor.stop()).await {
+            Ok(report) => {
+                if let Some(child) = report.children.iter().find(|child| child.overran) {
+                    row.status = PhaseStatus::TimedOut;
+                    row.names.push(child.id.to_string());
+                }
+            }
+            Err(_) => {
+                tracing::error!(
+                    target: "volery::root", runtime = self.name,
+                    "an actor blocks its thread and cannot be stopped; it is left behind"
+                );
+                row.status = PhaseStatus::TimedOut;
+            }
         }
         row
     }
 
-    async fn stop_store(&self, deadline: Timestamp) -> PhaseReport {
+    async fn stop_store(&self, deadlines: &Deadlines) -> PhaseReport {
         let mut row = PhaseReport::new(Phase::Store);
         // A store that is slow to close gets what is left, and a moment in any case.
-        let within = deadline.since(self.clock.now()).max(RELEASE_WITHIN);
-        row.status = match timeout(within, self.store.close()).await {
+        row.status = match timeout(deadlines.left(self.clock.now()), self.store.close()).await {
             Ok(Ok(())) => PhaseStatus::Completed,
             Ok(Err(error)) => PhaseStatus::Failed(error.to_string()),
             Err(_) => PhaseStatus::TimedOut,
@@ -288,20 +362,10 @@ impl Root {
     }
 
     /// How the agents stand; empty when the curator is not there to tell.
-    async fn agents_now(&self) -> Vec<AgentStatus> {
-        match timeout(RELEASE_WITHIN, self.ingress.ask(Question::Agents)).await {
+    pub(super) async fn agents_now(&self) -> Vec<AgentStatus> {
+        match timeout(ANSWER_WITHIN, self.ingress.ask(Question::Agents)).await {
             Ok(Ok(agents)) => agents,
             Ok(Err(_)) | Err(_) => Vec::new(),
         }
     }
-}
-
-/// Jobs that run or wait for a slot.
-fn work(agent: &AgentStatus) -> u64 {
-    u64::from(agent.running) + agent.queued as u64
-}
-
-fn names(agents: &[AgentStatus], count: impl Fn(&AgentStatus) -> u64) -> Vec<String> {
-    let counted = agents.iter().map(|agent| (agent, count(agent))).filter(|(_, count)| *count > 0);
-    counted.map(|(agent, count)| format!("{} × {count}", agent.name)).collect()
 }

@@ -15,18 +15,31 @@ pub enum Phase {
     Store,
     /// The curator and its timekeeper.
     Board,
+    /// What the service does between the last agent and the close of the store: its `on_flush` callbacks, and the end of
+    /// its protected sections.
+    Flush,
     /// The agents.
     Agents,
     /// The sweeps.
     Upkeep,
     /// Publishing from outside.
     Intake,
+    /// What the service does first: its `on_shutdown` callbacks.
+    Notice,
 }
 
 impl Phase {
     /// Every phase in start order.
-    pub const ALL: [Self; 6] =
-        [Self::Telemetry, Self::Store, Self::Board, Self::Agents, Self::Upkeep, Self::Intake];
+    pub const ALL: [Self; 8] = [
+        Self::Telemetry,
+        Self::Store,
+        Self::Board,
+        Self::Flush,
+        Self::Agents,
+        Self::Upkeep,
+        Self::Intake,
+        Self::Notice,
+    ];
 
     /// Returns the phase's name in lower case.
     #[must_use]
@@ -35,9 +48,11 @@ impl Phase {
             Self::Telemetry => "telemetry",
             Self::Store => "store",
             Self::Board => "board",
+            Self::Flush => "flush",
             Self::Agents => "agents",
             Self::Upkeep => "upkeep",
             Self::Intake => "intake",
+            Self::Notice => "notice",
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The shutdown report: what every phase had to end, and what became of it. Pure: no I/O, no clock.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use volery_blackboard::Timestamp;
 
 use super::phase::Phase;
+use crate::agent::Entry;
 
 /// How a runtime stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +20,10 @@ pub struct ShutdownReport {
     pub cause: StopCause,
     /// One row per phase, in the order of stopping.
     pub phases: Vec<PhaseReport>,
+    /// Attempts that were cut off: cancelled, and not ended when their time was up. The longest running first.
+    pub cut_off: Vec<CutOff>,
+    /// The service's callbacks, in the order of their calls.
+    pub callbacks: Vec<CallbackReport>,
     /// From the request to the end.
     pub duration: Duration,
 }
@@ -34,6 +41,43 @@ pub enum StopCause {
     HandlesDropped,
     /// A part of the runtime failed more often than its supervisor allows; the text says which and how.
     GaveUp(String),
+    /// An agent failed more often than it may, and its policy is to end the process.
+    Escalated {
+        /// Which agent.
+        agent: String,
+    },
+}
+
+/// An attempt that was cancelled and had not ended when its time was up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CutOff {
+    /// Its agent.
+    pub agent: String,
+    /// Its job.
+    pub job: String,
+    /// Which attempt of the job, counted from 1.
+    pub attempt: u32,
+    /// How long it had run by then.
+    pub ran: Duration,
+    /// It was in a protected section.
+    pub protected: bool,
+    /// It could not even be dropped, because its code blocks its thread: it runs until the process ends.
+    pub still_running: bool,
+}
+
+/// How one of the service's callbacks went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CallbackReport {
+    /// The name it was registered under.
+    pub name: String,
+    /// Its moment: [`Phase::Notice`] or [`Phase::Flush`].
+    pub phase: Phase,
+    /// How it went. One that panicked or gave an error has failed.
+    pub status: PhaseStatus,
+    /// How long it took.
+    pub duration: Duration,
 }
 
 /// How one phase stopped.
@@ -45,15 +89,16 @@ pub struct PhaseReport {
     /// How it went.
     pub status: PhaseStatus,
     /// What was there when it began to stop: artifacts without an outcome for the board, jobs running or waiting for a
-    /// slot for the agents, actors for upkeep.
+    /// slot for the agents, actors for upkeep, callbacks for notice and flush.
     pub initial: u64,
-    /// Jobs that ended meanwhile; more than `initial` when they caused others. For upkeep: actors that ended.
+    /// Jobs that ended meanwhile; more than `initial` when they caused others. For upkeep: actors that ended; for
+    /// notice and flush: callbacks that did.
     pub completed: u64,
     /// How many were cancelled.
     pub cancelled: u64,
     /// How many are left.
     pub remaining: u64,
-    /// Who is left, or was cancelled: names with counts.
+    /// Who is left, or was cancelled: names with counts. For notice and flush: callbacks that did not end well.
     pub names: Vec<String>,
     /// How long it took.
     pub duration: Duration,
@@ -114,6 +159,12 @@ impl fmt::Display for ShutdownReport {
         for phase in &self.phases {
             write!(f, "\n  {phase}")?;
         }
+        for callback in self.callbacks.iter().filter(|callback| callback.status != PhaseStatus::Completed) {
+            write!(f, "\n  {callback}")?;
+        }
+        for cut in &self.cut_off {
+            write!(f, "\n  {cut}")?;
+        }
         Ok(())
     }
 }
@@ -125,7 +176,52 @@ impl fmt::Display for StopCause {
             Self::Interrupted => f.write_str("interrupted"),
             Self::HandlesDropped => f.write_str("because its last handle was dropped"),
             Self::GaveUp(why) => write!(f, "because it gave up: {why}"),
+            Self::Escalated { agent } => write!(f, "because agent {agent} escalated"),
         }
+    }
+}
+
+impl CutOff {
+    pub(crate) fn of(entry: &Entry, now: Timestamp) -> Self {
+        Self {
+            agent: entry.agent.to_string(),
+            job: entry.job.to_string(),
+            attempt: entry.attempt,
+            ran: now.since(entry.since),
+            protected: entry.is_protected(),
+            still_running: false,
+        }
+    }
+
+    pub(crate) fn still_running(self) -> Self {
+        Self { still_running: true, ..self }
+    }
+
+    /// The agents with counts, as rows of phases name them.
+    pub(crate) fn counted(cut_off: &[Self]) -> Vec<String> {
+        let mut counts = BTreeMap::<&str, usize>::new();
+        cut_off.iter().for_each(|cut| *counts.entry(&cut.agent).or_default() += 1);
+        counts.into_iter().map(|(agent, count)| format!("{agent} × {count}")).collect()
+    }
+}
+
+impl fmt::Display for CutOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { agent, job, attempt, ran, .. } = self;
+        write!(f, "cut off: agent {agent}, job {job}, attempt {attempt}, after {ran:.1?}")?;
+        if self.protected {
+            f.write_str(", in a protected section")?;
+        }
+        if self.still_running {
+            f.write_str(", still running")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for CallbackReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "callback {} ({}) {} in {:.1?}", self.name, self.phase, self.status, self.duration)
     }
 }
 

@@ -114,6 +114,7 @@ impl RuntimeBuilder {
             matcher,
             kinds: KindTable::new(plan.kinds.clone()),
             clock,
+            roll: Arc::default(),
         });
         assemble(self.name, self.settings, workshop, plan).await
     }
@@ -249,6 +250,7 @@ async fn assemble(name: String, settings: Settings, workshop: Arc<Workshop>, pla
         feed: feed.clone(),
         store: Arc::clone(&workshop.store),
         agents: agents.clone(),
+        roll: Arc::clone(&workshop.roll),
     };
     let root = root.keep();
     Ok(Runtime(Arc::new(Parts { name, workshop, feed, root, agents, supervisor, signals: Mutex::default() })))

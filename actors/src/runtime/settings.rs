@@ -53,10 +53,21 @@ pub struct Settings {
     pub generations_max: u32,
     /// Events that the feed keeps for slow readers. Default 1,024; between 1 and 1,048,576.
     pub feed_capacity: usize,
-    /// Time for a whole shutdown. Default 20 s, below the 30 s after which Kubernetes kills. Of it, half, at most one
-    /// second, is kept to cancel what is left and to stop what comes after the agents. With 0 nothing is drained: what
-    /// runs is cancelled at once.
+    /// Time for a whole shutdown. Default 20 s, below the 30 s after which Kubernetes kills. Of it, `closing_within` is
+    /// kept to cancel what is left and to stop what comes after the agents. With 0 nothing is drained: what runs is
+    /// cancelled at once. It wins over every other limit; a shutdown is late by a fifth of a second at most, also when
+    /// engines ignore it. When engines block every worker thread, the report comes no sooner than after 1.1 s.
     pub shutdown_within: Duration,
+    /// Time of a shutdown in which agents drain; what they have not done by then is cancelled. Default: all that
+    /// `shutdown_within` leaves; at most that.
+    pub drain_within: Option<Duration>,
+    /// Time of `shutdown_within` that is kept for what follows the draining: cancelling, `on_flush` callbacks, closing
+    /// the store. Default 1 s. It never takes more than half of `shutdown_within`.
+    pub closing_within: Duration,
+    /// Time for each callback of a shutdown. Default 5 s; at least 1 ms. All of them together have no more than
+    /// `shutdown_within` leaves: those of `on_shutdown` share the time with the draining, those of `on_flush` have what is
+    /// left after it.
+    pub callback_within: Duration,
     /// Whether a shutdown runs jobs that wait for a slot (true), or only those that run already (false).
     /// Default true, because the memory store would lose them.
     pub drain_queued: bool,
@@ -77,6 +88,9 @@ impl Default for Settings {
             generations_max: 1_000,
             feed_capacity: 1_024,
             shutdown_within: Duration::from_secs(20),
+            drain_within: None,
+            closing_within: Duration::from_secs(1),
+            callback_within: Duration::from_secs(5),
             drain_queued: true,
             partial_batches: Partial::default(),
             batch_sweep_every: Duration::from_secs(1),
@@ -101,6 +115,18 @@ impl Settings {
                 "feed_capacity",
                 self.feed_capacity.to_string(),
                 "it must be between 1 and 1,048,576",
+            ),
+            (
+                self.drain_within.is_none_or(|within| within <= self.shutdown_within),
+                "drain_within",
+                format!("{:?}", self.drain_within),
+                "it must be at most shutdown_within",
+            ),
+            (
+                self.callback_within >= Duration::from_millis(1),
+                "callback_within",
+                format!("{:?}", self.callback_within),
+                "it must be at least 1 ms",
             ),
             (
                 self.batch_sweep_every >= period,

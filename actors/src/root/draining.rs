@@ -1,0 +1,188 @@
+//! The agents' phase: drains them, cancels what is left at the deadline, cuts off what ignores that, and ends their actors.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+use volery_blackboard::CloseReason;
+use volery_blackboard::board::AgentStatus;
+use volery_blackboard::effect::Input;
+
+use super::deadlines::Deadlines;
+use super::keeper::{Root, Stopping};
+use super::phase::Phase;
+use super::report::{CutOff, PhaseReport, PhaseStatus};
+use crate::agent::AgentMessage;
+use crate::curator::Scope;
+use crate::error::Result;
+use crate::runtime::Partial;
+
+/// How long aborted attempts get to be dropped, all together, before they count as still running. It takes microseconds.
+const DROP_WITHIN: Duration = Duration::from_millis(25);
+
+/// Attempts named in one log record. More would not be read; their number is told.
+const NAMED_MAX: usize = 10;
+
+impl Root {
+    /// Drains the agents, cancels what is left at the deadline, and ends their actors.
+    pub(super) async fn stop_agents(
+        &self,
+        deadlines: &Deadlines,
+        level: &mut watch::Receiver<Stopping>,
+        cut_off: &mut Vec<CutOff>,
+    ) -> PhaseReport {
+        let mut row = PhaseReport::new(Phase::Agents);
+        let before = self.agents_now().await;
+        row.initial = before.iter().map(work).sum();
+        let drain_until = deadlines.drain_from(self.clock.now());
+        row.status = tokio::select! {
+            drained = self.drain() => match drained {
+                Ok(()) => PhaseStatus::Completed,
+                Err(error) => PhaseStatus::Failed(error.to_string()),
+            },
+            _ = level.wait_for(|level| *level >= Stopping::Abort) => PhaseStatus::Aborted,
+            () = self.clock.sleep_until(drain_until) => PhaseStatus::TimedOut,
+            never = self.report_who_is_left() => match never {},
+        };
+        let ended_before: u64 = before.iter().map(|agent| agent.ended).sum();
+        let drained = self.agents_now().await;
+        row.completed = drained.iter().map(|agent| agent.ended).sum::<u64>().saturating_sub(ended_before);
+        row.cancelled = drained.iter().map(|agent| u64::from(agent.running)).sum();
+        row.names = names(&drained, |agent| u64::from(agent.running));
+        self.release_attempts(deadlines).await;
+        self.cut_off_attempts(cut_off).await;
+        match timeout(deadlines.left(self.clock.now()), self.supervisor.stop_child("agents")).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => row.status = PhaseStatus::Failed(error.to_string()),
+            Err(_) => {
+                tracing::error!(target: "volery::root", runtime = self.name, "an agent blocks its thread and is left behind");
+                row.status = PhaseStatus::TimedOut;
+            }
+        }
+        let after = self.agents_now().await;
+        row.remaining = after.iter().map(work).sum();
+        if row.cancelled == 0 {
+            row.names = names(&after, work);
+        }
+        row
+    }
+
+    /// Waits for work, never for time: what is on a timer or not visible yet stays, like what waits for partners.
+    async fn drain(&self) -> Result<()> {
+        if !self.settings.drain_queued {
+            self.flush_partial_batches();
+            self.ingress.input(Input::Hold);
+            return self.ingress.when_quiet(Scope::Attempts).await.map(drop);
+        }
+        let mut ended = None;
+        loop {
+            self.flush_partial_batches();
+            self.ingress.when_quiet(Scope::Jobs).await?;
+            let ended_by_now = Some(self.agents_now().await.iter().map(|agent| agent.ended).sum::<u64>());
+            // What ended since the last look may have filled batches again.
+            if ended == ended_by_now {
+                return Ok(());
+            }
+            ended = ended_by_now;
+        }
+    }
+
+    fn flush_partial_batches(&self) {
+        if self.settings.partial_batches == Partial::Flush {
+            self.ingress.input(Input::Flush(CloseReason::Shutdown));
+        }
+    }
+
+    /// Says every few seconds who is still running, for as long as it is asked to.
+    async fn report_who_is_left(&self) -> Infallible {
+        /// Long enough not to fill a log, short enough that an operator who watches sees it move.
+        const EVERY: Duration = Duration::from_secs(3);
+        loop {
+            tokio::time::sleep(EVERY).await;
+            let left = names(&self.agents_now().await, work).join(", ");
+            let running = self.running();
+            tracing::info!(target: "volery::root", runtime = self.name, left, running, "still stopping");
+        }
+    }
+
+    /// The attempts that run now, as a log record names them.
+    fn running(&self) -> String {
+        let (entries, now) = (self.roll.call(), self.clock.now());
+        let named = entries.iter().take(NAMED_MAX).map(|entry| {
+            let ran = now.since(entry.since);
+            format!("{}: job {}, attempt {}, for {ran:.1?}", entry.agent, entry.job, entry.attempt)
+        });
+        let mut named: Vec<String> = named.collect();
+        if entries.len() > NAMED_MAX {
+            named.push(format!("and {} more", entries.len() - NAMED_MAX));
+        }
+        named.join("; ")
+    }
+
+    /// Starts nothing more, and gives running attempts a moment to be dropped; protected ones get more.
+    async fn release_attempts(&self, deadlines: &Deadlines) {
+        self.ingress.input(Input::Hold);
+        self.tell_agents(|| AgentMessage::ReleaseAll);
+        let protected = async {
+            self.clock.sleep_until(deadlines.release_from(self.clock.now())).await;
+            self.roll.unprotected().await;
+            // Those that were protected until now have been cancelled long ago, and are dropped right after.
+            self.clock.sleep_until(deadlines.release_from(self.clock.now())).await;
+        };
+        let empty = async {
+            self.roll.empty().await;
+            // All have told their ends; the curator is asked so that it has heard of them.
+            self.ingress.when_quiet(Scope::Attempts).await
+        };
+        tokio::select! {
+            biased;
+            _ = empty => {}
+            () = protected => {}
+            () = self.clock.sleep_until(deadlines.protected) => {}
+        }
+    }
+
+    /// Aborts what is left, and says who that was.
+    async fn cut_off_attempts(&self, cut_off: &mut Vec<CutOff>) {
+        let (entries, now) = (self.roll.call(), self.clock.now());
+        self.tell_agents(|| AgentMessage::CutOff);
+        if entries.is_empty() {
+            return;
+        }
+        *cut_off = entries.iter().map(|entry| CutOff::of(entry, now)).collect();
+        let weak: Vec<_> = entries.iter().map(std::sync::Arc::downgrade).collect();
+        // An attempt is off the roll when nobody has its entry; this task must not.
+        drop(entries);
+        if timeout(DROP_WITHIN, self.roll.empty()).await.is_err() {
+            for (cut, entry) in cut_off.iter_mut().zip(&weak) {
+                cut.still_running = entry.strong_count() > 0;
+            }
+        }
+        for cut in cut_off {
+            tracing::error!(
+                target: "volery::root", runtime = self.name, agent = cut.agent, job = cut.job, attempt = cut.attempt,
+                ran = ?cut.ran, protected = cut.protected, still_running = cut.still_running,
+                "an attempt ignored its cancellation and was cut off"
+            );
+        }
+    }
+
+    fn tell_agents(&self, message: impl Fn() -> AgentMessage) {
+        for (name, agent) in &self.agents {
+            if let Err(error) = agent.send(message()) {
+                tracing::debug!(target: "volery::root", agent = %name, reason = %error.reason, "agent has ended already");
+            }
+        }
+    }
+}
+
+/// Jobs that run or wait for a slot.
+fn work(agent: &AgentStatus) -> u64 {
+    u64::from(agent.running) + agent.queued as u64
+}
+
+fn names(agents: &[AgentStatus], count: impl Fn(&AgentStatus) -> u64) -> Vec<String> {
+    let counted = agents.iter().map(|agent| (agent, count(agent))).filter(|(_, count)| *count > 0);
+    counted.map(|(agent, count)| format!("{} × {count}", agent.name)).collect()
+}

@@ -1,0 +1,50 @@
+//! Exit codes: what a process that embeds a runtime tells whoever started it. Pure: no I/O, no clock.
+//!
+//! The numbers are those of `sysexits.h` and of shells. `docs/supervision.md` has the table.
+
+use std::process::ExitCode;
+
+use super::phase::Phase;
+use super::report::{PhaseStatus, ShutdownReport, StopCause};
+
+/// The exit code after an orderly stop, also when unfinished work was handed back.
+pub const EXIT_CODE_STOPPED: u8 = 0;
+
+/// The exit code of an error: before or at the start, or because a phase of the stop failed.
+pub const EXIT_CODE_FAILED: u8 = 1;
+
+/// The exit code when the supervision tree gave up: a part failed more often than its supervisor allows. `EX_SOFTWARE`.
+pub const EXIT_CODE_GAVE_UP: u8 = 70;
+
+/// The exit code when an agent escalated: a restart of the process may help. `EX_TEMPFAIL`.
+pub const EXIT_CODE_ESCALATED: u8 = 75;
+
+/// The exit code of a process that a third signal ends: 128 + SIGINT, as shells expect it.
+pub const EXIT_CODE_INTERRUPTED: i32 = 130;
+
+impl ShutdownReport {
+    /// Returns the exit code that `main` should end with: see the constants named `EXIT_CODE_…`.
+    ///
+    /// The cause decides; a stop that was asked for, and in which a phase failed, is an error. A phase whose time ran
+    /// out has not failed: what it left is in the report, and was handed back.
+    #[must_use]
+    pub fn exit_status(&self) -> u8 {
+        match &self.cause {
+            StopCause::GaveUp(_) => EXIT_CODE_GAVE_UP,
+            StopCause::Escalated { .. } => EXIT_CODE_ESCALATED,
+            StopCause::Requested | StopCause::Interrupted | StopCause::HandlesDropped => {
+                // Callbacks are the service's own; their failure is told in the report, and ends nothing else.
+                let own = |phase: Phase| !matches!(phase, Phase::Notice | Phase::Flush);
+                let failed = |row: &&super::PhaseReport| matches!(row.status, PhaseStatus::Failed(_));
+                let failed = self.phases.iter().filter(failed).any(|row| own(row.phase));
+                if failed { EXIT_CODE_FAILED } else { EXIT_CODE_STOPPED }
+            }
+        }
+    }
+
+    /// Returns [`exit_status`](Self::exit_status) in the form that `main` returns.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.exit_status())
+    }
+}
