@@ -40,13 +40,12 @@ impl Volery {
     /// ends with.
     ///
     /// ```no_run
-    /// # use std::process::ExitCode;
     /// # use volery::prelude::*;
     /// #[tokio::main]
-    /// async fn main() -> volery::Result<ExitCode> {
+    /// async fn main() -> volery::Result<()> {
     ///     let volery = Volery::builder("service").start().await?;
     ///     volery.shutdown_on_signals()?;
-    ///     Ok(volery.wait_for_shutdown().await?.exit_code())
+    ///     volery.wait_for_shutdown().await?.exit()
     /// }
     /// ```
     ///

@@ -3,8 +3,11 @@
 //! Only the public crate is used. Time is paused wherever a test waits, so nothing here sleeps for real.
 
 mod batch;
+mod child;
 mod collecting;
 mod embedding;
+#[cfg(unix)]
+mod exit_codes;
 mod failures;
 mod join;
 mod pipeline;

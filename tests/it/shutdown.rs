@@ -8,6 +8,8 @@ use volery::{ErrorKind, Fault, Phase, PhaseStatus, StopCause};
 
 use crate::support::{A, B, Dropped, Gate, HOUR, SECOND, Seen, Tested, a, b, is_pending, soon, tally, turns};
 
+mod deadline;
+mod sections;
 #[cfg(unix)]
 mod signals;
 

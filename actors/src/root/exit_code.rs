@@ -47,4 +47,13 @@ impl ShutdownReport {
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.exit_status())
     }
+
+    /// Ends the process with [`exit_status`](Self::exit_status), at once and for good.
+    ///
+    /// A `main` that returns drops its tokio runtime, and that waits for every thread: with an engine that blocks its
+    /// thread it waits for ever. This does not wait. Nothing of the process is dropped, so do everything else before; a
+    /// runtime that has reported has nothing left to write.
+    pub fn exit(&self) -> ! {
+        std::process::exit(self.exit_status().into())
+    }
 }

@@ -1,70 +1,11 @@
 //! Signals, proved from outside: each test starts itself again in a process of its own and signals that.
 
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt;
 
 use volery::EXIT_CODE_INTERRUPTED;
 
 use super::*;
-
-/// Set in the process that is to be signalled.
-const ROLE: &str = "VOLERY_TEST_SIGNALLED";
-
-/// What the signalled process says, one word per line.
-fn say(word: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "\n@{word}").and_then(|()| out.flush()).expect("the parent reads");
-}
-
-struct Signalled {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Signalled {
-    /// Starts the named test again, as the process to be signalled.
-    fn start(test: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("a test has a path"))
-            .args(["--exact", test, "--nocapture", "--test-threads=1"])
-            .env(ROLE, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a test can be run again");
-        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        Self { child, lines }
-    }
-
-    fn hears(&mut self, word: &str) {
-        let said = self.lines.by_ref().map(|line| line.expect("it writes text"));
-        let heard: Vec<String> =
-            said.filter_map(|line| line.strip_prefix('@').map(str::to_owned)).take(1).collect();
-        assert_eq!(heard, [word]);
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status();
-        assert!(sent.expect("there is a shell").success());
-    }
-
-    fn ended(mut self) -> ExitStatus {
-        self.child.wait().expect("it is a child of this process")
-    }
-}
-
-impl Drop for Signalled {
-    fn drop(&mut self) {
-        // Fails when it has ended, which is how it should be.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn is_signalled() -> bool {
-    std::env::var_os(ROLE).is_some()
-}
+use crate::child::{Child, is_child, listen, say};
 
 /// The process that is signalled: one job that runs until a line comes in, and what becomes of it.
 fn serve(store: FailingStore) {
@@ -80,8 +21,7 @@ fn serve(store: FailingStore) {
             gate.reached().await;
             let opener = gate.clone();
             std::thread::spawn(move || {
-                let mut line = String::new();
-                if std::io::stdin().read_line(&mut line).is_ok_and(|read| read > 0) {
+                if listen() {
                     opener.open(1);
                 }
             });
@@ -98,16 +38,15 @@ fn serve(store: FailingStore) {
 
 #[test]
 fn the_first_signal_drains() {
-    if is_signalled() {
+    if is_child() {
         return serve(FailingStore::over(Memory::new()));
     }
     for signal in ["TERM", "INT"] {
-        let mut service = Signalled::start("shutdown::signals::the_first_signal_drains");
+        let mut service = Child::start("shutdown::signals::the_first_signal_drains");
         service.hears("running");
         service.signal(signal);
         service.hears("stopping");
-        let mut input = service.child.stdin.take().expect("it is piped");
-        input.write_all(b"go on\n").expect("it reads");
+        service.tell("go on");
         service.hears("completed ");
         assert!(service.ended().success());
     }
@@ -115,11 +54,10 @@ fn the_first_signal_drains() {
 
 #[test]
 fn the_second_signal_aborts_and_names_who_was_cut_off() {
-    if is_signalled() {
+    if is_child() {
         return serve(FailingStore::over(Memory::new()));
     }
-    let mut service =
-        Signalled::start("shutdown::signals::the_second_signal_aborts_and_names_who_was_cut_off");
+    let mut service = Child::start("shutdown::signals::the_second_signal_aborts_and_names_who_was_cut_off");
     service.hears("running");
     service.signal("TERM");
     service.hears("stopping");
@@ -130,7 +68,7 @@ fn the_second_signal_aborts_and_names_who_was_cut_off() {
 
 #[test]
 fn the_third_signal_exits_the_process() {
-    if is_signalled() {
+    if is_child() {
         // It keeps the abort from ending, so that there is something left to interrupt.
         let store = FailingStore::over(Memory::new());
         store.delay_close(|| {
@@ -139,7 +77,7 @@ fn the_third_signal_exits_the_process() {
         });
         return serve(store);
     }
-    let mut service = Signalled::start("shutdown::signals::the_third_signal_exits_the_process");
+    let mut service = Child::start("shutdown::signals::the_third_signal_exits_the_process");
     service.hears("running");
     service.signal("TERM");
     service.hears("stopping");
@@ -147,4 +85,83 @@ fn the_third_signal_exits_the_process() {
     service.hears("closing");
     service.signal("TERM");
     assert_eq!(service.ended().code(), Some(EXIT_CODE_INTERRUPTED));
+}
+
+/// The process that takes its registration back, as often as a line comes in.
+fn serve_and_ignore() {
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    tokio
+        .expect("threads can be started")
+        .block_on(async {
+            let volery = Volery::builder("signalled").agent(stuck(&Gate::new())).start().await?;
+            volery.ignore_signals();
+            volery.shutdown_on_signals()?;
+            volery.ignore_signals();
+            say("ignoring");
+            if !listen() {
+                return Ok(());
+            }
+            volery.shutdown_on_signals()?;
+            say("listening");
+            say(&volery.wait_for_shutdown().await?.cause.to_string());
+            Ok::<_, volery::Error>(())
+        })
+        .expect("the runtime starts and stops");
+}
+
+#[test]
+fn an_ignored_signal_has_its_default_effect_until_it_is_listened_to_again() {
+    if is_child() {
+        return serve_and_ignore();
+    }
+    let test = "shutdown::signals::an_ignored_signal_has_its_default_effect_until_it_is_listened_to_again";
+    for (signal, number) in [("TERM", 15), ("INT", 2)] {
+        let mut service = Child::start(test);
+        service.hears("ignoring");
+        service.signal(signal);
+        assert_eq!(service.ended().signal(), Some(number));
+        let mut service = Child::start(test);
+        service.hears("ignoring");
+        service.tell("listen");
+        service.hears("listening");
+        service.signal(signal);
+        service.hears("interrupted");
+        assert!(service.ended().success());
+    }
+}
+
+#[test]
+fn a_signal_is_heard_although_every_worker_thread_is_blocked() {
+    if is_child() {
+        let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        return tokio
+            .expect("threads can be started")
+            .block_on(async {
+                let hog = Agent::new("hog").consumes(one::<A>()).engine(|_: A, _| async {
+                    say("running");
+                    listen();
+                    listen();
+                    Ok::<_, Fault>(())
+                });
+                let volery = Volery::builder("signalled")
+                    .agent(hog)
+                    .configure(|settings| settings.shutdown_within = SECOND / 10)
+                    .start()
+                    .await?;
+                volery.shutdown_on_signals()?;
+                volery.publish(a(0, 0)).await?;
+                let report = volery.wait_for_shutdown().await?;
+                say(&format!("{} still runs", report.cut_off[0].agent));
+                report.exit();
+                #[expect(unreachable_code, reason = "it says what the block returns")]
+                Ok::<_, volery::Error>(())
+            })
+            .expect("the runtime starts and stops");
+    }
+    let mut service =
+        Child::start("shutdown::signals::a_signal_is_heard_although_every_worker_thread_is_blocked");
+    service.hears("running");
+    service.signal("TERM");
+    service.hears("hog still runs");
+    assert!(service.ended().success(), "the blocked thread does not hold up the end of the process");
 }
