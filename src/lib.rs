@@ -53,6 +53,7 @@ struct ReadmeCompiles;
 pub mod blocking;
 mod builder;
 mod condition;
+mod health;
 pub mod prelude;
 mod publishing;
 mod run;
@@ -66,6 +67,8 @@ pub use publishing::Publishing;
 pub use run::{Run, RunPublishing, RunReport, RunStart};
 pub use volery::Volery;
 
+#[cfg(unix)]
+pub use volery_actors::Systemd;
 pub use volery_actors::{
     Agent, AgentDraft, Blocking, Clock, Context, Engine, Error, ErrorKind, Event, Failure, Fault, FeedItem,
     FeedReader, IntoOutputs, Outputs, Overflow, Partial, Publish, Published, Result, Retry, Settings, Tree,
@@ -75,6 +78,7 @@ pub use volery_actors::{
     CallbackReport, CutOff, EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED,
     EXIT_CODE_STOPPED, Phase, PhaseReport, PhaseStatus, Protection, ShutdownReport, StopCause,
 };
+pub use volery_actors::{Health, Reason, Severity};
 pub use volery_blackboard::board::AgentStatus;
 pub use volery_blackboard::shape::{
     AllOf, AllOfTuple, Batched, By, Count, EveryPair, Join, Once, One, Outer, Take, all_of, by, count, join,

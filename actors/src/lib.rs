@@ -17,6 +17,7 @@ pub mod clock;
 mod curator;
 mod error;
 pub mod feed;
+pub mod health;
 mod kinds;
 pub mod root;
 pub mod runtime;
@@ -30,8 +31,11 @@ pub use agent::{
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
 pub use feed::{Event, FeedItem, FeedReader};
+pub use health::{Health, Reason, Severity};
 pub use root::{
     CallbackReport, CutOff, EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED,
     EXIT_CODE_STOPPED, Phase, PhaseReport, PhaseStatus, Protection, ShutdownReport, StopCause,
 };
+#[cfg(unix)]
+pub use runtime::Systemd;
 pub use runtime::{Draft, Overflow, Partial, Published, Runtime, RuntimeBuilder, Settings, Tree, TreeNode};

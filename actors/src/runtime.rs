@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::task::AbortHandle;
 use volery_blackboard::board::{AgentStatus, WaitingFilter};
 use volery_blackboard::effect::Input;
 use volery_blackboard::store::{DeadLetter, Few, Publish, Stored};
@@ -17,17 +18,23 @@ use crate::agent::{AgentMessage, IntoOutputs, Output, Outputs, Workshop};
 use crate::curator::{Ingress, Question, Scope};
 use crate::error::{Cause, Result};
 use crate::feed::{Feed, FeedReader};
+use crate::health::FirstSeen;
 use crate::root::{RootHandle, StopCause, Stopping};
 use crate::supervision::{Address, Supervisor};
 
 mod builder;
+mod inspection;
 mod settings;
 mod signal;
 mod stopping;
+#[cfg(unix)]
+mod systemd;
 mod tree;
 
 pub use builder::RuntimeBuilder;
 pub use settings::{Overflow, Partial, Settings};
+#[cfg(unix)]
+pub use systemd::Systemd;
 pub use tree::{Tree, TreeNode};
 
 /// A handle to a running runtime. Cheap to clone.
@@ -43,6 +50,9 @@ struct Parts {
     agents: Vec<(AgentName, Address<AgentMessage>)>,
     supervisor: Supervisor,
     signals: Mutex<signal::Signals>,
+    /// The task that tells systemd.
+    notifier: Mutex<Option<AbortHandle>>,
+    first_seen: Mutex<FirstSeen>,
 }
 
 /// An artifact to be published, before it has an id and a place.
@@ -314,6 +324,9 @@ impl Runtime {
 impl Drop for Parts {
     fn drop(&mut self) {
         self.root.stop(Stopping::Abort, StopCause::HandlesDropped);
+        if let Some(notifier) = self.notifier.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            notifier.abort();
+        }
         self.signals.get_mut().unwrap_or_else(PoisonError::into_inner).close();
     }
 }

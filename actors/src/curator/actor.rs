@@ -94,6 +94,8 @@ impl Curator {
         // Whoever waited when the life before ended is told by this one.
         let quiet = parts.ingress.watch().runs.keys().map(|run| (*run, Tally::default())).collect();
         let epoch = parts.ingress.begin_epoch();
+        // It could be read just now; the next write tells whether it can be written to.
+        parts.ingress.note_store_trouble(None);
         Ok(Self {
             epoch,
             parts,
@@ -392,6 +394,7 @@ impl Curator {
     fn hold(&mut self, error: &dyn std::fmt::Display) {
         if !std::mem::replace(&mut self.store_down, true) {
             tracing::error!(target: "volery::curator", %error, "nothing is started until this is over");
+            self.parts.ingress.note_store_trouble(Some((self.now, error.to_string())));
             self.handle(Input::StoreDown);
         }
     }
@@ -399,6 +402,7 @@ impl Curator {
     fn recover_store(&mut self) {
         if std::mem::replace(&mut self.store_down, false) {
             tracing::info!(target: "volery::curator", "the store works again");
+            self.parts.ingress.note_store_trouble(None);
             self.handle(Input::StoreUp);
             for outcome in std::mem::take(&mut self.unsettled) {
                 self.write_outcome(outcome);

@@ -88,6 +88,8 @@ pub(crate) struct Ingress {
     collected: AtomicU64,
     limits: Limits,
     relief: Notify,
+    /// Since when, and why, nothing is started.
+    store_trouble: Mutex<Option<(Timestamp, String)>>,
     watch: Mutex<Watch>,
 }
 
@@ -154,6 +156,7 @@ impl Ingress {
             collected: AtomicU64::new(0),
             limits,
             relief: Notify::new(),
+            store_trouble: Mutex::default(),
             watch: Mutex::default(),
         }
     }
@@ -334,6 +337,23 @@ impl Ingress {
         if before >= self.limits.queued_max && queued < self.limits.queued_max {
             self.relief.notify_waiters();
         }
+    }
+
+    /// Notes that the store refuses writes, and why, or that it works again.
+    pub(super) fn note_store_trouble(&self, trouble: Option<(Timestamp, String)>) {
+        *self.store_trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Since when, and why, the store refuses writes, as the curator last found it.
+    pub(crate) fn store_trouble(&self) -> Option<(Timestamp, String)> {
+        self.store_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How much waits, its limit, and in what way, as the curator last counted it.
+    pub(crate) fn backlog(&self) -> [(u64, u64, &'static str); 2] {
+        let (queued, collected) =
+            (self.queued.load(Ordering::Acquire), self.collected.load(Ordering::Acquire));
+        [(queued, self.limits.queued_max, "queued"), (collected, self.limits.collected_max, "collected")]
     }
 
     pub(crate) fn watch(&self) -> MutexGuard<'_, Watch> {

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use volery_blackboard::board::AgentStatus;
-use volery_blackboard::{AgentName, Store};
+use volery_blackboard::{AgentName, Store, Timestamp};
 
 use super::backstop::{Backstop, Finishing};
 use super::callbacks::{Callbacks, Limits};
@@ -93,6 +93,16 @@ impl RootHandle {
     /// Returns the report if there is one.
     pub(crate) fn reported(&self) -> Option<Arc<ShutdownReport>> {
         self.report.borrow().clone()
+    }
+
+    /// Returns since when the runtime has been stopping, if it is.
+    pub(crate) fn stopping_since(&self) -> Option<Timestamp> {
+        self.backstop.upgrade().and_then(|backstop| backstop.progress.state().requested)
+    }
+
+    /// Watches how urgently the runtime is stopping.
+    pub(crate) fn watch_stopping(&self) -> watch::Receiver<Stopping> {
+        self.stopping.subscribe()
     }
 
     pub(crate) fn callbacks(&self) -> &Callbacks {

@@ -253,7 +253,17 @@ async fn assemble(name: String, settings: Settings, workshop: Arc<Workshop>, pla
         roll: Arc::clone(&workshop.roll),
     };
     let root = root.keep();
-    Ok(Runtime(Arc::new(Parts { name, workshop, feed, root, agents, supervisor, signals: Mutex::default() })))
+    Ok(Runtime(Arc::new(Parts {
+        name,
+        workshop,
+        feed,
+        root,
+        agents,
+        supervisor,
+        signals: Mutex::default(),
+        notifier: Mutex::default(),
+        first_seen: Mutex::default(),
+    })))
 }
 
 type AgentAddresses = Vec<(AgentName, Address<AgentMessage>)>;

@@ -1,0 +1,126 @@
+//! The inspection: asks the parts of a runtime how they are, and never waits for one that does not answer.
+//!
+//! It is a function of the supervision tree, of what the curator says, and of a few counts; it changes nothing.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use volery_blackboard::board::AgentStatus;
+
+use super::Runtime;
+use super::tree::{Tree, TreeNode};
+use crate::curator::Question;
+use crate::error::Result;
+use crate::health::{Findings, Health, Severity};
+use crate::root::Stopping;
+use crate::supervision::ChildState;
+
+/// How long an actor may take to answer. It takes microseconds; a curator that waits for a slow disk may take tens of
+/// milliseconds. The platform's own patience (a probe's failure threshold, the watchdog's interval) comes on top.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+impl Runtime {
+    /// Inspects the runtime; see the facade's method of this name.
+    pub async fn health(&self) -> Health {
+        let mut findings = Findings::default();
+        if let Some(report) = self.0.root.reported() {
+            findings.add(Severity::NotLive, "runtime", "stopped", format!("stopped {}", report.cause));
+        } else if self.0.root.stopping() > Stopping::No {
+            let what = "stopping; no new work is accepted".to_owned();
+            match self.0.root.stopping_since() {
+                Some(since) => findings.add_since(Severity::NotReady, "runtime", "stopping", (what, since)),
+                None => findings.add(Severity::NotReady, "runtime", "stopping", what),
+            }
+        } else {
+            self.inspect(&mut findings).await;
+        }
+        let mut seen = self.0.first_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        findings.conclude(self.name(), self.now(), &mut seen)
+    }
+
+    async fn inspect(&self, findings: &mut Findings) {
+        // Ends by itself at once; all that counts is whether it is run.
+        let scheduled = tokio::spawn(std::future::ready(()));
+        let (scheduled, tree, agents) = tokio::join!(
+            timeout(ANSWER_WITHIN, scheduled),
+            timeout(ANSWER_WITHIN, self.tree()),
+            timeout(ANSWER_WITHIN, self.ingress().ask(Question::Agents)),
+        );
+        if scheduled.is_err() {
+            let what =
+                format!("a new task was not run within {ANSWER_WITHIN:?}: engines block the worker threads");
+            findings.add(Severity::NotLive, "async runtime", "starved", what);
+        }
+        match tree {
+            Ok(tree) => inspect_tree(&tree, findings),
+            Err(_) => findings.add(Severity::NotLive, "supervisors", "silent", silent()),
+        }
+        inspect_agents(agents, findings);
+        self.inspect_intake(findings);
+    }
+
+    fn inspect_intake(&self, findings: &mut Findings) {
+        let ingress = self.ingress();
+        if !ingress.is_open() {
+            findings.add(Severity::NotReady, "runtime", "closed", "publishing is refused");
+        }
+        if let Some((since, why)) = ingress.store_trouble() {
+            findings.add_since(Severity::NotReady, "store", "down", (why, since));
+        }
+        for (count, max, what) in ingress.backlog() {
+            if count >= max {
+                let what = format!("{count} artifacts are {what}, which is the limit");
+                findings.add(Severity::NotReady, "backlog", "full", what);
+            }
+        }
+    }
+}
+
+fn silent() -> String {
+    format!("no answer within {ANSWER_WITHIN:?}")
+}
+
+fn inspect_tree(tree: &Tree, findings: &mut Findings) {
+    if tree.children.is_empty() {
+        findings.add(Severity::NotLive, "supervisors", "ended", "the supervision tree has ended");
+    }
+    for part in &tree.children {
+        inspect_node(part, Severity::NotReady, findings);
+        // One agent that is down leaves the others working; its jobs wait.
+        part.children.iter().for_each(|node| inspect_node(node, Severity::Degraded, findings));
+    }
+}
+
+fn inspect_node(node: &TreeNode, severity: Severity, findings: &mut Findings) {
+    let last = node.last_exit.as_ref().map(|exit| format!(", last exit: {exit}")).unwrap_or_default();
+    match node.state {
+        ChildState::Alive if node.restarts == 0 => {}
+        ChildState::Alive => {
+            let what = format!("restarts so far: {}{last}", node.restarts);
+            findings.add(Severity::Degraded, &node.name, "restarted", what);
+        }
+        ChildState::Starting | ChildState::Restarting | ChildState::Stopping => {
+            findings.add(severity, &node.name, "restarting", format!("is being restarted{last}"));
+        }
+        ChildState::Ended => findings.add(severity, &node.name, "ended", format!("has ended{last}")),
+    }
+}
+
+fn inspect_agents(
+    answer: Result<Result<Vec<AgentStatus>>, tokio::time::error::Elapsed>,
+    findings: &mut Findings,
+) {
+    match answer {
+        Ok(Ok(agents)) => {
+            for agent in agents.iter().filter(|agent| agent.paused) {
+                let what = format!("paused with {} jobs waiting", agent.queued);
+                findings.add(Severity::Degraded, agent.name.as_str(), "paused", what);
+            }
+        }
+        // It died over the question; the tree tells whether it comes back.
+        Ok(Err(error)) => findings.add(Severity::NotReady, "curator", "unanswered", error.to_string()),
+        Err(_) if findings.has("curator", "restarting") => {}
+        Err(_) => findings.add(Severity::NotLive, "curator", "silent", silent()),
+    }
+}
