@@ -9,6 +9,7 @@ mod embedding;
 #[cfg(unix)]
 mod exit_codes;
 mod failures;
+mod health;
 mod join;
 mod pipeline;
 mod runs;
