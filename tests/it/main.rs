@@ -5,6 +5,7 @@
 mod batch;
 mod child;
 mod collecting;
+mod deploy;
 mod embedding;
 #[cfg(unix)]
 mod exit_codes;
