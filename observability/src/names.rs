@@ -5,7 +5,7 @@
 
 /// Tracing targets, one per part of the runtime.
 pub mod target {
-    /// The root: signals, the stop of each phase, the end of the runtime.
+    /// The root: signals, the stop of each phase, attempts that were cut off, the watchdog, the end of the runtime.
     pub const ROOT: &str = "volery::root";
     /// Supervisors: starts, ends, restarts and give-ups of actors.
     pub const SUPERVISOR: &str = "volery::supervisor";
@@ -64,4 +64,18 @@ pub mod field {
     pub const DURATION: &str = "duration";
     /// Agents that still have work during a shutdown, with counts.
     pub const LEFT: &str = "left";
+    /// Attempts that still run during a shutdown: agent, job, attempt and how long each.
+    pub const RUNNING: &str = "running";
+    /// How long an attempt that was cut off had run.
+    pub const RAN: &str = "ran";
+    /// Whether an attempt that was cut off was in a protected section.
+    pub const PROTECTED: &str = "protected";
+    /// Whether an attempt that was cut off could not even be dropped.
+    pub const STILL_RUNNING: &str = "still_running";
+    /// A shutdown callback's name.
+    pub const CALLBACK: &str = "callback";
+    /// How a shutdown callback ended.
+    pub const STATUS: &str = "status";
+    /// A runtime that is not live: what speaks against it.
+    pub const HEALTH: &str = "health";
 }

@@ -94,8 +94,6 @@ impl Curator {
         // Whoever waited when the life before ended is told by this one.
         let quiet = parts.ingress.watch().runs.keys().map(|run| (*run, Tally::default())).collect();
         let epoch = parts.ingress.begin_epoch();
-        // It could be read just now; the next write tells whether it can be written to.
-        parts.ingress.note_store_trouble(None);
         Ok(Self {
             epoch,
             parts,

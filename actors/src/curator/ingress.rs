@@ -163,6 +163,8 @@ impl Ingress {
 
     /// Begins a life of the curator.
     pub(super) fn begin_epoch(&self) -> u64 {
+        // The store could be read just now; the next write tells whether it can be written to.
+        self.note_store_trouble(None);
         self.epoch.fetch_add(1, Ordering::AcqRel) + 1
     }
 

@@ -78,8 +78,8 @@ mod tests {
     use super::*;
 
     fn deadlines(within_ms: u64, change: impl FnOnce(&mut Settings)) -> Deadlines {
-        let mut settings = Settings::default();
-        settings.shutdown_within = Duration::from_millis(within_ms);
+        let shutdown_within = Duration::from_millis(within_ms);
+        let mut settings = Settings { shutdown_within, ..Settings::default() };
         change(&mut settings);
         Deadlines::new(at(0), &settings)
     }

@@ -96,6 +96,8 @@ impl fmt::Debug for Protection {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -104,10 +106,9 @@ mod tests {
         hold.free().await;
         let (one, two) = (hold.take(), hold.take());
         let mut free = pin!(hold.free());
-        let pending = |free: &mut std::pin::Pin<&mut _>| futures_util::FutureExt::now_or_never(free.as_mut());
-        assert!(pending(&mut free).is_none());
+        assert!(free.as_mut().now_or_never().is_none());
         drop(one);
-        assert!(pending(&mut free).is_none(), "one is left");
+        assert!(free.as_mut().now_or_never().is_none(), "one is left");
         drop(two);
         free.await;
     }

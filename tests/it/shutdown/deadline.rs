@@ -62,8 +62,14 @@ async fn engines_that_ignore_cancellation_are_left_behind_and_named() -> Tested 
     assert!(report.cut_off.iter().all(|cut| cut.attempt == 1 && !cut.job.is_empty() && !cut.protected));
     let agents = report.phase(Phase::Agents).expect("every phase has a row");
     assert_eq!((&agents.status, agents.cancelled), (&PhaseStatus::TimedOut, 3));
-    let store = report.phase(Phase::Store).expect("every phase has a row");
-    assert_eq!(store.status, PhaseStatus::Completed, "what comes after them is stopped all the same");
+    for phase in [Phase::Board, Phase::Store] {
+        let row = report.phase(phase).expect("every phase has a row");
+        assert_eq!(
+            row.status,
+            PhaseStatus::Completed,
+            "what comes after them is stopped all the same: {report}"
+        );
+    }
     assert_eq!(report.exit_status(), volery::EXIT_CODE_STOPPED, "their jobs were handed back");
     spinning.store(false, Ordering::Release);
     drop((open_one, open_two, run));
@@ -147,7 +153,7 @@ async fn limits_that_contradict_each_other_are_refused_by_name() {
     let longer = |settings: &mut volery::Settings| settings.drain_within = Some(HOUR);
     let refused = Volery::builder("t").configure(longer).start().await.expect_err("longer than the whole");
     assert!(refused.to_string().contains("drain_within"), "{refused}");
-    let nothing = |settings: &mut volery::Settings| settings.callback_within = SECOND * 0;
+    let nothing = |settings: &mut volery::Settings| settings.callback_within = std::time::Duration::ZERO;
     let refused = Volery::builder("t").configure(nothing).start().await.expect_err("no time at all");
     assert!(refused.to_string().contains("callback_within"), "{refused}");
 }
