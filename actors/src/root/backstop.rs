@@ -74,7 +74,7 @@ impl Backstop {
     }
 
     fn wait(&self) {
-        let within = self.within.max(SHORTEST) + PATIENCE;
+        let within = self.within.max(SHORTEST).saturating_add(PATIENCE);
         let mut patience = within;
         while !self.progress.wait(patience) {
             let _inside = self.runtime.enter();

@@ -1,19 +1,20 @@
 //! The agents' phase: drains them, cancels what is left at the deadline, cuts off what ignores that, and ends their actors.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
-use volery_blackboard::CloseReason;
 use volery_blackboard::board::AgentStatus;
 use volery_blackboard::effect::Input;
+use volery_blackboard::{CloseReason, Timestamp};
 
 use super::deadlines::Deadlines;
 use super::keeper::{Root, Stopping};
 use super::phase::Phase;
 use super::report::{CutOff, PhaseReport, PhaseStatus};
-use crate::agent::AgentMessage;
+use crate::agent::{AgentMessage, Entry};
 use crate::curator::Scope;
 use crate::error::Result;
 use crate::runtime::Partial;
@@ -101,23 +102,9 @@ impl Root {
         loop {
             tokio::time::sleep(EVERY).await;
             let left = names(&self.agents_now().await, work).join(", ");
-            let running = self.running();
+            let running = named(&self.roll.call(), self.clock.now());
             tracing::info!(target: "volery::root", runtime = self.name, left, running, "still stopping");
         }
-    }
-
-    /// The attempts that run now, as a log record names them.
-    fn running(&self) -> String {
-        let (entries, now) = (self.roll.call(), self.clock.now());
-        let named = entries.iter().take(NAMED_MAX).map(|entry| {
-            let ran = now.since(entry.since);
-            format!("{}: job {}, attempt {}, for {ran:.1?}", entry.agent, entry.job, entry.attempt)
-        });
-        let mut named: Vec<String> = named.collect();
-        if entries.len() > NAMED_MAX {
-            named.push(format!("and {} more", entries.len() - NAMED_MAX));
-        }
-        named.join("; ")
     }
 
     /// Starts nothing more, and gives running attempts a moment to be dropped; protected ones get more.
@@ -151,7 +138,7 @@ impl Root {
             return;
         }
         *cut_off = entries.iter().map(|entry| CutOff::of(entry, now)).collect();
-        let weak: Vec<_> = entries.iter().map(std::sync::Arc::downgrade).collect();
+        let weak: Vec<_> = entries.iter().map(Arc::downgrade).collect();
         // An attempt is off the roll when nobody has its entry; this task must not.
         drop(entries);
         if timeout(DROP_WITHIN, self.roll.empty()).await.is_err() {
@@ -182,7 +169,44 @@ fn work(agent: &AgentStatus) -> u64 {
     u64::from(agent.running) + agent.queued as u64
 }
 
+/// Attempts as a log record names them.
+fn named(entries: &[Arc<Entry>], now: Timestamp) -> String {
+    let named = entries.iter().take(NAMED_MAX).map(|entry| {
+        let ran = now.since(entry.since);
+        format!("{}: job {}, attempt {}, for {ran:.1?}", entry.agent, entry.job, entry.attempt)
+    });
+    let mut named: Vec<String> = named.collect();
+    if entries.len() > NAMED_MAX {
+        named.push(format!("and {} more", entries.len() - NAMED_MAX));
+    }
+    named.join("; ")
+}
+
 fn names(agents: &[AgentStatus], count: impl Fn(&AgentStatus) -> u64) -> Vec<String> {
     let counted = agents.iter().map(|agent| (agent, count(agent))).filter(|(_, count)| *count > 0);
     counted.map(|(agent, count)| format!("{} × {count}", agent.name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use volery_blackboard::{JobId, Offset};
+
+    use super::*;
+    use crate::agent::Roll;
+
+    #[test]
+    fn a_record_of_who_is_left_names_agent_job_and_attempt_and_is_bounded() {
+        let (roll, at) = (Arc::new(Roll::default()), Timestamp::from_millis_since_epoch);
+        let job = |number| JobId::derive("agent/0", at(0), std::iter::once(Offset::new(number)));
+        let enter = |number: u64| roll.enter("agent".into(), (job(number), 1), at(0));
+        let mut entries = vec![enter(0)];
+        let one = named(&roll.call(), at(1_500));
+        assert_eq!(one, format!("agent: job {}, attempt 1, for 1.5s", job(0)));
+        entries.extend((1..12).map(enter));
+        assert!(named(&roll.call(), at(0)).ends_with("; and 2 more"));
+        entries.truncate(1);
+        assert_eq!(named(&roll.call(), at(1_500)), one, "whoever has ended is not named");
+        drop(entries);
+        assert_eq!(named(&roll.call(), at(0)), "");
+    }
 }

@@ -45,7 +45,7 @@ pub(crate) enum Stopping {
 /// What other tasks hold of the keeper.
 #[derive(Debug)]
 pub(crate) struct RootHandle {
-    stopping: watch::Sender<Stopping>,
+    stopping: Arc<watch::Sender<Stopping>>,
     cause: Arc<OnceLock<StopCause>>,
     report: watch::Receiver<Option<Arc<ShutdownReport>>>,
     backstop: Weak<Backstop>,
@@ -62,11 +62,7 @@ impl RootHandle {
         if let Some(backstop) = self.backstop.upgrade() {
             backstop.begin(cause);
         }
-        self.stopping.send_if_modified(|current| {
-            let raised = level > *current;
-            *current = (*current).max(level);
-            raised
-        });
+        raise(&self.stopping, level);
     }
 
     /// Returns how urgently the runtime is stopping.
@@ -77,11 +73,8 @@ impl RootHandle {
     /// Waits until a stop has been asked for, or the tree gave up. Cancel safe.
     pub(crate) async fn stop_requested(&self) {
         let mut stopping = self.stopping.subscribe();
-        tokio::select! {
-            // The sender is in `self`, so it cannot be gone.
-            _ = stopping.wait_for(|level| *level > Stopping::No) => {}
-            _ = self.report() => {}
-        }
+        // The sender is in `self`, so it cannot be gone.
+        drop(stopping.wait_for(|level| *level > Stopping::No).await);
     }
 
     /// Waits for the end and returns the report. Cancel safe. `None` if the async runtime ended the keeper.
@@ -115,6 +108,15 @@ impl RootHandle {
     }
 }
 
+/// Raises the level, if it is not as high already.
+fn raise(stopping: &watch::Sender<Stopping>, level: Stopping) {
+    stopping.send_if_modified(|current| {
+        let raised = level > *current;
+        *current = (*current).max(level);
+        raised
+    });
+}
+
 /// Everything the keeper needs to stop the tree.
 pub(crate) struct Root {
     pub(crate) name: String,
@@ -146,8 +148,9 @@ impl Root {
             runtime: Handle::current(),
             started: AtomicBool::new(false),
         });
+        let stopping = Arc::new(stopping);
         let handle = RootHandle {
-            stopping,
+            stopping: Arc::clone(&stopping),
             cause: Arc::clone(&cause),
             report,
             // Weak, so that the report is known to be missing when the async runtime has dropped the keeper.
@@ -155,7 +158,7 @@ impl Root {
             callbacks: Arc::clone(&callbacks),
             service: Arc::clone(&service),
         };
-        let keeper = Keeper { root: self, backstop: Arc::clone(&backstop), callbacks, service };
+        let keeper = Keeper { root: self, stopping, backstop: Arc::clone(&backstop), callbacks, service };
         let finishing = Finishing(backstop);
         // Ends by itself: when asked to stop, when the last handle is dropped (which asks), or when the tree gives up.
         drop(tokio::spawn(async move {
@@ -167,8 +170,9 @@ impl Root {
 }
 
 /// The task that stops the tree.
-pub(super) struct Keeper {
-    pub(super) root: Root,
+struct Keeper {
+    root: Root,
+    stopping: Arc<watch::Sender<Stopping>>,
     backstop: Arc<Backstop>,
     callbacks: Arc<Callbacks>,
     service: Arc<Hold>,
@@ -178,7 +182,7 @@ impl Keeper {
     async fn run(self, mut level: watch::Receiver<Stopping>, cause: &OnceLock<StopCause>) {
         let root = &self.root;
         let gave_up = tokio::select! {
-            // An error means that every handle is gone.
+            // Cannot fail: the keeper has a sender. The drop of the last handle asks for a stop.
             _ = level.wait_for(|level| *level > Stopping::No) => None,
             exit = root.supervisor.ended() => Some(exit),
         };
@@ -188,6 +192,8 @@ impl Keeper {
             None => cause.get().cloned().unwrap_or(StopCause::HandlesDropped),
         };
         self.backstop.begin(cause.clone());
+        // Whoever waits for a stop to begin hears of this one as well.
+        raise(&self.stopping, Stopping::Drain);
         let report = self.stop(&mut level, gave_up, cause).await;
         root.ingress.abandon();
         root.feed.end();

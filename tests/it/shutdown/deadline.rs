@@ -1,7 +1,5 @@
 //! The deadline of a shutdown, over engines that ignore cancellation: it holds, and each of them is named.
 
-use std::sync::atomic::AtomicBool;
-
 use super::*;
 
 /// Declares an agent whose engine says that it is there and then runs code that never awaits.
@@ -39,12 +37,13 @@ async fn engines_that_ignore_cancellation_are_left_behind_and_named() -> Tested 
     let gate = Gate::new();
     gate.open(3);
     let ((open_one, dam_one), (open_two, dam_two)) = (dam(), dam());
-    let spinning = Arc::new(AtomicBool::new(true));
-    let spins = Arc::clone(&spinning);
+    // Ends the loop when the test ends, in whatever way.
+    let over = Dropped::default();
+    let test = over.guard();
     let volery = Volery::builder("t")
         .agent(headstrong("blocks-its-thread", &gate, move || block(&dam_one)))
         .agent(headstrong("loops", &gate, move || {
-            while spins.load(Ordering::Acquire) {
+            while !over.is_true() {
                 std::thread::yield_now();
             }
         }))
@@ -71,8 +70,7 @@ async fn engines_that_ignore_cancellation_are_left_behind_and_named() -> Tested 
         );
     }
     assert_eq!(report.exit_status(), volery::EXIT_CODE_STOPPED, "their jobs were handed back");
-    spinning.store(false, Ordering::Release);
-    drop((open_one, open_two, run));
+    drop((open_one, open_two, test, run));
     Ok(())
 }
 

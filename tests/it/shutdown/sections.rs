@@ -19,6 +19,14 @@ fn protected(gate: &Gate, dropped: &Dropped) -> Agent {
     })
 }
 
+/// Lets seconds pass, one by one, so that whoever waits for a part of them can act in between.
+async fn pass(seconds: u32) {
+    for _ in 0..seconds {
+        tokio::time::advance(SECOND).await;
+        turns().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_run_waits_for_the_protected_section_and_not_longer() -> Tested {
     let (gate, dropped) = (Gate::new(), Dropped::default());
@@ -74,7 +82,7 @@ async fn a_shutdown_cuts_a_protected_section_only_at_its_end_and_says_so() -> Te
     assert!(volery.interrupt() && volery.interrupt(), "an abort skips the draining, not the section");
     let mut stopped = Box::pin(volery.stopped());
     assert!(is_pending(&mut stopped).await);
-    tokio::time::advance(19 * SECOND).await;
+    pass(19).await;
     assert!(is_pending(&mut stopped).await && !dropped.is_true());
     let report = stopped.await?;
     assert!(dropped.is_true());
@@ -93,7 +101,7 @@ async fn a_shutdown_goes_on_as_soon_as_the_last_section_ends() -> Tested {
     assert!(volery.interrupt() && volery.interrupt());
     let mut stopped = Box::pin(volery.stopped());
     assert!(is_pending(&mut stopped).await);
-    tokio::time::advance(5 * SECOND).await;
+    pass(5).await;
     gate.open(1);
     let report = stopped.await?;
     assert_eq!(report.cut_off, [], "{report}");
