@@ -35,8 +35,7 @@ impl Volery {
         Self(runtime)
     }
 
-    /// The runtime beneath, for the test kit.
-    #[cfg(feature = "testing")]
+    /// The runtime beneath, for the other files of the facade.
     pub(crate) fn runtime(&self) -> &Runtime {
         &self.0
     }
@@ -207,10 +206,5 @@ impl Volery {
     /// When no actor has that name.
     pub async fn kill(&self, actor: &str) -> Result<()> {
         self.0.kill(actor).await
-    }
-
-    /// The runtime behind the handle, for the other files of the facade.
-    pub(crate) fn runtime(&self) -> &Runtime {
-        &self.0
     }
 }

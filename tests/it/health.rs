@@ -1,14 +1,10 @@
 //! Health and the watchdog: what counts against readiness and liveness, and that the answer comes whoever is stuck.
 
-use std::sync::atomic::Ordering;
-
 use volery::prelude::*;
-use volery::store::{
-    Answer, Batch as Write, Catalogue, Commit, Cursor, DeadLetter, Read, Store, StoreError, Unfinished,
-};
-use volery::{Event, Fault, Health, Offset, Page, RunId, Severity, Tally};
+use volery::testing::FailingStore;
+use volery::{Event, Fault, Health, Severity};
 
-use crate::support::{A, Gate, Moody, SECOND, Tested, a, event, is_pending, turns};
+use crate::support::{A, Gate, SECOND, Tested, a, event, is_pending, turns};
 
 fn waiting(gate: &Gate) -> Agent {
     let gate = gate.clone();
@@ -27,45 +23,10 @@ fn reasons(health: &Health) -> Vec<(&str, Severity)> {
 }
 
 /// A memory store whose writes never end.
-#[derive(Debug, Default)]
-struct Stuck(Memory);
-
-impl Store for Stuck {
-    fn name(&self) -> String {
-        "stuck".to_owned()
-    }
-
-    fn open(&self, catalogue: Catalogue) -> Answer<'_, ()> {
-        self.0.open(catalogue)
-    }
-
-    fn commit(&self, _: Write) -> Commit {
-        Commit::Pending(Box::pin(std::future::pending()))
-    }
-
-    fn read(&self, offsets: &[Offset]) -> Read {
-        self.0.read(offsets)
-    }
-
-    fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
-        self.0.find(filter)
-    }
-
-    fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {
-        self.0.unfinished(after, limit)
-    }
-
-    fn tally(&self, run: RunId) -> Answer<'_, Tally> {
-        self.0.tally(run)
-    }
-
-    fn dead_letters(&self, after: u64, limit: usize) -> Answer<'_, Vec<DeadLetter>> {
-        self.0.dead_letters(after, limit)
-    }
-
-    fn close(&self) -> Answer<'_, ()> {
-        Box::pin(std::future::ready(Ok::<(), StoreError>(())))
-    }
+fn stuck() -> FailingStore {
+    let store = FailingStore::over(Memory::new());
+    store.delay_commits(std::future::pending);
+    store
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,15 +60,15 @@ async fn a_runtime_that_stops_is_live_and_not_ready_and_neither_when_it_has_stop
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_refuses_writes_makes_it_not_ready_until_it_works_again() -> Tested {
-    let (store, mood) = Moody::new();
-    let volery = Volery::builder("t").agent(waiting(&Gate::new())).store(store).start().await?;
-    mood.down.store(true, Ordering::Release);
+    let store = FailingStore::over(Memory::new());
+    let volery = Volery::builder("t").agent(waiting(&Gate::new())).store(store.clone()).start().await?;
+    store.refuse_writes();
     volery.publish(a(0, 0)).await.expect_err("the store is down");
     let health = volery.health().await;
     assert_eq!(reasons(&health), [("store", Severity::NotReady)]);
     assert!(health.live && !health.ready, "{health}");
-    assert!(health.reasons[0].what.contains("told to"), "the cause is named: {health}");
-    mood.down.store(false, Ordering::Release);
+    assert!(health.reasons[0].what.contains("refuse"), "the cause is named: {health}");
+    store.accept_writes();
     volery.publish(a(0, 1)).await?;
     assert!(volery.health().await.ready);
     Ok(())
@@ -133,7 +94,7 @@ async fn a_backlog_at_its_bound_makes_it_not_ready() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn a_curator_that_does_not_answer_makes_it_not_live_and_the_answer_comes_all_the_same() -> Tested {
-    let volery = Volery::builder("t").agent(waiting(&Gate::new())).store(Stuck::default()).start().await?;
+    let volery = Volery::builder("t").agent(waiting(&Gate::new())).store(stuck()).start().await?;
     let mut publishing = std::future::IntoFuture::into_future(volery.publish(a(0, 0)));
     assert!(is_pending(&mut publishing).await);
     let before = volery.health().await.at;
@@ -257,8 +218,7 @@ mod systemd {
     #[tokio::test(start_paused = true)]
     async fn the_watchdog_is_not_fed_while_the_runtime_is_not_live() -> Tested {
         let manager = Manager::new("starved");
-        let volery =
-            Volery::builder("t").agent(waiting(&Gate::new())).store(Stuck::default()).start().await?;
+        let volery = Volery::builder("t").agent(waiting(&Gate::new())).store(stuck()).start().await?;
         volery.notify_systemd_at(Systemd::new(&manager.path, Some(10 * SECOND))?)?;
         let mut publishing = std::future::IntoFuture::into_future(volery.publish(a(0, 0)));
         assert!(is_pending(&mut publishing).await);

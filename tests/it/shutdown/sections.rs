@@ -1,6 +1,7 @@
 //! Protected sections and callbacks: what holds back the end of a stop, and what is called on the way to it.
 
 use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 
@@ -111,11 +112,13 @@ async fn a_shutdown_goes_on_as_soon_as_the_last_section_ends() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn the_store_is_closed_after_the_services_own_sections() -> Tested {
-    let (store, mood) = Moody::new();
-    let closed = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let store = FailingStore::over(Memory::new());
+    let closed = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&closed);
-    *mood.on_close.lock().expect("nobody else has it") =
-        Some(Box::new(move || seen.store(true, Ordering::Release)));
+    store.delay_close(move || {
+        seen.store(true, Ordering::Release);
+        std::future::ready(())
+    });
     let volery = Volery::builder("t").store(store).agent(stuck(&Gate::new())).start().await?;
     let section = volery.protect();
     let mut shutdown = Box::pin(volery.shutdown());
