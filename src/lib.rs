@@ -98,8 +98,8 @@ pub mod store {
     #[cfg(feature = "testing")]
     pub use volery_blackboard::store::conformance;
     pub use volery_blackboard::store::{
-        Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Few, Finish, Group, GroupResult, JobEnd,
-        Memory, Publish, Read, Store, StoreError, Stored, Unfinished,
+        Answer, Batch, Bounds, Catalogue, Commit, Cursor, DeadLetter, Few, Finish, Group, GroupResult,
+        JobEnd, Memory, Publish, Read, Retained, Retention, Store, StoreError, Stored, Unfinished,
     };
     pub use volery_blackboard::{AgentIndex, Body, Kinds, SubscriptionIndex};
 }
@@ -107,4 +107,4 @@ pub mod store {
 /// The supervision kit under the runtime: child specs, strategies, lives. It knows nothing of artifacts.
 pub use volery_actors::supervision;
 
-pub use store::{DeadLetter, Memory};
+pub use store::{Bounds, DeadLetter, Memory, Retention};

@@ -25,10 +25,12 @@ pub mod conformance;
 #[cfg(any(test, feature = "testing"))]
 mod failing;
 mod memory;
+pub mod retention;
 
 #[cfg(any(test, feature = "testing"))]
 pub use failing::FailingStore;
 pub use memory::Memory;
+pub use retention::{Bounds, Retained, Retention};
 
 /// A list that is nearly always of length one, and then needs no memory of its own.
 pub type Few<T> = smallvec::SmallVec<[T; 1]>;
@@ -63,6 +65,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Lists dead letters, oldest first, starting after a place in the list.
     fn dead_letters(&self, after: u64, limit: usize) -> Answer<'_, Vec<DeadLetter>>;
+
+    /// Removes what is finished and beyond the bounds of a policy: at most `limit` artifacts, the oldest first.
+    ///
+    /// Called at any time, also while a commit is under way. Never removes an artifact with a claim that has no outcome,
+    /// nor an input of an unfinished job or of a pair that is remembered. Removed artifacts are not found any more, and
+    /// their idempotency keys are free again. Dead letters stay, also without their inputs. A call that is dropped has
+    /// removed each artifact wholly or not at all. By default nothing is removed.
+    #[expect(unused_variables, reason = "a store that removes nothing needs no policy")]
+    fn retain<'a>(&'a self, policy: &'a Retention, now: Timestamp, limit: usize) -> Answer<'a, Retained> {
+        Box::pin(std::future::ready(Ok(Retained::default())))
+    }
 
     /// Closes the store after everything committed is as durable as it will be. Further calls fail.
     fn close(&self) -> Answer<'_, ()>;

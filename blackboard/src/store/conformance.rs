@@ -1,7 +1,7 @@
 //! The conformance suite: what every [`Store`] must do, as cases that run against a fresh store each.
 //!
 //! A store's own test calls [`check`]. The cases know the contract only; they look into no store. They are grouped as
-//! the log (`log`), queries (`query`), and unfinished work (`work`). A failed case panics with its name.
+//! the log (`log`), queries (`query`), unfinished work (`work`), and what is kept of the rest (`retention`). A failed case panics with its name.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -29,6 +29,7 @@ use crate::time::Timestamp;
 
 mod log;
 mod query;
+mod retention;
 mod work;
 
 /// Runs every case, each on a store that `open` makes for it.
@@ -73,6 +74,9 @@ pub async fn check(open: &(dyn Fn() -> Arc<dyn Store> + Sync)) {
         work::pairs_are_remembered_until_a_member_is_settled,
         work::a_cancelled_pair_is_not_remembered,
         work::unfinished_work_is_the_same_in_any_slices,
+        retention::without_bounds_nothing_is_removed,
+        retention::what_is_not_finished_is_kept_whatever_the_bounds,
+        retention::what_is_removed_is_counted_and_gone,
     ];
 }
 

@@ -8,14 +8,18 @@ use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Read, Store, StoreError, Unfinished};
+use super::{
+    Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Read, Retained, Retention, Store, StoreError,
+    Unfinished,
+};
 use crate::filter::{Filter, Page};
 use crate::id::{Offset, RunId};
 use crate::outcome::Tally;
+use crate::time::Timestamp;
 
 mod shelf;
 
-use shelf::Shelf;
+use shelf::{Shelf, Slot};
 
 /// How many finished artifacts are kept unless told otherwise: about 10 MiB of small ones, which a processor's cache
 /// still covers in good part. A tenth would make queries forget at once; ten times as many cost every publish half as
@@ -87,10 +91,7 @@ impl Store for Memory {
             (results, shelf.forget_beyond(self.keep))
         });
         Commit::Done(written.map(|(results, gone)| {
-            // Payloads run code of the user when they are dropped: not under the lock, and their panics end here.
-            for slot in gone {
-                drop(catch_unwind(AssertUnwindSafe(|| drop(slot))));
-            }
+            let_go(gone);
             results
         }))
     }
@@ -118,12 +119,28 @@ impl Store for Memory {
         self.answer(|shelf| Ok(shelf.dead_letters(after, limit)))
     }
 
+    fn retain<'a>(&'a self, policy: &'a Retention, now: Timestamp, limit: usize) -> Answer<'a, Retained> {
+        let pruned = self.shelf().map(|mut shelf| shelf.prune(policy, now, limit));
+        let retained = pruned.map(|(gone, more)| Retained { removed: let_go(gone), more });
+        Box::pin(ready(retained))
+    }
+
     fn close(&self) -> Answer<'_, ()> {
         self.answer(|shelf| {
             shelf.closed = true;
             Ok(())
         })
     }
+}
+
+/// Drops what was taken out, and counts it. Payloads run code of the user when they are dropped: not under the lock, and
+/// their panics end here.
+fn let_go(gone: Vec<Slot>) -> u64 {
+    let count = gone.len() as u64;
+    for slot in gone {
+        drop(catch_unwind(AssertUnwindSafe(|| drop(slot))));
+    }
+    count
 }
 
 #[cfg(test)]
@@ -164,6 +181,68 @@ mod tests {
         assert!(places < 10_000, "{places} places are held for 11 artifacts");
         let first = crate::store::conformance::block_on(store.read(&[Offset::new(1)]).wait());
         assert_eq!(first.expect("it is open").len(), 1);
+    }
+
+    fn place(number: u32, kind: crate::Kind, body: crate::Body, second: i64) -> super::super::Group {
+        use super::super::{Few, Group, Publish};
+        let id = crate::ArtifactId::from_uuid(uuid::Uuid::from_u128(u128::from(number)));
+        let run = RunId::from_uuid(uuid::Uuid::from_u128(1));
+        let at = Timestamp::from_micros_since_epoch(second * 1_000_000);
+        let artifact = crate::Artifact::new(id, kind, body, run, at);
+        let publish =
+            Publish { artifact: Arc::new(artifact), workflow: Arc::from("test"), matches: Arc::from([]) };
+        Group::Publish(Few::from([publish]))
+    }
+
+    /// A store with five numbers and five texts, published in turns, one a second, from second 1 on.
+    fn mixed() -> Memory {
+        let store = Memory::new();
+        for second in 1..=10_u32 {
+            let (kind, body) = match second % 2 {
+                0 => (crate::Kind::of::<u32>(), crate::Body::typed(Arc::new(second))),
+                _ => (crate::Kind::of::<String>(), crate::Body::typed(Arc::new(second.to_string()))),
+            };
+            drop(store.commit(Batch { groups: vec![place(second, kind, body, i64::from(second))] }));
+        }
+        store
+    }
+
+    fn retain(store: &Memory, policy: &Retention, limit: usize) -> (Retained, Vec<u64>) {
+        use crate::store::conformance::block_on;
+        let now = Timestamp::from_micros_since_epoch(10_000_000);
+        let retained = block_on(store.retain(policy, now, limit)).expect("it is open");
+        let page = block_on(store.find(&Filter::all())).expect("it is open");
+        (retained, page.artifacts.iter().map(|artifact| artifact.offset().get()).collect())
+    }
+
+    #[test]
+    fn retention_removes_what_is_too_old_and_what_is_too_many() {
+        let of_age = Retention { age_max: Some(std::time::Duration::from_secs(2)), ..Retention::default() };
+        assert_eq!(retain(&mixed(), &of_age, 100), (Retained { removed: 7, more: false }, vec![8, 9, 10]));
+        let of_count = Retention { count_max: Some(4), ..Retention::default() };
+        assert_eq!(
+            retain(&mixed(), &of_count, 100),
+            (Retained { removed: 6, more: false }, vec![7, 8, 9, 10])
+        );
+    }
+
+    #[test]
+    fn retention_stops_at_its_limit_and_says_so() {
+        let store = mixed();
+        let policy = Retention { count_max: Some(4), ..Retention::default() };
+        assert_eq!(retain(&store, &policy, 5).0, Retained { removed: 5, more: true });
+        assert_eq!(retain(&store, &policy, 5).0, Retained { removed: 1, more: false });
+        assert_eq!(retain(&store, &policy, 5).0, Retained::default(), "doing it again changes nothing");
+    }
+
+    #[test]
+    fn retention_judges_a_kind_by_its_own_bounds() {
+        let policy = Retention { count_max: Some(1), ..Retention::default() };
+        let texts = crate::Kind::of::<String>();
+        let kept = policy.clone().with_kind(texts.name(), crate::store::Bounds::default());
+        assert_eq!(retain(&mixed(), &kept, 100).1, vec![1, 3, 5, 7, 9, 10], "texts have no bound");
+        let few = policy.with_kind(texts.name(), crate::store::Bounds::count(2));
+        assert_eq!(retain(&mixed(), &few, 100).1, vec![7, 9, 10]);
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::matching::Match;
 use crate::outcome::{Outcome, Tally};
 use crate::time::Timestamp;
 
+mod pruning;
+
 /// Dead letters kept; older ones are dropped first. Each holds its error texts.
 const DEAD_LETTERS_MAX: usize = 10_000;
 
@@ -259,14 +261,25 @@ impl Shelf {
         let mut gone = Vec::new();
         while self.finished.len() > keep {
             let Some(offset) = self.finished.pop_front() else { break };
-            let Some(slot) = self.take_slot(offset) else { continue };
-            self.ids.remove(&slot.artifact.id());
-            if let Some(key) = slot.artifact.idempotency_key() {
-                self.idempotency.remove(&(slot.artifact.tenant(), Arc::clone(key)));
-            }
-            self.forget_in_run(slot.artifact.run());
-            gone.push(slot);
+            gone.extend(self.forget(offset));
         }
+        self.shift();
+        gone
+    }
+
+    /// Takes out one artifact that is finished.
+    fn forget(&mut self, offset: Offset) -> Option<Slot> {
+        let slot = self.take_slot(offset)?;
+        self.ids.remove(&slot.artifact.id());
+        if let Some(key) = slot.artifact.idempotency_key() {
+            self.idempotency.remove(&(slot.artifact.tenant(), Arc::clone(key)));
+        }
+        self.forget_in_run(slot.artifact.run());
+        Some(slot)
+    }
+
+    /// Gives back the places at the front that nothing is left of.
+    fn shift(&mut self) {
         while let Some(front) = self.slots.front() {
             let sparse = self.slots.len() > SPARSE_FACTOR * self.live + SLACK;
             if front.is_some() && !sparse {
@@ -278,7 +291,6 @@ impl Shelf {
                 self.old.insert(Offset::new(self.base), slot);
             }
         }
-        gone
     }
 
     fn forget_in_run(&mut self, run: RunId) {
