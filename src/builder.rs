@@ -1,6 +1,6 @@
 //! The builder: what a runtime is made of.
 
-use volery_actors::{Agent, Clock, Result, RuntimeBuilder, Settings};
+use volery_actors::{Agent, Clock, Metrics, Resource, Result, RuntimeBuilder, Schedule, Settings};
 use volery_blackboard::Store;
 
 use crate::volery::Volery;
@@ -23,6 +23,21 @@ impl Builder {
     /// Adds several agents.
     pub fn agents(self, agents: impl IntoIterator<Item = Agent>) -> Self {
         agents.into_iter().fold(self, Self::agent)
+    }
+
+    /// Publishes artifacts at planned times.
+    pub fn schedule(self, schedule: Schedule) -> Self {
+        Self(self.0.schedule(schedule))
+    }
+
+    /// Has values of a resource evicted when they are idle, and all of them dropped after the agents have stopped.
+    pub fn resource<T: Send + Sync + 'static>(self, resource: &Resource<T>) -> Self {
+        Self(self.0.resource(resource))
+    }
+
+    /// Records numbers on the service's meter: `.metrics(Metrics::new(&meter))`. Default: nothing is recorded.
+    pub fn metrics(self, metrics: Metrics) -> Self {
+        Self(self.0.metrics(metrics))
     }
 
     /// Sets the store. Default: [`Memory`](crate::Memory), which loses everything with the process.

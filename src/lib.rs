@@ -43,7 +43,8 @@
 //! ```
 //!
 //! Where to read on: [`Agent`] and the shapes ([`one`], [`all_of`], [`count`], [`join`], [`Batch`]) to declare what an
-//! agent wants; [`IntoOutputs`] for what its engine may return; [`Volery`] for what a running runtime offers.
+//! agent wants; [`IntoOutputs`] for what its engine may return; [`Schedule`] for what is published by the clock; [`Resource`] for what
+//! engines share; [`Volery`] for what a running runtime offers.
 //! `docs/semantics.md` in the repository lists what is guaranteed and which test shows it.
 
 #[cfg(doctest)]
@@ -71,8 +72,8 @@ pub use volery::Volery;
 pub use volery_actors::Systemd;
 pub use volery_actors::{
     Agent, AgentDraft, Blocking, Clock, Context, Engine, Error, ErrorKind, Event, Failure, Fault, FeedItem,
-    FeedReader, IntoOutputs, Outputs, Overflow, Partial, Publish, Published, Result, Retry, Settings, Tree,
-    TreeNode, blocking,
+    FeedReader, Finding, IntoOutputs, Lease, Loaded, LoopStatus, Metrics, Missed, Outputs, Overflow, Partial,
+    Publish, Published, Resource, Result, Retry, Schedule, Settings, Tree, TreeNode, blocking,
 };
 pub use volery_actors::{
     CallbackReport, CutOff, EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED,

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use volery_actors::runtime::Runtime;
-use volery_actors::{FeedReader, IntoOutputs, Published, Result, Tree};
+use volery_actors::{FeedReader, Finding, IntoOutputs, LoopStatus, Published, Result, Tree};
 use volery_blackboard::board::AgentStatus;
 use volery_blackboard::store::DeadLetter;
 use volery_blackboard::{Artifact, Filter, Offset, Page, Payload, RunId, Visibility, Waiting};
@@ -186,6 +186,29 @@ impl Volery {
     /// Cancels everything of a run that has not finished.
     pub fn cancel(&self, run: RunId) {
         self.0.cancel(run);
+    }
+
+    /// Tells how every background loop stands: ticks, errors, the last tick and the next. Counts begin with the runtime and
+    /// outlive restarts of the loops.
+    #[must_use]
+    pub fn loops(&self) -> Vec<LoopStatus> {
+        self.0.loops()
+    }
+
+    /// Has a background loop tick now instead of at its next time: `volery.nudge("janitor")`. Several nudges before it
+    /// does so make one tick. A schedule fires nothing before its time.
+    ///
+    /// # Errors
+    /// When there is no such loop; of kind `Stop` when the runtime has stopped.
+    pub fn nudge(&self, name: &str) -> Result<()> {
+        self.0.nudge(name)
+    }
+
+    /// Lists what the lookout finds at present: blocked worker threads, overdue attempts, agents whose jobs wait for long.
+    /// The feed tells when each begins and is over. Once the runtime has stopped, the list is what it was at the end.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        self.0.findings()
     }
 
     /// Reads what happens from now on. Slow readers miss events and are told how many.

@@ -1,11 +1,16 @@
 //! The one error that crosses the public line: opaque, with a coarse kind that says what to do.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use volery_blackboard::BlackboardError;
+use volery_blackboard::matching::panic_text;
 use volery_blackboard::store::StoreError;
 
 use crate::agent::Fault;
+use crate::supervision::SendRefusal;
 
 /// What a caller can do about an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +58,14 @@ pub(crate) enum Cause {
     Setting { setting: &'static str, value: String, rule: &'static str },
     #[error("the runtime must be started inside a tokio runtime; use #[tokio::main] or the blocking facade")]
     NoTokio,
+    #[error("schedule `{name}` cannot run: {what}")]
+    Schedule { name: String, what: String },
+    #[error("there is no loop `{0}`; see the list of loops")]
+    NoSuchLoop(String),
+    #[error("loop `{name}` was not nudged: {reason}")]
+    NotNudged { name: String, reason: SendRefusal },
+    #[error("resource `{resource}` could not load `{key}`; the next lease tries again")]
+    Load { resource: String, key: String, source: Arc<dyn std::error::Error + Send + Sync> },
     #[error("{what} failed")]
     Start { what: String, source: Fault },
     #[error(transparent)]
@@ -83,7 +96,13 @@ impl Error {
             Cause::Overloaded { .. } | Cause::Unanswered | Cause::Store(StoreError::Unavailable { .. }) => {
                 ErrorKind::Retry
             }
+            Cause::NotNudged { reason, .. } => match reason {
+                SendRefusal::Ended => ErrorKind::Stop,
+                SendRefusal::Full => ErrorKind::Retry,
+            },
             Cause::AgentTwice(_)
+            | Cause::Schedule { .. }
+            | Cause::NoSuchLoop(_)
             | Cause::NoSuchAgent(_)
             | Cause::NoSuchActor(_)
             | Cause::NoSubscription(_)
@@ -93,7 +112,7 @@ impl Error {
             | Cause::Misuse(_)
             | Cause::Blackboard(_)
             | Cause::Store(StoreError::Missing { .. }) => ErrorKind::FixInput,
-            Cause::Start { .. } | Cause::Store(_) | Cause::Other(_) => ErrorKind::Report,
+            Cause::Start { .. } | Cause::Load { .. } | Cause::Store(_) | Cause::Other(_) => ErrorKind::Report,
         }
     }
 }
@@ -156,4 +175,11 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
         cause = error.source();
     }
     texts
+}
+
+/// Returns the text of a panic, and drops what it carried; should that panic as well, it goes no further.
+pub(crate) fn take_text(panic: Box<dyn Any + Send>) -> String {
+    let text = panic_text(panic.as_ref());
+    drop(catch_unwind(AssertUnwindSafe(|| drop(panic))));
+    text
 }

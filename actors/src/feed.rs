@@ -12,6 +12,7 @@ use volery_blackboard::effect::{Settled, Start, Verdict};
 use volery_blackboard::{AgentIndex, AgentName, Artifact, JobId, RunId, SubscriptionIndex, Tally, Timestamp};
 
 use crate::supervision::LifeEvent;
+use crate::upkeep::Finding;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -94,6 +95,10 @@ pub enum Event {
         /// Its outcomes.
         tally: Tally,
     },
+    /// The lookout found something that does not come on.
+    Found(Finding),
+    /// What the lookout had found is over.
+    Over(Finding),
     /// Something happened to an actor: a start, an end, a restart.
     Life(LifeEvent),
 }

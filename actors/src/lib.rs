@@ -7,7 +7,12 @@
 //! ├─ agents (one-for-one)  one actor per agent; every attempt is a task that its agent owns
 //! └─ upkeep (one-for-one)
 //!    ├─ batch-timeouts       1 s    a safety net behind the timekeeper
-//!    └─ correlation-cleanup  5 s    a safety net behind the timekeeper
+//!    ├─ correlation-cleanup  5 s    a safety net behind the timekeeper
+//!    ├─ janitor              60 s   has the store remove what retention lets go
+//!    ├─ lookout              1 s    finds what does not come on
+//!    ├─ sentry               a thread that sees blocked worker threads
+//!    ├─ eviction             5 s    lets idle resources go, if there are resources
+//!    └─ schedule/<name>      one for each schedule
 //! ```
 //!
 //! This is the only crate that names ractor, and it does so in one module. Embedding services use the `volery` crate.
@@ -19,6 +24,7 @@ mod error;
 pub mod feed;
 pub mod health;
 mod kinds;
+pub mod resource;
 pub mod root;
 pub mod runtime;
 pub mod supervision;
@@ -32,6 +38,7 @@ pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
 pub use feed::{Event, FeedItem, FeedReader};
 pub use health::{Health, Reason, Severity};
+pub use resource::{Lease, Loaded, Resource};
 pub use root::{
     CallbackReport, CutOff, EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED,
     EXIT_CODE_STOPPED, Phase, PhaseReport, PhaseStatus, Protection, ShutdownReport, StopCause,
@@ -39,3 +46,5 @@ pub use root::{
 #[cfg(unix)]
 pub use runtime::Systemd;
 pub use runtime::{Draft, Overflow, Partial, Published, Runtime, RuntimeBuilder, Settings, Tree, TreeNode};
+pub use upkeep::{Finding, LoopStatus, Missed, Schedule};
+pub use volery_observability::Metrics;

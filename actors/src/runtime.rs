@@ -21,6 +21,7 @@ use crate::feed::{Feed, FeedReader};
 use crate::health::FirstSeen;
 use crate::root::{RootHandle, StopCause, Stopping};
 use crate::supervision::{Address, Supervisor};
+use crate::upkeep::{Finding, Findings, LoopStatus, Loops};
 
 mod builder;
 mod inspection;
@@ -53,6 +54,8 @@ struct Parts {
     /// The task that tells systemd.
     notifier: Mutex<Option<AbortHandle>>,
     first_seen: Mutex<FirstSeen>,
+    loops: Loops,
+    findings: Arc<Findings>,
 }
 
 /// An artifact to be published, before it has an id and a place.
@@ -301,6 +304,26 @@ impl Runtime {
         if tally.matched > 0 { Ok(tally) } else { Ok(self.0.workshop.store.tally(run).await?) }
     }
 
+    /// Tells how every background loop stands.
+    #[must_use]
+    pub fn loops(&self) -> Vec<LoopStatus> {
+        self.0.loops.status()
+    }
+
+    /// Has a background loop tick now instead of at its next time.
+    ///
+    /// # Errors
+    /// When there is no such loop, or the runtime has stopped.
+    pub fn nudge(&self, name: &str) -> Result<()> {
+        self.0.loops.nudge(name)
+    }
+
+    /// Lists what the lookout finds at present.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        self.0.findings.all()
+    }
+
     /// Reads the feed from now on.
     pub fn feed(&self) -> FeedReader {
         self.0.feed.read()
@@ -309,6 +332,11 @@ impl Runtime {
     /// Returns the root supervisor, for tests and inspection.
     pub fn supervisor(&self) -> &Supervisor {
         &self.0.supervisor
+    }
+
+    #[cfg(test)]
+    pub(crate) fn workshop(&self) -> &Arc<Workshop> {
+        &self.0.workshop
     }
 
     fn ingress(&self) -> &Ingress {

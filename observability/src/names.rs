@@ -15,11 +15,15 @@ pub mod target {
     pub const AGENT: &str = "volery::agent";
     /// The timekeeper: deadlines that came while it was stopping.
     pub const TIMEKEEPER: &str = "volery::timekeeper";
-    /// The sweeps: periods that ended while they were stopping.
+    /// The loops of upkeep: ticks that failed, what the janitor removed.
     pub const UPKEEP: &str = "volery::upkeep";
+    /// The lookout: what does not come on, said once when it is found and once when it is over.
+    pub const LOOKOUT: &str = "volery::lookout";
+    /// Resources: values that could not be dropped cleanly.
+    pub const RESOURCE: &str = "volery::resource";
 
     /// Every target.
-    pub const ALL: [&str; 6] = [ROOT, SUPERVISOR, CURATOR, AGENT, TIMEKEEPER, UPKEEP];
+    pub const ALL: [&str; 8] = [ROOT, SUPERVISOR, CURATOR, AGENT, TIMEKEEPER, UPKEEP, LOOKOUT, RESOURCE];
 }
 
 /// Fields of log records. Values are text unless a unit is named.
@@ -62,6 +66,12 @@ pub mod field {
     pub const REPORT: &str = "report";
     /// How long the shutdown took.
     pub const DURATION: &str = "duration";
+    /// What the lookout found.
+    pub const FINDING: &str = "finding";
+    /// The resource's name.
+    pub const RESOURCE: &str = "resource";
+    /// Artifacts that retention removed. A number.
+    pub const REMOVED: &str = "removed";
     /// Agents that still have work during a shutdown, with counts.
     pub const LEFT: &str = "left";
     /// Attempts that still run during a shutdown: agent, job, attempt and how long each.

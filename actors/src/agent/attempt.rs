@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::curator::Ingress;
 use crate::error::chain;
 use crate::kinds::KindTable;
+use crate::upkeep::{Watched, Watches};
 
 /// What all attempts of a runtime share.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub(crate) struct Workshop {
     pub(crate) clock: Clock,
     /// Every attempt that runs.
     pub(crate) roll: Arc<Roll>,
+    pub(crate) watches: Arc<Watches>,
 }
 
 /// What all attempts of an agent share.
@@ -47,6 +49,7 @@ pub(crate) struct Bench {
     /// The name again, for runs that the agent's jobs open.
     pub(crate) workflow: Arc<str>,
     pub(crate) retry: Retry,
+    pub(crate) expected: Option<Duration>,
     pub(crate) cancel_grace: Duration,
     /// Attempts that are cancelled hand their jobs back, because the runtime is stopping.
     pub(crate) stopping: AtomicBool,
@@ -134,9 +137,18 @@ async fn execute(
     }
     let identity = (start.job, start.run, start.attempt);
     let clock = bench.workshop.clock.clone();
+    let watched = Watched {
+        agent: &bench.name,
+        job: start.job,
+        attempt: start.attempt,
+        began: clock.now(),
+        expected: bench.expected,
+    };
     let stop = (cancel.clone(), entry.map(Arc::downgrade).unwrap_or_default());
     let context = Context::new(bench.name.clone(), identity, Arc::clone(&inputs), stop, clock);
+    // The engine's own code is called within the first poll, so that it is watched as well.
     let work = async { runner.run(Arc::clone(start), Arc::clone(&inputs), context).await };
+    let work = bench.workshop.watches.over(watched, work);
     let ended = tokio::select! {
         biased;
         ended = AssertUnwindSafe(work).catch_unwind() => ended,

@@ -34,6 +34,7 @@ pub(crate) struct AgentParts {
     pub(crate) concurrency: u32,
     pub(crate) retry: Retry,
     pub(crate) cancel_grace: Duration,
+    pub(crate) expected: Option<Duration>,
 }
 
 impl Agent {
@@ -50,6 +51,7 @@ impl Agent {
                 concurrency: CONCURRENCY_DEFAULT,
                 retry: Retry::none(),
                 cancel_grace: Duration::ZERO,
+                expected: None,
             },
         }
     }
@@ -75,6 +77,13 @@ impl Agent {
     /// Gives a cancelled engine this long to end by itself before its future is dropped. Default: none.
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
         self.parts.cancel_grace = grace;
+        self
+    }
+
+    /// Says how long an attempt takes at most when all is well; the lookout tells of those that take longer, and ends
+    /// none. Default: any time.
+    pub fn expected(mut self, time: Duration) -> Self {
+        self.parts.expected = Some(time);
         self
     }
 
@@ -155,6 +164,11 @@ impl<S: Shape + 'static> AgentDraft<S> {
     /// See [`Agent::cancel_grace`].
     pub fn cancel_grace(self, grace: Duration) -> Self {
         Self { agent: self.agent.cancel_grace(grace), ..self }
+    }
+
+    /// See [`Agent::expected`].
+    pub fn expected(self, time: Duration) -> Self {
+        Self { agent: self.agent.expected(time), ..self }
     }
 
     /// See [`Agent::labels`].

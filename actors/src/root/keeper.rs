@@ -24,12 +24,18 @@ use crate::agent::{AgentMessage, Roll};
 use crate::clock::Clock;
 use crate::curator::{Ingress, Question};
 use crate::feed::Feed;
+use crate::resource::{Evict, let_go};
 use crate::runtime::Settings;
 use crate::supervision::{Address, Supervisor, SupervisorExit};
+use crate::upkeep::SentryParts;
 
 /// How long the curator may take to say how agents stand. It answers in microseconds unless it waits for its store, and
 /// what it would say is for the report only.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long values of resources may take to be dropped, and the sentry's thread to end, before the stop goes on without
+/// them. Both take microseconds unless code of the service blocks.
+const LET_GO_WITHIN: Duration = Duration::from_millis(500);
 
 /// How urgently the runtime is to stop. The order matters: it only rises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,6 +134,8 @@ pub(crate) struct Root {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) agents: Vec<(AgentName, Address<AgentMessage>)>,
     pub(crate) roll: Arc<Roll>,
+    pub(crate) resources: Arc<[Arc<dyn Evict>]>,
+    pub(crate) sentry: Arc<SentryParts>,
 }
 
 impl Root {
@@ -195,6 +203,9 @@ impl Keeper {
         // Whoever waits for a stop to begin hears of this one as well.
         raise(&self.stopping, Stopping::Drain);
         let report = self.stop(&mut level, gave_up, cause).await;
+        if timeout(LET_GO_WITHIN, root.sentry.join()).await.is_err() {
+            tracing::warn!(target: "volery::root", runtime = root.name, "the sentry's thread has not ended yet");
+        }
         root.ingress.abandon();
         root.feed.end();
         if report.is_graceful() {
@@ -236,6 +247,7 @@ impl Keeper {
             self.phase(Phase::Board, root.stop_board(&deadlines)).await;
             cut_off
         };
+        root.let_resources_go().await;
         self.phase(Phase::Store, root.stop_store(&deadlines)).await;
         let none = PhaseStatus::Skipped("no exporter of this runtime's own".to_owned());
         let telemetry = PhaseReport { status: none, ..PhaseReport::new(Phase::Telemetry) };
@@ -342,6 +354,14 @@ impl Root {
             Ok(Err(error)) => row.status = PhaseStatus::Failed(error.to_string()),
         }
         row
+    }
+
+    /// Drops what resources hold: nobody of this runtime leases anything any more.
+    async fn let_resources_go(&self) {
+        let values = self.resources.iter().flat_map(|resource| resource.take_all()).collect();
+        if timeout(LET_GO_WITHIN, let_go(values)).await.is_err() {
+            tracing::warn!(target: "volery::root", runtime = self.name, "values of resources are still being dropped");
+        }
     }
 
     async fn stop_board(&self, deadlines: &Deadlines) -> PhaseReport {

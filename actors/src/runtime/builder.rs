@@ -12,6 +12,7 @@ use volery_blackboard::board::Board;
 use volery_blackboard::matching::Matcher;
 use volery_blackboard::store::{Catalogue, Memory, Store};
 use volery_blackboard::{AgentIndex, AgentName, Kinds, Subscription, SubscriptionIndex};
+use volery_observability::Metrics;
 
 use super::{Parts, Runtime, Settings};
 use crate::agent::{Agent, AgentActor, AgentMessage, AgentParts, Bench, Failure, Workshop};
@@ -20,11 +21,12 @@ use crate::curator::{Curator, CuratorParts, Ingress, Limits};
 use crate::error::{Cause, Result};
 use crate::feed::{Event, Feed};
 use crate::kinds::KindTable;
+use crate::resource::{Evict, Resource};
 use crate::root::Root;
 use crate::supervision::{
     Address, ChildSpec, Intensity, LifeEvent, Observer, Shutdown, Strategy, Supervisor, SupervisorSpec,
 };
-use crate::upkeep::{Sweep, Timekeeper};
+use crate::upkeep::{Findings, Loops, Schedule, SentryParts, Timekeeper, Upkeep, Watches, check_schedules};
 
 /// Restarts of a part of the runtime before the runtime gives up: what fails more often than that does not mend itself,
 /// and the platform's restart of the whole process is the better cure.
@@ -41,6 +43,15 @@ pub struct RuntimeBuilder {
     store: Arc<dyn Store>,
     settings: Settings,
     clock: Option<Clock>,
+    beside: Beside,
+}
+
+/// What is not an agent.
+#[derive(Default)]
+struct Beside {
+    schedules: Vec<Schedule>,
+    resources: Vec<Arc<dyn Evict>>,
+    metrics: Metrics,
 }
 
 impl RuntimeBuilder {
@@ -52,6 +63,7 @@ impl RuntimeBuilder {
             store: Arc::new(Memory::new()),
             settings: Settings::default(),
             clock: None,
+            beside: Beside::default(),
         }
     }
 
@@ -85,6 +97,24 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Publishes artifacts at planned times.
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.beside.schedules.push(schedule);
+        self
+    }
+
+    /// Has idle values of a resource evicted, and all its values dropped after the agents have stopped.
+    pub fn resource<T: Send + Sync + 'static>(mut self, resource: &Resource<T>) -> Self {
+        self.beside.resources.push(Arc::new(resource.clone()));
+        self
+    }
+
+    /// Records numbers on the service's meter. Default: nothing is recorded.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.beside.metrics = metrics;
+        self
+    }
+
     /// Validates everything, then starts it in order.
     ///
     /// # Errors
@@ -95,7 +125,8 @@ impl RuntimeBuilder {
             return Err(Cause::NoTokio.into());
         }
         self.settings.validate()?;
-        let plan = Plan::new(self.agents)?;
+        let mut plan = Plan::new(self.agents)?;
+        check_schedules(&self.beside.schedules, &mut plan.kinds)?;
         self.store.open(plan.catalogue()).await?;
         let clock = self.clock.unwrap_or_else(Clock::system);
         let mut matcher = Matcher::new(self.settings.generations_max);
@@ -115,8 +146,9 @@ impl RuntimeBuilder {
             kinds: KindTable::new(plan.kinds.clone()),
             clock,
             roll: Arc::default(),
+            watches: Arc::new(Watches::new()),
         });
-        assemble(self.name, self.settings, workshop, plan).await
+        assemble(self.name, self.settings, workshop, plan, self.beside).await
     }
 }
 
@@ -204,7 +236,13 @@ impl Plan {
 }
 
 /// Builds the tree, connects its parts and starts it.
-async fn assemble(name: String, settings: Settings, workshop: Arc<Workshop>, plan: Plan) -> Result<Runtime> {
+async fn assemble(
+    name: String,
+    settings: Settings,
+    workshop: Arc<Workshop>,
+    plan: Plan,
+    beside: Beside,
+) -> Result<Runtime> {
     let names = plan.agents.iter().map(|agent| agent.viewer.name.clone()).collect();
     let owners = plan.subscriptions().map(|(agent, ..)| agent).collect();
     let feed = Feed::new(settings.feed_capacity, names, owners);
@@ -229,6 +267,27 @@ async fn assemble(name: String, settings: Settings, workshop: Arc<Workshop>, pla
     });
     let (curator_spec, curator) = ChildSpec::actor("curator", move |_| Curator::begin(Arc::clone(&parts)));
     ingress.connect(curator);
+    let metrics = beside.metrics.for_runtime(&name);
+    let findings = Arc::new(Findings::new(feed.clone(), metrics.clone()));
+    let resources: Arc<[Arc<dyn Evict>]> = beside.resources.into();
+    let sentry = Arc::new(SentryParts {
+        blocked_after: settings.blocked_after,
+        watches: Arc::clone(&workshop.watches),
+        findings: Arc::clone(&findings),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+        threads: Mutex::default(),
+    });
+    let (upkeep, loops) = upkeep_children(
+        &settings,
+        Upkeep {
+            workshop: Arc::clone(&workshop),
+            sentry: Arc::clone(&sentry),
+            metrics,
+            schedules: beside.schedules,
+            resources: Arc::clone(&resources),
+        },
+    );
     let tree = SupervisorSpec::new(name.clone())
         .strategy(Strategy::RestForOne)
         .intensity(INTENSITY)
@@ -236,7 +295,7 @@ async fn assemble(name: String, settings: Settings, workshop: Arc<Workshop>, pla
         .child(timekeeper_spec.shutdown(Shutdown::After(STOP_WITHIN)))
         .child(curator_spec.shutdown(Shutdown::After(STOP_WITHIN)))
         .child(ChildSpec::supervisor(agent_specs))
-        .child(ChildSpec::supervisor(upkeep_children(&settings, &ingress)));
+        .child(ChildSpec::supervisor(upkeep));
     let observer = Arc::new(FeedObserver(feed.clone()));
     let supervisor = Supervisor::start(tree, observer)
         .await
@@ -251,6 +310,8 @@ async fn assemble(name: String, settings: Settings, workshop: Arc<Workshop>, pla
         store: Arc::clone(&workshop.store),
         agents: agents.clone(),
         roll: Arc::clone(&workshop.roll),
+        resources,
+        sentry,
     };
     let root = root.keep();
     Ok(Runtime(Arc::new(Parts {
@@ -263,6 +324,8 @@ async fn assemble(name: String, settings: Settings, workshop: Arc<Workshop>, pla
         signals: Mutex::default(),
         notifier: Mutex::default(),
         first_seen: Mutex::default(),
+        loops,
+        findings,
     })))
 }
 
@@ -278,6 +341,7 @@ fn agent_children(plan: Plan, workshop: &Arc<Workshop>) -> (SupervisorSpec, Agen
             workflow: Arc::from(name.as_str()),
             name: name.clone(),
             retry: agent.retry,
+            expected: agent.expected,
             cancel_grace: agent.cancel_grace,
             stopping: AtomicBool::new(false),
             workshop: Arc::clone(workshop),
@@ -297,20 +361,9 @@ fn agent_children(plan: Plan, workshop: &Arc<Workshop>) -> (SupervisorSpec, Agen
     (tree, addresses)
 }
 
-fn upkeep_children(settings: &Settings, ingress: &Arc<Ingress>) -> SupervisorSpec {
-    let sweep = |name: &'static str, period: Duration| {
-        let ingress = Arc::clone(ingress);
-        let (spec, _) = ChildSpec::actor(name, move |own| {
-            let life = Sweep::new(period, Arc::clone(&ingress), own);
-            async move { Ok(life) }
-        });
-        spec.shutdown(Shutdown::After(STOP_WITHIN))
-    };
-    SupervisorSpec::new("upkeep")
-        .strategy(Strategy::OneForOne)
-        .intensity(INTENSITY)
-        .child(sweep("batch-timeouts", settings.batch_sweep_every))
-        .child(sweep("correlation-cleanup", settings.correlation_sweep_every))
+fn upkeep_children(settings: &Settings, upkeep: Upkeep) -> (SupervisorSpec, Loops) {
+    let tree = SupervisorSpec::new("upkeep").strategy(Strategy::OneForOne).intensity(INTENSITY);
+    upkeep.children(tree, settings, |child| child.shutdown(Shutdown::After(STOP_WITHIN)))
 }
 
 /// Puts life events into the feed.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use volery_blackboard::store::Retention;
 
 use crate::error::{Cause, Result};
 
@@ -77,6 +78,20 @@ pub struct Settings {
     pub batch_sweep_every: Duration,
     /// Period of the cleanup of expired joins that the timekeeper may have missed. Default 5 s; at least 10 ms.
     pub correlation_sweep_every: Duration,
+    /// Period of the janitor, which has the store remove what `retention` lets go. Default 60 s; at least 10 ms.
+    pub janitor_every: Duration,
+    /// How much of what is finished the store keeps. Default: no bound but the store's own.
+    pub retention: Retention,
+    /// Period of the lookout, which finds attempts that are overdue and agents whose jobs wait for long. Default 1 s; at
+    /// least 10 ms.
+    pub look_every: Duration,
+    /// How long a poll of an engine may take, and a ready task may wait for a worker thread, before the lookout says so.
+    /// Default 1 s; at least 10 ms, or 0 to look for neither and have no thread for it.
+    pub blocked_after: Duration,
+    /// How long a job may wait for its agent before the lookout says so. Default 60 s; at least 10 ms.
+    pub oldest_age: Duration,
+    /// Period of the eviction of idle resources. Default 5 s; at least 10 ms.
+    pub evict_every: Duration,
 }
 
 impl Default for Settings {
@@ -95,6 +110,12 @@ impl Default for Settings {
             partial_batches: Partial::default(),
             batch_sweep_every: Duration::from_secs(1),
             correlation_sweep_every: Duration::from_secs(5),
+            janitor_every: Duration::from_secs(60),
+            retention: Retention::default(),
+            look_every: Duration::from_secs(1),
+            blocked_after: Duration::from_secs(1),
+            oldest_age: Duration::from_secs(60),
+            evict_every: Duration::from_secs(5),
         }
     }
 }
@@ -128,20 +149,21 @@ impl Settings {
                 format!("{:?}", self.callback_within),
                 "it must be at least 1 ms",
             ),
-            (
-                self.batch_sweep_every >= period,
-                "batch_sweep_every",
-                format!("{:?}", self.batch_sweep_every),
-                "it must be at least 10 ms",
-            ),
-            (
-                self.correlation_sweep_every >= period,
-                "correlation_sweep_every",
-                format!("{:?}", self.correlation_sweep_every),
-                "it must be at least 10 ms",
-            ),
         ];
-        for (holds, setting, value, rule) in checks {
+        let spans = [
+            ("batch_sweep_every", self.batch_sweep_every),
+            ("correlation_sweep_every", self.correlation_sweep_every),
+            ("janitor_every", self.janitor_every),
+            ("look_every", self.look_every),
+            ("oldest_age", self.oldest_age),
+            ("evict_every", self.evict_every),
+            // 0 turns it off.
+            ("blocked_after", if self.blocked_after.is_zero() { period } else { self.blocked_after }),
+        ];
+        let spans = spans.map(|(setting, span)| {
+            (span >= period, setting, format!("{span:?}"), "it must be at least 10 ms")
+        });
+        for (holds, setting, value, rule) in checks.into_iter().chain(spans) {
             if !holds {
                 return Err(Cause::Setting { setting, value, rule }.into());
             }

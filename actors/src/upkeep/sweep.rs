@@ -1,71 +1,31 @@
 //! A sweep: tells the board at a fixed period that time has passed, whatever deadlines are armed.
 //!
-//! Two of them run: batch time-outs and correlation cleanup. Missed periods are skipped, not made up for.
-//!
-//! | message | effect | fails with |
-//! | --- | --- | --- |
-//! | `Look` | tells the board, sleeps a period | never |
+//! Two of them run: batch time-outs and correlation cleanup. The board settles what is due and finds nothing the second
+//! time, so two sweeps at once do no more than one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use volery_blackboard::Timestamp;
 use volery_blackboard::effect::Input;
 
+use super::periodic::{Loop, Next};
 use crate::curator::Ingress;
-use crate::supervision::{self, Address, Life};
+use crate::supervision::Fault;
 
-/// What a sweep is told.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum SweepMessage {
-    /// A period is over.
-    Look,
+/// A look at what may have been missed.
+pub(super) struct Sweep {
+    pub(super) period: Duration,
+    pub(super) ingress: Arc<Ingress>,
 }
 
-/// One life of a sweep.
-pub(crate) struct Sweep {
-    period: Duration,
-    ingress: Arc<Ingress>,
-    own: Address<SweepMessage>,
-    timer: JoinSet<()>,
-}
-
-impl Sweep {
-    pub(crate) fn new(period: Duration, ingress: Arc<Ingress>, own: Address<SweepMessage>) -> Self {
-        Self { period, ingress, own, timer: JoinSet::new() }
+impl Loop for Sweep {
+    fn next(&self, _: Timestamp) -> Next {
+        Next::Every(self.period)
     }
 
-    fn sleep(&mut self) {
-        while self.timer.try_join_next().is_some() {}
-        let (period, own) = (self.period, self.own.clone());
-        self.timer.spawn(async move {
-            tokio::time::sleep(period).await;
-            if let Err(error) = own.send(SweepMessage::Look) {
-                tracing::debug!(target: "volery::upkeep", %error, "a period ended while stopping");
-            }
-        });
-    }
-}
-
-impl Life for Sweep {
-    type Message = SweepMessage;
-
-    async fn started(&mut self) -> Result<(), supervision::Fault> {
-        self.sleep();
+    async fn tick(&mut self) -> Result<(), Fault> {
+        self.ingress.input(Input::Tick);
         Ok(())
-    }
-
-    async fn handle(&mut self, message: SweepMessage) -> Result<(), supervision::Fault> {
-        match message {
-            SweepMessage::Look => {
-                self.ingress.input(Input::Tick);
-                self.sleep();
-            }
-        }
-        Ok(())
-    }
-
-    async fn ended(&mut self) {
-        self.timer.shutdown().await;
     }
 }

@@ -7,6 +7,7 @@ use super::{Board, JobState};
 use crate::collect::Entry;
 use crate::id::{AgentIndex, AgentName, RunId, SubscriptionIndex};
 use crate::outcome::{Tally, Waiting, WaitingReason};
+use crate::time::Timestamp;
 
 /// Which waiting artifacts to list.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +31,8 @@ pub struct AgentStatus {
     pub running: u32,
     /// Complete sets of inputs that wait for a slot.
     pub queued: usize,
+    /// Since when the job waits that waits longest for the agent: its inputs are complete since then.
+    pub oldest_queued: Option<Timestamp>,
     /// Jobs that ended in the curator's present life, whatever their outcome.
     pub ended: u64,
     /// Whether it is paused.
@@ -80,12 +83,21 @@ impl Board {
                 name: agent.name.clone(),
                 running: agent.queue.running(),
                 queued: agent.queue.waiting().count(),
+                oldest_queued: agent.queue.waiting().filter_map(|ready| self.complete_since(ready)).min(),
                 ended: agent.ended,
                 paused: agent.queue.is_paused(),
                 tally,
             }
         };
         (0..).zip(&self.agents).map(status).collect()
+    }
+
+    fn complete_since(&self, ready: &Ready) -> Option<Timestamp> {
+        let complete = match ready {
+            Ready::New { complete, .. } => complete,
+            Ready::Again { job: id, .. } => &self.jobs.get(id)?.complete,
+        };
+        complete.entries.iter().map(|entry| entry.at).max()
     }
 
     /// Returns one run's outcomes so far, if the board still knows the run.

@@ -1,0 +1,37 @@
+//! Eviction: has resources give up values that nobody has leased for their time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use volery_blackboard::Timestamp;
+use volery_observability::Metrics;
+use volery_observability::metrics::Counted;
+
+use super::periodic::{Loop, Next};
+use crate::resource::{Evict, let_go};
+use crate::supervision::Fault;
+
+/// What the eviction works with.
+pub(super) struct Eviction {
+    pub(super) period: Duration,
+    pub(super) resources: Arc<[Arc<dyn Evict>]>,
+    pub(super) metrics: Metrics,
+}
+
+impl Loop for Eviction {
+    fn next(&self, _: Timestamp) -> Next {
+        Next::Every(self.period)
+    }
+
+    async fn tick(&mut self) -> Result<(), Fault> {
+        for resource in &*self.resources {
+            let idle = resource.take_idle();
+            let (name, counts) = (resource.name(), resource.counts());
+            self.metrics.loads(name, Counted::Ok, counts.loaded);
+            self.metrics.loads(name, Counted::Error, counts.failed);
+            self.metrics.evictions(name, counts.evicted);
+            let_go(idle).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+//! The janitor: has the store remove what its retention policy lets go.
+//!
+//! It knows no artifact; the policy is data and the store does the work, in slices, so that commits come in between.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use volery_blackboard::Timestamp;
+use volery_blackboard::store::{Retention, Store, StoreError};
+use volery_observability::Metrics;
+
+use super::periodic::{Loop, Next};
+use crate::clock::Clock;
+use crate::supervision::Fault;
+
+/// Artifacts per call of the store: a few milliseconds of work. A tenth would make a large clean-up a long row of
+/// transactions; ten times as many would make publishers wait for one.
+const SLICE: usize = 1_000;
+
+/// What the janitor works with.
+pub(super) struct Janitor {
+    pub(super) period: Duration,
+    pub(super) policy: Retention,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Clock,
+    pub(super) metrics: Metrics,
+}
+
+impl Janitor {
+    async fn slice(&self) -> Result<bool, StoreError> {
+        let retained = self.store.retain(&self.policy, self.clock.now(), SLICE).await?;
+        self.metrics.removed(retained.removed);
+        if retained.removed > 0 {
+            tracing::debug!(target: "volery::upkeep", removed = retained.removed, "retention");
+        }
+        // A store that removes nothing and says that there is more would be asked for ever.
+        Ok(retained.more && retained.removed > 0)
+    }
+}
+
+impl Loop for Janitor {
+    fn next(&self, _: Timestamp) -> Next {
+        Next::Every(self.period)
+    }
+
+    async fn tick(&mut self) -> Result<(), Fault> {
+        if self.policy.keeps_everything() {
+            return Ok(());
+        }
+        while self.slice().await? {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+}

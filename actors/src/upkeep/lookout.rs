@@ -1,0 +1,89 @@
+//! The lookout: finds what does not come on.
+//!
+//! Attempts that take longer than their agent expects, and agents whose oldest job has been waiting for too long, are
+//! found by this loop. Blocked worker threads are found by the `sentry`, a thread, because a loop could not run then. It
+//! ends nothing and restarts nothing; it says what it finds (see `finding.rs`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use volery_blackboard::Timestamp;
+
+use super::periodic::{Loop, Next};
+use crate::clock::Clock;
+use crate::curator::{Ingress, Question};
+use crate::supervision::Fault;
+
+mod finding;
+mod sentry;
+mod watch;
+
+pub use finding::Finding;
+use finding::FindingKind;
+pub(crate) use finding::Findings;
+pub(super) use sentry::Sentry;
+pub(crate) use sentry::SentryParts;
+pub(crate) use watch::{Watched, Watches};
+
+/// How long the curator may take to say how agents stand. It answers in milliseconds; one that does not is being
+/// restarted, and then the next tick asks again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Looks at the agents in `oldest_age`. The board counts all that waits to answer, so it is not asked at every look; an
+/// age is found late by a tenth at most.
+const LOOKS_AT_AGENTS: u32 = 10;
+
+/// What the lookout works with.
+pub(super) struct Lookout {
+    pub(super) period: Duration,
+    pub(super) oldest_age: Duration,
+    pub(super) watches: Arc<Watches>,
+    pub(super) findings: Arc<Findings>,
+    pub(super) ingress: Arc<Ingress>,
+    pub(super) clock: Clock,
+    /// When the agents are looked at again.
+    pub(super) agents_from: Timestamp,
+}
+
+impl Lookout {
+    fn look_at_attempts(&self, now: Timestamp) {
+        let overdue = self
+            .watches
+            .running(|watch| watch.expected.is_some_and(|expected| now.since(watch.began) > expected));
+        let found = overdue.iter().map(|watch| Finding::AttemptOverdue {
+            agent: watch.agent.clone(),
+            job: watch.job,
+            attempt: watch.attempt,
+            since: watch.began,
+            expected: watch.expected.unwrap_or_default(),
+        });
+        self.findings.replace(FindingKind::AttemptOverdue, found.collect());
+    }
+
+    async fn look_at_agents(&self, now: Timestamp) -> Result<(), Fault> {
+        let agents = timeout(ANSWER_WITHIN, self.ingress.ask(Question::Agents)).await??;
+        let aging = agents.into_iter().filter_map(|agent| {
+            let since = agent.oldest_queued?;
+            (now.since(since) > self.oldest_age).then_some(Finding::AgentAging { agent: agent.name, since })
+        });
+        self.findings.replace(FindingKind::AgentAging, aging.collect());
+        Ok(())
+    }
+}
+
+impl Loop for Lookout {
+    fn next(&self, _: Timestamp) -> Next {
+        Next::Every(self.period)
+    }
+
+    async fn tick(&mut self) -> Result<(), Fault> {
+        let now = self.clock.now();
+        self.look_at_attempts(now);
+        if now >= self.agents_from {
+            self.agents_from = now.after(self.oldest_age / LOOKS_AT_AGENTS);
+            self.look_at_agents(now).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! The upkeep part of the supervision tree: which loops a runtime has, and how they are reached.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use volery_blackboard::{Kinds, Timestamp};
+use volery_observability::Metrics;
+
+use super::eviction::Eviction;
+use super::janitor::Janitor;
+use super::lookout::{Lookout, Sentry, SentryParts};
+use super::periodic::{Loop, Periodic, PeriodicMessage};
+use super::schedule::{Firing, Schedule};
+use super::status::{LoopRecord, LoopStatus};
+use super::sweep::Sweep;
+use crate::agent::Workshop;
+use crate::clock::Clock;
+use crate::error::{Cause, Result};
+use crate::resource::Evict;
+use crate::runtime::Settings;
+use crate::supervision::{Address, ChildSpec, Fault, SupervisorSpec};
+
+/// What the loops work with.
+pub(crate) struct Upkeep {
+    pub(crate) workshop: Arc<Workshop>,
+    pub(crate) sentry: Arc<SentryParts>,
+    pub(crate) metrics: Metrics,
+    pub(crate) schedules: Vec<Schedule>,
+    pub(crate) resources: Arc<[Arc<dyn Evict>]>,
+}
+
+/// The loops of a runtime, from outside. They stay reachable over restarts.
+#[derive(Debug, Default)]
+pub(crate) struct Loops {
+    known: Vec<(Arc<LoopRecord>, Address<PeriodicMessage>)>,
+}
+
+impl Loops {
+    pub(crate) fn status(&self) -> Vec<LoopStatus> {
+        self.known.iter().map(|(record, _)| record.status()).collect()
+    }
+
+    /// Has a loop tick now.
+    pub(crate) fn nudge(&self, name: &str) -> Result<()> {
+        let found = self.known.iter().find(|(record, _)| record.status().name == name);
+        let (_, address) = found.ok_or_else(|| Cause::NoSuchLoop(name.to_owned()))?;
+        // Refused only once the runtime has stopped, or by a loop that has a thousand nudges before it.
+        address
+            .send(PeriodicMessage::Nudge)
+            .map_err(|refused| Cause::NotNudged { name: name.to_owned(), reason: refused.reason })?;
+        Ok(())
+    }
+}
+
+/// Checks schedules before anything starts, and notes their kinds.
+pub(crate) fn check_schedules(schedules: &[Schedule], kinds: &mut Kinds) -> Result<()> {
+    let mut names = HashSet::new();
+    for schedule in schedules {
+        schedule.register(kinds)?;
+        if !names.insert(schedule.name()) {
+            let what = "it is declared twice; schedules of one runtime need different names".to_owned();
+            return Err(Cause::Schedule { name: schedule.name().to_owned(), what }.into());
+        }
+    }
+    Ok(())
+}
+
+impl Upkeep {
+    /// Adds every loop to the supervisor of upkeep, each child changed by `terms`.
+    pub(crate) fn children(
+        self,
+        tree: SupervisorSpec,
+        settings: &Settings,
+        terms: impl Fn(ChildSpec) -> ChildSpec,
+    ) -> (SupervisorSpec, Loops) {
+        let (clock, ingress) = (self.workshop.clock.clone(), Arc::clone(&self.workshop.ingress));
+        let mut grove = Grove {
+            tree,
+            loops: Loops::default(),
+            clock: clock.clone(),
+            metrics: self.metrics.clone(),
+            terms,
+        };
+        for (name, period) in [
+            ("batch-timeouts", settings.batch_sweep_every),
+            ("correlation-cleanup", settings.correlation_sweep_every),
+        ] {
+            let ingress = Arc::clone(&ingress);
+            grove.plant(name, move || Ok(Sweep { period, ingress: Arc::clone(&ingress) }));
+        }
+        let parts = (Arc::clone(&self.workshop), settings.clone(), self.metrics.clone());
+        grove.plant("janitor", move || {
+            let (workshop, settings, metrics) = &parts;
+            Ok(Janitor {
+                period: settings.janitor_every,
+                policy: settings.retention.clone(),
+                store: Arc::clone(&workshop.store),
+                clock: workshop.clock.clone(),
+                metrics: metrics.clone(),
+            })
+        });
+        let parts = (Arc::clone(&self.workshop), settings.clone(), Arc::clone(&self.sentry.findings));
+        grove.plant("lookout", move || {
+            let (workshop, settings, findings) = &parts;
+            Ok(Lookout {
+                period: settings.look_every,
+                oldest_age: settings.oldest_age,
+                watches: Arc::clone(&workshop.watches),
+                findings: Arc::clone(findings),
+                ingress: Arc::clone(&workshop.ingress),
+                clock: workshop.clock.clone(),
+                agents_from: Timestamp::MIN,
+            })
+        });
+        if !settings.blocked_after.is_zero() {
+            grove.post(self.sentry);
+        }
+        if !self.resources.is_empty() {
+            let (period, resources, metrics) = (settings.evict_every, self.resources, self.metrics.clone());
+            grove.plant("eviction", move || {
+                Ok(Eviction { period, resources: Arc::clone(&resources), metrics: metrics.clone() })
+            });
+        }
+        for schedule in self.schedules {
+            let (workshop, metrics) = (Arc::clone(&self.workshop), self.metrics.clone());
+            grove.plant(&format!("schedule/{}", schedule.name()), move || {
+                Firing::new(schedule.clone(), Arc::clone(&workshop), metrics.clone())
+            });
+        }
+        (grove.tree, grove.loops)
+    }
+}
+
+/// The supervisor of upkeep while its children are added.
+struct Grove<F> {
+    tree: SupervisorSpec,
+    loops: Loops,
+    clock: Clock,
+    metrics: Metrics,
+    terms: F,
+}
+
+impl<F: Fn(ChildSpec) -> ChildSpec> Grove<F> {
+    /// Adds a loop; `make` begins each of its lives.
+    fn plant<L: Loop>(&mut self, name: &str, make: impl Fn() -> Result<L, Fault> + Send + Sync + 'static) {
+        let record = Arc::new(LoopRecord::new(name.to_owned(), self.metrics.clone()));
+        let (clock, of_life) = (self.clock.clone(), Arc::clone(&record));
+        let (spec, address) = ChildSpec::actor(name.to_owned(), move |own| {
+            let life = make().map(|work| Periodic::new(work, clock.clone(), Arc::clone(&of_life), own));
+            async move { life }
+        });
+        self.add(spec);
+        self.loops.known.push((record, address));
+    }
+
+    fn post(&mut self, parts: Arc<SentryParts>) {
+        let (spec, _) = ChildSpec::actor("sentry", move |_| {
+            let life = Sentry::new(Arc::clone(&parts));
+            async move { Ok(life) }
+        });
+        self.add(spec);
+    }
+
+    fn add(&mut self, spec: ChildSpec) {
+        let none = SupervisorSpec::new("upkeep");
+        let tree = std::mem::replace(&mut self.tree, none);
+        self.tree = tree.child((self.terms)(spec));
+    }
+}
