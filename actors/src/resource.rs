@@ -252,9 +252,9 @@ impl<T> Deref for Lease<T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Lease<T> {
+impl<T> fmt::Debug for Lease<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("key", &self.key()).field("value", &**self).finish()
+        f.debug_struct("Lease").field("key", &self.key()).finish_non_exhaustive()
     }
 }
 

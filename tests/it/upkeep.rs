@@ -1,0 +1,75 @@
+//! Background loops from outside: how they stand, nudges, and what the janitor lets go.
+
+use volery::prelude::*;
+use volery::{ErrorKind, LoopStatus, Resource};
+
+use crate::support::{A, B, SECOND, Tested, a, b, on_board};
+
+fn status(volery: &Volery, name: &str) -> LoopStatus {
+    let found = volery.loops().into_iter().find(|status| status.name == name);
+    found.unwrap_or_else(|| panic!("there is no loop {name}"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_loop_is_listed_with_its_ticks_and_its_next() -> Tested {
+    let models = Resource::new("model", |key: String| async { Ok::<_, Fault>(key) });
+    let beat = volery::Schedule::every("beat", SECOND, || a(0, 0));
+    let volery = Volery::builder("t").schedule(beat).resource(&models).start().await?;
+    tokio::time::sleep(SECOND * 10 + SECOND / 2).await;
+    let names: Vec<String> = volery.loops().into_iter().map(|status| status.name).collect();
+    let wanted = ["batch-timeouts", "correlation-cleanup", "janitor", "lookout", "eviction", "schedule/beat"];
+    assert_eq!(names, wanted);
+    let ticks = |name| status(&volery, name).ticks;
+    assert_eq!((ticks("batch-timeouts"), ticks("correlation-cleanup"), ticks("janitor")), (10, 2, 0));
+    let sweep = status(&volery, "batch-timeouts");
+    let last = sweep.last_tick.expect("it has ticked");
+    assert_eq!(sweep.next, Some(last.after(SECOND)));
+    assert_eq!((sweep.errors, sweep.last_error.len()), (0, 0));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_janitor_removes_what_retention_lets_go_and_nothing_that_waits() -> Tested {
+    let waits = Agent::new("waits").consumes(one::<B>()).engine(|_: B, _| async { Ok::<_, Fault>(()) });
+    let volery = Volery::builder("t")
+        .agent(waits)
+        .configure(|settings| {
+            settings.retention.age_max = Some(SECOND * 90);
+            settings.retention.count_max = Some(2);
+        })
+        .start()
+        .await?;
+    volery.pause("waits")?;
+    volery.publish(b(0, 0)).await?;
+    for n in 0..5 {
+        volery.publish(a(0, n)).await?;
+    }
+    volery.nudge("janitor")?;
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(on_board::<A>(&volery).await?, [a(0, 3), a(0, 4)], "the newest two are kept");
+    tokio::time::sleep(SECOND * 120).await;
+    assert!(on_board::<A>(&volery).await?.is_empty(), "the others went with the janitor's period");
+    assert_eq!(on_board::<B>(&volery).await?, [b(0, 0)], "what waits is kept, however old");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_policy_the_janitor_removes_nothing() -> Tested {
+    let volery = Volery::builder("t").start().await?;
+    volery.publish(a(0, 0)).await?;
+    tokio::time::sleep(SECOND * 100_000).await;
+    assert!(status(&volery, "janitor").ticks > 1_000);
+    assert_eq!(on_board::<A>(&volery).await?, [a(0, 0)]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_loop_that_is_there_can_be_nudged() -> Tested {
+    let volery = Volery::builder("t").start().await?;
+    let error = volery.nudge("gardener").expect_err("there is none");
+    assert_eq!(error.kind(), ErrorKind::FixInput);
+    assert!(error.to_string().contains("`gardener`"), "{error}");
+    volery.shutdown().await?;
+    assert_eq!(volery.nudge("janitor").expect_err("it has stopped").kind(), ErrorKind::Stop);
+    Ok(())
+}
