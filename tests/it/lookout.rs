@@ -74,7 +74,7 @@ async fn an_attempt_without_an_expected_time_is_never_overdue() -> Tested {
     let volery = Volery::builder("t").agent(slow).start().await?;
     volery.publish(a(0, 0)).await?;
     gate.reached().await;
-    tokio::time::sleep(SECOND * 100_000).await;
+    tokio::time::sleep(SECOND * 1_000).await;
     assert!(volery.findings().is_empty(), "and one that waits blocks nobody");
     Ok(())
 }

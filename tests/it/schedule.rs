@@ -259,7 +259,7 @@ async fn schedules_that_make_no_sense_are_refused_by_name() {
     };
     for schedules in [
         vec![beat(), beat()],
-        vec![Schedule::every("beat", SECOND * 0, || a(0, 0))],
+        vec![Schedule::every("beat", std::time::Duration::ZERO, || a(0, 0))],
         #[cfg(feature = "cron")]
         vec![Schedule::cron("beat", "every other day", || a(0, 0))],
     ] {
