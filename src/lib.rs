@@ -70,17 +70,21 @@ pub use volery::Volery;
 
 #[cfg(unix)]
 pub use volery_actors::Systemd;
+pub use volery_actors::supervision::Intensity;
 pub use volery_actors::{
-    Agent, AgentDraft, Blocking, Clock, Context, Engine, Error, ErrorKind, Event, Failure, Fault, FeedItem,
-    FeedReader, Finding, IntoOutputs, Lease, Loaded, LoopStatus, Metrics, Missed, Outputs, Overflow, Partial,
-    Publish, Published, Resource, Result, Retry, Schedule, Settings, Tree, TreeNode, blocking,
+    Agent, AgentDraft, Blocking, ChildError, ChildTask, Clock, Context, Engine, Error, ErrorKind, Event,
+    Failure, Fault, FeedItem, FeedReader, Finding, IntoOutputs, Lease, Loaded, LoopStatus, Metrics, Missed,
+    Outputs, Overflow, Partial, Publish, Published, Resource, Result, Retry, Schedule, Settings, Tree,
+    TreeNode, blocking,
 };
 pub use volery_actors::{
     CallbackReport, CutOff, EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED,
     EXIT_CODE_STOPPED, Phase, PhaseReport, PhaseStatus, Protection, ShutdownReport, StopCause,
 };
 pub use volery_actors::{Health, Reason, Severity};
-pub use volery_blackboard::board::AgentStatus;
+pub use volery_actors::{PastIntensity, TimedOut, TimeoutKind};
+pub use volery_blackboard::board::{AgentStatus, RunningJob, RunningState};
+pub use volery_blackboard::outcome::Quarantine;
 pub use volery_blackboard::shape::{
     AllOf, AllOfTuple, Batched, By, Count, EveryPair, Join, Once, One, Outer, Take, all_of, by, count, join,
     one,

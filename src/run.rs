@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use volery_actors::runtime::Runtime;
 use volery_actors::{IntoOutputs, Published, Result};
@@ -19,11 +20,22 @@ use crate::volery::WAITING_MAX;
 pub struct RunStart {
     runtime: Runtime,
     workflow: Arc<str>,
+    deadline: Option<Duration>,
 }
 
 impl RunStart {
     pub(crate) fn new(runtime: Runtime, workflow: Arc<str>) -> Self {
-        Self { runtime, workflow }
+        Self { runtime, workflow, deadline: None }
+    }
+
+    /// Cancels the run this long after it began, unless everything of it has an outcome by then. It begins with the call of
+    /// [`publish`](Self::publish) or [`open`](Self::open). Its report says that it timed out.
+    ///
+    /// The deadline outlives the handles to the run and a restart of the curator, not the process. Nothing waits for it: a run
+    /// that waits for further input is settled all the same. What is published in the run after its deadline is cancelled, as
+    /// long as a handle exists.
+    pub fn deadline(self, within: Duration) -> Self {
+        Self { deadline: Some(within), ..self }
     }
 
     /// Begins the run by publishing its first artifact; awaiting it gives the [`Run`].
@@ -36,7 +48,11 @@ impl RunStart {
     /// Begins the run without publishing anything yet.
     pub fn open(self) -> Run {
         let id = self.runtime.new_run();
-        Run::new(self.runtime, id, self.workflow)
+        let run = Run::new(self.runtime, id, self.workflow);
+        if let Some(within) = self.deadline {
+            run.0.runtime.end_run_at(id, run.0.runtime.now().after(within));
+        }
+        run
     }
 }
 
@@ -119,7 +135,8 @@ impl Run {
     /// When the runtime stops first.
     pub async fn settled(&self) -> Result<RunReport> {
         let tally = self.0.runtime.settled(self.0.id).await?;
-        Ok(RunReport { run: self.0.id, workflow: self.0.workflow.to_string(), tally })
+        let timed_out = self.0.runtime.has_timed_out(self.0.id);
+        Ok(RunReport { run: self.0.id, workflow: self.0.workflow.to_string(), tally, timed_out })
     }
 
     /// Declares that no more input comes, and waits until everything of the run has its outcome; what waits for a paused
@@ -207,6 +224,8 @@ pub struct RunReport {
     pub workflow: String,
     /// How its artifacts ended, counted once per subscription that took them.
     pub tally: Tally,
+    /// Whether the run was cancelled because its deadline came before its end.
+    pub timed_out: bool,
 }
 
 impl RunReport {
@@ -219,6 +238,7 @@ impl RunReport {
 
 impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.workflow, self.tally)
+        write!(f, "{}: {}", self.workflow, self.tally)?;
+        if self.timed_out { f.write_str(", timed out") } else { Ok(()) }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use volery_actors::runtime::Runtime;
 use volery_actors::{FeedReader, Finding, IntoOutputs, LoopStatus, Published, Result, Tree};
-use volery_blackboard::board::AgentStatus;
+use volery_blackboard::board::{AgentStatus, RunningJob};
 use volery_blackboard::store::DeadLetter;
 use volery_blackboard::{Artifact, Filter, Offset, Page, Payload, RunId, Visibility, Waiting};
 
@@ -151,6 +151,15 @@ impl Volery {
         self.0.waiting(None, Some(agent), WAITING_MAX).await
     }
 
+    /// Lists the attempts that are running, the oldest first: since when, what their engines said last, and whether they are
+    /// being cancelled. Cancel safe.
+    ///
+    /// # Errors
+    /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
+    pub async fn running(&self) -> Result<Vec<RunningJob>> {
+        self.0.running().await
+    }
+
     /// Tells how every agent stands: running, queued, ended, outcomes. Cancel safe.
     ///
     /// # Errors
@@ -175,7 +184,7 @@ impl Volery {
         self.0.pause(agent)
     }
 
-    /// Starts jobs of a paused agent again.
+    /// Starts jobs of an agent again that is paused, in quarantine, or both. Its count of panics begins anew.
     ///
     /// # Errors
     /// When there is no such agent.

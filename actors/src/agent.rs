@@ -5,23 +5,31 @@
 
 mod actor;
 mod attempt;
+mod bench;
+mod child;
 mod context;
 mod definition;
 mod engine;
 mod failure;
 mod outputs;
+mod pulse;
 mod retry;
 mod roll;
+mod seat;
+mod timeout;
 
+pub use child::{ChildError, ChildTask};
 pub use context::Context;
 pub use definition::{Agent, AgentDraft};
 pub use engine::{Blocking, Engine, Fault, blocking};
 pub use failure::Failure;
 pub use outputs::{IntoOutputs, Outputs, Publish};
 pub use retry::Retry;
+pub use timeout::{TimedOut, TimeoutKind};
 
 pub(crate) use actor::{AgentActor, AgentMessage};
-pub(crate) use attempt::{AttemptEnd, Bench, Ended, Workshop};
+pub(crate) use attempt::{AttemptEnd, Ended, EngineState};
+pub(crate) use bench::{Bench, Workshop};
 pub(crate) use definition::AgentParts;
 pub(crate) use outputs::Output;
 pub(crate) use roll::{Entry, Roll};

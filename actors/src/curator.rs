@@ -5,8 +5,12 @@
 
 mod actor;
 mod after;
+mod ending;
 mod ingress;
 mod recovery;
+mod restarts;
 
 pub(crate) use actor::{Curator, CuratorParts};
 pub(crate) use ingress::{Ingress, Limits, Question, Scope};
+pub use restarts::PastIntensity;
+pub(crate) use restarts::{Restarts, Rule};

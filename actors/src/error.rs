@@ -56,6 +56,8 @@ pub(crate) enum Cause {
     NoSubscription(String),
     #[error("{setting} is {value}, but {rule}")]
     Setting { setting: &'static str, value: String, rule: &'static str },
+    #[error("{limit} of agent `{agent}` is {span:?}, but it must be at least 1 ms")]
+    TooShort { agent: String, limit: &'static str, span: std::time::Duration },
     #[error("the runtime must be started inside a tokio runtime; use #[tokio::main] or the blocking facade")]
     NoTokio,
     #[error("schedule `{name}` cannot run: {what}")]
@@ -107,6 +109,7 @@ impl Error {
             | Cause::NoSuchActor(_)
             | Cause::NoSubscription(_)
             | Cause::Setting { .. }
+            | Cause::TooShort { .. }
             | Cause::NoTokio
             | Cause::NotTaken { .. }
             | Cause::Misuse(_)

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use volery_blackboard::effect::{Settled, Start, Verdict};
+use volery_blackboard::outcome::Quarantine;
 use volery_blackboard::{AgentIndex, AgentName, Artifact, JobId, RunId, SubscriptionIndex, Tally, Timestamp};
 
 use crate::supervision::LifeEvent;
@@ -99,6 +100,32 @@ pub enum Event {
     Found(Finding),
     /// What the lookout had found is over.
     Over(Finding),
+    /// A run's deadline came before its end, and it is being cancelled.
+    RunTimedOut {
+        /// The run.
+        run: RunId,
+        /// The workflow's name.
+        workflow: Arc<str>,
+    },
+    /// An engine panicked, or could not be made, and is made anew before the next attempt.
+    Restarted {
+        /// Its agent.
+        agent: AgentName,
+        /// How many of these the agent's window holds now.
+        restarts: u32,
+    },
+    /// An agent passed its intensity and is given no jobs any more.
+    Quarantined {
+        /// The agent.
+        agent: AgentName,
+        /// After how much, until when.
+        quarantine: Quarantine,
+    },
+    /// An agent's quarantine is over.
+    Resumed {
+        /// The agent.
+        agent: AgentName,
+    },
     /// Something happened to an actor: a start, an end, a restart.
     Life(LifeEvent),
 }
@@ -160,7 +187,7 @@ impl Feed {
         self.owners.get(subscription.at()).copied()
     }
 
-    fn name(&self, agent: AgentIndex) -> AgentName {
+    pub(crate) fn name(&self, agent: AgentIndex) -> AgentName {
         self.agents.get(agent.at()).cloned().unwrap_or_default()
     }
 

@@ -31,10 +31,11 @@ pub mod supervision;
 mod upkeep;
 
 pub use agent::{
-    Agent, AgentDraft, Blocking, Context, Engine, Failure, Fault, IntoOutputs, Outputs, Publish, Retry,
-    blocking,
+    Agent, AgentDraft, Blocking, ChildError, ChildTask, Context, Engine, Failure, Fault, IntoOutputs,
+    Outputs, Publish, Retry, TimedOut, TimeoutKind, blocking,
 };
 pub use clock::Clock;
+pub use curator::PastIntensity;
 pub use error::{Error, ErrorKind, Result};
 pub use feed::{Event, FeedItem, FeedReader};
 pub use health::{Health, Reason, Severity};

@@ -25,6 +25,7 @@ use crate::upkeep::{Finding, Findings, LoopStatus, Loops};
 
 mod builder;
 mod inspection;
+mod running;
 mod settings;
 mod signal;
 mod stopping;
@@ -213,6 +214,18 @@ impl Runtime {
         self.ingress().input(Input::CancelRun(run));
     }
 
+    /// Cancels a run at this time, unless everything of it has an outcome by then. The run has a handle ([`Runtime::pin`]).
+    /// What is published in it later is cancelled. A later call replaces an earlier one.
+    pub fn end_run_at(&self, run: RunId, at: Timestamp) {
+        self.ingress().input(Input::DeadlineRun { run, at });
+    }
+
+    /// Tells whether a run that has a handle was cancelled by its deadline.
+    #[must_use]
+    pub fn has_timed_out(&self, run: RunId) -> bool {
+        self.ingress().has_timed_out(run)
+    }
+
     /// Starts no jobs of an agent until it is resumed. Running ones finish.
     ///
     /// # Errors
@@ -222,7 +235,7 @@ impl Runtime {
         Ok(())
     }
 
-    /// Starts jobs of a paused agent again.
+    /// Starts jobs of an agent again that is paused, in quarantine, or both. Its count of panics begins anew.
     ///
     /// # Errors
     /// When there is no such agent.

@@ -85,6 +85,7 @@ pub use backoff::Backoff;
 pub use event::{LifeEvent, NoObserver, Observer};
 pub use exit::Exit;
 pub use intensity::Intensity;
+pub(crate) use intensity::Window as RestartWindow;
 pub use life::{Fault, Life};
 pub use plan::Strategy;
 pub use report::{ChildInfo, ChildState, ChildStop, StartError, StopChildError, StopReport, SupervisorExit};

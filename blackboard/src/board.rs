@@ -27,13 +27,14 @@ mod pairs;
 mod queue;
 mod run;
 mod snapshot;
+mod standing;
 
 use job::{Job, JobState};
 use pairs::Uses;
 use queue::{Queue, Ready};
 use run::{Run, Runs};
 
-pub use snapshot::{AgentStatus, WaitingFilter};
+pub use snapshot::{AgentStatus, RunningJob, RunningState, WaitingFilter};
 
 /// The state machine of one blackboard.
 #[derive(Debug, Default)]
@@ -45,6 +46,8 @@ pub struct Board {
     /// Claims whose visibility rule has a delay.
     delayed: BTreeMap<(Timestamp, SubscriptionIndex, Offset), (Entry, Option<Key>)>,
     deadlines: BTreeSet<(Timestamp, Due)>,
+    /// The time of the input at hand.
+    now: Timestamp,
     held: bool,
     store_down: bool,
     /// Jobs and timed inputs that will move without further input, over all runs.
@@ -70,6 +73,10 @@ struct Agent {
     queue: Queue,
     /// Jobs that ended.
     ended: u64,
+    /// Engines that panicked.
+    restarts: u64,
+    /// When the piece that waits longest will have waited too long, as far as a deadline stands for it.
+    armed: Option<Timestamp>,
 }
 
 /// One subscription's collector and counts.
@@ -93,6 +100,12 @@ enum Due {
     Subscription(SubscriptionIndex),
     Job(JobId),
     Delayed,
+    /// The end of a quarantine.
+    Quarantine(AgentIndex),
+    /// The end of the patience of what waits for the agent.
+    Queue(AgentIndex),
+    /// The end of a run's time.
+    Run(RunId),
 }
 
 impl Board {
@@ -105,7 +118,8 @@ impl Board {
     /// Adds an agent that may run `concurrency` jobs at a time.
     pub fn add_agent(&mut self, name: AgentName, concurrency: u32) -> AgentIndex {
         let index = AgentIndex(u32::try_from(self.agents.len()).unwrap_or(u32::MAX));
-        self.agents.push(Agent { name, queue: Queue::new(concurrency), ended: 0 });
+        let queue = Queue::new(concurrency);
+        self.agents.push(Agent { name, queue, ended: 0, restarts: 0, armed: None });
         index
     }
 
@@ -129,6 +143,7 @@ impl Board {
 
     /// Takes one input at `now` and appends what is to be done about it.
     pub fn handle(&mut self, input: Input, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.now = now;
         match input {
             Input::Published(published) => self.publish(published, now, effects),
             Input::Resumed(resumed) => self.resume_job(resumed, now),
@@ -146,17 +161,20 @@ impl Board {
             Input::ReleaseRun(run) => self.release_run(run),
             Input::FinishRun(run) => self.finish_run(run),
             Input::CancelRun(run) => self.cancel_run(run, effects),
-            Input::Pause(agent) => self.set_paused(agent, true),
-            Input::Resume(agent) => self.set_paused(agent, false),
+            Input::DeadlineRun { run, at } => self.set_deadline(run, at),
+            Input::Pause(agent) => self.pause(agent),
+            Input::Resume(agent) => self.resume(agent, effects),
+            Input::Restarted(agent) => self.agents[agent.at()].restarts += 1,
+            Input::Quarantine { agent, quarantine } => self.quarantine(agent, quarantine),
             Input::StoreDown => self.store_down = true,
             Input::StoreUp => {
                 self.store_down = false;
-                self.touch_all_agents();
+                self.start_again();
             }
             Input::Hold => self.held = true,
             Input::Unhold => {
                 self.held = false;
-                self.touch_all_agents();
+                self.start_again();
             }
             Input::Flush(reason) => self.flush_all(reason, effects),
         }
@@ -309,22 +327,21 @@ impl Board {
         let Some(complete) = self.recognise(index, complete, effects) else { return };
         let runs = Runs::of(&complete.entries);
         self.completed += 1;
-        self.enqueue(agent, Ready::New { subscription: index, complete, runs, order: self.completed });
+        self.enqueue(
+            agent,
+            Ready::New { subscription: index, complete, runs, order: self.completed, since: self.now },
+        );
     }
 
-    /// Puts work into its agent's queue and counts it as moving, unless the agent is paused.
+    /// Puts work into its agent's queue and counts it as moving, as far as the agent lets it move.
     fn enqueue(&mut self, agent: AgentIndex, ready: Ready) {
         let runs = self.runs_of(&ready);
         let lane = self.lane_of(&ready);
         let queue = &mut self.agents[agent.at()].queue;
-        let paused = queue.is_paused();
+        let standing = queue.standing();
         queue.push(ready, lane);
         for run in runs.iter() {
-            if paused {
-                self.park(run);
-            } else {
-                self.count_job(run);
-            }
+            self.count_waiting(run, standing);
         }
         self.touched_agents_push(agent);
     }
@@ -332,15 +349,15 @@ impl Board {
     fn start_jobs(&mut self, effects: &mut Vec<Effect>) {
         let mut touched = std::mem::take(&mut self.touched_agents);
         for agent in touched.drain(..) {
-            while !self.held
-                && !self.store_down
+            while self.may_start()
                 && let Some(ready) = self.agents[agent.at()].queue.pop()
             {
-                let start = self.start(agent, ready);
+                let start = self.start(agent, ready, JobState::Running);
                 if let Some(start) = start {
                     effects.push(Effect::Start(Arc::new(start)));
                 }
             }
+            self.bury_overdue(agent, effects);
         }
         self.touched_agents = touched;
     }
@@ -373,6 +390,12 @@ impl Board {
                 }
                 Due::Job(job) => self.end_back_off(job),
                 Due::Delayed => self.reveal(now, effects),
+                Due::Quarantine(agent) => self.lift_quarantine(agent, effects),
+                Due::Queue(agent) => {
+                    self.agents[agent.at()].armed = None;
+                    self.touched_agents_push(agent);
+                }
+                Due::Run(run) => self.end_deadline(run, effects),
             }
         }
     }
@@ -398,27 +421,6 @@ impl Board {
             self.take_steps(index, &mut steps, effects);
             self.steps = steps;
         }
-    }
-
-    fn set_paused(&mut self, agent: AgentIndex, paused: bool) {
-        if self.agents[agent.at()].queue.set_paused(paused) {
-            let waiting: Vec<Runs> =
-                self.agents[agent.at()].queue.waiting().map(|r| self.runs_of(r)).collect();
-            for run in waiting.iter().flat_map(Runs::iter) {
-                if paused {
-                    self.uncount_job(run);
-                    self.park(run);
-                } else {
-                    self.unpark(run);
-                    self.count_job(run);
-                }
-            }
-        }
-        self.touched_agents_push(agent);
-    }
-
-    fn touch_all_agents(&mut self) {
-        self.touched_agents.extend((0..).map(AgentIndex).take(self.agents.len()));
     }
 
     fn subscription_indices(&self) -> impl Iterator<Item = SubscriptionIndex> + use<> {

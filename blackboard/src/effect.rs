@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::id::{AgentIndex, JobId, Offset, RunId, SubscriptionIndex};
 use crate::matching::Match;
-use crate::outcome::{CloseReason, Outcome, Tally};
+use crate::outcome::{CloseReason, Outcome, Overdue, Quarantine, Tally};
 use crate::shape::Member;
 use crate::time::Timestamp;
 
@@ -55,10 +55,28 @@ pub enum Input {
     FinishRun(RunId),
     /// End everything of the run that has not finished.
     CancelRun(RunId),
+    /// When this time comes, the run is cancelled, unless everything of it has an outcome by then. Ignored for a run that
+    /// the board does not know.
+    DeadlineRun {
+        /// The run.
+        run: RunId,
+        /// The deadline. A later one replaces an earlier one.
+        at: Timestamp,
+    },
     /// Start no jobs of this agent until further notice.
     Pause(AgentIndex),
-    /// Start jobs of this agent again.
+    /// Start jobs of this agent again, whether it was paused, quarantined or both.
     Resume(AgentIndex),
+    /// An engine of this agent panicked, or could not be made, and is made anew.
+    Restarted(AgentIndex),
+    /// The agent's engines panicked more often than it may: start no jobs of it until it is resumed, or until the time that
+    /// the quarantine names.
+    Quarantine {
+        /// The agent.
+        agent: AgentIndex,
+        /// Since when, after how much, until when.
+        quarantine: Quarantine,
+    },
     /// The store refuses writes: start no jobs until [`Input::StoreUp`], whatever else is said.
     StoreDown,
     /// The store works again.
@@ -128,6 +146,14 @@ pub enum Verdict {
 pub enum Effect {
     /// Commit the start of this job; once that is done, hand it to its agent.
     Start(Arc<Start>),
+    /// This job waited too long for a slot: commit its start, then have its agent write its failure instead of calling an
+    /// engine. It ends like an attempt, and takes no slot.
+    Bury {
+        /// The job.
+        start: Arc<Start>,
+        /// How long it waited, and for what.
+        overdue: Overdue,
+    },
     /// Tell the agent to cancel the running attempt of this job.
     Cancel {
         /// The agent.
@@ -141,6 +167,15 @@ pub enum Effect {
     Settle(Settled),
     /// An outcome that is committed already, together with its job.
     Settled(Settled),
+    /// The agent's quarantine is over: it was resumed, or its time has come.
+    QuarantineLifted(AgentIndex),
+    /// The run's deadline passed before everything of it had an outcome, and it is cancelled.
+    RunTimedOut {
+        /// The run.
+        run: RunId,
+        /// The workflow's name.
+        workflow: Arc<str>,
+    },
     /// Nothing of the run moves any more; what is outstanding waits for input or for a person.
     Quiescent {
         /// The run.

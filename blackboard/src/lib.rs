@@ -36,7 +36,9 @@ pub use error::BlackboardError;
 pub use filter::{Filter, Page};
 pub use id::{AgentIndex, AgentName, ArtifactId, JobId, Key, Offset, RunId, SubscriptionIndex, Tenant};
 pub use kind::{Kind, Kinds, Payload};
-pub use outcome::{CloseReason, Discard, Expiry, Outcome, Tally, Waiting, WaitingReason};
+pub use outcome::{
+    CloseReason, Discard, Expiry, Outcome, Overdue, Quarantine, Tally, Waiting, WaitingReason,
+};
 pub use shape::Shape;
 pub use store::Store;
 pub use subscription::{Batch, Subscription};

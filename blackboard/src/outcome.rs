@@ -5,10 +5,11 @@
 
 use std::fmt;
 use std::ops::AddAssign;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AgentName, Key, Offset, RunId};
+use crate::id::{AgentName, JobId, Key, Offset, RunId};
 use crate::time::Timestamp;
 
 /// How an artifact ended for one subscription.
@@ -181,6 +182,8 @@ pub enum WaitingReason {
     BackOffUntil(Timestamp),
     /// The agent is paused.
     AgentPaused,
+    /// The agent's engines panicked too often.
+    AgentQuarantined(Quarantine),
     /// The store does not accept the start of the job at the moment.
     StoreUnavailable,
 }
@@ -199,6 +202,7 @@ impl WaitingReason {
             Self::BehindKey(_) => "behind_key",
             Self::BackOffUntil(_) => "back_off_until",
             Self::AgentPaused => "agent_paused",
+            Self::AgentQuarantined(_) => "agent_quarantined",
             Self::StoreUnavailable => "store_unavailable",
         }
     }
@@ -221,6 +225,7 @@ impl fmt::Display for WaitingReason {
             Self::BehindKey(key) => write!(f, "behind an earlier job with key {key}"),
             Self::BackOffUntil(at) => write!(f, "backing off until {at}"),
             Self::AgentPaused => f.write_str("agent is paused"),
+            Self::AgentQuarantined(quarantine) => write!(f, "agent is {quarantine}"),
             Self::StoreUnavailable => f.write_str("store is unavailable"),
         }
     }
@@ -235,6 +240,47 @@ impl fmt::Display for Missing<'_> {
         }
         Ok(())
     }
+}
+
+/// Why and until when an agent is given no jobs, because its engines panicked too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// When it began.
+    pub since: Timestamp,
+    /// How many panics its window held then.
+    pub restarts: u32,
+    /// When it ends by itself; without a time it waits for somebody to resume the agent.
+    pub resumes_at: Option<Timestamp>,
+}
+
+impl fmt::Display for Quarantine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "quarantined since {} after {} panics", self.since, self.restarts)?;
+        match self.resumes_at {
+            Some(at) => write!(f, ", resumes at {at}"),
+            None => f.write_str(", waits to be resumed"),
+        }
+    }
+}
+
+/// How long a job waited in vain for its agent, and who was in its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// How long it waited.
+    pub waited: Duration,
+    /// How many of the agent's slots were taken at the end.
+    pub taken: u32,
+    /// How many slots the agent has.
+    pub slots: u32,
+    /// The jobs that had them, at most [`Overdue::JOBS_MAX`], the oldest first.
+    pub jobs: Vec<JobId>,
+    /// The order key that it waited behind, if it was not its turn.
+    pub behind: Option<Key>,
+}
+
+impl Overdue {
+    /// Jobs that are named: enough to find who blocks an agent, few enough for a line of a log.
+    pub const JOBS_MAX: usize = 8;
 }
 
 /// One artifact that waits, where, since when and why.

@@ -1,29 +1,33 @@
 //! The agent's actor: accepts jobs within its credit and runs each attempt as a task of its own.
 //!
 //! It decides nothing about jobs; the board does. It holds at most as many jobs as the board gave it credit for, and
-//! when it ends, attempts that still run are cancelled and hand their jobs back.
+//! when it ends, attempts that still run are cancelled and hand their jobs back. It calls no code of the user.
 //!
 //! | message | effect | fails with |
 //! | --- | --- | --- |
 //! | `Run` | starts an attempt | never; the attempt tells its own end |
+//! | `Bury` | gives a job up that waited too long, in a task | never; the task tells the end |
 //! | `Cancel` | cancels the attempt of a job | never; unknown jobs have ended already |
+//! | `Look` | tells what its attempts are at | never |
 //! | `ReleaseAll` | cancels every attempt; the jobs are handed back | never |
 //! | `CutOff` | aborts every attempt, and waits for none of them | never |
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use rustc_hash::FxHashMap;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use volery_blackboard::effect::Start;
+use volery_blackboard::outcome::Overdue;
 use volery_blackboard::store::Read;
 use volery_blackboard::{JobId, SubscriptionIndex};
 
-use super::attempt::{Bench, Guard, Reaped, run};
+use super::attempt::{Guard, Reaped, Task, bury, run};
+use super::bench::Bench;
 use super::definition::Factory;
-use super::engine::Runner;
-use crate::supervision::{self, Life};
+use super::pulse::{Beat, Pulse};
+use super::seat::Seat;
+use crate::supervision::{self, Life, Reply};
 
 /// What an agent's actor is told.
 #[derive(Debug)]
@@ -35,8 +39,12 @@ pub(crate) enum AgentMessage {
         /// The curator's life that sent it.
         epoch: u64,
     },
+    /// Write the failure of this job, which waited too long.
+    Bury { start: Arc<Start>, inputs: Read, epoch: u64, overdue: Overdue },
     /// Cancel the attempt of this job.
     Cancel(JobId),
+    /// Tell what the attempts are at.
+    Look(Reply<Vec<Beat>>),
     /// The runtime stops: cancel every attempt, and hand its job back.
     ReleaseAll,
     /// The time to be dropped is over: abort every attempt. One that blocks its thread is left behind.
@@ -49,34 +57,38 @@ pub(crate) struct AgentActor {
     /// The agent's first subscription; the others follow it.
     first: SubscriptionIndex,
     factories: Arc<[Factory]>,
-    engines: Vec<Fitted>,
+    seats: Vec<Arc<Seat>>,
     attempts: JoinSet<Reaped>,
-    /// The running attempt of each job, and how to cancel it.
-    cancels: FxHashMap<JobId, (u32, CancellationToken)>,
+    /// The running attempt of each job, and its pulse.
+    pulses: FxHashMap<JobId, (u32, Arc<Pulse>)>,
     /// Attempts that do not end are not waited for.
     cut_off: bool,
 }
 
 impl AgentActor {
     pub(crate) fn new(bench: Arc<Bench>, first: SubscriptionIndex, factories: Arc<[Factory]>) -> Self {
-        let engines = factories.iter().map(Fitted::new).collect();
-        let (attempts, cancels) = (JoinSet::new(), FxHashMap::default());
-        Self { bench, first, factories, engines, attempts, cancels, cut_off: false }
+        let seats = factories.iter().map(|make| Arc::new(Seat::new(make))).collect();
+        let (attempts, pulses) = (JoinSet::new(), FxHashMap::default());
+        Self { bench, first, factories, seats, attempts, pulses, cut_off: false }
     }
 
     fn start(&mut self, start: Arc<Start>, inputs: Read) {
-        // Before anything else: making an engine anew runs the user's code, and may end this life.
-        let guard = Guard::new(Arc::clone(&start), Arc::clone(&self.bench));
         self.reap();
+        let guard = Guard::new(Arc::clone(&start), Arc::clone(&self.bench));
         let ordinal = (start.subscription.0 - self.first.0) as usize;
-        let cancel = CancellationToken::new();
-        self.cancels.insert(start.job, (start.attempt, cancel.clone()));
-        let fitted = &mut self.engines[ordinal];
-        if fitted.suspect.load(Ordering::Acquire) {
-            *fitted = Fitted::new(&self.factories[ordinal]);
-        }
-        let engine = fitted.clone();
-        self.attempts.spawn(run((start, inputs), guard, engine, cancel));
+        let pulse = Arc::new(Pulse::new());
+        self.pulses.insert(start.job, (start.attempt, Arc::clone(&pulse)));
+        let seat = &mut self.seats[ordinal];
+        let retired =
+            seat.is_suspect().then(|| std::mem::replace(seat, Arc::new(Seat::new(&self.factories[ordinal]))));
+        let seat = Arc::clone(seat);
+        self.attempts.spawn(run(Task { start, inputs, pulse, seat, retired }, guard));
+    }
+
+    fn bury(&mut self, start: Arc<Start>, inputs: Read, overdue: Overdue) {
+        self.reap();
+        let guard = Guard::new(Arc::clone(&start), Arc::clone(&self.bench));
+        self.attempts.spawn(bury(start, inputs, overdue, guard));
     }
 
     /// Takes note of attempts that have ended.
@@ -85,25 +97,15 @@ impl AgentActor {
             // An aborted task has no result; attempts are aborted only when this life ends.
             let Ok(reaped) = ended else { continue };
             // The next attempt of the same job may have begun before this one was reaped.
-            if self.cancels.get(&reaped.job).is_some_and(|(attempt, _)| *attempt == reaped.attempt) {
-                self.cancels.remove(&reaped.job);
+            if self.pulses.get(&reaped.job).is_some_and(|(attempt, _)| *attempt == reaped.attempt) {
+                self.pulses.remove(&reaped.job);
             }
         }
     }
-}
 
-/// An engine, and whether it panicked: then it may be half-updated, and is replaced before the next attempt.
-///
-/// The attempt itself says so before it tells its end, so that no attempt that follows from that end can come first.
-#[derive(Clone)]
-pub(super) struct Fitted {
-    pub(super) runner: Arc<dyn Runner>,
-    pub(super) suspect: Arc<AtomicBool>,
-}
-
-impl Fitted {
-    fn new(make: &Factory) -> Self {
-        Self { runner: make(), suspect: Arc::default() }
+    /// A job that an earlier life of the curator sent has been started anew by this one.
+    fn is_stale(&self, epoch: u64) -> bool {
+        epoch != self.bench.workshop.ingress.epoch()
     }
 }
 
@@ -112,17 +114,23 @@ impl Life for AgentActor {
 
     async fn handle(&mut self, message: AgentMessage) -> Result<(), supervision::Fault> {
         match message {
-            // A job that an earlier life of the curator sent has been started anew by this one.
-            AgentMessage::Run { epoch, .. } if epoch != self.bench.workshop.ingress.epoch() => {}
+            AgentMessage::Run { epoch, .. } | AgentMessage::Bury { epoch, .. } if self.is_stale(epoch) => {}
             AgentMessage::Run { start, inputs, .. } => self.start(start, inputs),
+            AgentMessage::Bury { start, inputs, overdue, .. } => self.bury(start, inputs, overdue),
             AgentMessage::Cancel(job) => {
-                if let Some((_, cancel)) = self.cancels.get(&job) {
-                    cancel.cancel();
+                if let Some((_, pulse)) = self.pulses.get(&job) {
+                    pulse.cancel.cancel();
                 }
+            }
+            AgentMessage::Look(reply) => {
+                self.reap();
+                reply.send(
+                    self.pulses.iter().map(|(job, (attempt, pulse))| pulse.look(*job, *attempt)).collect(),
+                );
             }
             AgentMessage::ReleaseAll => {
                 self.bench.stopping.store(true, Ordering::Release);
-                self.cancels.values().for_each(|(_, cancel)| cancel.cancel());
+                self.pulses.values().for_each(|(_, pulse)| pulse.cancel.cancel());
             }
             AgentMessage::CutOff => {
                 self.cut_off = true;
@@ -133,12 +141,21 @@ impl Life for AgentActor {
     }
 
     async fn ended(&mut self) {
-        // Dropping an attempt runs its guard, which hands the job back.
+        // Dropping an engine is code of the user: not here, but in a task.
+        let seats = std::mem::take(&mut self.seats);
+        // Dropping an attempt runs its guard, which hands the job back, and cuts its children off.
         if self.cut_off {
             // All of them have been aborted; whoever is left blocks its thread, and the root has named it.
             self.attempts.detach_all();
-        } else {
-            self.attempts.shutdown().await;
+            drop(tokio::task::spawn(async move { drop(seats) }));
+            return;
+        }
+        self.attempts.shutdown().await;
+        self.bench.children.close();
+        self.bench.children.wait().await;
+        self.bench.children.reopen();
+        if tokio::task::spawn(async move { drop(seats) }).await.is_err() {
+            tracing::warn!(target: "volery::agent", agent = %self.bench.name, "an engine panicked when it was dropped");
         }
     }
 }

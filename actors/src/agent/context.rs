@@ -2,11 +2,18 @@
 //!
 //! It gives no way to publish: outputs are what the engine returns.
 
-use std::sync::{Arc, Weak};
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, OnceLock, Weak};
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use volery_blackboard::effect::Start;
 use volery_blackboard::{AgentName, Artifact, JobId, RunId, Timestamp};
 
+use super::bench::Bench;
+use super::child::{ChildTask, Children};
+use super::pulse::Pulse;
 use super::roll::Entry;
 use crate::clock::Clock;
 use crate::root::Protection;
@@ -15,28 +22,59 @@ use crate::root::Protection;
 #[derive(Clone, Debug)]
 pub struct Context(Arc<Parts>);
 
-#[derive(Debug)]
 struct Parts {
     agent: AgentName,
     job: JobId,
     run: RunId,
     attempt: u32,
-    inputs: Arc<[Arc<Artifact>]>,
-    cancel: CancellationToken,
+    pulse: Arc<Pulse>,
+    clock: Clock,
     /// Weak, so that a context that somebody keeps does not look like a running attempt.
     entry: Weak<Entry>,
-    clock: Clock,
+    /// Set when they have been read.
+    inputs: OnceLock<Arc<[Arc<Artifact>]>>,
+    /// Made when the engine starts something beside itself; `None` once the attempt has ended without that.
+    children: OnceLock<Option<Children>>,
+    all_children: TaskTracker,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts")
+            .field("agent", &self.agent)
+            .field("job", &self.job)
+            .field("run", &self.run)
+            .field("attempt", &self.attempt)
+            .field("pulse", &self.pulse)
+            .field("children", &self.children)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Context {
-    pub(crate) fn new(
-        agent: AgentName,
-        (job, run, attempt): (JobId, RunId, u32),
-        inputs: Arc<[Arc<Artifact>]>,
-        (cancel, entry): (CancellationToken, Weak<Entry>),
-        clock: Clock,
-    ) -> Self {
-        Self(Arc::new(Parts { agent, job, run, attempt, inputs, cancel, entry, clock }))
+    pub(super) fn new(bench: &Bench, start: &Start, pulse: Arc<Pulse>, entry: Weak<Entry>) -> Self {
+        let parts = Parts {
+            agent: bench.name.clone(),
+            job: start.job,
+            run: start.run,
+            attempt: start.attempt,
+            pulse,
+            clock: bench.workshop.clock.clone(),
+            entry,
+            inputs: OnceLock::new(),
+            children: OnceLock::new(),
+            all_children: bench.children.clone(),
+        };
+        Self(Arc::new(parts))
+    }
+
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.0.pulse
+    }
+
+    /// Makes the inputs known; the first ones stay.
+    pub(super) fn learn(&self, inputs: Arc<[Arc<Artifact>]>) -> &Arc<[Arc<Artifact>]> {
+        self.0.inputs.get_or_init(|| inputs)
     }
 
     /// Returns the agent's name.
@@ -66,7 +104,7 @@ impl Context {
     /// Returns the input artifacts with all that is known about them, in input order.
     #[must_use]
     pub fn inputs(&self) -> &[Arc<Artifact>] {
-        &self.0.inputs
+        self.0.inputs.get().map_or(&[], |inputs| inputs)
     }
 
     /// Returns a key that is the same for every attempt of this job and different for every other job, to make effects
@@ -85,7 +123,7 @@ impl Context {
     /// Tells whether the attempt is being cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.cancel.is_cancelled()
+        self.0.pulse.cancel.is_cancelled()
     }
 
     /// Waits until the attempt is being cancelled. Cancel safe.
@@ -93,15 +131,15 @@ impl Context {
     /// Useful with a cancellation grace (see the agent's `cancel_grace`); without one the engine's future is dropped as
     /// soon as it is cancelled.
     pub async fn cancelled(&self) {
-        self.0.cancel.cancelled().await;
+        self.0.pulse.cancel.cancelled().await;
     }
 
     /// Begins a critical section, which ends when the result is dropped: what is done in between is not cut short.
     ///
-    /// While it lasts, a cancellation, of the run or by a shutdown, does not drop the engine's future; it does so right
-    /// after (and not before the agent's `cancel_grace` is over). [`Context::is_cancelled`] and [`Context::cancelled`]
-    /// tell of the cancellation at once, so an engine can leave the section early. Sections may overlap; the last one
-    /// counts.
+    /// While it lasts, a cancellation, of the run, by a time-out or by a shutdown, does not drop the engine's future; it does
+    /// so right after (and not before the agent's `cancel_grace` is over). [`Context::is_cancelled`] and
+    /// [`Context::cancelled`] tell of the cancellation at once, so an engine can leave the section early. Sections may
+    /// overlap; the last one counts.
     ///
     /// What it does not hold back: the deadline of a shutdown (the report then says that the attempt was cut off in a
     /// protected section), the restart of the agent, and the end of the process. A section that begins when the attempt
@@ -113,5 +151,61 @@ impl Context {
     /// Keeps the attempt on the roll, for engines that go on when their future is gone.
     pub(super) fn stay(&self) -> Option<Arc<Entry>> {
         self.0.entry.upgrade()
+    }
+
+    /// Says that the attempt makes progress: the agent's idle time-out begins anew. Costs a reading of the clock and one
+    /// store; call it as often as you like.
+    pub fn progress(&self) {
+        self.0.pulse.beat(self.0.clock.now());
+    }
+
+    /// Says that the attempt makes progress, and what it is at from now on: `ctx.progress_on("calling the model")`. A
+    /// time-out names the last of these, and so does the list of running jobs.
+    pub fn progress_on(&self, what: impl Into<Cow<'static, str>>) {
+        self.0.pulse.say(what.into(), self.0.clock.now());
+    }
+
+    /// Starts a task that lives no longer than this attempt: when the attempt has ended, however that may be, the task is
+    /// cut off at its next await, and the attempt's end is told only when it is gone. A panic in it is in its result and
+    /// nowhere else.
+    ///
+    /// Called after the attempt's end, it starts nothing: the result is [`ChildError::CutOff`](super::ChildError).
+    ///
+    /// A task that blocks its thread holds the attempt's end up.
+    pub fn spawn<F>(&self, future: F) -> ChildTask<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        match self.children() {
+            Some(children) => children.spawn(future),
+            None => ChildTask::cut_off(),
+        }
+    }
+
+    fn children(&self) -> Option<&Children> {
+        self.0.children.get_or_init(|| Some(Children::new(&self.0.all_children))).as_ref()
+    }
+
+    /// Cuts off what the engine started beside itself, and waits until it is gone.
+    pub(super) async fn end_children(&self) {
+        if let Some(Some(children)) = self.0.children.get() {
+            children.end().await;
+        }
+    }
+
+    /// Returns a guard that cuts children off at the end of the attempt, also when the attempt is dropped. Nothing can be
+    /// started from then on.
+    pub(super) fn cut_off_children(&self) -> impl Drop + Send + use<> {
+        CutOff(Arc::clone(&self.0))
+    }
+}
+
+struct CutOff(Arc<Parts>);
+
+impl Drop for CutOff {
+    fn drop(&mut self) {
+        if let Some(children) = self.0.children.get_or_init(|| None) {
+            children.cut_off();
+        }
     }
 }

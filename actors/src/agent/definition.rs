@@ -7,16 +7,26 @@ use std::time::Duration;
 
 use volery_blackboard::{AgentName, BlackboardError, Kinds, Shape, Subscription, Tenant, Viewer};
 
-use super::engine::{Assembling, Engine, Runner};
+use super::engine::{Assembling, Engine, Fault, Runner};
 use super::outputs::IntoOutputs;
 use super::retry::Retry;
+use super::timeout::{TIMEOUT_MIN, Timeouts};
+use crate::curator::{PastIntensity, Rule};
+use crate::error::{Cause, Result as Checked};
+use crate::supervision::Intensity;
 
 /// Jobs of one agent that run at once unless told otherwise. Half would leave engines that wait for a network idle; a
 /// multiple would surprise services that are called.
 const CONCURRENCY_DEFAULT: u32 = 8;
 
-/// Makes the engine of one life of an agent.
-pub(crate) type Factory = Arc<dyn Fn() -> Arc<dyn Runner> + Send + Sync>;
+/// Panics of an agent's engines unless told otherwise. A job whose input makes its engine panic costs one each, and some of
+/// those pass in every service; an agent that panics at every job passes this within a second at most of what a machine
+/// does. A tenth of it would stop an agent for a handful of bad inputs; ten times as much would let a broken one turn
+/// thousands of jobs into dead letters first.
+const INTENSITY_DEFAULT: Intensity = Intensity { restarts: 100, within: Duration::from_secs(10) };
+
+/// Makes an engine.
+pub(crate) type Factory = Arc<dyn Fn() -> Result<Arc<dyn Runner>, Fault> + Send + Sync>;
 
 /// Registers the kinds that an engine may publish.
 pub(crate) type RegisterOutputs = fn(&mut Kinds) -> Result<(), BlackboardError>;
@@ -35,6 +45,8 @@ pub(crate) struct AgentParts {
     pub(crate) retry: Retry,
     pub(crate) cancel_grace: Duration,
     pub(crate) expected: Option<Duration>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) rule: Rule,
 }
 
 impl Agent {
@@ -52,6 +64,8 @@ impl Agent {
                 retry: Retry::none(),
                 cancel_grace: Duration::ZERO,
                 expected: None,
+                timeouts: Timeouts::default(),
+                rule: Rule { intensity: INTENSITY_DEFAULT, past: PastIntensity::default() },
             },
         }
     }
@@ -87,6 +101,52 @@ impl Agent {
         self
     }
 
+    /// Lets an attempt take this long in all, reading its inputs and making its engine included. Default: no limit; at least
+    /// 1 ms.
+    ///
+    /// When it is over, the attempt is cancelled as its run would cancel it, `cancel_grace` included, and fails with
+    /// [`TimedOut`](super::TimedOut), whatever the engine still returns; [`Retry`] decides what follows. A `blocking` engine
+    /// goes on in its thread, and its result is dropped.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.parts.timeouts.attempt = Some(limit);
+        self
+    }
+
+    /// Lets an attempt go on this long without [`Context::progress`](super::Context::progress), counted from the call of the
+    /// engine at first. Default: no limit; at least 1 ms. What follows is as for [`timeout`](Self::timeout).
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.parts.timeouts.idle = Some(limit);
+        self
+    }
+
+    /// Lets a job wait this long for a slot. Default: no limit; at least 1 ms.
+    ///
+    /// It counts from when the inputs are complete, and for a further attempt from the end of its back-off. It begins anew
+    /// when the agent is resumed, when a store that was down works again, and when the curator is restarted. What waits too
+    /// long is not tried again: it becomes a dead letter and a `Failure`, with the text of a
+    /// [`TimedOut`](super::TimedOut) that says who had the slots. At most as many as the agent has slots are given up at a
+    /// time.
+    pub fn queue_timeout(mut self, limit: Duration) -> Self {
+        self.parts.timeouts.queue = Some(limit);
+        self
+    }
+
+    /// Tolerates this many panics of the agent's engines in a sliding window; a factory that fails or panics counts as well.
+    /// Default: 100 in 10 s; the window is at least 1 ms long.
+    ///
+    /// A panic fails its attempt, and [`Retry`] decides about the job. The engine is made anew before the next attempt,
+    /// without a back-off.
+    pub fn intensity(mut self, intensity: Intensity) -> Self {
+        self.parts.rule.intensity = intensity;
+        self
+    }
+
+    /// Says what follows when the engines panic more often than that. Default: a quarantine until the agent is resumed.
+    pub fn past_intensity(mut self, past: PastIntensity) -> Self {
+        self.parts.rule.past = past;
+        self
+    }
+
     /// Labels the agent, for artifacts that only certain labels may see.
     pub fn labels<L: Into<String>>(mut self, labels: impl IntoIterator<Item = L>) -> Self {
         self.parts.viewer.labels = labels.into_iter().map(Into::into).collect::<BTreeSet<_>>();
@@ -107,6 +167,30 @@ impl Agent {
 
     pub(crate) fn into_parts(self) -> AgentParts {
         self.parts
+    }
+}
+
+impl AgentParts {
+    /// Checks the spans of time.
+    pub(crate) fn validate(&self) -> Checked<()> {
+        let resume_after = match self.rule.past {
+            PastIntensity::Quarantine { resume_after } => resume_after,
+            PastIntensity::Escalate => None,
+        };
+        let spans = [
+            ("timeout", self.timeouts.attempt),
+            ("idle_timeout", self.timeouts.idle),
+            ("queue_timeout", self.timeouts.queue),
+            ("window of the intensity", Some(self.rule.intensity.within)),
+            ("resume_after", resume_after),
+        ];
+        for (limit, span) in spans {
+            if let Some(span) = span.filter(|span| *span < TIMEOUT_MIN) {
+                let agent = self.viewer.name.to_string();
+                return Err(Cause::TooShort { agent, limit, span }.into());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -133,15 +217,30 @@ impl<S: Shape + 'static> AgentDraft<S> {
     /// Calls this engine with what the shape collects.
     pub fn engine<E: Engine<S::Input>>(self, engine: E) -> Agent {
         let runner: Arc<dyn Runner> = Arc::new(Assembling::<S, E>::new(engine));
-        self.with_factory::<E::Output>(Arc::new(move || Arc::clone(&runner)))
+        self.with_factory::<E::Output>(Arc::new(move || Ok(Arc::clone(&runner))))
     }
 
     /// Makes an engine with state: for every life of the agent (a restart of the curator begins a new one), and again
     /// after an attempt panicked.
     ///
-    /// The factory runs in the agent's actor: it must not block, and a panic in it ends that life.
+    /// The factory runs in the task of the first attempt that needs the engine; others that come meanwhile wait for it. It
+    /// must not block for long, as no engine must. A panic in it fails the attempt and counts against
+    /// [`Agent::intensity`]; the next attempt tries again.
     pub fn engine_with<E: Engine<S::Input>>(self, make: impl Fn() -> E + Send + Sync + 'static) -> Agent {
-        self.with_factory::<E::Output>(Arc::new(move || Arc::new(Assembling::<S, E>::new(make()))))
+        self.try_engine_with(move || Ok::<E, Fault>(make()))
+    }
+
+    /// Makes an engine with state like [`engine_with`](Self::engine_with), with a factory that may fail, which is treated
+    /// like a panic in it.
+    pub fn try_engine_with<E: Engine<S::Input>, F: Into<Fault>>(
+        self,
+        make: impl Fn() -> Result<E, F> + Send + Sync + 'static,
+    ) -> Agent {
+        let factory = move || {
+            let engine = make().map_err(Into::into)?;
+            Ok(Arc::new(Assembling::<S, E>::new(engine)) as Arc<dyn Runner>)
+        };
+        self.with_factory::<E::Output>(Arc::new(factory))
     }
 
     fn with_factory<O: IntoOutputs>(self, factory: Factory) -> Agent {
@@ -169,6 +268,31 @@ impl<S: Shape + 'static> AgentDraft<S> {
     /// See [`Agent::expected`].
     pub fn expected(self, time: Duration) -> Self {
         Self { agent: self.agent.expected(time), ..self }
+    }
+
+    /// See [`Agent::timeout`].
+    pub fn timeout(self, limit: Duration) -> Self {
+        Self { agent: self.agent.timeout(limit), ..self }
+    }
+
+    /// See [`Agent::idle_timeout`].
+    pub fn idle_timeout(self, limit: Duration) -> Self {
+        Self { agent: self.agent.idle_timeout(limit), ..self }
+    }
+
+    /// See [`Agent::queue_timeout`].
+    pub fn queue_timeout(self, limit: Duration) -> Self {
+        Self { agent: self.agent.queue_timeout(limit), ..self }
+    }
+
+    /// See [`Agent::intensity`].
+    pub fn intensity(self, intensity: Intensity) -> Self {
+        Self { agent: self.agent.intensity(intensity), ..self }
+    }
+
+    /// See [`Agent::past_intensity`].
+    pub fn past_intensity(self, past: PastIntensity) -> Self {
+        Self { agent: self.agent.past_intensity(past), ..self }
     }
 
     /// See [`Agent::labels`].

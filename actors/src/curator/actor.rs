@@ -7,22 +7,21 @@
 //! | --- | --- | --- |
 //! | `Wake` | takes turns until no command and no write is left | a store that cannot be read at restart ends the life |
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use volery_blackboard::board::Board;
 use volery_blackboard::effect::{Effect, Input, Published, Start, Verdict};
-use volery_blackboard::store::{
-    Batch, Commit, Few, Finish, Group, GroupResult, JobEnd, Store, StoreError, Stored,
-};
+use volery_blackboard::outcome::Overdue;
+use volery_blackboard::store::{Batch, Commit, Few, Group, GroupResult, Store, StoreError, Stored};
 use volery_blackboard::{JobId, Offset, RunId, Tally, Timestamp};
 
 use super::after::{After, Claims, PublishAnswer, Unsettled, claims_of, give, join};
 use super::ingress::{Command, Ingress, Question, Scope};
 use super::recovery::restore;
-use crate::agent::{AgentMessage, AttemptEnd, Ended};
+use crate::agent::AgentMessage;
 use crate::clock::Clock;
 use crate::feed::{Event, Feed};
 use crate::supervision::{self, Address, Life};
@@ -60,17 +59,17 @@ pub(crate) struct CuratorParts {
 
 /// One life of the curator.
 pub(crate) struct Curator {
-    parts: Arc<CuratorParts>,
-    board: Board,
+    pub(super) parts: Arc<CuratorParts>,
+    pub(super) board: Board,
     /// Writes for the next commit, and what to do once they are done, in the same order.
     batch: Batch,
-    after: Vec<After>,
+    pub(super) after: Vec<After>,
     effects: Vec<Effect>,
     commands: VecDeque<Command>,
     /// Which life this is; agents take jobs of the latest only.
     epoch: u64,
     /// The time of this turn: one reading serves all that happens in it.
-    now: Timestamp,
+    pub(super) now: Timestamp,
     /// Publishers to be answered.
     answers: Vec<(PublishAnswer, Result<Few<Stored>, StoreError>)>,
     /// Runs to be told of as quiet, once everything about them is committed.
@@ -82,6 +81,8 @@ pub(crate) struct Curator {
     offsets: Vec<Offset>,
     /// Outcomes that the store refused.
     unsettled: Vec<Unsettled>,
+    /// Runs with a deadline.
+    pub(super) timed: BTreeSet<RunId>,
     /// The store refused a commit; nothing is started until a tick finds it working again.
     store_down: bool,
 }
@@ -92,7 +93,11 @@ impl Curator {
         let (board, effects) = restore(&parts).await?;
         let now = parts.clock.now();
         // Whoever waited when the life before ended is told by this one.
-        let quiet = parts.ingress.watch().runs.keys().map(|run| (*run, Tally::default())).collect();
+        let (quiet, timed) = {
+            let watch = parts.ingress.watch();
+            let quiet = watch.runs.keys().map(|run| (*run, Tally::default())).collect();
+            (quiet, watch.deadlines.keys().copied().collect())
+        };
         let epoch = parts.ingress.begin_epoch();
         Ok(Self {
             epoch,
@@ -109,6 +114,7 @@ impl Curator {
             armed: None,
             offsets: Vec::new(),
             unsettled: Vec::new(),
+            timed,
             store_down: false,
         })
     }
@@ -198,43 +204,11 @@ impl Curator {
         }
     }
 
-    fn prepare_end(&mut self, Ended { start, end }: Ended) {
-        if !self.board.is_current(start.job, start.attempt) {
-            tracing::debug!(
-                target: "volery::curator", job = %start.job, attempt = start.attempt,
-                "end of an attempt that is not current was dropped"
-            );
-            return;
-        }
-        let (job, none) = (start.job, Vec::new());
-        let ended = |verdict, claims, error| After::Ended { start, verdict, claims, error };
-        match end {
-            AttemptEnd::Done(outputs) => {
-                let after = ended(Verdict::Done, claims_of(&outputs), none);
-                self.write(Group::Finish(Finish { job, end: JobEnd::Done, outputs }), after);
-            }
-            AttemptEnd::Retry { until, error } => {
-                let after = ended(Verdict::Retry(until), Few::new(), error.clone());
-                let failures = after.failures() + 1;
-                self.write(Group::Retry { job, failures, until, error }, after);
-            }
-            AttemptEnd::Dead { at, error, failure } => {
-                let after = ended(Verdict::Dead, claims_of(&failure), error.clone());
-                let end = JobEnd::Dead { attempts: after.failures() + 1, error, at };
-                self.write(Group::Finish(Finish { job, end, outputs: failure }), after);
-            }
-            AttemptEnd::Cancelled => {
-                let after = ended(Verdict::Cancelled, Few::new(), none);
-                self.write(Group::Finish(Finish { job, end: JobEnd::Cancelled, outputs: Few::new() }), after);
-            }
-            AttemptEnd::Released => self.after.push(ended(Verdict::Released, Few::new(), none)),
-        }
-    }
-
     fn answer(&self, question: Question) {
         match question {
             Question::Waiting(filter, answer) => give(answer, self.board.waiting(&filter)),
             Question::Agents(answer) => give(answer, self.board.agents()),
+            Question::Running(answer) => give(answer, self.board.running()),
             Question::Tally(run, answer) => give(answer, self.board.tally(run)),
             Question::NextDeadline(answer) => give(answer, self.board.next_deadline()),
         }
@@ -259,7 +233,7 @@ impl Curator {
         self.write(outcome.group(), After::Unsettled(outcome));
     }
 
-    fn write(&mut self, group: Group, after: After) {
+    pub(super) fn write(&mut self, group: Group, after: After) {
         self.batch.groups.push(group);
         self.after.push(after);
     }
@@ -319,7 +293,8 @@ impl Curator {
                 // A publisher that stopped waiting has published all the same.
                 self.answers.push((answer, Ok(stored)));
             }
-            After::Started(start) => self.dispatch(start),
+            After::Started(start) => self.dispatch(start, None),
+            After::Buried(start, overdue) => self.dispatch(start, Some(overdue)),
             After::Ended { start, verdict, claims, error } => {
                 self.tell_published(claims, &stored);
                 self.parts.feed.tell_attempt(&start, verdict, error);
@@ -331,6 +306,7 @@ impl Curator {
                 if matches!(input, Input::Tick) {
                     self.armed = None;
                 }
+                self.note_deadline(&input);
                 self.handle(input);
             }
             After::Ask(question) => self.answer(question),
@@ -356,7 +332,7 @@ impl Curator {
     fn apply_refused(&mut self, after: After, error: &StoreError) {
         match after {
             After::Published { answer, .. } => self.answers.push((answer, Err(error.clone()))),
-            After::Started(start) => {
+            After::Started(start) | After::Buried(start, _) => {
                 // Held first, so that the slot does not go to a later job.
                 self.hold(error);
                 self.handle(Input::StartRefused(start.job));
@@ -409,8 +385,10 @@ impl Curator {
     }
 
     /// Hands a job to its agent, with its inputs if the store has them at hand.
-    fn dispatch(&mut self, start: Arc<Start>) {
-        self.parts.feed.tell_started(&start);
+    fn dispatch(&mut self, start: Arc<Start>, overdue: Option<Overdue>) {
+        if overdue.is_none() {
+            self.parts.feed.tell_started(&start);
+        }
         let (job, attempt, agent) = (start.job, start.attempt, start.agent);
         let inputs = match start.members.as_ref() {
             [only] => self.parts.store.read(&[only.offset]),
@@ -421,9 +399,12 @@ impl Curator {
                 inputs
             }
         };
-        if let Err(error) =
-            self.parts.agents[agent.at()].send(AgentMessage::Run { start, inputs, epoch: self.epoch })
-        {
+        let epoch = self.epoch;
+        let message = match overdue {
+            None => AgentMessage::Run { start, inputs, epoch },
+            Some(overdue) => AgentMessage::Bury { start, inputs, epoch, overdue },
+        };
+        if let Err(error) = self.parts.agents[agent.at()].send(message) {
             tracing::error!(target: "volery::curator", %job, reason = %error.reason, "agent cannot be given a job");
             // Held, so that it is tried again with the next tick and not at once.
             self.hold(&"an agent cannot be given its job");
@@ -447,8 +428,14 @@ impl Curator {
                     self.write_outcome(Unsettled::Claim(settled));
                 }
                 Effect::Settled(settled) => self.parts.feed.tell_settled(&settled),
+                Effect::Bury { start, overdue } => {
+                    self.write(Group::Start(Arc::clone(&start)), After::Buried(start, overdue));
+                }
+                Effect::QuarantineLifted(agent) => self.note_resumed(agent),
+                Effect::RunTimedOut { run, workflow } => self.note_timed_out(run, workflow),
                 Effect::Quiescent { run, tally } => self.quiet.push((run, tally)),
                 Effect::RunSettled { run, workflow, tally } => {
+                    self.forget_deadline(run);
                     self.parts.feed.tell(|| Event::RunSettled { run, workflow, tally });
                 }
             }

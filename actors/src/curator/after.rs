@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use volery_blackboard::effect::{Input, Settled, Start, Verdict};
 use volery_blackboard::matching::Match;
+use volery_blackboard::outcome::Overdue;
 use volery_blackboard::store::{Few, Finish, Group, JobEnd, Publish, StoreError, Stored};
 use volery_blackboard::{AgentIndex, JobId};
 
@@ -19,6 +20,8 @@ pub(super) enum After {
         answer: PublishAnswer,
     },
     Started(Arc<Start>),
+    /// The start of a job that is to be given up at once.
+    Buried(Arc<Start>, Overdue),
     Ended {
         start: Arc<Start>,
         verdict: Verdict,
@@ -67,22 +70,9 @@ impl After {
     /// Tells whether it stands for a group of the commit.
     pub(super) fn has_group(&self) -> bool {
         match self {
-            Self::Published { .. } | Self::Started(_) | Self::Unsettled(_) => true,
+            Self::Published { .. } | Self::Started(_) | Self::Buried(..) | Self::Unsettled(_) => true,
             Self::Ended { verdict, .. } => *verdict != Verdict::Released,
             Self::Input(_) | Self::Cancel { .. } | Self::Ask(_) => false,
-        }
-    }
-
-    /// Attempts of its job that failed before.
-    pub(super) fn failures(&self) -> u32 {
-        match self {
-            Self::Ended { start, .. } => start.failures,
-            Self::Published { .. }
-            | Self::Started(_)
-            | Self::Unsettled(_)
-            | Self::Input(_)
-            | Self::Cancel { .. }
-            | Self::Ask(_) => 0,
         }
     }
 }

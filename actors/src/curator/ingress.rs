@@ -11,17 +11,18 @@
 //! | `Ask` | what the board shows | never |
 //! | `WhenQuiet` | the outcomes, once nothing moves | never |
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::sync::{Notify, Semaphore, oneshot};
-use volery_blackboard::board::{AgentStatus, WaitingFilter};
+use tokio::sync::{Notify, Semaphore, SetOnce, oneshot};
+use volery_blackboard::board::{AgentStatus, RunningJob, WaitingFilter};
 use volery_blackboard::effect::Input;
 use volery_blackboard::store::{Few, Publish, StoreError, Stored};
-use volery_blackboard::{AgentIndex, RunId, Tally, Timestamp, Waiting};
+use volery_blackboard::{AgentIndex, AgentName, RunId, Tally, Timestamp, Waiting};
 
 use super::actor::CuratorMessage;
+use super::restarts::Restarts;
 use crate::agent::Ended;
 use crate::error::{Cause, Result};
 use crate::runtime::Overflow;
@@ -64,6 +65,7 @@ pub(crate) enum Scope {
 pub(crate) enum Question {
     Waiting(WaitingFilter, oneshot::Sender<Vec<Waiting>>),
     Agents(oneshot::Sender<Vec<AgentStatus>>),
+    Running(oneshot::Sender<Vec<RunningJob>>),
     Tally(RunId, oneshot::Sender<Option<Tally>>),
     NextDeadline(oneshot::Sender<Option<Timestamp>>),
 }
@@ -91,6 +93,8 @@ pub(crate) struct Ingress {
     /// Since when, and why, nothing is started.
     store_trouble: Mutex<Option<(Timestamp, String)>>,
     watch: Mutex<Watch>,
+    /// The agent that asked for a stop of everything.
+    escalation: SetOnce<AgentName>,
 }
 
 /// How much may wait before publishers are held back.
@@ -107,6 +111,10 @@ pub(crate) struct Watch {
     /// Runs that handles exist to.
     pub(crate) pins: HashMap<RunId, Pin>,
     pub(crate) paused: BTreeSet<AgentIndex>,
+    /// How often engines panicked, and whose agents are in quarantine.
+    pub(super) restarts: Restarts,
+    /// Runs that are to end in time and have not ended.
+    pub(super) deadlines: BTreeMap<RunId, Timestamp>,
     /// The runtime is stopping and starts nothing more.
     pub(crate) held: bool,
     pub(crate) runs: HashMap<RunId, Vec<oneshot::Sender<Tally>>>,
@@ -122,6 +130,8 @@ pub(crate) struct Pin {
     handles: usize,
     pub(crate) finishing: bool,
     pub(crate) cancelled: bool,
+    /// Its deadline came before its end.
+    pub(crate) timed_out: bool,
 }
 
 impl Watch {
@@ -132,8 +142,12 @@ impl Watch {
             }
             Input::Resume(agent) => {
                 self.paused.remove(agent);
+                self.restarts.lift(*agent);
             }
             Input::Hold => self.held = true,
+            Input::DeadlineRun { run, at } => {
+                self.deadlines.insert(*run, *at);
+            }
             Input::FinishRun(run) => self.pins.get_mut(run).into_iter().for_each(|pin| pin.finishing = true),
             Input::CancelRun(run) => self.pins.get_mut(run).into_iter().for_each(|pin| pin.cancelled = true),
             _ => {}
@@ -142,7 +156,7 @@ impl Watch {
 }
 
 impl Ingress {
-    pub(crate) fn new(runtime: String, limits: Limits) -> Self {
+    pub(crate) fn new(runtime: String, limits: Limits, restarts: Restarts) -> Self {
         Self {
             runtime,
             queue: Mutex::default(),
@@ -157,7 +171,8 @@ impl Ingress {
             limits,
             relief: Notify::new(),
             store_trouble: Mutex::default(),
-            watch: Mutex::default(),
+            watch: Mutex::new(Watch { restarts, ..Watch::default() }),
+            escalation: SetOnce::new(),
         }
     }
 
@@ -269,7 +284,13 @@ impl Ingress {
     /// Keeps a run's counts while handles to it exist.
     pub(crate) fn pin(&self, run: RunId, workflow: &Arc<str>) {
         let mut watch = self.watch();
-        let fresh = || Pin { workflow: Arc::clone(workflow), handles: 0, finishing: false, cancelled: false };
+        let fresh = || Pin {
+            workflow: Arc::clone(workflow),
+            handles: 0,
+            finishing: false,
+            cancelled: false,
+            timed_out: false,
+        };
         let pin = watch.pins.entry(run).or_insert_with(fresh);
         pin.handles += 1;
         if pin.handles == 1 {
@@ -297,6 +318,22 @@ impl Ingress {
             drop(watch);
             self.wake();
         }
+    }
+
+    /// Asks for a stop of the whole runtime, because of this agent. The first one is told.
+    pub(super) fn escalate(&self, agent: AgentName) {
+        // Taken already: another agent asked before.
+        drop(self.escalation.set(agent));
+    }
+
+    /// Waits until an agent asks for a stop of the whole runtime. Cancel safe.
+    pub(crate) async fn escalated(&self) -> AgentName {
+        self.escalation.wait().await.clone()
+    }
+
+    /// Tells whether a run that handles exist to was cancelled by its deadline.
+    pub(crate) fn has_timed_out(&self, run: RunId) -> bool {
+        self.watch().pins.get(&run).is_some_and(|pin| pin.timed_out)
     }
 
     /// Refuses every further publish, the waiting ones included.

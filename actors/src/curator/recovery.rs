@@ -16,14 +16,16 @@ const SLICE: usize = 1_000;
 
 /// Returns a board with everything unfinished on it, and what it wants done.
 ///
-/// What handles and operators asked for before (pinned, finished and cancelled runs, paused agents) holds again.
+/// What handles and operators asked for before (pinned, finished and cancelled runs, deadlines, paused agents) holds again, and so do
+/// quarantines.
 pub(super) async fn restore(parts: &CuratorParts) -> Result<(Board, Vec<Effect>), StoreError> {
     let mut board = (parts.board)();
     let mut effects = Vec::new();
     let mut tell = |input| board.handle(input, parts.clock.now(), &mut effects);
-    let (pins, paused, held) = {
+    let (pins, paused, held, quarantines, deadlines) = {
         let watch = parts.ingress.watch();
-        (watch.pins.clone(), watch.paused.clone(), watch.held)
+        let quarantines = watch.restarts.quarantines();
+        (watch.pins.clone(), watch.paused.clone(), watch.held, quarantines, watch.deadlines.clone())
     };
     tell(Input::Hold);
     for (run, pin) in &pins {
@@ -34,13 +36,19 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<(Board, Vec<Effect>)
     }
     replay(parts.store.as_ref(), &mut tell).await?;
     paused.into_iter().for_each(|agent| tell(Input::Pause(agent)));
+    for (agent, quarantine) in quarantines {
+        tell(Input::Quarantine { agent, quarantine });
+    }
     for (run, pin) in &pins {
-        if pin.cancelled {
+        if pin.cancelled || pin.timed_out {
             tell(Input::CancelRun(*run));
         }
         if pin.finishing {
             tell(Input::FinishRun(*run));
         }
+    }
+    for (run, at) in deadlines {
+        tell(Input::DeadlineRun { run, at });
     }
     if !held {
         tell(Input::Unhold);

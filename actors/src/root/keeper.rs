@@ -193,6 +193,12 @@ impl Keeper {
             // Cannot fail: the keeper has a sender. The drop of the last handle asks for a stop.
             _ = level.wait_for(|level| *level > Stopping::No) => None,
             exit = root.supervisor.ended() => Some(exit),
+            agent = root.ingress.escalated() => {
+                tracing::error!(target: "volery::root", runtime = root.name, %agent, "an agent escalated");
+                // Taken already: somebody asked before.
+                drop(cause.set(StopCause::Escalated { agent: agent.to_string() }));
+                None
+            }
         };
         let cause = match &gave_up {
             Some(exit) => StopCause::GaveUp(format!("{exit:?}")),

@@ -41,7 +41,8 @@ pub enum StopCause {
     HandlesDropped,
     /// A part of the runtime failed more often than its supervisor allows; the text says which and how.
     GaveUp(String),
-    /// An agent failed more often than it may, and its policy is to end the process.
+    /// The engines of an agent panicked more often than its intensity allows, and it escalates
+    /// ([`PastIntensity::Escalate`](crate::PastIntensity)).
     Escalated {
         /// Which agent.
         agent: String,

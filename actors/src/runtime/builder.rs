@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio_util::task::TaskTracker;
 use volery_blackboard::board::Board;
 use volery_blackboard::matching::Matcher;
 use volery_blackboard::store::{Catalogue, Memory, Store};
@@ -17,7 +18,7 @@ use volery_observability::Metrics;
 use super::{Parts, Runtime, Settings};
 use crate::agent::{Agent, AgentActor, AgentMessage, AgentParts, Bench, Failure, Workshop};
 use crate::clock::Clock;
-use crate::curator::{Curator, CuratorParts, Ingress, Limits};
+use crate::curator::{Curator, CuratorParts, Ingress, Limits, Restarts};
 use crate::error::{Cause, Result};
 use crate::feed::{Event, Feed};
 use crate::kinds::KindTable;
@@ -138,7 +139,8 @@ impl RuntimeBuilder {
             collected_max: self.settings.collected_max,
             overflow: self.settings.overflow,
         };
-        let ingress = Ingress::new(self.name.clone(), limits);
+        let restarts = Restarts::new(plan.agents.iter().map(|agent| agent.rule));
+        let ingress = Ingress::new(self.name.clone(), limits, restarts);
         let workshop = Arc::new(Workshop {
             store: self.store,
             ingress: Arc::new(ingress),
@@ -183,6 +185,7 @@ impl Plan {
             if agent.subscriptions.is_empty() {
                 return Err(Cause::NoSubscription(name.to_owned()).into());
             }
+            agent.validate()?;
             for (subscription, _) in &agent.subscriptions {
                 subscription.validate(name)?;
                 for kind in subscription.kinds() {
@@ -218,14 +221,18 @@ impl Plan {
 
     /// Returns what makes an empty board with every agent and subscription.
     fn board(&self) -> Box<dyn Fn() -> Board + Send + Sync> {
-        let agents: Vec<(AgentName, u32)> =
-            self.agents.iter().map(|agent| (agent.viewer.name.clone(), agent.concurrency)).collect();
+        let described =
+            |agent: &AgentParts| (agent.viewer.name.clone(), agent.concurrency, agent.timeouts.queue);
+        let agents: Vec<_> = self.agents.iter().map(described).collect();
         let subscriptions: Vec<(AgentIndex, Subscription)> =
             self.subscriptions().map(|(agent, _, subscription)| (agent, subscription.clone())).collect();
         Box::new(move || {
             let mut board = Board::new();
-            for (name, concurrency) in &agents {
-                board.add_agent(name.clone(), *concurrency);
+            for (name, concurrency, queue_timeout) in &agents {
+                let agent = board.add_agent(name.clone(), *concurrency);
+                if let Some(timeout) = queue_timeout {
+                    board.set_queue_timeout(agent, *timeout);
+                }
             }
             for (agent, subscription) in &subscriptions {
                 board.add_subscription(*agent, subscription);
@@ -343,7 +350,9 @@ fn agent_children(plan: Plan, workshop: &Arc<Workshop>) -> (SupervisorSpec, Agen
             retry: agent.retry,
             expected: agent.expected,
             cancel_grace: agent.cancel_grace,
+            timeouts: agent.timeouts,
             stopping: AtomicBool::new(false),
+            children: TaskTracker::new(),
             workshop: Arc::clone(workshop),
         });
         let factories: Arc<[_]> = agent.subscriptions.into_iter().map(|(_, factory)| factory).collect();
@@ -352,8 +361,8 @@ fn agent_children(plan: Plan, workshop: &Arc<Workshop>) -> (SupervisorSpec, Agen
             let life = AgentActor::new(Arc::clone(&bench), own_first, Arc::clone(&factories));
             async move { Ok(life) }
         });
-        // Credit bounds what can be in the mailbox: a start per slot, and a cancel for each.
-        let bound = (agent.concurrency as usize).saturating_mul(2).saturating_add(16);
+        // Credit bounds what can be in the mailbox: a start and a burial per slot, and a cancel for each start.
+        let bound = (agent.concurrency as usize).saturating_mul(3).saturating_add(16);
         tree = tree.child(spec.mailbox(bound).shutdown(Shutdown::After(STOP_WITHIN)));
         addresses.push((name, address));
         first = SubscriptionIndex(first.0 + count);

@@ -27,27 +27,32 @@ impl Default for Intensity {
 
 /// The restarts of the recent past, held against an [`Intensity`].
 #[derive(Debug, Clone)]
-pub(super) struct Window {
+pub(crate) struct Window {
     limit: Intensity,
     /// Oldest first; never more than `limit.restarts + 1`.
     times: VecDeque<Duration>,
 }
 
 impl Window {
-    pub(super) fn new(limit: Intensity) -> Self {
+    pub(crate) fn new(limit: Intensity) -> Self {
         Self { limit, times: VecDeque::new() }
     }
 
     /// Counts a restart at `now` and says whether the limit still holds.
     ///
     /// A restart counts while it is at most `within` old, the edge included.
-    pub(super) fn record(&mut self, now: Duration) -> bool {
+    pub(crate) fn record(&mut self, now: Duration) -> bool {
         let oldest_kept = now.saturating_sub(self.limit.within);
         while self.times.front().is_some_and(|time| *time < oldest_kept) {
             self.times.pop_front();
         }
         self.times.push_back(now);
         self.times.len() <= self.limit.restarts as usize
+    }
+
+    /// Returns how many restarts counted at the last one.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.times.len()).unwrap_or(u32::MAX)
     }
 }
 

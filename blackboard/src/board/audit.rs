@@ -20,7 +20,7 @@ impl Board {
         self.visit_waiting(&mut |index, entry, _| {
             present[index.at()].insert(entry.offset);
         });
-        for job in self.jobs.values().filter(|job| job.state == JobState::Running) {
+        for job in self.jobs.values().filter(|job| job.is_out()) {
             present[job.subscription.at()].extend(job.complete.entries.iter().map(|entry| entry.offset));
         }
         for (subscription, present) in self.subscriptions.iter().zip(&mut present) {
@@ -45,11 +45,18 @@ impl Board {
             return Err(format!("collectors hold {collected} inputs, but {} are counted", self.collected));
         }
         for agent in &self.agents {
-            let running = self.jobs.values().filter(|job| {
-                job.state == JobState::Running && self.agents[job.agent.at()].name == agent.name
-            });
-            if running.count() != agent.queue.running() as usize {
+            let count = |state| {
+                let jobs = self.jobs.values().filter(|job| self.agents[job.agent.at()].name == agent.name);
+                jobs.filter(|job| job.state == state).count()
+            };
+            if count(JobState::Running) != agent.queue.running() as usize {
                 return Err(format!("agent {} has a slot that no running job holds", agent.name));
+            }
+            if count(JobState::Burying) != agent.queue.burying() as usize {
+                return Err(format!("agent {} counts burials that no job has", agent.name));
+            }
+            if !agent.queue.clocks_agree() {
+                return Err(format!("agent {} times others than those that wait for it", agent.name));
             }
         }
         let outstanding: u64 = self.subscriptions.iter().map(|s| s.tally.outstanding()).sum();

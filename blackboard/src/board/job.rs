@@ -3,11 +3,11 @@
 //! Pure: no I/O, no clock.
 
 use super::pairs;
-use super::queue::{Lane, Ready};
+use super::queue::{Lane, Ready, Standing};
 use super::run::Runs;
 use super::{Board, Due, Effect, Outcome, PairVerdict, Resumed, Start, Verdict};
 use crate::collect::{Complete, Entry};
-use crate::id::{AgentIndex, JobId, SubscriptionIndex};
+use crate::id::{AgentIndex, JobId, RunId, SubscriptionIndex};
 use crate::shape::Member;
 use crate::time::Timestamp;
 
@@ -20,10 +20,13 @@ pub(super) struct Job {
     pub(super) runs: Runs,
     /// Its place among all complete sets of inputs; 0 for a job from before a restart, which is never new again.
     order: u64,
-    attempt: u32,
+    pub(super) attempt: u32,
     failures: u32,
     pub(super) state: JobState,
-    pub(super) cancelling: bool,
+    /// When its present state began.
+    pub(super) since: Timestamp,
+    /// Since when it is being cancelled.
+    pub(super) cancelling: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,23 +35,31 @@ pub(super) enum JobState {
     Queued,
     /// An attempt is running.
     Running,
+    /// It waited too long for a slot, and its failure is being written. It holds neither a slot nor a lane.
+    Burying,
     /// The next attempt may start at this time.
     BackingOff(Timestamp),
 }
 
 impl Job {
     pub(super) fn is_running(&self, attempt: u32) -> bool {
-        self.state == JobState::Running && self.attempt == attempt
+        self.is_out() && self.attempt == attempt
+    }
+
+    /// Tells whether its agent has it, to run it or to bury it.
+    pub(super) fn is_out(&self) -> bool {
+        matches!(self.state, JobState::Running | JobState::Burying)
     }
 }
 
 impl Board {
-    /// Turns work that has just been given a slot into the start of an attempt.
+    /// Turns work that has just been given a slot, or that waited too long for one, into the start of an attempt.
     ///
     /// `None` when there is nothing to start after all; the slot is free again then.
-    pub(super) fn start(&mut self, agent: AgentIndex, ready: Ready) -> Option<Start> {
+    pub(super) fn start(&mut self, agent: AgentIndex, ready: Ready, state: JobState) -> Option<Start> {
+        let since = self.now;
         match ready {
-            Ready::New { subscription, complete, runs, order } => {
+            Ready::New { subscription, complete, runs, order, .. } => {
                 let id = self.job_id(subscription, &complete);
                 let job = Job {
                     agent,
@@ -58,8 +69,9 @@ impl Board {
                     order,
                     attempt: 1,
                     failures: 0,
-                    state: JobState::Running,
-                    cancelling: false,
+                    state,
+                    since,
+                    cancelling: None,
                 };
                 self.jobs.insert(id, job);
                 self.start_of(id)
@@ -67,7 +79,7 @@ impl Board {
             Ready::Again { job: id, .. } => {
                 let job = self.jobs.get_mut(&id)?;
                 job.attempt += 1;
-                job.state = JobState::Running;
+                (job.state, job.since) = (state, since);
                 self.start_of(id)
             }
         }
@@ -81,10 +93,7 @@ impl Board {
     fn start_of(&self, id: JobId) -> Option<Start> {
         let job = self.jobs.get(&id)?;
         let at = latest(&job.complete.entries);
-        let (run, opens_run) = match &job.runs {
-            Runs::One(run) => (*run, false),
-            Runs::Many(_) => (id.run(at), true),
-        };
+        let (run, opens_run) = (self.run_of(id)?, matches!(job.runs, Runs::Many(_)));
         Some(Start {
             job: id,
             agent: job.agent,
@@ -100,17 +109,25 @@ impl Board {
         })
     }
 
+    /// The run of a job's outputs.
+    pub(super) fn run_of(&self, id: JobId) -> Option<RunId> {
+        self.jobs.get(&id).map(|job| match &job.runs {
+            Runs::One(run) => *run,
+            Runs::Many(_) => id.run(latest(&job.complete.entries)),
+        })
+    }
+
     pub(super) fn finish(&mut self, id: JobId, attempt: u32, verdict: Verdict, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_running(attempt)) else { return };
-        let agent = job.agent;
-        let cancelling = job.cancelling;
+        let (agent, state) = (job.agent, job.state);
+        let cancelling = job.cancelling.is_some();
         match verdict {
-            Verdict::Retry(until) if !cancelling => {
+            Verdict::Retry(until) if !cancelling && state == JobState::Running => {
                 job.failures += 1;
                 job.state = JobState::BackingOff(until);
                 self.deadlines.insert((until, Due::Job(id)));
             }
-            Verdict::Released if !cancelling => self.requeue(id),
+            Verdict::Retry(_) | Verdict::Released if !cancelling => self.requeue(id),
             Verdict::Retry(_) | Verdict::Released => {
                 self.uncount_job_of(id);
                 self.leave_lane_of(id);
@@ -120,7 +137,16 @@ impl Board {
             Verdict::Dead => self.end(id, Some(PairVerdict::Dead), &Outcome::Dead, effects),
             Verdict::Cancelled => self.end(id, None, &Outcome::Cancelled, effects),
         }
-        self.agents[agent.at()].queue.free_slot();
+        self.give_back(agent, state);
+    }
+
+    /// Gives back what a job that was out had taken of its agent.
+    fn give_back(&mut self, agent: AgentIndex, state: JobState) {
+        let queue = &mut self.agents[agent.at()].queue;
+        match state {
+            JobState::Burying => queue.end_burial(),
+            JobState::Running | JobState::Queued | JobState::BackingOff(_) => queue.free_slot(),
+        }
         self.touched_agents_push(agent);
     }
 
@@ -175,10 +201,10 @@ impl Board {
 
     /// Takes back a job whose start could not be committed.
     pub(super) fn hand_back(&mut self, id: JobId, effects: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Running) else { return };
-        let agent = job.agent;
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_out()) else { return };
+        let (agent, state) = (job.agent, job.state);
         job.attempt -= 1;
-        let (was_started, cancelling) = (job.attempt > 0, job.cancelling);
+        let (was_started, cancelling) = (job.attempt > 0, job.cancelling.is_some());
         if cancelling {
             self.uncount_job_of(id);
             self.leave_lane_of(id);
@@ -192,17 +218,22 @@ impl Board {
             if cancelling {
                 self.cancel_inputs(subscription, &complete.entries, complete.shared, effects);
             } else {
-                self.agents[agent.at()].queue.put_back(Ready::New {
-                    subscription,
-                    complete,
-                    runs: runs.clone(),
-                    order,
-                });
-                self.park_if_paused(agent, &runs);
+                let (again, since) = (runs.clone(), self.now);
+                self.line_up(agent, Ready::New { subscription, complete, runs: again, order, since }, state);
+                self.stand_in_line(agent, &runs);
             }
         }
-        self.agents[agent.at()].queue.free_slot();
-        self.touched_agents_push(agent);
+        self.give_back(agent, state);
+    }
+
+    /// Puts a piece that is out back in its place; a lane that it held, it holds still.
+    fn line_up(&mut self, agent: AgentIndex, ready: Ready, state: JobState) {
+        if state == JobState::Burying {
+            let lane = self.lane_of(&ready);
+            self.agents[agent.at()].queue.push(ready, lane);
+        } else {
+            self.agents[agent.at()].queue.put_back(ready);
+        }
     }
 
     pub(super) fn end_back_off(&mut self, id: JobId) {
@@ -212,20 +243,20 @@ impl Board {
     /// Puts a job back in front of its agent's queue for another attempt.
     fn requeue(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.state = JobState::Queued;
+        let (state, since) = (std::mem::replace(&mut job.state, JobState::Queued), self.now);
+        job.since = since;
         let (agent, runs, order) = (job.agent, job.runs.clone(), job.order);
-        self.agents[agent.at()].queue.put_back(Ready::Again { job: id, order });
-        self.park_if_paused(agent, &runs);
+        self.line_up(agent, Ready::Again { job: id, order, since }, state);
+        self.stand_in_line(agent, &runs);
         self.touched_agents_push(agent);
     }
 
-    /// Work that counts as moving was queued: it does not move while its agent is paused.
-    fn park_if_paused(&mut self, agent: AgentIndex, runs: &Runs) {
-        if self.agents[agent.at()].queue.is_paused() {
-            for run in runs.iter() {
-                self.uncount_job(run);
-                self.park(run);
-            }
+    /// Work that counts as moving was queued: it moves no more than its agent lets it.
+    fn stand_in_line(&mut self, agent: AgentIndex, runs: &Runs) {
+        let standing = self.agents[agent.at()].queue.standing();
+        for run in runs.iter().filter(|_| standing != Standing::Open) {
+            self.uncount_job(run);
+            self.count_waiting(run, standing);
         }
     }
 
@@ -279,11 +310,12 @@ impl Board {
             attempt: progress.attempts,
             failures: progress.failures,
             state: progress.until.map_or(JobState::Queued, JobState::BackingOff),
-            cancelling: false,
+            since: self.now,
+            cancelling: None,
         };
         self.jobs.insert(id, job);
         let Some(until) = progress.until else { return self.queue_again(id) };
-        let lane = self.lane_of(&Ready::Again { job: id, order: 0 });
+        let lane = self.lane_of_job(id);
         if lane.is_some_and(|lane| !self.agents[agent.at()].queue.hold_lane(lane)) {
             // Pairs may form in another order than before when the visibility of an input was delayed; then one that
             // is new has taken the lane, and this one waits behind it instead of for its time.
@@ -299,22 +331,24 @@ impl Board {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.state = JobState::Queued;
             let (agent, order) = (job.agent, job.order);
-            self.enqueue(agent, Ready::Again { job: id, order });
+            self.enqueue(agent, Ready::Again { job: id, order, since: self.now });
         }
     }
 
     pub(super) fn lane_of(&self, ready: &Ready) -> Option<Lane> {
-        let (subscription, complete) = match ready {
-            Ready::New { subscription, complete, .. } => (*subscription, complete),
-            Ready::Again { job: id, .. } => self.jobs.get(id).map(|job| (job.subscription, &job.complete))?,
-        };
-        let key = complete.entries.iter().find_map(|entry| entry.lane.clone())?;
-        Some((subscription, key))
+        match ready {
+            Ready::New { subscription, complete, .. } => lane_in(*subscription, complete),
+            Ready::Again { job, .. } => self.lane_of_job(*job),
+        }
+    }
+
+    fn lane_of_job(&self, id: JobId) -> Option<Lane> {
+        self.jobs.get(&id).and_then(|job| lane_in(job.subscription, &job.complete))
     }
 
     pub(super) fn leave_lane_of(&mut self, id: JobId) {
-        let Some(lane) = self.lane_of(&Ready::Again { job: id, order: 0 }) else { return };
-        if let Some(job) = self.jobs.get(&id) {
+        let Some(lane) = self.lane_of_job(id) else { return };
+        if let Some(job) = self.jobs.get(&id).filter(|job| job.state != JobState::Burying) {
             let agent = job.agent;
             self.agents[agent.at()].queue.leave_lane(&lane);
             self.touched_agents_push(agent);
@@ -335,6 +369,11 @@ impl Board {
             self.touched_agents.push(agent);
         }
     }
+}
+
+fn lane_in(subscription: SubscriptionIndex, complete: &Complete) -> Option<Lane> {
+    let key = complete.entries.iter().find_map(|entry| entry.lane.clone())?;
+    Some((subscription, key))
 }
 
 fn latest(entries: &[Entry]) -> Timestamp {

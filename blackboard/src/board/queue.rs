@@ -1,20 +1,23 @@
-//! An agent's waiting line: credit, pause, and lanes in which jobs run one at a time.
+//! An agent's waiting line: credit, pause, quarantine, queue time-outs, and lanes in which jobs run one at a time.
 //!
 //! It orders work; it knows nothing about what the work is. Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
 use super::run::Runs;
 use crate::collect::Complete;
 use crate::id::{JobId, Key, SubscriptionIndex};
+use crate::outcome::Quarantine;
+use crate::time::Timestamp;
 
 /// Work that may start as soon as there is a slot.
 #[derive(Debug)]
 pub(super) enum Ready {
     /// A complete set of inputs that has not been a job yet.
-    New { subscription: SubscriptionIndex, complete: Complete, runs: Runs, order: u64 },
+    New { subscription: SubscriptionIndex, complete: Complete, runs: Runs, order: u64, since: Timestamp },
     /// A job that starts another attempt.
-    Again { job: JobId, order: u64 },
+    Again { job: JobId, order: u64, since: Timestamp },
 }
 
 impl Ready {
@@ -24,6 +27,33 @@ impl Ready {
             Self::New { order, .. } | Self::Again { order, .. } => *order,
         }
     }
+
+    /// Since when it waits: its inputs are complete, or its last attempt or back-off is over.
+    pub(super) fn since(&self) -> Timestamp {
+        match self {
+            Self::New { since, .. } | Self::Again { since, .. } => *since,
+        }
+    }
+}
+
+/// Whether what waits in a queue may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// As soon as there is a slot.
+    Open,
+    /// Not before a time that will come by itself.
+    Resting,
+    /// Not before somebody says so.
+    Shut,
+}
+
+/// A piece that waited too long.
+#[derive(Debug)]
+pub(super) struct Late {
+    pub(super) ready: Ready,
+    pub(super) waited: Duration,
+    /// The key behind which it waited; `None` for a piece that was its lane's current one, which it is no more.
+    pub(super) behind: Option<Key>,
 }
 
 /// Names a lane: a subscription and an order key.
@@ -39,15 +69,41 @@ pub(super) struct Queue {
     concurrency: u32,
     running: u32,
     paused: bool,
+    quarantine: Option<Quarantine>,
+    /// How long a piece may wait for a slot.
+    patience: Option<Duration>,
+    /// The waiting pieces by the time since when they wait, and the lane that each was pushed into. Empty without patience.
+    clocks: BTreeMap<(Timestamp, u64), Option<Lane>>,
+    /// No clock began before: it stood while nothing could start.
+    clocks_begin: Timestamp,
+    /// Jobs that waited too long and are being given up.
+    burying: u32,
 }
 
 impl Queue {
     pub(super) fn new(concurrency: u32) -> Self {
-        Self { ready: BTreeMap::new(), lanes: HashMap::new(), concurrency, running: 0, paused: false }
+        Self {
+            ready: BTreeMap::new(),
+            lanes: HashMap::new(),
+            concurrency,
+            running: 0,
+            paused: false,
+            quarantine: None,
+            patience: None,
+            clocks: BTreeMap::new(),
+            clocks_begin: Timestamp::MIN,
+            burying: 0,
+        }
+    }
+
+    /// Lets a piece wait this long for a slot, and no longer. Set before anything waits.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = Some(patience);
     }
 
     /// Appends new work; work in a lane that is in use waits behind it.
     pub(super) fn push(&mut self, ready: Ready, lane: Option<Lane>) {
+        self.begin_clock(&ready, lane.as_ref());
         if let Some(lane) = lane {
             if let Some(behind) = self.lanes.get_mut(&lane) {
                 behind.push_back(ready);
@@ -55,11 +111,16 @@ impl Queue {
             }
             self.lanes.insert(lane, VecDeque::new());
         }
-        self.put_back(ready);
+        self.line_up(ready);
     }
 
     /// Puts work that held its lane already back to where it stood: before everything that was complete later.
     pub(super) fn put_back(&mut self, ready: Ready) {
+        self.begin_clock(&ready, None);
+        self.line_up(ready);
+    }
+
+    fn line_up(&mut self, ready: Ready) {
         let before = self.ready.insert(ready.order(), ready);
         debug_assert!(before.is_none(), "completions are numbered once");
     }
@@ -71,12 +132,25 @@ impl Queue {
         free
     }
 
+    fn begin_clock(&mut self, ready: &Ready, lane: Option<&Lane>) {
+        if self.patience.is_some() {
+            self.clocks.insert((ready.since(), ready.order()), lane.cloned());
+        }
+    }
+
+    fn end_clock(&mut self, ready: &Ready) {
+        if self.patience.is_some() {
+            self.clocks.remove(&(ready.since(), ready.order()));
+        }
+    }
+
     /// Takes the next piece of work if there is a slot for it, and takes the slot.
     pub(super) fn pop(&mut self) -> Option<Ready> {
-        if self.paused || self.running >= self.concurrency {
+        if self.standing() != Standing::Open || self.running >= self.concurrency {
             return None;
         }
         let (_, ready) = self.ready.pop_first()?;
+        self.end_clock(&ready);
         self.running += 1;
         Some(ready)
     }
@@ -87,24 +161,77 @@ impl Queue {
         self.running = self.running.saturating_sub(1);
     }
 
+    /// Returns when the piece that waits longest will have waited too long. `None` as well while as many as the agent has
+    /// slots are being given up: their ends lead to the next.
+    pub(super) fn overdue_at(&self) -> Option<Timestamp> {
+        if self.standing() != Standing::Open || self.burying >= self.concurrency {
+            return None;
+        }
+        let ((since, _), _) = self.clocks.first_key_value()?;
+        Some((*since).max(self.clocks_begin).after(self.patience?))
+    }
+
+    /// Takes the piece that waits longest if that is too long by now.
+    pub(super) fn pop_overdue(&mut self, now: Timestamp) -> Option<Late> {
+        self.overdue_at().filter(|at| *at <= now)?;
+        let ((since, order), lane) = self.clocks.pop_first()?;
+        let waited = now.since(since.max(self.clocks_begin));
+        self.burying += 1;
+        if let Some(ready) = self.ready.remove(&order) {
+            return Some(Late { ready, waited, behind: None });
+        }
+        let lane = lane?;
+        let behind = self.lanes.get_mut(&lane)?;
+        let place = behind.iter().position(|ready| ready.order() == order)?;
+        behind.remove(place).map(|ready| Late { ready, waited, behind: Some(lane.1) })
+    }
+
+    /// One that was being given up has ended.
+    pub(super) fn end_burial(&mut self) {
+        debug_assert!(self.burying > 0, "a burial ends once");
+        self.burying = self.burying.saturating_sub(1);
+    }
+
+    /// Lets every clock begin anew, because nothing could start until now.
+    pub(super) fn restart_clocks(&mut self, now: Timestamp) {
+        self.clocks_begin = now;
+    }
+
     /// Ends a lane's current job, so that the next in it may start.
     pub(super) fn leave_lane(&mut self, lane: &Lane) {
         let Some(behind) = self.lanes.get_mut(lane) else { return };
         match behind.pop_front() {
-            Some(next) => self.put_back(next),
+            Some(next) => self.line_up(next),
             None => {
                 self.lanes.remove(lane);
             }
         }
     }
 
-    /// Pauses or resumes; tells whether that changed anything.
-    pub(super) fn set_paused(&mut self, paused: bool) -> bool {
-        std::mem::replace(&mut self.paused, paused) != paused
+    pub(super) fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Begins or ends a quarantine; returns the one before.
+    pub(super) fn set_quarantine(&mut self, quarantine: Option<Quarantine>) -> Option<Quarantine> {
+        std::mem::replace(&mut self.quarantine, quarantine)
     }
 
     pub(super) fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    pub(super) fn quarantine(&self) -> Option<Quarantine> {
+        self.quarantine
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        match self.quarantine {
+            _ if self.paused => Standing::Shut,
+            Some(Quarantine { resumes_at: None, .. }) => Standing::Shut,
+            Some(Quarantine { resumes_at: Some(_), .. }) => Standing::Resting,
+            None => Standing::Open,
+        }
     }
 
     pub(super) fn has_slot(&self) -> bool {
@@ -113,6 +240,20 @@ impl Queue {
 
     pub(super) fn running(&self) -> u32 {
         self.running
+    }
+
+    pub(super) fn burying(&self) -> u32 {
+        self.burying
+    }
+
+    pub(super) fn slots(&self) -> u32 {
+        self.concurrency
+    }
+
+    /// Tells whether just what waits is timed; true without patience. For the audit.
+    pub(super) fn clocks_agree(&self) -> bool {
+        let timed = |ready: &Ready| self.clocks.contains_key(&(ready.since(), ready.order()));
+        self.patience.is_none() || (self.waiting().all(timed) && self.waiting().count() == self.clocks.len())
     }
 
     /// Everything that waits, in no order that matters.
@@ -141,6 +282,9 @@ impl Queue {
                 if gone(&ready) { taken.push((ready, false)) } else { stay.push_back(ready) }
             }
             *behind = stay;
+        }
+        for (ready, _) in &taken {
+            self.end_clock(ready);
         }
         taken
     }

@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
-use super::{Board, Effect, JobState, Outcome, Ready, RunId, Tally};
+use super::queue::Standing;
+use super::{Board, Due, Effect, JobState, Outcome, Ready, RunId, Tally, Timestamp};
 use crate::collect::Entry;
+use crate::id::AgentIndex;
 use crate::outcome::CloseReason;
 
 /// What the board knows about one run.
@@ -15,8 +17,10 @@ pub(super) struct Run {
     pub(super) tally: Tally,
     /// Jobs that wait for a slot, run or back off.
     jobs: u32,
-    /// Jobs that wait for a paused agent.
+    /// Jobs that wait for an agent which somebody has to resume.
     parked: u32,
+    /// Jobs that wait for the end of a quarantine.
+    resting: u32,
     /// Inputs on a timer: in a batch with a deadline, or in an outer join.
     timed: u32,
     /// Inputs that are not visible yet.
@@ -26,6 +30,8 @@ pub(super) struct Run {
     /// No more input will come.
     finishing: bool,
     pub(super) cancelled: bool,
+    /// When it is cancelled unless everything of it has an outcome.
+    deadline: Option<Timestamp>,
     /// `RunSettled` has been told since the last change.
     told: bool,
 }
@@ -37,18 +43,20 @@ impl Run {
             tally: Tally::default(),
             jobs: 0,
             parked: 0,
+            resting: 0,
             timed: 0,
             delayed: 0,
             pinned: false,
             finishing: false,
             cancelled: false,
+            deadline: None,
             told: false,
         }
     }
 
     /// What moves without further input: jobs, and inputs on a timer or not visible yet.
     pub(super) fn moving(&self) -> u64 {
-        u64::from(self.jobs) + u64::from(self.timed) + u64::from(self.delayed)
+        u64::from(self.jobs) + u64::from(self.resting) + u64::from(self.timed) + u64::from(self.delayed)
     }
 
     /// Those of them that are jobs.
@@ -61,9 +69,9 @@ impl Run {
     }
 
     /// Tells whether whatever collectors hold of a finishing run may be let go: nothing can be added to it any more.
-    /// Work that waits for a paused agent could still add something; inputs on a timer cannot.
+    /// Work that waits for a paused or quarantined agent could still add something; inputs on a timer cannot.
     fn may_let_go(&self) -> bool {
-        let quiet = self.jobs == 0 && self.parked == 0 && self.delayed == 0;
+        let quiet = self.jobs == 0 && self.parked == 0 && self.resting == 0 && self.delayed == 0;
         self.finishing && quiet && self.tally.outstanding() > 0
     }
 
@@ -138,16 +146,33 @@ impl Board {
         self.touched_runs.push(run);
     }
 
-    pub(super) fn park(&mut self, run: RunId) {
+    /// Counts a job that stands in a queue.
+    pub(super) fn count_waiting(&mut self, run: RunId, standing: Standing) {
+        match standing {
+            Standing::Open => return self.count_job(run),
+            Standing::Resting => self.moving += 1,
+            Standing::Shut => {}
+        }
         if let Some(state) = self.runs.get_mut(&run) {
-            state.parked += 1;
+            let (resting, parked) = if standing == Standing::Resting { (1, 0) } else { (0, 1) };
+            state.resting += resting;
+            state.parked += parked;
         }
     }
 
-    pub(super) fn unpark(&mut self, run: RunId) {
-        if let Some(state) = self.runs.get_mut(&run) {
-            state.parked -= 1;
+    /// Takes back one [`Board::count_waiting`].
+    pub(super) fn uncount_waiting(&mut self, run: RunId, standing: Standing) {
+        match standing {
+            Standing::Open => return self.uncount_job(run),
+            Standing::Resting => self.moving -= 1,
+            Standing::Shut => {}
         }
+        if let Some(state) = self.runs.get_mut(&run) {
+            let (resting, parked) = if standing == Standing::Resting { (1, 0) } else { (0, 1) };
+            state.resting -= resting;
+            state.parked -= parked;
+        }
+        self.touched_runs.push(run);
     }
 
     pub(super) fn count_moving(&mut self, run: RunId, inputs: u32) {
@@ -224,7 +249,8 @@ impl Board {
                 effects.push(Effect::RunSettled { run, workflow, tally: state.tally });
             }
             if !state.pinned {
-                self.runs.remove(&run);
+                let deadline = self.runs.remove(&run).and_then(|state| state.deadline);
+                deadline.map(|at| self.deadlines.remove(&(at, Due::Run(run))));
             }
         }
     }
@@ -261,6 +287,25 @@ impl Board {
         self.cancel_jobs(run, effects);
     }
 
+    pub(super) fn set_deadline(&mut self, run: RunId, at: Timestamp) {
+        let Some(state) = self.runs.get_mut(&run) else { return };
+        if let Some(before) = state.deadline.replace(at) {
+            self.deadlines.remove(&(before, Due::Run(run)));
+        }
+        self.deadlines.insert((at, Due::Run(run)));
+    }
+
+    /// Cancels a run whose time is over. What is published in it later is cancelled, too.
+    pub(super) fn end_deadline(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+        let Some(state) = self.runs.get_mut(&run) else { return };
+        state.deadline = None;
+        if state.tally.outstanding() > 0 && !state.cancelled {
+            let workflow = Arc::clone(&state.workflow);
+            effects.push(Effect::RunTimedOut { run, workflow });
+        }
+        self.cancel_run(run, effects);
+    }
+
     fn cancel_held(&mut self, run: RunId, effects: &mut Vec<Effect>) {
         for index in self.subscription_indices() {
             let collector = &mut self.subscriptions[index.at()].collector;
@@ -293,20 +338,19 @@ impl Board {
         for agent in 0..self.agents.len() {
             let jobs = &self.jobs;
             let queue = &mut self.agents[agent].queue;
-            let paused = queue.is_paused();
+            let standing = queue.standing();
             let taken = queue.take(|ready| match ready {
                 Ready::New { runs, .. } => runs.is_only(run),
                 Ready::Again { job, .. } => jobs.get(job).is_some_and(|job| job.runs.is_only(run)),
             });
+            if !taken.is_empty() {
+                self.touched_agents.push(AgentIndex(u32::try_from(agent).unwrap_or(u32::MAX)));
+            }
             for (ready, leads_lane) in taken {
                 if leads_lane && let Some(lane) = self.lane_of(&ready) {
                     self.agents[agent].queue.leave_lane(&lane);
                 }
-                if paused {
-                    self.unpark(run);
-                } else {
-                    self.uncount_job(run);
-                }
+                self.uncount_waiting(run, standing);
                 match ready {
                     Ready::New { subscription, complete, .. } => {
                         self.cancel_inputs(subscription, &complete.entries, complete.shared, effects);
@@ -322,16 +366,19 @@ impl Board {
             self.jobs.iter().filter(|(_, job)| job.runs.is_only(run)).map(|(id, _)| *id).collect();
         // The map has no order; effects should have one.
         ids.sort_unstable();
+        let now = self.now;
         for id in ids {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             match job.state {
-                JobState::Running if job.cancelling => {}
+                JobState::Running | JobState::Burying if job.cancelling.is_some() => {}
+                // Its death is being written; nothing runs that could be stopped.
+                JobState::Burying => job.cancelling = Some(now),
                 JobState::Running => {
-                    job.cancelling = true;
+                    job.cancelling = Some(now);
                     effects.push(Effect::Cancel { agent: job.agent, job: id });
                 }
                 JobState::BackingOff(until) => {
-                    self.deadlines.remove(&(until, super::Due::Job(id)));
+                    self.deadlines.remove(&(until, Due::Job(id)));
                     self.uncount_job(run);
                     self.leave_lane_of(id);
                     self.drop_job(id, effects);

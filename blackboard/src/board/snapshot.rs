@@ -5,8 +5,8 @@
 use super::queue::Ready;
 use super::{Board, JobState};
 use crate::collect::Entry;
-use crate::id::{AgentIndex, AgentName, RunId, SubscriptionIndex};
-use crate::outcome::{Tally, Waiting, WaitingReason};
+use crate::id::{AgentIndex, AgentName, JobId, RunId, SubscriptionIndex};
+use crate::outcome::{Quarantine, Tally, Waiting, WaitingReason};
 use crate::time::Timestamp;
 
 /// Which waiting artifacts to list.
@@ -37,11 +37,80 @@ pub struct AgentStatus {
     pub ended: u64,
     /// Whether it is paused.
     pub paused: bool,
+    /// Its quarantine, if it is in one.
+    pub quarantine: Option<Quarantine>,
+    /// Engines that panicked or could not be made.
+    pub restarts: u64,
+    /// Attempts that are being cancelled; they count as running, too.
+    pub cancelling: u32,
+    /// When the attempt was started that runs longest.
+    pub oldest_running: Option<Timestamp>,
     /// Outcomes over all of its subscriptions, in the curator's present life.
     pub tally: Tally,
 }
 
+/// One running attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunningJob {
+    /// The job.
+    pub job: JobId,
+    /// Its agent.
+    pub agent: AgentName,
+    /// The run of its outputs.
+    pub run: RunId,
+    /// The attempt, counted from 1.
+    pub attempt: u32,
+    /// When it was started.
+    pub since: Timestamp,
+    /// How it stands.
+    pub state: RunningState,
+    /// When its engine last told of progress, or was called; `None` when it was not called yet, or its agent does not answer.
+    /// The board does not know it.
+    pub last_progress: Option<Timestamp>,
+    /// What its engine said it is at. The board does not know it.
+    pub note: Option<String>,
+}
+
+/// How a running attempt stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunningState {
+    /// It runs.
+    Running,
+    /// Its run was cancelled, and it has not ended yet.
+    Cancelling {
+        /// When it was cancelled.
+        since: Timestamp,
+    },
+}
+
 impl Board {
+    /// Lists running attempts, the oldest first.
+    #[must_use]
+    pub fn running(&self) -> Vec<RunningJob> {
+        let running = self.jobs.iter().filter(|(_, job)| job.state == JobState::Running);
+        let listed = running.filter_map(|(id, job)| {
+            let state = match job.cancelling {
+                Some(since) => RunningState::Cancelling { since },
+                None => RunningState::Running,
+            };
+            Some(RunningJob {
+                job: *id,
+                agent: self.agents[job.agent.at()].name.clone(),
+                run: self.run_of(*id)?,
+                attempt: job.attempt,
+                since: job.since,
+                state,
+                last_progress: None,
+                note: None,
+            })
+        });
+        let mut listed: Vec<RunningJob> = listed.collect();
+        listed.sort_unstable_by_key(|running| (running.since, running.job));
+        listed
+    }
+
     /// Lists artifacts that wait, with their reasons, in no order that matters.
     #[must_use]
     pub fn waiting(&self, filter: &WaitingFilter) -> Vec<Waiting> {
@@ -65,16 +134,23 @@ impl Board {
         found
     }
 
-    /// Returns how many attempts are running, over all agents.
+    /// Returns how many attempts are running, over all agents; jobs whose failure is being written count as well.
     #[must_use]
     pub fn attempts(&self) -> u64 {
-        self.agents.iter().map(|agent| u64::from(agent.queue.running())).sum()
+        let out = |agent: &super::Agent| agent.queue.running() + agent.queue.burying();
+        self.agents.iter().map(|agent| u64::from(out(agent))).sum()
     }
 
     /// Tells how every agent stands, in registration order.
     #[must_use]
     pub fn agents(&self) -> Vec<AgentStatus> {
-        let status = |(index, agent): (u32, &super::Agent)| {
+        let mut attempts = vec![(0_u32, None::<Timestamp>); self.agents.len()];
+        for job in self.jobs.values().filter(|job| job.state == JobState::Running) {
+            let (cancelling, oldest) = &mut attempts[job.agent.at()];
+            *cancelling += u32::from(job.cancelling.is_some());
+            *oldest = Some(oldest.map_or(job.since, |oldest| oldest.min(job.since)));
+        }
+        let status = |((index, agent), (cancelling, oldest_running)): ((u32, &super::Agent), _)| {
             let mut tally = Tally::default();
             for subscription in self.subscriptions.iter().filter(|s| s.agent == AgentIndex(index)) {
                 tally += subscription.tally;
@@ -86,10 +162,14 @@ impl Board {
                 oldest_queued: agent.queue.waiting().filter_map(|ready| self.complete_since(ready)).min(),
                 ended: agent.ended,
                 paused: agent.queue.is_paused(),
+                quarantine: agent.queue.quarantine(),
+                restarts: agent.restarts,
+                cancelling,
+                oldest_running,
                 tally,
             }
         };
-        (0..).zip(&self.agents).map(status).collect()
+        (0..).zip(&self.agents).zip(attempts).map(status).collect()
     }
 
     fn complete_since(&self, ready: &Ready) -> Option<Timestamp> {
@@ -115,12 +195,13 @@ impl Board {
             visit(*index, entry, WaitingReason::NotVisibleUntil(*opens));
         }
         for agent in &self.agents {
-            let reason = match () {
-                () if agent.queue.is_paused() => WaitingReason::AgentPaused,
-                () if (self.held || self.store_down) && agent.queue.has_slot() => {
+            let reason = match agent.queue.quarantine() {
+                _ if agent.queue.is_paused() => WaitingReason::AgentPaused,
+                Some(quarantine) => WaitingReason::AgentQuarantined(quarantine),
+                None if (self.held || self.store_down) && agent.queue.has_slot() => {
                     WaitingReason::StoreUnavailable
                 }
-                () => WaitingReason::NoCredit,
+                None => WaitingReason::NoCredit,
             };
             for ready in agent.queue.front() {
                 self.visit_ready(ready, &reason, visit);

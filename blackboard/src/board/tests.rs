@@ -4,4 +4,5 @@
 mod rules;
 mod schedule;
 pub(crate) mod shapes;
+mod standing;
 mod world;

@@ -16,14 +16,19 @@ use crate::subscription::{Batch, JoinMode, Subscription, Window};
 /// One agent with this concurrency and these subscriptions.
 fn world(concurrency: u32, subscriptions: Vec<Subscription>) -> World {
     let subscriptions = subscriptions.into_iter().map(|subscription| (0, subscription)).collect();
-    World::new(Setup { agents: vec![concurrency], subscriptions, in_log_order: BTreeSet::new() })
+    World::new(Setup {
+        agents: vec![concurrency],
+        patience: None,
+        subscriptions,
+        in_log_order: BTreeSet::new(),
+    })
 }
 
 /// An agent of its own, with room for three jobs, for every subscription.
 fn world_of_agents(subscriptions: Vec<Subscription>) -> World {
     let agents = vec![3; subscriptions.len()];
     let subscriptions = (0..).zip(subscriptions).collect();
-    World::new(Setup { agents, subscriptions, in_log_order: BTreeSet::new() })
+    World::new(Setup { agents, patience: None, subscriptions, in_log_order: BTreeSet::new() })
 }
 
 fn publish(world: &mut World, claims: &[Match]) -> Vec<Offset> {

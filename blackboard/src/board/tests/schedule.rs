@@ -29,6 +29,10 @@ enum Step {
     Tick,
     Pause(u32),
     Resume(u32),
+    /// Which agent, and after what time it is lifted.
+    Quarantine(u32, Option<u64>),
+    /// Which run, and after what time.
+    Deadline(u8, u64),
     Hold,
     Unhold,
     Pin(u8),
@@ -86,7 +90,8 @@ fn setup() -> Setup {
         (0, batched(each(), Batch::until_finished())),
         (2, batched(by_event_time(2, JoinMode::Outer, 30, 0, 80), Batch::of(2))),
     ];
-    Setup { agents: vec![2, 1, 3], subscriptions, in_log_order: BTreeSet::from([0, 3, 4, 8]) }
+    let in_log_order = BTreeSet::from([0, 3, 4, 8]);
+    Setup { agents: vec![2, 1, 3], patience: None, subscriptions, in_log_order }
 }
 
 impl Draft {
@@ -127,6 +132,14 @@ fn perform(world: &mut World, step: &Step) {
         Step::Tick => world.tick(),
         Step::Pause(agent) => world.handle(Input::Pause(AgentIndex(*agent))),
         Step::Resume(agent) => world.handle(Input::Resume(AgentIndex(*agent))),
+        Step::Quarantine(agent, span) => {
+            let resumes_at = span.map(|span| world.now.after(micros(span * 2)));
+            world.quarantine(AgentIndex(*agent), resumes_at);
+        }
+        Step::Deadline(of, span) => {
+            let at = world.now.after(micros(span * 2));
+            world.handle(Input::DeadlineRun { run: run(*of), at });
+        }
         Step::Hold => world.handle(Input::Hold),
         Step::Unhold => world.handle(Input::Unhold),
         Step::Pin(of) => world.pin(run(*of)),
@@ -210,6 +223,8 @@ fn step(claimed: u16, restarts: bool) -> impl Strategy<Value = Step> {
         6 => Just(Step::Tick),
         1 => (0_u32..3).prop_map(Step::Pause),
         2 => (0_u32..3).prop_map(Step::Resume),
+        1 => (0_u32..3, prop::option::of(0_u64..30)).prop_map(|(agent, span)| Step::Quarantine(agent, span)),
+        1 => (0_u8..3, 0_u64..40).prop_map(|(run, span)| Step::Deadline(run, span)),
         1 => Just(Step::Hold),
         3 => Just(Step::Unhold),
         2 => (0_u8..3).prop_map(Step::Pin),
@@ -226,8 +241,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_law_holds_after_every_input(steps in vec(step(u16::MAX, false), 0..120)) {
-        let mut world = World::new(setup());
+    fn every_law_holds_after_every_input(
+        patience in prop::option::of((5_u64..40).prop_map(|span| span * 2)),
+        steps in vec(step(u16::MAX, false), 0..120),
+    ) {
+        let mut world = World::new(Setup { patience, ..setup() });
         for step in &steps {
             perform(&mut world, step);
         }
@@ -235,8 +253,11 @@ proptest! {
     }
 
     #[test]
-    fn every_law_holds_over_restarts(steps in vec(step(u16::MAX, true), 0..120)) {
-        let mut world = World::new(setup());
+    fn every_law_holds_over_restarts(
+        patience in prop::option::of((5_u64..40).prop_map(|span| span * 2)),
+        steps in vec(step(u16::MAX, true), 0..120),
+    ) {
+        let mut world = World::new(Setup { patience, ..setup() });
         for step in &steps {
             perform(&mut world, step);
         }

@@ -16,7 +16,7 @@ use crate::effect::{Effect, Input, Published, Settled, Start, Verdict};
 use crate::id::{AgentIndex, AgentName, ArtifactId, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::kind::Kind;
 use crate::matching::Match;
-use crate::outcome::{CloseReason, Outcome};
+use crate::outcome::{CloseReason, Outcome, Overdue, Quarantine};
 use crate::store::conformance::block_on;
 use crate::store::{
     Batch, Commit, Cursor, Finish, Group, GroupResult, JobEnd, Memory, Publish, Store, Stored, Unfinished,
@@ -28,6 +28,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) agents: Vec<u32>,
+    /// How many microseconds jobs of any agent may wait for a slot.
+    pub(super) patience: Option<u64>,
     /// Agent and shape, in registration order.
     pub(super) subscriptions: Vec<(u32, Subscription)>,
     /// Subscriptions whose jobs complete by their newest input, so that first starts follow the log.
@@ -59,6 +61,10 @@ pub(super) struct World {
     /// Jobs that ended, with the members they had.
     pub(super) ended: BTreeMap<JobId, (Arc<Start>, Verdict)>,
     cancelling: BTreeSet<JobId>,
+    /// Those of the fresh and running ones that waited too long.
+    pub(super) buried: BTreeMap<JobId, Overdue>,
+    /// Agents in quarantine.
+    quarantined: BTreeSet<AgentIndex>,
     cancelled: BTreeSet<RunId>,
     last_start: BTreeMap<SubscriptionIndex, Offset>,
     pub(super) runs: BTreeSet<RunId>,
@@ -90,6 +96,8 @@ impl World {
             open: BTreeMap::new(),
             ended: BTreeMap::new(),
             cancelling: BTreeSet::new(),
+            buried: BTreeMap::new(),
+            quarantined: BTreeSet::new(),
             cancelled: BTreeSet::new(),
             last_start: BTreeMap::new(),
             runs: BTreeSet::new(),
@@ -165,12 +173,29 @@ impl World {
         self.handle(Input::CancelRun(of));
     }
 
+    pub(super) fn quarantine(&mut self, agent: AgentIndex, resumes_at: Option<Timestamp>) {
+        self.quarantined.insert(agent);
+        let quarantine = Quarantine { since: self.now, restarts: 3, resumes_at };
+        self.handle(Input::Restarted(agent));
+        self.handle(Input::Quarantine { agent, quarantine });
+    }
+
+    /// What waited too long and could not be given up may start after others that were complete later.
+    fn forgive_order(&mut self, lost: &[Arc<Start>]) {
+        for start in lost.iter().filter(|start| self.buried.contains_key(&start.job)) {
+            self.setup.in_log_order.remove(&start.subscription.0);
+        }
+        for start in lost {
+            self.buried.remove(&start.job);
+        }
+    }
+
     /// Commits the starts that wait for it.
     pub(super) fn commit_starts(&mut self) {
         for start in std::mem::take(&mut self.fresh) {
             self.commit(Group::Start(Arc::clone(&start)));
             let first = self.open.insert(start.job, Arc::clone(&start)).is_none();
-            if first {
+            if first && !self.buried.contains_key(&start.job) {
                 self.check_first_start(&start);
             }
             self.running.insert(start.job, start);
@@ -181,6 +206,7 @@ impl World {
     /// whether it stays so.
     pub(super) fn refuse_starts(&mut self, hold: bool) {
         let refused = std::mem::take(&mut self.fresh);
+        self.forgive_order(&refused);
         let refused = refused.iter().map(|start| Input::StartRefused(start.job));
         let after = (!hold).then_some(Input::Unhold);
         let inputs = std::iter::once(Input::Hold).chain(refused).chain(after).collect();
@@ -202,7 +228,9 @@ impl World {
         self.commit_starts();
         let start = self.running.remove(&job).expect("only running jobs end");
         assert!(self.board.is_current(job, start.attempt), "the board knows the attempt");
+        let buried = self.buried.remove(&job).is_some();
         let verdict = match verdict {
+            Verdict::Done | Verdict::Retry(_) if buried => Verdict::Dead,
             Verdict::Cancelled if !self.cancelling.contains(&job) => Verdict::Released,
             other => other,
         };
@@ -292,7 +320,27 @@ impl World {
 
     fn perform(&mut self, effect: &Effect) {
         match effect {
-            Effect::Start(start) => self.begin(start),
+            Effect::Start(start) => {
+                self.check_credit(start);
+                self.begin(start);
+            }
+            Effect::Bury { start, overdue } => {
+                let patience = self.setup.patience.expect("somebody has to be in a hurry");
+                assert!(overdue.waited >= super::shapes::micros(patience), "{overdue:?}");
+                let of_agent = |other: &&Arc<Start>| other.agent == start.agent;
+                let buried = self.running.values().chain(&self.fresh).filter(of_agent);
+                let buried = buried.filter(|other| self.buried.contains_key(&other.job)).count();
+                assert!(buried < self.setup.agents[start.agent.at()] as usize, "burials are bounded");
+                self.buried.insert(start.job, overdue.clone());
+                self.begin(start);
+            }
+            Effect::QuarantineLifted(agent) => {
+                assert!(self.quarantined.remove(agent), "only a quarantine that there is ends");
+            }
+            Effect::RunTimedOut { run, .. } => {
+                assert!(self.replaying || self.outstanding(*run) > 0, "{run} is not settled");
+                self.cancelled.insert(*run);
+            }
             Effect::Cancel { agent, job } => {
                 let start = self.running.get(job).or_else(|| self.fresh.iter().find(|s| s.job == *job));
                 assert_eq!(start.expect("only running jobs are cancelled").agent, *agent);
@@ -330,17 +378,23 @@ impl World {
         }
     }
 
-    fn begin(&mut self, start: &Arc<Start>) {
-        let job = start.job;
-        let busy: Vec<_> = self.running.values().chain(&self.fresh).cloned().collect();
-        assert!(busy.iter().all(|other| other.job != job), "a job runs once at a time: {start:?}");
-        assert!(!self.has_finished(job), "a finished job does not run again: {start:?}");
+    fn check_credit(&self, start: &Arc<Start>) {
+        let busy = self.running.values().chain(&self.fresh);
+        let busy: Vec<_> = busy.filter(|other| !self.buried.contains_key(&other.job)).collect();
         let of_agent = busy.iter().filter(|other| other.agent == start.agent).count();
         assert!(of_agent < self.setup.agents[start.agent.at()] as usize, "credit is kept: {start:?}");
         if let Some(lane) = self.lane(start) {
             let overlap = busy.iter().any(|other| self.lane(other) == Some(lane.clone()));
             assert!(!overlap, "jobs of one lane do not overlap: {start:?}");
         }
+    }
+
+    fn begin(&mut self, start: &Arc<Start>) {
+        let job = start.job;
+        let busy: Vec<_> = self.running.values().chain(&self.fresh).cloned().collect();
+        assert!(busy.iter().all(|other| other.job != job), "a job runs once at a time: {start:?}");
+        assert!(!self.has_finished(job), "a finished job does not run again: {start:?}");
+        assert!(!self.quarantined.contains(&start.agent), "nothing of a quarantined agent starts: {start:?}");
         let of_runs: BTreeSet<RunId> =
             start.members.iter().map(|m| self.claims[&(start.subscription, m.offset)].run).collect();
         let cancelled = of_runs.len() == 1 && of_runs.is_subset(&self.cancelled);
@@ -396,7 +450,10 @@ impl World {
     /// Throws the board away, as a crash does, and rebuilds it from the store in slices of `limit`.
     pub(super) fn restart(&mut self, limit: usize) {
         self.board = board(&self.setup);
-        self.fresh.clear();
+        let lost = std::mem::take(&mut self.fresh);
+        self.forgive_order(&lost);
+        self.buried.clear();
+        self.quarantined.clear();
         self.running.clear();
         self.cancelling.clear();
         self.cancelled.clear();
@@ -501,7 +558,10 @@ fn covers(start: &Start, settled: &Settled) -> bool {
 fn board(setup: &Setup) -> Board {
     let mut board = Board::new();
     for (number, concurrency) in setup.agents.iter().enumerate() {
-        board.add_agent(AgentName::from(name(number)), *concurrency);
+        let agent = board.add_agent(AgentName::from(name(number)), *concurrency);
+        if let Some(patience) = setup.patience {
+            board.set_queue_timeout(agent, super::shapes::micros(patience));
+        }
     }
     for (agent, subscription) in &setup.subscriptions {
         board.add_subscription(AgentIndex(*agent), subscription);

@@ -1,0 +1,72 @@
+//! The pulse of an attempt: its cancellation, and its last sign of progress.
+//!
+//! Shared by the agent's actor, which cancels and looks, and by the engine's context, which tells.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+use volery_blackboard::{JobId, Timestamp};
+
+/// What one attempt tells while it runs.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    pub(super) cancel: CancellationToken,
+    /// Microseconds of the last sign; `i64::MIN` before the first.
+    last: AtomicI64,
+    note: Mutex<Option<Note>>,
+}
+
+/// What an attempt is at, and since when.
+#[derive(Clone, Debug)]
+pub(super) struct Note {
+    pub(super) text: Cow<'static, str>,
+    pub(super) since: Timestamp,
+}
+
+/// A look at one attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Beat {
+    pub(crate) job: JobId,
+    pub(crate) attempt: u32,
+    pub(crate) last_progress: Option<Timestamp>,
+    pub(crate) note: Option<String>,
+}
+
+impl Pulse {
+    pub(super) fn new() -> Self {
+        Self { cancel: CancellationToken::new(), last: AtomicI64::new(i64::MIN), note: Mutex::default() }
+    }
+
+    /// Notes a sign of progress: one store, no lock.
+    pub(super) fn beat(&self, now: Timestamp) {
+        self.last.store(now.as_micros_since_epoch(), Ordering::Relaxed);
+    }
+
+    /// Notes what the attempt is at from now on.
+    pub(super) fn say(&self, text: Cow<'static, str>, now: Timestamp) {
+        self.beat(now);
+        let before = self.notes().replace(Note { text, since: now });
+        drop(before);
+    }
+
+    pub(super) fn last(&self) -> Option<Timestamp> {
+        let micros = self.last.load(Ordering::Relaxed);
+        (micros != i64::MIN).then(|| Timestamp::from_micros_since_epoch(micros))
+    }
+
+    pub(super) fn note(&self) -> Option<Note> {
+        self.notes().clone()
+    }
+
+    pub(super) fn look(&self, job: JobId, attempt: u32) -> Beat {
+        let note = self.note().map(|note| note.text.into_owned());
+        Beat { job, attempt, last_progress: self.last(), note }
+    }
+
+    fn notes(&self) -> std::sync::MutexGuard<'_, Option<Note>> {
+        // A note is replaced in one step; a panic cannot leave half of one.
+        self.note.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,64 @@
+//! The seat of an engine: where it is made, once, by the first attempt that needs it.
+//!
+//! The factory is code of the user, so it runs in an attempt's task and never in the agent's actor. A seat whose engine
+//! panicked is not used again; the actor puts a fresh one in its place.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::OnceCell;
+
+use super::attempt::take_text;
+use super::definition::Factory;
+use super::engine::{Fault, Runner};
+
+/// One life of one engine.
+pub(super) struct Seat {
+    make: Factory,
+    /// Attempts that come while it is being made wait for it; when that fails, the next of them tries anew.
+    made: OnceCell<Arc<dyn Runner>>,
+    /// It panicked and may be half-updated. The attempt says so before it tells its end, so that no attempt that follows
+    /// from that end can come first.
+    suspect: AtomicBool,
+}
+
+/// The factory of an engine failed or panicked. Cause: what it said.
+#[derive(Debug, thiserror::Error)]
+#[error("engine could not be made")]
+pub(super) struct NotMade(#[source] Fault);
+
+impl Seat {
+    pub(super) fn new(make: &Factory) -> Self {
+        Self { make: Arc::clone(make), made: OnceCell::new(), suspect: AtomicBool::new(false) }
+    }
+
+    /// Returns the engine; makes it if nobody has. Cancel safe: what was being made is then made by the next.
+    pub(super) async fn runner(&self) -> Result<&dyn Runner, NotMade> {
+        let make = || async {
+            match catch_unwind(AssertUnwindSafe(|| (self.make)())) {
+                Ok(made) => made.map_err(NotMade),
+                Err(panic) => Err(NotMade(format!("panicked: {}", take_text(panic)).into())),
+            }
+        };
+        self.made.get_or_try_init(make).await.map(AsRef::as_ref)
+    }
+
+    pub(super) fn suspect(&self) {
+        self.suspect.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Acquire)
+    }
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seat")
+            .field("made", &self.made.initialized())
+            .field("suspect", &self.is_suspect())
+            .finish_non_exhaustive()
+    }
+}

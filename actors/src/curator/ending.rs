@@ -1,0 +1,109 @@
+//! What the curator makes of ends: of attempts, of engines that panicked, of quarantines, and of the time of runs.
+//!
+//! It writes nothing by itself; it adds to the next commit, and notes in the watch list what must outlive this life.
+
+use std::sync::Arc;
+
+use volery_blackboard::effect::{Input, Verdict};
+use volery_blackboard::store::{Few, Finish, Group, JobEnd};
+use volery_blackboard::{AgentIndex, RunId};
+
+use super::actor::Curator;
+use super::after::{After, claims_of};
+use super::restarts::Counted;
+use crate::agent::{AttemptEnd, Ended, EngineState};
+use crate::feed::Event;
+
+impl Curator {
+    pub(super) fn prepare_end(&mut self, Ended { start, end, engine }: Ended) {
+        if engine != EngineState::Sound {
+            // Before the end, so that a quarantine is there before the slot is free.
+            self.count_restart(start.agent);
+        }
+        if !self.board.is_current(start.job, start.attempt) {
+            tracing::debug!(
+                target: "volery::curator", job = %start.job, attempt = start.attempt,
+                "end of an attempt that is not current was dropped"
+            );
+            return;
+        }
+        let (job, failures, none) = (start.job, start.failures, Vec::new());
+        let ended = |verdict, claims, error| After::Ended { start, verdict, claims, error };
+        match end {
+            AttemptEnd::Done(outputs) => {
+                let after = ended(Verdict::Done, claims_of(&outputs), none);
+                self.write(Group::Finish(Finish { job, end: JobEnd::Done, outputs }), after);
+            }
+            AttemptEnd::Retry { until, error } => {
+                let after = ended(Verdict::Retry(until), Few::new(), error.clone());
+                self.write(Group::Retry { job, failures: failures + 1, until, error }, after);
+            }
+            AttemptEnd::Dead { at, attempts, error, failure } => {
+                let after = ended(Verdict::Dead, claims_of(&failure), error.clone());
+                let end = JobEnd::Dead { attempts, error, at };
+                self.write(Group::Finish(Finish { job, end, outputs: failure }), after);
+            }
+            AttemptEnd::Cancelled => {
+                let after = ended(Verdict::Cancelled, Few::new(), none);
+                self.write(Group::Finish(Finish { job, end: JobEnd::Cancelled, outputs: Few::new() }), after);
+            }
+            AttemptEnd::Released => self.after.push(ended(Verdict::Released, Few::new(), none)),
+        }
+    }
+
+    /// Counts an engine that is made anew, and acts on what that leads to.
+    fn count_restart(&mut self, agent: AgentIndex) {
+        let counted = self.parts.ingress.watch().restarts.count(agent, self.now);
+        let name = self.parts.feed.name(agent);
+        let (restarts, quarantine) = match counted {
+            Counted::Held(restarts) => (restarts, None),
+            Counted::Quarantined(quarantine) | Counted::Escalated(quarantine) => {
+                (quarantine.restarts, Some(quarantine))
+            }
+        };
+        tracing::warn!(target: "volery::agent", agent = %name, restarts, "an engine is made anew");
+        self.after.push(After::Input(Input::Restarted(agent)));
+        self.parts.feed.tell(|| Event::Restarted { agent: name.clone(), restarts });
+        if let Some(quarantine) = quarantine {
+            tracing::error!(
+                target: "volery::agent", agent = %name, restarts, escalates = matches!(counted, Counted::Escalated(_)),
+                "engines panicked too often; the agent is given no jobs"
+            );
+            self.after.push(After::Input(Input::Quarantine { agent, quarantine }));
+            self.parts.feed.tell(|| Event::Quarantined { agent: name.clone(), quarantine });
+        }
+        if matches!(counted, Counted::Escalated(_)) {
+            self.parts.ingress.escalate(name);
+        }
+    }
+
+    /// A quarantine is over.
+    pub(super) fn note_resumed(&self, agent: AgentIndex) {
+        self.parts.ingress.watch().restarts.lift(agent);
+        let name = self.parts.feed.name(agent);
+        tracing::warn!(target: "volery::agent", agent = %name, "the agent is given jobs again");
+        self.parts.feed.tell(|| Event::Resumed { agent: name });
+    }
+
+    pub(super) fn note_deadline(&mut self, input: &Input) {
+        if let Input::DeadlineRun { run, .. } = input {
+            self.timed.insert(*run);
+        }
+    }
+
+    /// A run is being cancelled, because its time is over.
+    pub(super) fn note_timed_out(&self, run: RunId, workflow: Arc<str>) {
+        if let Some(pin) = self.parts.ingress.watch().pins.get_mut(&run) {
+            pin.timed_out = true;
+        }
+        tracing::warn!(target: "volery::curator", %run, workflow = &*workflow, "a run is cancelled at its deadline");
+        self.parts.feed.tell(|| Event::RunTimedOut { run, workflow });
+    }
+
+    /// A run has ended; its deadline need not be kept for another life.
+    pub(super) fn forget_deadline(&mut self, run: RunId) {
+        if self.timed.remove(&run) {
+            self.parts.ingress.watch().deadlines.remove(&run);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Panics of engines, counted against the intensity of their agents.
+//!
+//! A value in the watch list, which outlives the curator's lives; the curator counts and tells the board the verdict.
+//! Pure: no I/O, no clock.
+
+use std::time::Duration;
+
+use volery_blackboard::outcome::Quarantine;
+use volery_blackboard::{AgentIndex, Timestamp};
+
+use crate::supervision::{Intensity, RestartWindow};
+
+/// What follows when the engines of an agent panic more often than its intensity allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PastIntensity {
+    /// No job of the agent starts any more; those that run finish. The jobs wait and say so, until somebody resumes the
+    /// agent, or until this time has passed. Either way its count of panics begins anew.
+    Quarantine {
+        /// How long the quarantine lasts; without a time, until the agent is resumed. At least 1 ms.
+        resume_after: Option<Duration>,
+    },
+    /// The whole runtime stops, in order, so that whatever runs the process starts it anew. No job of the agent starts any
+    /// more.
+    Escalate,
+}
+
+impl Default for PastIntensity {
+    /// A quarantine that somebody has to end.
+    fn default() -> Self {
+        Self::Quarantine { resume_after: None }
+    }
+}
+
+/// What an agent is held to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rule {
+    pub(crate) intensity: Intensity,
+    pub(crate) past: PastIntensity,
+}
+
+/// The panics of every agent in the recent past.
+#[derive(Debug, Default)]
+pub(crate) struct Restarts(Vec<Record>);
+
+#[derive(Debug)]
+struct Record {
+    rule: Rule,
+    window: RestartWindow,
+    quarantine: Option<Quarantine>,
+}
+
+/// What one more panic led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// Nothing: the window holds this many. An agent in quarantine is not counted.
+    Held(u32),
+    /// The agent is to be given no jobs.
+    Quarantined(Quarantine),
+    /// The agent is to be given no jobs, and the runtime is to stop.
+    Escalated(Quarantine),
+}
+
+impl Restarts {
+    /// Starts counting, with a rule for each agent in registration order.
+    pub(crate) fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
+        let fresh =
+            |rule: Rule| Record { rule, window: RestartWindow::new(rule.intensity), quarantine: None };
+        Self(rules.into_iter().map(fresh).collect())
+    }
+
+    /// Counts a panic.
+    pub(super) fn count(&mut self, agent: AgentIndex, now: Timestamp) -> Counted {
+        let Some(record) = self.0.get_mut(agent.at()) else { return Counted::Held(0) };
+        if let Some(quarantine) = record.quarantine {
+            return Counted::Held(quarantine.restarts);
+        }
+        let holds = record.window.record(now.since(Timestamp::default()));
+        let restarts = record.window.count();
+        if holds {
+            return Counted::Held(restarts);
+        }
+        let (resumes_at, escalates) = match record.rule.past {
+            PastIntensity::Quarantine { resume_after } => (resume_after.map(|span| now.after(span)), false),
+            PastIntensity::Escalate => (None, true),
+        };
+        let quarantine = Quarantine { since: now, restarts, resumes_at };
+        record.quarantine = Some(quarantine);
+        if escalates { Counted::Escalated(quarantine) } else { Counted::Quarantined(quarantine) }
+    }
+
+    /// Ends a quarantine, and forgets what was counted.
+    pub(super) fn lift(&mut self, agent: AgentIndex) {
+        if let Some(record) = self.0.get_mut(agent.at()) {
+            record.quarantine = None;
+            record.window = RestartWindow::new(record.rule.intensity);
+        }
+    }
+
+    /// Lists the agents in quarantine.
+    pub(super) fn quarantines(&self) -> Vec<(AgentIndex, Quarantine)> {
+        let all = (0..).map(AgentIndex).zip(&self.0);
+        all.filter_map(|(agent, record)| record.quarantine.map(|quarantine| (agent, quarantine))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGENT: AgentIndex = AgentIndex(0);
+
+    fn restarts(past: PastIntensity) -> Restarts {
+        let intensity = Intensity { restarts: 2, within: Duration::from_millis(100) };
+        Restarts::new([Rule { intensity, past }])
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis_since_epoch(millis)
+    }
+
+    #[test]
+    fn one_panic_too_many_within_the_window_is_a_quarantine() {
+        let mut restarts =
+            restarts(PastIntensity::Quarantine { resume_after: Some(Duration::from_millis(7)) });
+        let counted: Vec<Counted> = [0, 90, 101, 110].map(|now| restarts.count(AGENT, at(now))).into();
+        let quarantine = Quarantine { since: at(110), restarts: 3, resumes_at: Some(at(117)) };
+        let held = [1, 2, 2].map(Counted::Held);
+        assert_eq!(counted, [&held[..], &[Counted::Quarantined(quarantine)]].concat());
+        assert_eq!(restarts.quarantines(), [(AGENT, quarantine)]);
+        assert_eq!(restarts.count(AGENT, at(111)), Counted::Held(3), "it is in quarantine already");
+    }
+
+    #[test]
+    fn a_lifted_quarantine_begins_with_an_empty_window() {
+        let mut restarts = restarts(PastIntensity::default());
+        let counted: Vec<Counted> = [0, 1, 2].map(|now| restarts.count(AGENT, at(now))).into();
+        let quarantine = Quarantine { since: at(2), restarts: 3, resumes_at: None };
+        assert_eq!(counted[2], Counted::Quarantined(quarantine));
+        restarts.lift(AGENT);
+        assert_eq!(restarts.quarantines(), []);
+        assert_eq!(restarts.count(AGENT, at(3)), Counted::Held(1));
+    }
+
+    #[test]
+    fn an_agent_that_escalates_is_given_nothing_more() {
+        let mut restarts = restarts(PastIntensity::Escalate);
+        let last = [0, 1, 2].map(|now| restarts.count(AGENT, at(now)))[2];
+        assert_eq!(last, Counted::Escalated(Quarantine { since: at(2), restarts: 3, resumes_at: None }));
+        assert_eq!(restarts.quarantines().len(), 1);
+    }
+}
