@@ -109,6 +109,9 @@ pub mod store {
     pub use volery_blackboard::{AgentIndex, Body, Kinds, SubscriptionIndex};
 }
 
+#[cfg(feature = "process")]
+pub use volery_actors::Process;
+
 /// The supervision kit under the runtime: child specs, strategies, lives. It knows nothing of artifacts.
 pub use volery_actors::supervision;
 

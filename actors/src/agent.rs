@@ -12,6 +12,8 @@ mod definition;
 mod engine;
 mod failure;
 mod outputs;
+#[cfg(feature = "process")]
+mod process;
 mod pulse;
 mod retry;
 mod roll;
@@ -24,6 +26,8 @@ pub use definition::{Agent, AgentDraft};
 pub use engine::{Blocking, Engine, Fault, blocking};
 pub use failure::Failure;
 pub use outputs::{IntoOutputs, Outputs, Publish};
+#[cfg(feature = "process")]
+pub use process::Process;
 pub use retry::Retry;
 pub use timeout::{TimedOut, TimeoutKind};
 

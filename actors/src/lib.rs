@@ -30,6 +30,8 @@ pub mod runtime;
 pub mod supervision;
 mod upkeep;
 
+#[cfg(feature = "process")]
+pub use agent::Process;
 pub use agent::{
     Agent, AgentDraft, Blocking, ChildError, ChildTask, Context, Engine, Failure, Fault, IntoOutputs,
     Outputs, Publish, Retry, TimedOut, TimeoutKind, blocking,

@@ -97,6 +97,16 @@ impl Children {
         ChildTask { task: Some(self.own.spawn(self.all.track_future(limited))) }
     }
 
+    /// Spawns a child that ends by itself soon after `end`, and may have something to await then.
+    #[cfg(feature = "process")]
+    pub(super) fn spawn_until<F>(&self, make: impl FnOnce(CancellationToken) -> F) -> ChildTask<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let until = make(self.end.clone());
+        ChildTask { task: Some(self.own.spawn(self.all.track_future(async move { Some(until.await) }))) }
+    }
+
     /// Cuts off what still runs, without waiting for it.
     pub(super) fn cut_off(&self) {
         self.end.cancel();

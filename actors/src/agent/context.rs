@@ -182,7 +182,7 @@ impl Context {
         }
     }
 
-    fn children(&self) -> Option<&Children> {
+    pub(super) fn children(&self) -> Option<&Children> {
         self.0.children.get_or_init(|| Some(Children::new(&self.0.all_children))).as_ref()
     }
 
