@@ -107,7 +107,7 @@ pub enum Event {
         /// The workflow's name.
         workflow: Arc<str>,
     },
-    /// An engine panicked, or could not be made, and is made anew before the next attempt.
+    /// An engine panicked, or could not be made. If it comes from a factory, it is made anew for the next attempt.
     Restarted {
         /// Its agent.
         agent: AgentName,

@@ -67,7 +67,7 @@ pub enum Input {
     Pause(AgentIndex),
     /// Start jobs of this agent again, whether it was paused, quarantined or both.
     Resume(AgentIndex),
-    /// An engine of this agent panicked, or could not be made, and is made anew.
+    /// An engine of this agent panicked, or could not be made.
     Restarted(AgentIndex),
     /// The agent's engines panicked more often than it may: start no jobs of it until it is resumed, or until the time that
     /// the quarantine names.

@@ -11,7 +11,7 @@ pub mod target {
     pub const SUPERVISOR: &str = "volery::supervisor";
     /// The curator: recovery, refused commits, attempts that are not current.
     pub const CURATOR: &str = "volery::curator";
-    /// Agents: what they could not publish.
+    /// Agents: panics of engines, quarantines and their ends, what could not be published.
     pub const AGENT: &str = "volery::agent";
     /// The timekeeper: deadlines that came while it was stopping.
     pub const TIMEKEEPER: &str = "volery::timekeeper";
@@ -36,7 +36,7 @@ pub mod field {
     pub const CHILD: &str = "child";
     /// Which life of a child, counted from 1. A number.
     pub const LIFE: &str = "life";
-    /// Restarts of a child so far. A number.
+    /// Restarts of a child so far, or panics of an agent's engines in its window. A number.
     pub const RESTARTS: &str = "restarts";
     /// How a life, or a supervisor, ended.
     pub const EXIT: &str = "exit";
@@ -44,6 +44,12 @@ pub mod field {
     pub const AFTER: &str = "after";
     /// The agent's name.
     pub const AGENT: &str = "agent";
+    /// Whether an agent's quarantine stops the runtime.
+    pub const ESCALATES: &str = "escalates";
+    /// The run's id.
+    pub const RUN: &str = "run";
+    /// The workflow's name.
+    pub const WORKFLOW: &str = "workflow";
     /// The job's id.
     pub const JOB: &str = "job";
     /// The attempt of a job, counted from 1. A number.
@@ -56,6 +62,8 @@ pub mod field {
     pub const ERROR: &str = "error";
     /// Why a message was not taken.
     pub const REASON: &str = "reason";
+    /// The text of a panic that fails nothing any more.
+    pub const TEXT: &str = "text";
     /// The message of a panic.
     pub const PANIC: &str = "panic";
     /// The signal's name.

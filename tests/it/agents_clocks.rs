@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use volery::prelude::*;
 use volery::supervision::LifeEvent;
-use volery::{Event, Fault, Outcome, TimedOut, TimeoutKind};
+use volery::{Event, Fault, Outcome, RunningState, TimedOut, TimeoutKind};
 
-use crate::support::{A, B, Dropped, Gate, SECOND, Seen, Tested, a, b, event, on_board, retrying, soon};
+use crate::support::{
+    A, B, Dropped, Gate, SECOND, Seen, Stopwatch, Tested, a, b, event, on_board, retrying, soon,
+};
 
 /// An engine that never ends and says at first what it is at.
 async fn stuck(ctx: Context, what: Option<&'static str>) -> Result<(), Fault> {
@@ -39,10 +41,10 @@ async fn an_attempt_that_takes_too_long_fails_and_says_what_it_was_at() -> Teste
         }
     });
     let volery = Volery::builder("t").agent(agent).start().await?;
-    let begun = tokio::time::Instant::now();
+    let watch = Stopwatch::start();
     let run = volery.run("slow").publish(a(0, 0)).await?;
     assert_eq!(soon(run.settled()).await?.tally.dead, 1);
-    assert_eq!(begun.elapsed().as_secs(), 3);
+    assert_eq!(watch.elapsed().as_secs(), 3);
     assert!(dropped.is_true());
     assert_eq!(error(&volery).await?, "timed out after 3s, at: calling the model for 2s");
     Ok(())
@@ -87,11 +89,11 @@ async fn progress_holds_the_idle_clock_back_and_its_absence_does_not() -> Tested
         },
     );
     let volery = Volery::builder("t").agent(agent).start().await?;
-    let begun = tokio::time::Instant::now();
+    let watch = Stopwatch::start();
     let lively = volery.run("lively").publish(a(0, 10)).await?;
     let tired = volery.run("tired").publish(a(0, 4)).await?;
     assert_eq!(soon(tired.settled()).await?.tally.dead, 1);
-    assert_eq!(begun.elapsed().as_secs(), 4 * 2 + 3, "counted from the last progress");
+    assert_eq!(watch.elapsed().as_secs(), 4 * 2 + 3, "counted from the last progress");
     assert_eq!(soon(lively.settled()).await?.tally.consumed, 1);
     assert_eq!(on_board::<B>(&volery).await?, [b(0, 10)]);
     assert_eq!(error(&volery).await?, "timed out after 3s without progress");
@@ -115,10 +117,14 @@ async fn a_timed_out_engine_is_told_has_its_grace_and_fails_whatever_it_returns(
             }
         });
     let volery = Volery::builder("t").agent(agent).start().await?;
-    let begun = tokio::time::Instant::now();
+    let watch = Stopwatch::start();
     volery.publish_all(vec![a(0, 2), a(0, 20)]).await?;
+    tokio::time::sleep(10 * SECOND).await;
+    let running = volery.running().await?;
+    let since = running[0].since.after(3 * SECOND);
+    assert_eq!((running.len(), running[0].state), (1, RunningState::Cancelling { since }));
     soon(volery.until_idle()).await?;
-    assert_eq!(begun.elapsed().as_secs(), 13, "the second was dropped at the end of its grace");
+    assert_eq!(watch.elapsed().as_secs(), 13, "the second was dropped at the end of its grace");
     assert_eq!(seen.all(), [2], "the first ended by itself");
     assert!(on_board::<B>(&volery).await?.is_empty());
     let letters = volery.dead_letters(0, 10).await?;
@@ -234,12 +240,12 @@ fn workers() -> [Agent; 1] {
 async fn a_run_is_cancelled_at_its_deadline_and_its_report_says_so() -> Tested {
     let volery = Volery::builder("t").agents(workers()).start().await?;
     let mut feed = volery.feed();
-    let begun = tokio::time::Instant::now();
+    let watch = Stopwatch::start();
     let run = volery.run("long").deadline(10 * SECOND).open();
     let other = volery.run("other").publish(a(0, 2)).await?;
     run.publish_all(vec![a(0, 0), a(0, 1), a(0, 2)]).await?;
     let report = soon(run.settled()).await?;
-    assert_eq!(begun.elapsed().as_secs(), 10);
+    assert_eq!(watch.elapsed().as_secs(), 10);
     assert!(report.timed_out && report.is_complete());
     assert_eq!((report.tally.consumed, report.tally.cancelled), (1, 2), "what had finished stays");
     assert!(report.to_string().ends_with(", timed out"), "{report}");
@@ -278,12 +284,12 @@ async fn a_deadline_outlives_the_handles_of_its_run_and_the_curator() -> Tested 
             .then_some(())
     })
     .await;
-    let begun = tokio::time::Instant::now();
+    let watch = Stopwatch::start();
     let outcome = event(&mut feed, |event| match event {
         Event::Settled { settled, .. } => Some(settled.outcome.clone()),
         _ => None,
     });
     assert_eq!(outcome.await, Outcome::Cancelled);
-    assert!(begun.elapsed() <= 10 * SECOND);
+    assert!(watch.elapsed() <= 10 * SECOND);
     Ok(())
 }

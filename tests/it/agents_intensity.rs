@@ -7,7 +7,7 @@ use volery::prelude::*;
 use volery::supervision::LifeEvent;
 use volery::{AgentStatus, Event, Fault, FeedReader, Intensity, PastIntensity, StopCause, WaitingReason};
 
-use crate::support::{A, B, Gate, SECOND, Seen, Tested, a, b, drain, event, soon, turns};
+use crate::support::{A, B, Gate, SECOND, Seen, Stopwatch, Tested, a, b, drain, event, soon, turns};
 
 /// Tolerates two panics in ten seconds.
 const TWO: Intensity = Intensity { restarts: 2, within: SECOND.saturating_mul(10) };
@@ -108,10 +108,10 @@ async fn a_quarantine_with_an_end_is_waited_for_and_then_is_a_trial() -> Tested 
     let volery = Volery::builder("t").agent(brittle(past)).start().await?;
     let run = volery.run("panics").open();
     run.publish_all(jobs(6, 1)).await?;
-    let begun = tokio::time::Instant::now();
+    let watch = Stopwatch::start();
     let report = soon(run.settled()).await?;
     assert_eq!((report.tally.dead, report.tally.consumed), (6, 1));
-    assert!(begun.elapsed() >= 120 * SECOND, "a second quarantine followed the trial: {:?}", begun.elapsed());
+    assert!(watch.elapsed() >= 120 * SECOND, "a second quarantine followed the trial: {:?}", watch.elapsed());
     Ok(())
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Only the public crate is used. Time is paused wherever a test waits, so nothing here sleeps for real.
 
+mod agents_cancelling;
+mod agents_children;
 mod agents_clocks;
 mod agents_intensity;
 mod batch;

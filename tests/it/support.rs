@@ -101,6 +101,22 @@ impl Drop for Guard {
     }
 }
 
+/// Measures time as the runtime does: paused, in most tests.
+#[derive(Debug)]
+pub(crate) struct Stopwatch(volery::Clock, volery::Timestamp);
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        let clock = volery::Clock::system();
+        let now = clock.now();
+        Self(clock, now)
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.now().since(self.1)
+    }
+}
+
 /// Waits for what must come; a test that would hang fails instead.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(24 * HOUR, future).await.expect("it should have come long ago")

@@ -119,7 +119,7 @@ impl Life for AgentActor {
             AgentMessage::Bury { start, inputs, overdue, .. } => self.bury(start, inputs, overdue),
             AgentMessage::Cancel(job) => {
                 if let Some((_, pulse)) = self.pulses.get(&job) {
-                    pulse.cancel.cancel();
+                    pulse.cancel(self.bench.workshop.clock.now());
                 }
             }
             AgentMessage::Look(reply) => {
@@ -130,7 +130,8 @@ impl Life for AgentActor {
             }
             AgentMessage::ReleaseAll => {
                 self.bench.stopping.store(true, Ordering::Release);
-                self.pulses.values().for_each(|(_, pulse)| pulse.cancel.cancel());
+                let now = self.bench.workshop.clock.now();
+                self.pulses.values().for_each(|(_, pulse)| pulse.cancel(now));
             }
             AgentMessage::CutOff => {
                 self.cut_off = true;

@@ -192,7 +192,7 @@ async fn supervise(
         timed_out = bench.timeouts.run_out(begun, pulse, clock) => timed_out,
     };
     // It is cancelled like an attempt of a cancelled run, and fails whatever it still returns.
-    pulse.cancel.cancel();
+    pulse.cancel(clock.now());
     let ended = tokio::select! {
         biased;
         () = cancelled(&pulse.cancel, bench.cancel_grace, entry) => None,

@@ -9,11 +9,16 @@ use std::sync::{Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 use volery_blackboard::{JobId, Timestamp};
 
+/// Stands for a time that has not come.
+const NEVER: i64 = i64::MIN;
+
 /// What one attempt tells while it runs.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     pub(super) cancel: CancellationToken,
-    /// Microseconds of the last sign; `i64::MIN` before the first.
+    /// Microseconds of its cancellation; [`NEVER`] before it.
+    cancelled_at: AtomicI64,
+    /// Microseconds of the last sign; [`NEVER`] before the first.
     last: AtomicI64,
     note: Mutex<Option<Note>>,
 }
@@ -31,12 +36,26 @@ pub(crate) struct Beat {
     pub(crate) job: JobId,
     pub(crate) attempt: u32,
     pub(crate) last_progress: Option<Timestamp>,
+    pub(crate) cancelled_at: Option<Timestamp>,
     pub(crate) note: Option<String>,
 }
 
 impl Pulse {
     pub(super) fn new() -> Self {
-        Self { cancel: CancellationToken::new(), last: AtomicI64::new(i64::MIN), note: Mutex::default() }
+        Self {
+            cancel: CancellationToken::new(),
+            cancelled_at: AtomicI64::new(NEVER),
+            last: AtomicI64::new(NEVER),
+            note: Mutex::default(),
+        }
+    }
+
+    /// Asks the engine to end; the first time is the one that is told.
+    pub(super) fn cancel(&self, now: Timestamp) {
+        if !self.cancel.is_cancelled() {
+            self.cancelled_at.store(now.as_micros_since_epoch(), Ordering::Relaxed);
+        }
+        self.cancel.cancel();
     }
 
     /// Notes a sign of progress: one store, no lock.
@@ -52,8 +71,7 @@ impl Pulse {
     }
 
     pub(super) fn last(&self) -> Option<Timestamp> {
-        let micros = self.last.load(Ordering::Relaxed);
-        (micros != i64::MIN).then(|| Timestamp::from_micros_since_epoch(micros))
+        time(&self.last)
     }
 
     pub(super) fn note(&self) -> Option<Note> {
@@ -62,11 +80,16 @@ impl Pulse {
 
     pub(super) fn look(&self, job: JobId, attempt: u32) -> Beat {
         let note = self.note().map(|note| note.text.into_owned());
-        Beat { job, attempt, last_progress: self.last(), note }
+        Beat { job, attempt, last_progress: self.last(), cancelled_at: time(&self.cancelled_at), note }
     }
 
     fn notes(&self) -> std::sync::MutexGuard<'_, Option<Note>> {
         // A note is replaced in one step; a panic cannot leave half of one.
         self.note.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn time(micros: &AtomicI64) -> Option<Timestamp> {
+    let micros = micros.load(Ordering::Relaxed);
+    (micros != NEVER).then(|| Timestamp::from_micros_since_epoch(micros))
 }

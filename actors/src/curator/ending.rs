@@ -61,7 +61,7 @@ impl Curator {
                 (quarantine.restarts, Some(quarantine))
             }
         };
-        tracing::warn!(target: "volery::agent", agent = %name, restarts, "an engine is made anew");
+        tracing::warn!(target: "volery::agent", agent = %name, restarts, "an engine panicked or could not be made");
         self.after.push(After::Input(Input::Restarted(agent)));
         self.parts.feed.tell(|| Event::Restarted { agent: name.clone(), restarts });
         if let Some(quarantine) = quarantine {

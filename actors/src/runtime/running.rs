@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rustc_hash::FxHashMap;
-use volery_blackboard::board::RunningJob;
+use volery_blackboard::board::{RunningJob, RunningState};
 
 use super::Runtime;
 use crate::agent::AgentMessage;
@@ -35,6 +35,10 @@ impl Runtime {
             if let Some(beat) = beats.remove(&(job.job, job.attempt)) {
                 job.last_progress = beat.last_progress;
                 job.note = beat.note;
+                if let (RunningState::Running, Some(since)) = (job.state, beat.cancelled_at) {
+                    // Its time is over, or the runtime is stopping; the board knows neither.
+                    job.state = RunningState::Cancelling { since };
+                }
             }
         }
         Ok(running)

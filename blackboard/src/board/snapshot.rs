@@ -78,9 +78,10 @@ pub struct RunningJob {
 pub enum RunningState {
     /// It runs.
     Running,
-    /// Its run was cancelled, and it has not ended yet.
+    /// It was asked to end and has not yet: its run was cancelled, it timed out, or the runtime is stopping. The board knows
+    /// only the first of these.
     Cancelling {
-        /// When it was cancelled.
+        /// When it was asked.
         since: Timestamp,
     },
 }
