@@ -166,8 +166,8 @@ impl Context {
     }
 
     /// Starts a task that lives no longer than this attempt: when the attempt has ended, however that may be, the task is
-    /// cut off at its next await, and the attempt's end is told only when it is gone. A panic in it is in its result and
-    /// nowhere else.
+    /// cut off at its next await, and the attempt's end is told only when it is gone. (When the life of the agent is killed,
+    /// the task is cut off, and nobody waits for it.) A panic in it is in its result and nowhere else.
     ///
     /// Called after the attempt's end, it starts nothing: the result is [`ChildError::CutOff`](super::ChildError).
     ///

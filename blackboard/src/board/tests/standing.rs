@@ -182,6 +182,20 @@ fn what_waits_behind_its_key_is_given_up_and_the_key_goes_on() {
 }
 
 #[test]
+fn a_key_goes_on_when_its_first_job_is_given_up() {
+    let mut world = world(1, Some(30));
+    publish(&mut world, 1);
+    for _ in 0..2 {
+        world.publish(run(0), vec![in_lane(claim(0, 0), "k")]);
+        world.advance(20);
+    }
+    world.handle(Input::Tick);
+    assert_eq!(buried(&world), [vec![2]]);
+    end(&mut world, 1, Verdict::Done);
+    assert!(world.busy().contains(&vec![3]), "it was behind one that will never run");
+}
+
+#[test]
 fn a_burial_that_is_handed_back_waits_again() {
     let mut world = world(1, Some(30));
     publish(&mut world, 2);
