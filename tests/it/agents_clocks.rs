@@ -293,3 +293,22 @@ async fn a_deadline_outlives_the_handles_of_its_run_and_the_curator() -> Tested 
     assert!(watch.elapsed() <= 10 * SECOND);
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_time_out_waits_for_the_end_of_a_protected_section() -> Tested {
+    let agent = Agent::new("careful").timeout(3 * SECOND).consumes(one::<A>()).engine(
+        |_: A, ctx: Context| async move {
+            let section = ctx.protect();
+            tokio::time::sleep(10 * SECOND).await;
+            drop(section);
+            pending::<Result<(), Fault>>().await
+        },
+    );
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    let watch = Stopwatch::start();
+    let run = volery.run("careful").publish(a(0, 0)).await?;
+    assert_eq!(soon(run.settled()).await?.tally.dead, 1);
+    assert_eq!(watch.elapsed().as_secs(), 10);
+    assert_eq!(error(&volery).await?, "timed out after 3s");
+    Ok(())
+}

@@ -172,7 +172,7 @@ async fn an_agent_that_escalates_stops_the_runtime_and_is_named() -> Tested {
     volery.publish_all(jobs(3, 2)).await?;
     let report = soon(volery.stopped()).await?;
     assert_eq!(report.cause, StopCause::Escalated { agent: "brittle".to_owned() });
-    assert!(report.to_string().contains("because agent brittle panicked too often"), "{report}");
+    assert!(report.to_string().contains("because agent brittle escalated"), "{report}");
     assert_eq!(seen.all().len(), 5, "the others were drained");
     let board = report.phase(volery::Phase::Board).expect("every phase has its row");
     assert_eq!(board.remaining, 2, "nothing more of the agent was started");
