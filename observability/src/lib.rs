@@ -1,15 +1,27 @@
-//! How a Volery runtime is seen: the names of its log records, and the trace context that crosses its edge.
+//! How a Volery runtime is seen: names, spans, metrics, the trace context that crosses its edge, and a set-up to export.
 //!
-//! [`names`] is the one home of the tracing targets and field names that a runtime uses today. [`traceparent_of`] and
-//! [`set_parent`] carry a trace over an edge that only knows text: a header, a queue's message, a row. [`Metrics`] records
-//! numbers on a meter that the service hands in.
+//! * [`names`] is the one home of targets, fields, spans, attributes, events and metrics.
+//! * [`trace`] opens spans over a tracer provider, and [`metrics`] records over a meter provider; a runtime gets both as
+//!   [`Providers`]. Without them it shows nothing.
+//! * [`traceparent_of`] and [`set_parent`] carry the trace of a `tracing` span over an edge that only knows text.
+//! * `init` (feature `sdk`) sets OpenTelemetry's SDK up; `otlp`, `prometheus` and `subscriber` are features beside it.
 //!
-//! This crate is a leaf: it knows no other crate of the workspace. It installs nothing: no subscriber, no tracer, no
-//! exporter. An embedding service brings its own.
+//! This crate is a leaf: it knows no other crate of the workspace. It installs nothing unless it is told to.
 
 pub mod metrics;
 pub mod names;
+mod providers;
+#[cfg(feature = "sdk")]
+mod telemetry;
+pub mod trace;
 mod traceparent;
 
 pub use metrics::Metrics;
+pub use providers::{FlushReport, Flusher, Providers};
+#[cfg(feature = "subscriber")]
+pub use telemetry::LogFormat;
+#[cfg(feature = "otlp")]
+pub use telemetry::Otlp;
+#[cfg(feature = "sdk")]
+pub use telemetry::{Environment, Sampling, Telemetry, TelemetryBuilder, TelemetryError, init};
 pub use traceparent::{ParentError, set_parent, traceparent_of};

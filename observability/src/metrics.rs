@@ -1,60 +1,57 @@
-//! Metrics: the instruments of a runtime, made from a meter that the embedding service hands in.
+//! The metrics of a runtime, over a meter that the service brings: one method per event.
 //!
-//! It installs no provider and reads none. Without a meter nothing is recorded. The names in [`instrument`] and
-//! [`attribute`] are what dashboards group by; a name that changes here is a change for them.
+//! Without a meter every call is a branch. With one, the sets of labels are made once per agent, kind and the like and
+//! are found again without an allocation; there is a bound on how many there may be. Levels, such as the depth of a
+//! queue, are read from a snapshot when the meter collects. Nothing here is global, spawns, blocks or reads a clock.
+
+mod instruments;
+mod labels;
+mod levels;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+use opentelemetry::metrics::{Meter, MeterProvider};
+use opentelemetry::{InstrumentationScope, KeyValue};
 
-/// Names of instruments.
-pub mod instrument {
-    /// Ticks of background loops. A counter, by runtime, loop and outcome.
-    pub const LOOP_TICKS: &str = "volery.loop.ticks";
-    /// Firings of schedules. A counter, by runtime, schedule and outcome.
-    pub const SCHEDULE_FIRINGS: &str = "volery.schedule.firings";
-    /// What the lookout finds at present. An up-down counter, by runtime, finding and agent.
-    pub const LOOKOUT_FINDINGS: &str = "volery.lookout.findings";
-    /// How long a ready task waited for a worker thread. A histogram in seconds, by runtime.
-    pub const WORKER_LAG: &str = "volery.worker.lag";
-    /// Artifacts that retention removed. A counter, by runtime.
-    pub const RETENTION_REMOVED: &str = "volery.retention.removed";
-    /// Loads of shared resources. A counter, by runtime, resource and outcome.
-    pub const RESOURCE_LOADS: &str = "volery.resource.loads";
-    /// Values of shared resources that were dropped because they were idle. A counter, by runtime and resource.
-    pub const RESOURCE_EVICTIONS: &str = "volery.resource.evictions";
+pub use self::levels::{AgentLevels, Levels, NamedLevel};
+use crate::metrics::instruments::Instruments;
+use crate::names::metric::label;
+use crate::names::{SCHEMA_URL, SCOPE};
+use crate::trace::{Ending, RunStatus, Spans};
 
-    /// Every instrument.
-    pub const ALL: [&str; 7] = [
-        LOOP_TICKS,
-        SCHEDULE_FIRINGS,
-        LOOKOUT_FINDINGS,
-        WORKER_LAG,
-        RETENTION_REMOVED,
-        RESOURCE_LOADS,
-        RESOURCE_EVICTIONS,
-    ];
+/// The metrics of a runtime. The default records nothing. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    inner: Option<Arc<Inner>>,
 }
 
-/// Names of attributes.
-pub mod attribute {
-    /// The runtime's name.
-    pub const RUNTIME: &str = "volery.runtime";
-    /// The loop's name.
-    pub const LOOP: &str = "volery.loop";
-    /// The schedule's name.
-    pub const SCHEDULE: &str = "volery.schedule";
-    /// The kind of finding.
-    pub const FINDING: &str = "volery.finding";
-    /// The agent's name; empty where none is meant.
-    pub const AGENT: &str = "volery.agent";
-    /// The resource's name.
-    pub const RESOURCE: &str = "volery.resource";
-    /// `ok` or `error`; for firings also `repeat`.
-    pub const OUTCOME: &str = "volery.outcome";
+struct Inner {
+    meter: Meter,
+    /// On everything: the runtime, if it has a name.
+    common: Vec<KeyValue>,
+    instruments: Instruments,
+    levels: Arc<Mutex<Arc<Levels>>>,
+}
+
+/// A call of a model that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelCall<'a> {
+    /// `chat`, `text_completion`, `embeddings` and the like.
+    pub operation: &'a str,
+    /// Who serves the model.
+    pub provider: &'a str,
+    /// The model that was asked for.
+    pub model: &'a str,
+    /// The class of the error, if it failed.
+    pub error: Option<&'a str>,
+    /// How long it took.
+    pub duration: Duration,
+    /// Tokens of the question.
+    pub tokens_input: u64,
+    /// Tokens of the answer.
+    pub tokens_output: u64,
 }
 
 /// How something that is counted went.
@@ -69,7 +66,7 @@ pub enum Counted {
 }
 
 impl Counted {
-    fn as_str(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Repeat => "repeat",
@@ -78,179 +75,228 @@ impl Counted {
     }
 }
 
-/// Records the numbers of one runtime. The default records nothing. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Metrics(Option<Arc<Recording>>);
-
-struct Recording {
-    runtime: KeyValue,
-    instruments: Instruments,
-}
-
-#[derive(Clone)]
-struct Instruments {
-    loop_ticks: Counter<u64>,
-    schedule_firings: Counter<u64>,
-    lookout_findings: UpDownCounter<i64>,
-    worker_lag: Histogram<f64>,
-    retention_removed: Counter<u64>,
-    resource_loads: Counter<u64>,
-    resource_evictions: Counter<u64>,
-}
-
 impl Metrics {
-    /// Makes the instruments on a meter. Several runtimes may share one; each says its own name.
+    /// No metrics at all.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self { inner: None }
+    }
+
+    /// Metrics by a meter. Several runtimes may share one; each says its own name by [`for_runtime`](Self::for_runtime).
     #[must_use]
     pub fn new(meter: &Meter) -> Self {
-        let instruments = Instruments {
-            loop_ticks: meter.u64_counter(instrument::LOOP_TICKS).build(),
-            schedule_firings: meter.u64_counter(instrument::SCHEDULE_FIRINGS).build(),
-            lookout_findings: meter.i64_up_down_counter(instrument::LOOKOUT_FINDINGS).build(),
-            worker_lag: meter.f64_histogram(instrument::WORKER_LAG).with_unit("s").build(),
-            retention_removed: meter.u64_counter(instrument::RETENTION_REMOVED).build(),
-            resource_loads: meter.u64_counter(instrument::RESOURCE_LOADS).build(),
-            resource_evictions: meter.u64_counter(instrument::RESOURCE_EVICTIONS).build(),
-        };
-        Self(Some(Arc::new(Recording { runtime: KeyValue::new(attribute::RUNTIME, ""), instruments })))
+        Self::with(meter, Vec::new())
     }
 
-    /// Returns the same instruments, recording for the named runtime.
+    /// Metrics by a meter of the provider. Nothing global is read or set.
+    #[must_use]
+    pub fn from_provider(provider: &dyn MeterProvider) -> Self {
+        let scope = InstrumentationScope::builder(SCOPE)
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .with_schema_url(SCHEMA_URL)
+            .build();
+        Self::new(&provider.meter_with_scope(scope))
+    }
+
+    /// The same metrics, recorded for the named runtime. Levels are those of the result alone.
     #[must_use]
     pub fn for_runtime(&self, name: &str) -> Self {
-        Self(self.0.as_ref().map(|recording| {
-            let runtime = KeyValue::new(attribute::RUNTIME, name.to_owned());
-            Arc::new(Recording { runtime, instruments: recording.instruments.clone() })
-        }))
+        let Some(inner) = &self.inner else { return Self::off() };
+        Self::with(&inner.meter, vec![KeyValue::new(label::RUNTIME, name.to_owned())])
     }
 
-    /// Counts a tick of a loop.
-    pub fn tick(&self, name: &str, outcome: Counted) {
-        self.record(|instruments, runtime| {
-            let of = [runtime, KeyValue::new(attribute::LOOP, name.to_owned()), told(outcome)];
-            instruments.loop_ticks.add(1, &of);
-        });
+    fn with(meter: &Meter, common: Vec<KeyValue>) -> Self {
+        let levels = Arc::new(Mutex::new(Arc::new(Levels::default())));
+        levels::observe(meter, &common, &levels);
+        let instruments = Instruments::new(meter, &common);
+        Self { inner: Some(Arc::new(Inner { meter: meter.clone(), common, instruments, levels })) }
     }
 
-    /// Counts a firing of a schedule.
-    pub fn firing(&self, schedule: &str, outcome: Counted) {
-        self.record(|instruments, runtime| {
-            let of = [runtime, KeyValue::new(attribute::SCHEDULE, schedule.to_owned()), told(outcome)];
-            instruments.schedule_firings.add(1, &of);
-        });
+    /// Tells whether there is a meter. What is costly to measure need not be measured without one.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.inner.is_some()
     }
 
-    /// Counts a finding of the lookout: 1 when it begins, -1 when it is over.
-    pub fn finding(&self, kind: &'static str, agent: &str, change: i64) {
-        self.record(|instruments, runtime| {
-            let finding = KeyValue::new(attribute::FINDING, kind);
-            let agent = KeyValue::new(attribute::AGENT, agent.to_owned());
-            instruments.lookout_findings.add(change, &[runtime, finding, agent]);
-        });
-    }
-
-    /// Records how long a ready task waited for a worker thread.
-    pub fn lag(&self, lag: Duration) {
-        self.record(|instruments, runtime| instruments.worker_lag.record(lag.as_secs_f64(), &[runtime]));
-    }
-
-    /// Counts artifacts that retention removed.
-    pub fn removed(&self, artifacts: u64) {
-        self.record(|instruments, runtime| instruments.retention_removed.add(artifacts, &[runtime]));
-    }
-
-    /// Counts loads of a resource.
-    pub fn loads(&self, resource: &str, outcome: Counted, count: u64) {
-        self.record(|instruments, runtime| {
-            let of = [runtime, KeyValue::new(attribute::RESOURCE, resource.to_owned()), told(outcome)];
-            instruments.resource_loads.add(count, &of);
-        });
-    }
-
-    /// Counts values of a resource that were dropped because they were idle.
-    pub fn evictions(&self, resource: &str, count: u64) {
-        self.record(|instruments, runtime| {
-            let of = [runtime, KeyValue::new(attribute::RESOURCE, resource.to_owned())];
-            instruments.resource_evictions.add(count, &of);
-        });
-    }
-
-    fn record(&self, write: impl FnOnce(&Instruments, KeyValue)) {
-        if let Some(recording) = &self.0 {
-            write(&recording.instruments, recording.runtime.clone());
+    /// Replaces the levels that the gauges show. What is not in it any more is not shown any more.
+    pub fn set_levels(&self, levels: Levels) {
+        if let Some(inner) = &self.inner {
+            *inner.levels.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(levels);
         }
     }
-}
 
-fn told(outcome: Counted) -> KeyValue {
-    KeyValue::new(attribute::OUTCOME, outcome.as_str())
+    /// Counts what the traces of the runtime leave out as `volery.telemetry.suppressed`. Call it once per runtime.
+    pub fn watch_spans(&self, spans: &Spans) {
+        if let Some(inner) = &self.inner {
+            instruments::watch_spans(&inner.meter, &inner.common, spans.clone());
+        }
+    }
+
+    /// An artifact was committed; from `external`, `agent`, `schedule` or `failure`.
+    pub fn artifact_published(&self, kind: &str, source: &str) {
+        self.record(|all| all.artifacts_published.add(1, &[kind, source]));
+    }
+
+    /// Claims on artifacts of a kind got their outcome.
+    pub fn artifacts_ended(&self, kind: &str, outcome: &str, count: u64) {
+        self.record(|all| all.artifacts_ended.add(count, &[kind, outcome]));
+    }
+
+    /// A job ended; `duration` is from its complete set of inputs.
+    pub fn job_ended(&self, agent: &str, ending: &Ending<'_>, duration: Duration) {
+        self.record(|all| {
+            let (outcome, class) = (ending.outcome(), ending.error_type().unwrap_or_default());
+            all.jobs.add(1, &[agent, outcome, class]);
+            all.job_duration.record(duration.as_secs_f64(), &[agent, outcome]);
+            if let Ending::Dead { reason, .. } = ending {
+                all.dead_letters.add(1, &[agent, reason]);
+            }
+        });
+    }
+
+    /// An attempt ended.
+    pub fn attempt_ended(&self, agent: &str, ending: &Ending<'_>, duration: Duration) {
+        self.record(|all| all.attempt_duration.record(duration.as_secs_f64(), &[agent, ending.outcome()]));
+    }
+
+    /// A job that was complete waited for its attempt.
+    pub fn job_waited(&self, agent: &str, reason: &str, duration: Duration) {
+        self.record(|all| all.job_wait.record(duration.as_secs_f64(), &[agent, reason]));
+    }
+
+    /// A run began.
+    pub fn run_started(&self, workflow: &str) {
+        self.record(|all| all.runs_active.add(1, &[workflow]));
+    }
+
+    /// A run settled.
+    pub fn run_ended(&self, workflow: &str, status: RunStatus, duration: Duration) {
+        self.record(|all| {
+            all.runs_active.add(-1, &[workflow]);
+            all.run_duration.record(duration.as_secs_f64(), &[workflow, status.as_str()]);
+        });
+    }
+
+    /// An attempt was scheduled again.
+    pub fn retried(&self, agent: &str, reason: &str) {
+        self.record(|all| all.retries.add(1, &[agent, reason]));
+    }
+
+    /// An actor was restarted: an agent, or a part of the runtime by its name.
+    pub fn restarted(&self, agent: &str, reason: &str) {
+        self.record(|all| all.restarts.add(1, &[agent, reason]));
+    }
+
+    /// An agent was taken out of work.
+    pub fn quarantined(&self, agent: &str, reason: &str) {
+        self.record(|all| all.quarantines.add(1, &[agent, reason]));
+    }
+
+    /// A batch closed. `fill` is from 0 to 1; `None` for a batch without a size.
+    pub fn batch_closed(&self, agent: &str, reason: &str, fill: Option<f64>, age: Duration) {
+        self.record(|all| {
+            all.batch_closed.add(1, &[agent, reason]);
+            all.batch_age.record(age.as_secs_f64(), &[agent]);
+            if let Some(fill) = fill {
+                all.batch_fill.record(fill, &[agent]);
+            }
+        });
+    }
+
+    /// A join matched.
+    pub fn join_matched(&self, agent: &str, waited: Duration) {
+        self.record(|all| all.join_wait.record(waited.as_secs_f64(), &[agent]));
+    }
+
+    /// The window of a join ended first.
+    pub fn join_expired(&self, agent: &str) {
+        self.record(|all| all.join_expired.add(1, &[agent]));
+    }
+
+    /// Changes were committed together.
+    pub fn committed(&self, store: &str, changes: u64, duration: Duration) {
+        self.record(|all| {
+            all.store_commit_duration.record(duration.as_secs_f64(), &[store]);
+            #[expect(clippy::cast_precision_loss, reason = "a commit has far fewer changes than 2^52")]
+            all.store_commit_batch.record(changes as f64, &[store]);
+        });
+    }
+
+    /// A call of the store failed.
+    pub fn store_failed(&self, store: &str, error_type: &str) {
+        self.record(|all| all.store_errors.add(1, &[store, error_type]));
+    }
+
+    /// A job waited for a rate limit.
+    pub fn rate_limited(&self, limit: &str, waited: Duration) {
+        self.record(|all| all.rate_limit_wait.record(waited.as_secs_f64(), &[limit]));
+    }
+
+    /// A background loop woke up this late.
+    pub fn loop_lagged(&self, name: &str, lag: Duration) {
+        self.record(|all| all.loop_lag.record(lag.as_secs_f64(), &[name]));
+    }
+
+    /// A background loop ticked.
+    pub fn tick(&self, name: &str, outcome: Counted) {
+        self.record(|all| all.loop_ticks.add(1, &[name, outcome.as_str()]));
+    }
+
+    /// A schedule fired.
+    pub fn firing(&self, schedule: &str, outcome: Counted) {
+        self.record(|all| all.schedule_firings.add(1, &[schedule, outcome.as_str()]));
+    }
+
+    /// The lookout found something, or did not any more: 1 when it begins, -1 when it is over.
+    pub fn finding(&self, kind: &str, agent: &str, change: i64) {
+        self.record(|all| all.lookout_findings.add(change, &[kind, agent]));
+    }
+
+    /// A task that was ready waited for a worker thread.
+    pub fn lag(&self, lag: Duration) {
+        self.record(|all| all.worker_lag.record(lag.as_secs_f64(), &[]));
+    }
+
+    /// Retention removed artifacts.
+    pub fn removed(&self, artifacts: u64) {
+        self.record(|all| all.retention_removed.add(artifacts, &[]));
+    }
+
+    /// A shared resource was loaded.
+    pub fn loads(&self, resource: &str, outcome: Counted, count: u64) {
+        self.record(|all| all.resource_loads.add(count, &[resource, outcome.as_str()]));
+    }
+
+    /// Values of a shared resource were dropped because they were idle.
+    pub fn evictions(&self, resource: &str, count: u64) {
+        self.record(|all| all.resource_evictions.add(count, &[resource]));
+    }
+
+    /// A call of a model ended.
+    pub fn model_called(&self, call: &ModelCall<'_>) {
+        self.record(|all| {
+            let labels = [call.operation, call.provider, call.model];
+            let with = |last| [labels[0], labels[1], labels[2], last];
+            all.model_duration.record(call.duration.as_secs_f64(), &with(call.error.unwrap_or_default()));
+            for (direction, tokens) in [("input", call.tokens_input), ("output", call.tokens_output)] {
+                #[expect(clippy::cast_precision_loss, reason = "no call has 2^52 tokens")]
+                all.model_tokens.record(tokens as f64, &with(direction));
+            }
+        });
+    }
+
+    fn record(&self, record: impl FnOnce(&Instruments)) {
+        if let Some(inner) = &self.inner {
+            record(&inner.instruments);
+        }
+    }
 }
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metrics").field("recording", &self.0.is_some()).finish()
+        f.debug_struct("Metrics").field("recording", &self.is_on()).finish()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::sync::{Mutex, PoisonError};
-
-    use opentelemetry::metrics::MeterProvider;
-    use opentelemetry_sdk::error::OTelSdkResult;
-    use opentelemetry_sdk::metrics::data::ResourceMetrics;
-    use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
-    use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
-
-    use super::*;
-
-    /// Notes the names of what is exported.
-    #[derive(Clone, Default)]
-    struct Names(Arc<Mutex<BTreeSet<String>>>);
-
-    impl PushMetricExporter for Names {
-        async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-            let all = metrics.scope_metrics().flat_map(|scope| scope.metrics());
-            let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            names.extend(all.map(|metric| metric.name().to_owned()));
-            Ok(())
-        }
-
-        fn force_flush(&self) -> OTelSdkResult {
-            Ok(())
-        }
-
-        fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-            Ok(())
-        }
-
-        fn temporality(&self) -> Temporality {
-            Temporality::Cumulative
-        }
-    }
-
-    #[test]
-    fn every_instrument_is_recorded_under_its_name() {
-        let names = Names::default();
-        let reader = PeriodicReader::builder(names.clone()).build();
-        let provider = SdkMeterProvider::builder().with_reader(reader).build();
-        let metrics = Metrics::new(&provider.meter("test")).for_runtime("shop");
-        metrics.tick("janitor", Counted::Ok);
-        metrics.firing("nightly", Counted::Repeat);
-        metrics.finding("worker_blocked", "billing", 1);
-        metrics.lag(Duration::from_millis(3));
-        metrics.removed(7);
-        metrics.loads("model", Counted::Error, 1);
-        metrics.evictions("model", 2);
-        provider.force_flush().expect("the reader is there");
-        let names = names.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        assert_eq!(names, instrument::ALL.iter().map(|&name| name.to_owned()).collect());
-    }
-
-    #[test]
-    fn without_a_meter_nothing_is_recorded() {
-        let metrics = Metrics::default().for_runtime("shop");
-        metrics.tick("janitor", Counted::Ok);
-        assert_eq!(format!("{metrics:?}"), "Metrics { recording: false }");
-    }
-}
+mod tests;

@@ -1,7 +1,24 @@
-//! The names by which a runtime's log records are found: tracing targets and fields.
+//! The names by which a runtime is found: targets and fields of log records, spans, attributes, events, metrics.
 //!
-//! A service filters by target and a dashboard groups by field, so a name that changes here is a change for both.
-//! `tests/names.rs` holds this list and the sources of the runtime together.
+//! A service filters by target, a dashboard groups by field and an alert asks for a metric, so a name that changes here
+//! is a change for all of them. `tests/names.rs` holds the targets and the sources of the runtime together, and the
+//! tables and `docs/observability.md`.
+
+pub mod attribute;
+pub mod event;
+pub mod metric;
+pub mod span;
+
+/// The version of OpenTelemetry's semantic conventions that the names follow, its messaging and GenAI parts included.
+///
+/// Attributes that begin with `volery.` are ours; the conventions know nothing of them.
+pub const CONVENTIONS: &str = "1.41.1";
+
+/// The URL by which spans and metrics say which conventions they follow.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.41.1";
+
+/// The instrumentation scope of every span and metric of a runtime.
+pub const SCOPE: &str = "volery";
 
 /// Tracing targets, one per part of the runtime.
 pub mod target {
@@ -22,8 +39,11 @@ pub mod target {
     /// Resources: values that could not be dropped cleanly.
     pub const RESOURCE: &str = "volery::resource";
 
-    /// Every target.
+    /// Every target of the runtime.
     pub const ALL: [&str; 8] = [ROOT, SUPERVISOR, CURATOR, AGENT, TIMEKEEPER, UPKEEP, LOOKOUT, RESOURCE];
+
+    /// The set-up of this crate: telemetry that was lost. Not the runtime's.
+    pub const TELEMETRY: &str = "volery::telemetry";
 }
 
 /// Fields of log records. Values are text unless a unit is named.

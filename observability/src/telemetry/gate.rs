@@ -1,0 +1,178 @@
+//! The gate in front of the batch processor: it counts what goes in, and what the exporter got rid of.
+//!
+//! The SDK's processor drops spans when its queue is full and answers `Ok` to a shutdown nevertheless. With a bound of
+//! ours in front, which is never above its own, it has nothing to drop, and what we drop has a number.
+//! The same gate takes spans that were made by hand, for runs that a crash cut off.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use opentelemetry::trace::{SpanId, SpanKind, Status, TraceState};
+use opentelemetry::{Context, InstrumentationScope};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{
+    BatchSpanProcessor, Span, SpanData, SpanEvents, SpanExporter, SpanLinks, SpanProcessor,
+};
+
+use crate::names::{SCHEMA_URL, SCOPE};
+use crate::trace::{ClosedSpan, Closer};
+
+/// What became of the spans so far.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    waiting: AtomicU64,
+    exported: AtomicU64,
+    lost_waiting: AtomicU64,
+    lost_exporting: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Tally {
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    pub(super) fn exported(&self) -> u64 {
+        self.exported.load(Ordering::Acquire)
+    }
+
+    pub(super) fn lost_waiting(&self) -> u64 {
+        self.lost_waiting.load(Ordering::Acquire)
+    }
+
+    pub(super) fn lost_exporting(&self) -> u64 {
+        self.lost_exporting.load(Ordering::Acquire)
+    }
+
+    /// From now on spans are lost at the gate.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Takes a place in the queue.
+    fn enter(&self, queue_max: u64) -> bool {
+        let ended = self.ended.load(Ordering::Acquire);
+        if !ended && self.waiting.fetch_add(1, Ordering::AcqRel) < queue_max {
+            return true;
+        }
+        if !ended {
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.lost_waiting.fetch_add(1, Ordering::AcqRel);
+        false
+    }
+
+    fn leave(&self, spans: u64, sent: &OTelSdkResult) {
+        let count = if sent.is_ok() { &self.exported } else { &self.lost_exporting };
+        count.fetch_add(spans, Ordering::AcqRel);
+        self.waiting.fetch_sub(spans, Ordering::AcqRel);
+    }
+}
+
+/// The processor that a tracer provider gets. Clones are the same gate.
+#[derive(Clone, Debug)]
+pub(super) struct Gate {
+    batches: Arc<BatchSpanProcessor>,
+    tally: Arc<Tally>,
+    queue_max: u64,
+}
+
+impl Gate {
+    /// `queue_max` is at most the queue of the processor. The resource has to be set before: the provider cannot set it
+    /// on a processor that is shared.
+    pub(super) fn new(
+        mut batches: BatchSpanProcessor,
+        resource: &Resource,
+        tally: Arc<Tally>,
+        queue_max: usize,
+    ) -> Self {
+        batches.set_resource(resource);
+        Self { batches: Arc::new(batches), tally, queue_max: queue_max as u64 }
+    }
+}
+
+impl SpanProcessor for Gate {
+    fn on_start(&self, _span: &mut Span, _context: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        if span.span_context.is_sampled() && self.tally.enter(self.queue_max) {
+            self.batches.on_end(span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.batches.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.batches.shutdown_with_timeout(timeout)
+    }
+}
+
+impl Closer for Gate {
+    fn close(&self, span: ClosedSpan) {
+        let open = &span.open;
+        let kind = if span.is_attempt { SpanKind::Consumer } else { SpanKind::Internal };
+        let scope = InstrumentationScope::builder(SCOPE)
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .with_schema_url(SCHEMA_URL)
+            .build();
+        self.on_end(SpanData {
+            span_context: crate::trace::context(
+                open.trace_id(),
+                open.span_id(),
+                open.is_sampled(),
+                false,
+                TraceState::default(),
+            ),
+            parent_span_id: open.parent_id().map_or(SpanId::INVALID, SpanId::from),
+            parent_span_is_remote: false,
+            span_kind: kind,
+            name: span.name.into(),
+            start_time: open.start(),
+            end_time: span.end,
+            attributes: span.attributes,
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::error("the process ended before the span did"),
+            instrumentation_scope: scope,
+        });
+    }
+}
+
+/// An exporter whose results are counted.
+#[derive(Debug)]
+pub(super) struct Counted<E> {
+    exporter: E,
+    tally: Arc<Tally>,
+}
+
+impl<E> Counted<E> {
+    pub(super) const fn new(exporter: E, tally: Arc<Tally>) -> Self {
+        Self { exporter, tally }
+    }
+}
+
+impl<E: SpanExporter> SpanExporter for Counted<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len() as u64;
+        let sent = self.exporter.export(batch).await;
+        self.tally.leave(spans, &sent);
+        sent
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}

@@ -1,0 +1,75 @@
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use opentelemetry::trace::Tracer;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
+
+use super::*;
+
+/// A writer that keeps what was written.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no test panics with it").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes one line within an attempt's context, and returns it with the trace's id and the spans.
+fn line(format: LogFormat) -> (String, String, Vec<SpanData>) {
+    let kept = Kept::default();
+    let writer = kept.clone();
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    let layers =
+        tracing_subscriber::registry().with(lines_to(format, move || writer.clone())).with(spans(&provider));
+    let mut trace = String::new();
+    tracing::subscriber::with_default(layers, || {
+        let span = provider.tracer("test").start("attempt settle");
+        let ids = LogIds { run: "r1".into(), job: "j1".into(), agent: "a \"b\"".into(), attempt: 2 };
+        let context = ids.attach(Some(Context::new().with_span(span)));
+        trace = context.span().span_context().trace_id().to_string();
+        let attached = context.clone().attach();
+        tracing::info_span!("read the file").in_scope(|| tracing::info!(lines = 7, "done"));
+        drop(attached);
+        context.span().end();
+    });
+    let bytes = kept.0.lock().expect("no test panics with it").clone();
+    // The exporter forgets when its provider is dropped.
+    let spans = exporter.get_finished_spans().expect("the exporter is in memory");
+    (String::from_utf8(bytes).expect("lines are text"), trace, spans)
+}
+
+#[test]
+fn a_line_for_people_has_the_ids_of_its_attempt() {
+    let (line, trace, _) = line(LogFormat::Human);
+    assert!(line.contains(&format!("trace_id={trace} span_id=")), "{line}");
+    assert!(line.contains("run=r1 job=j1 agent=a \"b\" attempt=2 "), "{line}");
+    assert!(line.contains("done") && line.ends_with('\n'), "{line}");
+}
+
+#[test]
+fn a_line_for_machines_is_one_object_with_the_ids_of_its_attempt() {
+    let (line, trace, _) = line(LogFormat::Json);
+    assert!(line.starts_with(&format!("{{\"trace_id\":\"{trace}\",\"span_id\":\"")), "{line}");
+    assert!(
+        line.contains("\"run\":\"r1\",\"job\":\"j1\",\"agent\":\"a \\\"b\\\"\",\"attempt\":\"2\","),
+        "{line}"
+    );
+    assert!(line.contains("\"lines\":7") && line.ends_with("}\n"), "{line}");
+}
+
+#[test]
+fn a_span_of_the_service_joins_the_trace_of_its_attempt() {
+    let (_, trace, spans) = line(LogFormat::Human);
+    let own = spans.iter().find(|span| span.name == "read the file").expect("it was exported");
+    assert_eq!(own.span_context.trace_id().to_string(), trace);
+    let attempt = spans.iter().find(|span| span.name == "attempt settle").expect("it was exported");
+    assert_eq!(own.parent_span_id, attempt.span_context.span_id());
+}

@@ -1,0 +1,248 @@
+//! The spans of one attempt: the try itself, its steps, the engine's call, what it publishes.
+//!
+//! The value goes with the attempt into its task, and back with what the attempt returned: the attempt ends when its
+//! commit is done. The engine runs under [`EvaluateTrace::context`], so that spans of the service become its children.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use opentelemetry::Context;
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::trace::TraceContextExt;
+
+use super::baggage::Baggage;
+use super::carried::{Carried, OpenSpan};
+use super::ending::Ending;
+use super::job::{JobState, JobTrace, Restart};
+use super::node::Node;
+use super::part::{Draft, Part, Place, Recorded};
+use super::publish::{Publish, PublishTrace, TOO_SHORT};
+use super::settings::Detail;
+use super::text::{count, text};
+use crate::names::{attribute, event};
+
+/// The open span of an attempt. Dropped without an end, it ends as abandoned.
+#[derive(Debug)]
+#[must_use = "an attempt's span ends when its commit is done"]
+pub struct AttemptTrace(State);
+
+#[derive(Debug)]
+enum State {
+    Off,
+    Unsampled(Place, Option<Arc<Baggage>>),
+    Sampled(Box<OpenAttempt>),
+}
+
+#[derive(Debug)]
+struct OpenAttempt {
+    span: Option<Recorded>,
+    part: Arc<Part>,
+    /// The nearest span that is recorded.
+    node: Arc<Node>,
+    agent: Arc<str>,
+    detail: Detail,
+}
+
+impl JobTrace {
+    /// Begins an attempt, counted from 1, of an agent that was restarted so many times before.
+    pub fn attempt(&self, attempt: u32, restarts: u32, start: SystemTime) -> AttemptTrace {
+        let job = match &self.0 {
+            JobState::Off => return AttemptTrace(State::Off),
+            JobState::Unsampled(place, baggage) => {
+                return AttemptTrace(State::Unsampled(*place, baggage.clone()));
+            }
+            JobState::Sampled(job) => job,
+        };
+        let span = job.attempt(attempt, restarts, start);
+        let node = Arc::clone(span.as_ref().map_or_else(|| job.node(), |span| &span.node));
+        AttemptTrace(State::Sampled(Box::new(OpenAttempt {
+            span,
+            part: Arc::clone(&job.part),
+            node,
+            agent: Arc::clone(&job.agent),
+            detail: job.detail,
+        })))
+    }
+}
+
+impl AttemptTrace {
+    /// Nothing is recorded.
+    pub const fn off() -> Self {
+        Self(State::Off)
+    }
+
+    /// What it takes to close the span after the process is gone. `None` when there is no span.
+    #[must_use]
+    pub fn open_span(&self) -> Option<OpenSpan> {
+        self.sampled().and_then(|open| open.span.as_ref()).map(|span| span.part.open_span(&span.node))
+    }
+
+    /// The attempt's place, for whoever is called next.
+    #[must_use]
+    pub fn carried(&self) -> Option<Carried> {
+        match &self.0 {
+            State::Off => None,
+            State::Unsampled(place, _) => Some(place.carried(false, None)),
+            State::Sampled(open) => Some(open.part.carried(&open.node)),
+        }
+    }
+
+    /// Begins the engine's call.
+    pub fn evaluate(&self, engine: &str, start: SystemTime) -> EvaluateTrace {
+        let Some(open) = self.sampled() else {
+            return EvaluateTrace { span: None, context: self.context() };
+        };
+        let draft = Draft::internal(format!("evaluate {engine}"), start)
+            .with(text(attribute::AGENT, &open.agent))
+            .with(text(attribute::ENGINE, engine));
+        let span = open.child(draft, Detail::Phase);
+        let node = span.as_ref().map_or(&open.node, |span| &span.node);
+        EvaluateTrace { context: Some(open.with_baggage(node.context().clone())), span }
+    }
+
+    /// The context of the attempt itself, for hooks. `None` when there is no trace.
+    ///
+    /// In a run that is not sampled it says so, so that spans of the service are not recorded either.
+    #[must_use]
+    pub fn context(&self) -> Option<Context> {
+        match &self.0 {
+            State::Off => None,
+            State::Unsampled(place, baggage) => {
+                let context = Context::new().with_remote_span_context(place.span_context(false));
+                Some(with_baggage(context, baggage.as_ref()))
+            }
+            State::Sampled(open) => Some(open.with_baggage(open.node.context().clone())),
+        }
+    }
+
+    /// Shows a step around the engine: a span if it took more than 1 ms, an event otherwise.
+    pub fn step(&self, hook: &str, start: SystemTime, end: SystemTime) {
+        let Some(open) = self.sampled() else { return };
+        let took = end.duration_since(start).unwrap_or_default();
+        let hook_name = text(attribute::HOOK, hook);
+        if took > TOO_SHORT {
+            let draft =
+                Draft::internal(hook, start).with(text(attribute::AGENT, &open.agent)).with(hook_name);
+            if let Some(span) = open.child(draft, Detail::Phase) {
+                span.end(end);
+            }
+        } else if let Some(span) = open.span.as_ref().filter(|_| open.detail >= Detail::Phase) {
+            span.node.event(
+                event::STEP,
+                start,
+                vec![hook_name, count(attribute::DURATION_MS, took.as_millis())],
+            );
+        }
+    }
+
+    /// Notes that the agent was restarted while the attempt was open.
+    pub fn agent_restarted(&self, restart: &Restart<'_>, at: SystemTime) {
+        if let Some(span) = self.sampled().and_then(|open| open.span.as_ref()) {
+            restart.show(&span.node, at);
+        }
+    }
+
+    /// Begins the publish of an output. No attempt is ever below it.
+    pub fn publish(&self, publish: &Publish<'_>) -> PublishTrace {
+        let Some(open) = self.sampled() else { return PublishTrace::carrying(self.carried()) };
+        let span = open.child(publish.draft(), Detail::Job);
+        let node = span.as_ref().map_or(&open.node, |span| &span.node);
+        let carried = open.part.carried(node);
+        PublishTrace::recorded(span, carried, open.detail)
+    }
+
+    /// Ends the attempt. Its span ends now, or with the last of its children that is still open.
+    pub fn end(self, ending: &Ending<'_>, at: SystemTime) {
+        if let Some(span) = self.sampled().and_then(|open| open.span.as_ref()) {
+            ending.close(&span.node, at);
+        }
+    }
+
+    fn sampled(&self) -> Option<&OpenAttempt> {
+        match &self.0 {
+            State::Sampled(open) => Some(open),
+            State::Off | State::Unsampled(..) => None,
+        }
+    }
+}
+
+impl OpenAttempt {
+    fn child(&self, draft: Draft, least: Detail) -> Option<Recorded> {
+        if self.detail < least {
+            self.part.suppress();
+            return None;
+        }
+        self.part.child(&self.node, draft)
+    }
+
+    fn with_baggage(&self, context: Context) -> Context {
+        with_baggage(context, self.part.facts.baggage.as_ref())
+    }
+}
+
+/// The open span of an engine's call. Dropped without an end, it ends as abandoned.
+#[derive(Debug)]
+#[must_use = "an engine's call ends when the engine returns"]
+pub struct EvaluateTrace {
+    span: Option<Recorded>,
+    context: Option<Context>,
+}
+
+impl EvaluateTrace {
+    /// The context to run the engine under: `opentelemetry::context::FutureExt::with_context`. `None` when there is no
+    /// trace.
+    #[must_use]
+    pub const fn context(&self) -> Option<&Context> {
+        self.context.as_ref()
+    }
+
+    /// What it takes to close the span after the process is gone. `None` when there is no span.
+    #[must_use]
+    pub fn open_span(&self) -> Option<OpenSpan> {
+        self.span.as_ref().map(|span| span.part.open_span(&span.node))
+    }
+
+    /// Ends the call.
+    pub fn end(self, ending: &Ending<'_>, at: SystemTime) {
+        if let Some(span) = &self.span {
+            ending.close(&span.node, at);
+        }
+    }
+}
+
+fn with_baggage(context: Context, baggage: Option<&Arc<Baggage>>) -> Context {
+    match baggage {
+        None => context,
+        Some(baggage) => context.with_baggage(baggage.members()),
+    }
+}
+
+/// The ids that belong on each log line of an attempt.
+///
+/// The formats of `Telemetry` print them. They are values of a context, and not a span, because a span would show in
+/// the trace a second time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogIds {
+    /// The run.
+    pub run: Arc<str>,
+    /// The job.
+    pub job: Arc<str>,
+    /// The agent.
+    pub agent: Arc<str>,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+}
+
+impl LogIds {
+    /// Adds the ids to a context, or to an empty one.
+    #[must_use]
+    pub fn attach(self, context: Option<Context>) -> Context {
+        context.unwrap_or_default().with_value(self)
+    }
+
+    /// The ids of a context.
+    #[must_use]
+    pub fn of(context: &Context) -> Option<&Self> {
+        context.get()
+    }
+}

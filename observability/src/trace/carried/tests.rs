@@ -1,0 +1,97 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn carried() -> impl Strategy<Value = Carried> {
+    let root = (1_u64.., any::<u64>(), 1_u32.., any::<u64>())
+        .prop_map(|(span, start_us, part, parent)| Root { span, start_us, part, parent });
+    let foreign = proptest::option::of(Just(Arc::<str>::from("congo=t61rcWkgMzE,rojo=00f067")));
+    (1_u128.., 1_u64.., any::<bool>(), proptest::option::of(root), foreign)
+        .prop_map(|(trace, span, sampled, root, foreign)| Carried { trace, span, sampled, root, foreign })
+}
+
+proptest! {
+    #[test]
+    fn what_an_artifact_carries_comes_back_from_its_text(carried in carried()) {
+        let state = carried.tracestate();
+        let again = Carried::parse(&carried.traceparent(), Some(&state));
+        prop_assert_eq!(again.as_ref(), Ok(&carried));
+        let again = Carried::from_ids(carried.trace_id(), carried.span_id(), carried.flags(), Some(&state));
+        prop_assert_eq!(again, Some(carried.clone()));
+        if let Some(open) = OpenSpan::root_of(&carried) {
+            prop_assert_eq!(open.to_string().parse(), Ok(open));
+        }
+    }
+
+    #[test]
+    fn no_text_makes_parsing_panic_and_what_is_taken_is_well_formed(parent in ".{0,80}", state in ".{0,80}") {
+        if let Ok(carried) = Carried::parse(&parent, Some(&state)) {
+            prop_assert!(Carried::parse(&carried.traceparent(), Some(&carried.tracestate())).is_ok());
+        }
+        prop_assert!(parent.parse::<OpenSpan>().is_err());
+    }
+
+    #[test]
+    fn a_changed_character_never_makes_another_root_pass_for_it(
+        at in 0_usize..60, with in "[0-9a-f=,g-]", start in any::<u32>(),
+    ) {
+        let root = Root { span: 7, start_us: u64::from(start), part: 1, parent: 0 };
+        let text = root.to_string();
+        if at < text.len() {
+            let mut changed = text.clone();
+            changed.replace_range(at..=at, &with);
+            // Either refused, or exactly what it says: a text that is taken is the text of what it was read as.
+            if let Some(read) = parse_root(&changed) {
+                prop_assert_eq!(read.to_string(), changed);
+            }
+        }
+    }
+}
+
+#[test]
+fn malformed_traceparents_are_refused() {
+    for header in [
+        "",
+        "00-0-0-0",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+        "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e473é-00f067aa0ba902b7-01",
+    ] {
+        assert!(Carried::parse(header, None).is_err(), "{header}");
+    }
+    let later = "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
+    assert!(Carried::parse(later, None).is_ok(), "a later version may have more fields");
+}
+
+#[test]
+fn members_of_others_are_passed_on_and_malformed_states_are_passed_over() {
+    let state = |text: &str| Carried::parse(PARENT, Some(text)).map(|carried| carried.tracestate());
+    assert_eq!(state(" rojo=1 , congo=2"), Ok("rojo=1,congo=2".to_owned()));
+    for broken in ["rojo", "=1", "rojo=", "Rojo=1", "rojo=1,rojo=2", "rojo=é"] {
+        assert_eq!(state(broken), Ok(String::new()), "{broken}");
+    }
+    let ours = "volery=00000000000000ff-a-1-0000000000000000";
+    assert_eq!(state(&format!("rojo=1,{ours}")), Ok(format!("{ours},rojo=1")), "ours comes first");
+    for broken in [
+        "volery=ff-a-1-0",
+        "volery=0000000000000000-a-1-0000000000000000",
+        "volery=00000000000000ff-0a-1-0000000000000000",
+    ] {
+        assert_eq!(state(broken), Ok(String::new()), "{broken}");
+    }
+}
+
+#[test]
+fn a_full_state_of_others_makes_room_for_ours() {
+    let many: Vec<String> = (0..32).map(|number| format!("k{number}=v")).collect();
+    let mut carried = Carried::parse(PARENT, Some(&many.join(","))).expect("32 members are allowed");
+    carried.root = Some(Root { span: 1, start_us: 2, part: 1, parent: 0 });
+    let state = carried.tracestate();
+    assert_eq!(state.split(',').count(), 32);
+    assert_eq!(Carried::parse(PARENT, Some(&state)).map(|again| again.root), Ok(carried.root));
+}

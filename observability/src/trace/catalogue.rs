@@ -1,0 +1,262 @@
+//! The way in: a tracer that the service brought, and the spans that can be opened with it.
+//!
+//! It decides nothing about sampling: the tracer's sampler does, once per run.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use opentelemetry::global::{BoxedTracer, ObjectSafeTracerProvider};
+use opentelemetry::{InstrumentationScope, KeyValue};
+
+use super::baggage::Baggage;
+use super::carried::{Carried, OpenSpan};
+use super::interrupted::{Closer, Interrupted, closed};
+use super::part::{Opened, Part, Place, RootDraft};
+use super::run::RunTrace;
+use super::settings::{Detail, TraceSettings};
+use super::shutdown::ShutdownTrace;
+use super::text::{count, shown, text};
+use crate::names::{SCHEMA_URL, SCOPE, attribute};
+
+/// The spans of a runtime. Cheap to clone; without a tracer every call is a branch and nothing more.
+#[derive(Clone, Debug, Default)]
+pub struct Spans {
+    inner: Option<Arc<Catalogue>>,
+}
+
+/// What all spans of a runtime share.
+#[derive(Debug)]
+pub(crate) struct Catalogue {
+    pub(crate) tracer: BoxedTracer,
+    pub(crate) settings: TraceSettings,
+    closer: Option<Arc<dyn Closer>>,
+    pub(crate) suppressed: AtomicU64,
+    pub(crate) links_dropped: AtomicU64,
+}
+
+/// What all spans of a run share.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// Attributes of every span.
+    pub(crate) base: Vec<KeyValue>,
+    /// Attributes of every root, besides.
+    pub(crate) root: Vec<KeyValue>,
+    /// The root's name, without its part.
+    pub(crate) name: String,
+    pub(crate) detail: Detail,
+    pub(crate) attempt: u32,
+    pub(crate) baggage: Option<Arc<Baggage>>,
+}
+
+/// A run that begins.
+#[derive(Clone, Copy)]
+pub struct RunStart<'a> {
+    /// The run's id.
+    pub run: &'a dyn Display,
+    /// Its workflow: the name of the trace, so of low cardinality.
+    pub workflow: &'a str,
+    /// Its tenant.
+    pub tenant: Option<&'a str>,
+    /// What the service groups runs by.
+    pub session: Option<&'a str>,
+    /// Whether an agent of it calls a model.
+    pub models: bool,
+    /// The caller's place in a trace: the run becomes a child of it, and is sampled if it is.
+    pub parent: Option<&'a Carried>,
+    /// The caller's W3C `baggage`; only allowed keys are kept.
+    pub baggage: Option<&'a str>,
+    /// When it began.
+    pub start: SystemTime,
+}
+
+impl<'a> RunStart<'a> {
+    /// A run with nothing but an id, a workflow and a time.
+    #[must_use]
+    pub fn new(run: &'a dyn Display, workflow: &'a str, start: SystemTime) -> Self {
+        Self { run, workflow, tenant: None, session: None, models: false, parent: None, baggage: None, start }
+    }
+}
+
+impl std::fmt::Debug for RunStart<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RunStart({} of {})", self.run, self.workflow)
+    }
+}
+
+/// What was left out of the traces of a runtime so far, by its own rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Spans, by the level of detail or because a trace was full.
+    pub spans: u64,
+    /// Links above the limit.
+    pub links: u64,
+}
+
+impl Spans {
+    /// No spans at all.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self { inner: None }
+    }
+
+    /// Spans by a tracer of the provider. Nothing global is read or set.
+    #[must_use]
+    pub fn new(provider: &dyn ObjectSafeTracerProvider, settings: TraceSettings) -> Self {
+        Self::with_closer(provider, settings, None)
+    }
+
+    /// As [`new`](Self::new), with what can close spans of a process that is gone.
+    #[must_use]
+    pub fn with_closer(
+        provider: &dyn ObjectSafeTracerProvider,
+        settings: TraceSettings,
+        closer: Option<Arc<dyn Closer>>,
+    ) -> Self {
+        let scope = InstrumentationScope::builder(SCOPE)
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .with_schema_url(SCHEMA_URL)
+            .build();
+        let tracer = BoxedTracer::new(provider.boxed_tracer(scope));
+        let (suppressed, links_dropped) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { inner: Some(Arc::new(Catalogue { tracer, settings, closer, suppressed, links_dropped })) }
+    }
+
+    /// Tells whether there is a tracer.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.inner.is_some()
+    }
+
+    /// Opens the trace of a run.
+    #[must_use]
+    pub fn run(&self, start: RunStart<'_>) -> RunTrace {
+        let Some(catalogue) = &self.inner else { return RunTrace::off() };
+        let forced = catalogue.settings.is_always_sampled(start.workflow).then_some("always");
+        let draft = RootDraft {
+            name: root_name(start.workflow),
+            start: start.start,
+            part: 1,
+            parent: start.parent,
+            forced,
+        };
+        RunTrace::open(catalogue, draft, catalogue.baggage(&start), || Facts::of(catalogue, &start, 1))
+    }
+
+    /// Opens a new trace for a run that an earlier process began, linked to the trace that was cut.
+    ///
+    /// `earlier` is what any artifact of the run carries; its sampling decision counts. `attempt` is 2 after the first
+    /// restart. Jobs run again in the new trace; nothing is hung below spans of the old one.
+    #[must_use]
+    pub fn resume(&self, start: RunStart<'_>, earlier: &Carried, attempt: u32) -> RunTrace {
+        let Some(catalogue) = &self.inner else { return RunTrace::off() };
+        let baggage = catalogue.baggage(&start);
+        if !earlier.sampled {
+            return RunTrace::unsampled(Place::of(earlier), baggage);
+        }
+        let draft = RootDraft {
+            name: root_name(start.workflow),
+            start: start.start,
+            part: 1,
+            parent: None,
+            forced: Some("copied"),
+        };
+        let trace = RunTrace::open(catalogue, draft, baggage, || Facts::of(catalogue, &start, attempt));
+        trace.resumed_from(earlier, start.start);
+        trace
+    }
+
+    /// Opens a trace of its own for a job over several runs, which begins with its first input.
+    ///
+    /// It is sampled if one of the runs is. Tell each run of it with [`RunTrace::handed_to`].
+    #[must_use]
+    pub fn shared(&self, agent: &str, start: SystemTime, any_sampled: bool) -> RunTrace {
+        let Some(catalogue) = &self.inner else { return RunTrace::off() };
+        if !any_sampled {
+            return RunTrace::off();
+        }
+        let name = format!("shared {agent}");
+        let draft = RootDraft { name: name.clone(), start, part: 1, parent: None, forced: Some("copied") };
+        RunTrace::open(catalogue, draft, None, || Facts {
+            base: Vec::new(),
+            root: vec![text(attribute::AGENT, agent)],
+            name,
+            detail: catalogue.settings.of_workflow(""),
+            attempt: 1,
+            baggage: None,
+        })
+    }
+
+    /// Opens the trace of a shutdown.
+    pub fn shutdown(&self, runtime: &str, start: SystemTime) -> ShutdownTrace {
+        let Some(catalogue) = &self.inner else { return ShutdownTrace::off() };
+        let name = "volery shutdown".to_owned();
+        let draft = RootDraft { name: name.clone(), start, part: 1, parent: None, forced: Some("always") };
+        let Opened::Recorded(opening) = Part::open(catalogue, draft) else { return ShutdownTrace::off() };
+        let facts = Arc::new(Facts {
+            base: vec![text(attribute::RUNTIME, runtime)],
+            root: Vec::new(),
+            name,
+            detail: Detail::Run,
+            attempt: 1,
+            baggage: None,
+        });
+        ShutdownTrace::new(opening.into_part(catalogue, &facts))
+    }
+
+    /// Closes a span that a process left open when it died. Call it once per span, before its run goes on.
+    ///
+    /// `false` when nothing was closed: the span was not sampled, or the providers cannot do it. Those of `Telemetry`
+    /// can; OpenTelemetry's API alone has no way to give a span its id.
+    #[must_use = "a span that was not closed leaves its children without a parent"]
+    pub fn close_interrupted(&self, open: &OpenSpan, what: &Interrupted<'_>, end: SystemTime) -> bool {
+        let closer = self.inner.as_ref().and_then(|catalogue| catalogue.closer.as_ref());
+        let Some(closer) = closer.filter(|_| open.is_sampled()) else { return false };
+        closer.close(closed(open, what, end));
+        true
+    }
+
+    /// What was left out so far.
+    #[must_use]
+    pub fn left_out(&self) -> LeftOut {
+        let Some(catalogue) = &self.inner else { return LeftOut::default() };
+        LeftOut {
+            spans: catalogue.suppressed.load(Ordering::Relaxed),
+            links: catalogue.links_dropped.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Facts {
+    fn of(catalogue: &Catalogue, start: &RunStart<'_>, attempt: u32) -> Self {
+        let settings = &catalogue.settings;
+        let mut base = vec![shown(attribute::RUN_ID, start.run), text(attribute::WORKFLOW, start.workflow)];
+        base.extend(start.tenant.map(|tenant| text(attribute::TENANT, tenant)));
+        let mut root = vec![count(attribute::RUN_ATTEMPT, attempt)];
+        root.extend(start.session.map(|session| text(attribute::SESSION, session)));
+        if start.models {
+            root.push(KeyValue::new(attribute::GEN_AI_OPERATION, "invoke_workflow"));
+            root.push(text(attribute::GEN_AI_WORKFLOW, start.workflow));
+        }
+        Self {
+            base,
+            root,
+            name: root_name(start.workflow),
+            detail: settings.of_workflow(start.workflow),
+            attempt,
+            baggage: None,
+        }
+    }
+}
+
+impl Catalogue {
+    /// What may pass of the caller's baggage.
+    fn baggage(&self, start: &RunStart<'_>) -> Option<Arc<Baggage>> {
+        start.baggage.and_then(|header| Baggage::allowed(header, &self.settings.baggage))
+    }
+}
+
+fn root_name(workflow: &str) -> String {
+    format!("run {workflow}")
+}

@@ -1,0 +1,101 @@
+//! The spans of a batch and of a join: from their first input until they closed.
+//!
+//! They are made when they are over, since nothing happens inside of them. A job links to them.
+
+use std::time::SystemTime;
+
+use super::carried::Carried;
+use super::part::Draft;
+use super::run::{RunTrace, State};
+use super::settings::Detail;
+use super::text::{count, text, texts};
+use crate::names::attribute;
+
+/// A batch that closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchClosed<'a> {
+    /// The agent.
+    pub agent: &'a str,
+    /// `size`, `weight`, `deadline` or `shutdown`.
+    pub reason: &'a str,
+    /// The key, if batches are kept by key.
+    pub key: Option<&'a str>,
+    /// When its first input came.
+    pub start: SystemTime,
+    /// When it closed.
+    pub end: SystemTime,
+}
+
+/// A join that matched, or whose window ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinClosed<'a> {
+    /// The agent.
+    pub agent: &'a str,
+    /// The key that the inputs share.
+    pub key: &'a str,
+    /// `matched`, `expired` or `partial`.
+    pub result: &'a str,
+    /// The kinds that did not come.
+    pub missing: &'a [&'a str],
+    /// When its first input came.
+    pub start: SystemTime,
+    /// When it closed.
+    pub end: SystemTime,
+}
+
+impl RunTrace {
+    /// Shows a batch, with a link to each input. What it returns is for the batch's job to link to.
+    #[must_use = "the batch's job links to it"]
+    pub fn batch(
+        &self,
+        batch: &BatchClosed<'_>,
+        inputs: impl IntoIterator<Item = Carried>,
+    ) -> Option<Carried> {
+        self.gathering(batch.agent, batch.end, |catalogue| {
+            let mut total = 0_u64;
+            let inputs = inputs.into_iter().inspect(|_| total += 1);
+            let mut draft = Draft::internal(format!("batch {}", batch.agent), batch.start)
+                .with(text(attribute::AGENT, batch.agent))
+                .with(text(attribute::BATCH_CLOSE_REASON, batch.reason))
+                .linked(catalogue, inputs, "input");
+            draft.attributes.extend(batch.key.map(|key| text(attribute::BATCH_KEY, key)));
+            draft.with(count(attribute::MESSAGING_BATCH_COUNT, total))
+        })
+    }
+
+    /// Shows a join, with a link to each input. What it returns is for the join's job to link to.
+    #[must_use = "the join's job links to it"]
+    pub fn join(&self, join: &JoinClosed<'_>, inputs: impl IntoIterator<Item = Carried>) -> Option<Carried> {
+        self.gathering(join.agent, join.end, |catalogue| {
+            let draft = Draft::internal(format!("join {}", join.agent), join.start)
+                .with(text(attribute::AGENT, join.agent))
+                .with(text(attribute::JOIN_KEY, join.key))
+                .with(text(attribute::JOIN_RESULT, join.result))
+                .linked(catalogue, inputs, "input");
+            if join.missing.is_empty() {
+                draft
+            } else {
+                draft.with(texts(attribute::JOIN_MISSING, join.missing))
+            }
+        })
+    }
+
+    fn gathering(
+        &self,
+        agent: &str,
+        end: SystemTime,
+        draft: impl FnOnce(&super::catalogue::Catalogue) -> Draft,
+    ) -> Option<Carried> {
+        let State::Sampled(run) = &self.0 else { return None };
+        let detail = run.catalogue().settings.of_agent(agent, run.facts.detail);
+        if detail < Detail::Job {
+            run.part().suppress();
+            return None;
+        }
+        let (part, span) = run.child(draft(run.catalogue()), Detail::Job, detail);
+        let span = span?;
+        let carried = part.carried(&span.node);
+        span.end(end);
+        Some(carried)
+    }
+}

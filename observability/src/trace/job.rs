@@ -1,0 +1,300 @@
+//! The span of one job: from its complete set of inputs until its end.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
+
+use super::baggage::Baggage;
+use super::carried::{Carried, OpenSpan};
+use super::ending::{Ending, Failure};
+use super::node::Node;
+use super::part::{Draft, Part, Place, Recorded};
+use super::publish::{Commit, TOO_SHORT, show_commit};
+use super::run::{RunTrace, State};
+use super::settings::Detail;
+use super::text::{count, shown, text, texts};
+use crate::names::{attribute, event};
+
+/// Longest list of input ids that is shown; their number is exact.
+const INPUT_IDS_MAX: usize = 16;
+
+/// A job whose inputs are complete.
+#[derive(Clone, Copy)]
+pub struct JobStart<'a> {
+    /// The agent.
+    pub agent: &'a str,
+    /// The job's id.
+    pub job: &'a dyn Display,
+    /// How its inputs were collected: `single`, `and`, `join`, `batch` or `schedule`.
+    pub trigger: &'a str,
+    /// Whether the agent calls a model.
+    pub models: bool,
+    /// The batch or join that gave the inputs; the job links to it and not to each input then.
+    pub gathered: Option<&'a Carried>,
+    /// The job's span in an earlier process, if it runs again.
+    pub earlier: Option<&'a OpenSpan>,
+    /// When the inputs were complete.
+    pub start: SystemTime,
+}
+
+impl<'a> JobStart<'a> {
+    /// A job of single inputs.
+    #[must_use]
+    pub fn new(agent: &'a str, job: &'a dyn Display, start: SystemTime) -> Self {
+        Self { agent, job, trigger: "single", models: false, gathered: None, earlier: None, start }
+    }
+}
+
+impl std::fmt::Debug for JobStart<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "JobStart({} of {})", self.job, self.agent)
+    }
+}
+
+/// One input of a job.
+#[derive(Clone, Debug)]
+pub struct Input<'a, I> {
+    /// The artifact's id.
+    pub id: I,
+    /// Its kind.
+    pub kind: &'a str,
+    /// What it carries of its trace.
+    pub carried: Option<Carried>,
+}
+
+/// The open span of a job. Dropped without an end, it ends as abandoned.
+#[derive(Debug)]
+#[must_use = "a job's span ends when the job does"]
+pub struct JobTrace(pub(crate) JobState);
+
+#[derive(Debug)]
+pub(crate) enum JobState {
+    Off,
+    Unsampled(Place, Option<Arc<Baggage>>),
+    Sampled(Box<OpenJob>),
+}
+
+/// A job of a sampled run, which may have a span of its own.
+#[derive(Debug)]
+pub(crate) struct OpenJob {
+    pub(crate) span: Option<Recorded>,
+    pub(crate) part: Arc<Part>,
+    pub(crate) agent: Arc<str>,
+    pub(crate) models: bool,
+    pub(crate) detail: Detail,
+}
+
+impl RunTrace {
+    /// Begins a job. The inputs are looked at only when the run is sampled.
+    pub fn job<'a, I: Display>(
+        &self,
+        start: &JobStart<'_>,
+        inputs: impl IntoIterator<Item = Input<'a, I>>,
+    ) -> JobTrace {
+        let run = match &self.0 {
+            State::Off => return JobTrace(JobState::Off),
+            State::Unsampled(place, baggage) => {
+                return JobTrace(JobState::Unsampled(*place, baggage.clone()));
+            }
+            State::Sampled(run) => run,
+        };
+        let detail = run.catalogue().settings.of_agent(start.agent, run.facts.detail);
+        let mut draft = Draft::internal(format!("job {}", start.agent), start.start)
+            .with(text(attribute::AGENT, start.agent))
+            .with(shown(attribute::JOB_ID, start.job))
+            .with(text(attribute::TRIGGER, start.trigger));
+        if detail >= Detail::Job {
+            draft = with_inputs(draft, run.catalogue(), start, inputs);
+        }
+        let (part, span) = run.child(draft, Detail::Job, detail);
+        let agent = Arc::from(start.agent);
+        JobTrace(JobState::Sampled(Box::new(OpenJob { span, part, agent, models: start.models, detail })))
+    }
+}
+
+fn with_inputs<'a, I: Display>(
+    draft: Draft,
+    catalogue: &super::catalogue::Catalogue,
+    start: &JobStart<'_>,
+    inputs: impl IntoIterator<Item = Input<'a, I>>,
+) -> Draft {
+    let (mut ids, mut kinds, mut total) = (Vec::new(), Vec::<&str>::new(), 0_u64);
+    let mut publishes = Vec::new();
+    for input in inputs {
+        total += 1;
+        if ids.len() < INPUT_IDS_MAX {
+            ids.push(input.id.to_string());
+        }
+        if !kinds.contains(&input.kind) && kinds.len() < INPUT_IDS_MAX {
+            kinds.push(input.kind);
+        }
+        publishes.extend(input.carried);
+    }
+    let draft = draft
+        .with(texts(attribute::INPUT_IDS, ids))
+        .with(texts(attribute::INPUT_KINDS, kinds))
+        .with(count(attribute::INPUT_COUNT, total));
+    let draft = match start.gathered {
+        Some(gathered) => {
+            let role = if start.trigger == "join" { "join" } else { "batch" };
+            draft.linked(catalogue, [gathered.clone()], role)
+        }
+        None => draft.linked(catalogue, publishes, "input"),
+    };
+    let earlier = start.earlier.map(|open| Carried {
+        trace: open.trace,
+        span: open.span_id(),
+        sampled: open.sampled,
+        root: None,
+        foreign: None,
+    });
+    if earlier.is_none() { draft } else { draft.linked(catalogue, earlier, "retried_from") }
+}
+
+impl JobTrace {
+    /// What it takes to close the span after the process is gone. `None` when there is no span.
+    #[must_use]
+    pub fn open_span(&self) -> Option<OpenSpan> {
+        self.sampled().and_then(|job| job.span.as_ref()).map(|span| span.part.open_span(&span.node))
+    }
+
+    /// Shows how long the job waited before an attempt, if it was more than 1 ms, and for what: `queue`,
+    /// `concurrency`, `rate_limit`, `partition`, `visibility` or `paused`.
+    pub fn wait(&self, reason: &str, start: SystemTime, end: SystemTime) {
+        self.pause(format_args!("wait"), Detail::Phase, reason, start, end);
+    }
+
+    /// Shows the back-off between two attempts.
+    pub fn backoff(&self, start: SystemTime, end: SystemTime) {
+        self.pause(format_args!("backoff"), Detail::Job, "backoff", start, end);
+    }
+
+    fn pause(
+        &self,
+        name: std::fmt::Arguments<'_>,
+        least: Detail,
+        reason: &str,
+        start: SystemTime,
+        end: SystemTime,
+    ) {
+        let Some(job) = self.sampled() else { return };
+        if end.duration_since(start).unwrap_or_default() <= TOO_SHORT {
+            return;
+        }
+        if job.detail < least {
+            job.part.suppress();
+            return;
+        }
+        let name = if least == Detail::Phase { format!("{name} {}", job.agent) } else { name.to_string() };
+        let draft = Draft::internal(name, start)
+            .with(text(attribute::AGENT, &job.agent))
+            .with(text(attribute::WAIT_REASON, reason));
+        if let Some(span) = job.part.child(job.node(), draft) {
+            span.end(end);
+        }
+    }
+
+    /// Notes that the job will be tried again.
+    pub fn retry_scheduled(&self, attempt: u32, delay: Duration, failure: &Failure<'_>, at: SystemTime) {
+        let Some(span) = self.sampled().and_then(|job| job.span.as_ref()) else { return };
+        let attributes = vec![
+            count(attribute::ATTEMPT, attempt),
+            count(attribute::RETRY_DELAY_MS, delay.as_millis()),
+            text(attribute::ERROR_TYPE, failure.class),
+        ];
+        span.node.event(event::RETRY_SCHEDULED, at, attributes);
+    }
+
+    /// Notes that the agent was restarted while the job was open.
+    pub fn agent_restarted(&self, restart: &Restart<'_>, at: SystemTime) {
+        if let Some(span) = self.sampled().and_then(|job| job.span.as_ref()) {
+            restart.show(&span.node, at);
+        }
+    }
+
+    /// Shows the commit of the job's outputs and its end, if it took more than 1 ms or failed.
+    pub fn commit(&self, commit: &Commit<'_>) {
+        if let Some(job) = self.sampled()
+            && let Some(span) = &job.span
+        {
+            show_commit(span, commit, job.detail);
+        }
+    }
+
+    /// Ends the job. Its span ends now, or with the last of its attempts that is still open.
+    pub fn end(self, ending: &Ending<'_>, at: SystemTime) {
+        if let Some(span) = self.sampled().and_then(|job| job.span.as_ref()) {
+            ending.close(&span.node, at);
+        }
+    }
+
+    pub(crate) fn sampled(&self) -> Option<&OpenJob> {
+        match &self.0 {
+            JobState::Sampled(job) => Some(job),
+            JobState::Off | JobState::Unsampled(..) => None,
+        }
+    }
+}
+
+impl OpenJob {
+    /// The nearest span that is recorded: the job's, or the run's.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        self.span.as_ref().map_or(&self.part.root, |span| &span.node)
+    }
+
+    /// Begins a span below the job. `None` when it was left out.
+    pub(crate) fn child(&self, draft: Draft, least: Detail) -> Option<Recorded> {
+        if self.detail < least {
+            self.part.suppress();
+            return None;
+        }
+        self.part.child(self.node(), draft)
+    }
+
+    pub(crate) fn attempt(&self, attempt: u32, restarts: u32, start: SystemTime) -> Option<Recorded> {
+        let mut draft = Draft::internal(format!("attempt {}", self.agent), start)
+            .with(text(attribute::AGENT, &self.agent))
+            .with(KeyValue::new(attribute::MESSAGING_SYSTEM, "volery"))
+            .with(KeyValue::new(attribute::MESSAGING_OPERATION_NAME, "process"))
+            .with(KeyValue::new(attribute::MESSAGING_OPERATION_TYPE, "process"))
+            .with(count(attribute::ATTEMPT, attempt));
+        draft.kind = SpanKind::Consumer;
+        if restarts > 0 {
+            draft = draft.with(count(attribute::RESTARTS, restarts));
+        }
+        if self.models {
+            draft = draft
+                .with(KeyValue::new(attribute::GEN_AI_OPERATION, "invoke_agent"))
+                .with(text(attribute::GEN_AI_AGENT, &self.agent));
+        }
+        self.child(draft, Detail::Job)
+    }
+}
+
+/// A restart of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart<'a> {
+    /// Restarts so far.
+    pub count: u32,
+    /// `one_for_one`, `rest_for_one` or `one_for_all`.
+    pub strategy: &'a str,
+    /// The wait before it.
+    pub backoff: Duration,
+    /// How the life before ended.
+    pub cause: &'a str,
+}
+
+impl Restart<'_> {
+    pub(crate) fn show(&self, node: &Node, at: SystemTime) {
+        let attributes = vec![
+            count(attribute::RESTART_COUNT, self.count),
+            text(attribute::RESTART_STRATEGY, self.strategy),
+            count(attribute::RESTART_BACKOFF_MS, self.backoff.as_millis()),
+            text(attribute::RESTART_CAUSE, self.cause),
+        ];
+        node.event(event::AGENT_RESTARTED, at, attributes);
+    }
+}

@@ -1,0 +1,266 @@
+//! One trace of a run: a root, a budget of spans, and what was left out.
+//!
+//! A run has one of these at a time; see `run.rs` for when another one follows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
+
+use opentelemetry::global::BoxedSpan;
+use opentelemetry::trace::{
+    Link, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer,
+};
+use opentelemetry::{Context, KeyValue};
+
+use super::carried::{self, Carried, OpenSpan, Root};
+use super::catalogue::{Catalogue, Facts};
+use super::node::{End, Node};
+use super::text::count;
+use crate::names::attribute;
+
+/// A run goes on in another trace between jobs only, so one job with very many attempts could still grow a trace
+/// without end. Beyond this many times the limit its spans are left out, and counted.
+const OVERSHOOT: u32 = 4;
+
+/// One trace of a run.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) root: Arc<Node>,
+    pub(crate) number: u32,
+    place: Place,
+    foreign: Option<Arc<str>>,
+    spans: AtomicU32,
+    suppressed: AtomicU32,
+}
+
+/// A run's trace when nothing of it is recorded: enough to tell the next one not to record it either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) trace: u128,
+    pub(crate) root: Root,
+}
+
+impl Place {
+    /// The place of what is not recorded, from what an artifact carries.
+    pub(crate) fn of(carried: &Carried) -> Self {
+        let unknown = Root { span: carried.span, start_us: 0, part: 1, parent: 0 };
+        Self { trace: carried.trace, root: carried.root.unwrap_or(unknown) }
+    }
+
+    /// What an artifact carries when there is no span for its publish.
+    pub(crate) fn carried(self, sampled: bool, foreign: Option<Arc<str>>) -> Carried {
+        Carried { trace: self.trace, span: self.root.span, sampled, root: Some(self.root), foreign }
+    }
+
+    /// The context of the root.
+    pub(crate) fn span_context(self, sampled: bool) -> SpanContext {
+        carried::context(self.trace, self.root.span, sampled, false, TraceState::default())
+    }
+}
+
+/// What came of opening a root.
+pub(crate) enum Opened {
+    /// It is recorded.
+    Recorded(Opening),
+    /// The sampler said no.
+    Unsampled(Place),
+    /// There is no tracer behind the provider, or it is shut down.
+    Nothing,
+}
+
+/// A root that is recorded and says nothing about itself yet: what it says is made only when somebody will see it.
+pub(crate) struct Opening {
+    span: BoxedSpan,
+    place: Place,
+    start: SystemTime,
+}
+
+impl Opening {
+    pub(crate) fn into_part(mut self, catalogue: &Arc<Catalogue>, facts: &Arc<Facts>) -> Arc<Part> {
+        self.span.set_attributes(facts.base.iter().chain(&facts.root).cloned());
+        let number = self.place.root.part;
+        self.span.set_attribute(count(attribute::RUN_PART, number));
+        Arc::new(Part {
+            catalogue: Arc::clone(catalogue),
+            facts: Arc::clone(facts),
+            foreign: carried::foreign_of(self.span.span_context()),
+            root: Node::root(Context::new().with_span(self.span), self.start),
+            number,
+            place: self.place,
+            spans: AtomicU32::new(1),
+            suppressed: AtomicU32::new(0),
+        })
+    }
+}
+
+/// A root that is about to begin.
+pub(crate) struct RootDraft<'a> {
+    pub(crate) name: String,
+    pub(crate) start: SystemTime,
+    /// Which part of the run it is, from 1.
+    pub(crate) part: u32,
+    /// The caller's span.
+    pub(crate) parent: Option<&'a Carried>,
+    /// Why the sampler is not to draw.
+    pub(crate) forced: Option<&'static str>,
+}
+
+/// A span that is about to begin.
+pub(crate) struct Draft {
+    pub(crate) name: String,
+    pub(crate) kind: SpanKind,
+    pub(crate) start: SystemTime,
+    pub(crate) attributes: Vec<KeyValue>,
+    pub(crate) links: Vec<Link>,
+}
+
+impl Draft {
+    /// One without attributes or links.
+    pub(crate) fn internal(name: impl Into<String>, start: SystemTime) -> Self {
+        Self { name: name.into(), kind: SpanKind::Internal, start, attributes: Vec::new(), links: Vec::new() }
+    }
+
+    pub(crate) fn with(mut self, attribute: KeyValue) -> Self {
+        self.attributes.push(attribute);
+        self
+    }
+
+    /// Links to at most as many as the catalogue allows, and counts the others.
+    pub(crate) fn linked(
+        mut self,
+        catalogue: &Catalogue,
+        targets: impl IntoIterator<Item = Carried>,
+        role: &'static str,
+    ) -> Self {
+        let mut dropped = 0_u64;
+        for target in targets {
+            if self.links.len() < catalogue.settings.links_max {
+                let role = vec![KeyValue::new(attribute::LINK_ROLE, role)];
+                self.links.push(Link::new(target.span_context(), role, 0));
+            } else {
+                dropped += 1;
+            }
+        }
+        if !self.links.is_empty() {
+            // Jaeger shows no attributes of links, so the span says it as well.
+            self.attributes.push(KeyValue::new(attribute::LINK_ROLE, role));
+        }
+        if dropped > 0 {
+            self.attributes.push(count(attribute::LINKS_DROPPED, dropped));
+            catalogue.links_dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
+        self
+    }
+
+    fn build(self, base: &[KeyValue], start: SystemTime) -> SpanBuilder {
+        let mut attributes = Vec::with_capacity(base.len() + self.attributes.len());
+        attributes.extend_from_slice(base);
+        attributes.extend(self.attributes);
+        SpanBuilder::from_name(self.name)
+            .with_kind(self.kind)
+            .with_start_time(start)
+            .with_attributes(attributes)
+            .with_links(self.links)
+    }
+}
+
+impl Part {
+    /// Opens a root, if the sampler wants it. It is told the name, and whether the decision was made before.
+    pub(crate) fn open(catalogue: &Catalogue, draft: RootDraft<'_>) -> Opened {
+        let above = draft.parent.map_or_else(Context::new, |parent| {
+            Context::new().with_remote_span_context(parent.span_context())
+        });
+        let mut builder =
+            SpanBuilder::from_name(draft.name).with_kind(SpanKind::Internal).with_start_time(draft.start);
+        if let Some(forced) = draft.forced {
+            builder = builder.with_attributes([KeyValue::new(attribute::SAMPLING, forced)]);
+        }
+        let span = catalogue.tracer.build_with_context(builder, &above);
+        let context = span.span_context();
+        if !context.is_valid() {
+            return Opened::Nothing;
+        }
+        let (trace, id) = carried::ids(context);
+        let parent = draft.parent.map_or(0, Carried::span_id);
+        let root = Root { span: id, start_us: carried::micros(draft.start), part: draft.part, parent };
+        let place = Place { trace, root };
+        if !context.is_sampled() {
+            return Opened::Unsampled(place);
+        }
+        Opened::Recorded(Opening { span, place, start: draft.start })
+    }
+
+    /// Tells whether the budget is used up.
+    pub(crate) fn is_full(&self) -> bool {
+        self.spans.load(Ordering::Relaxed) >= self.catalogue.settings.spans_max
+    }
+
+    pub(crate) fn trace_id(&self) -> u128 {
+        self.place.trace
+    }
+
+    /// Notes that a span was left out.
+    pub(crate) fn suppress(&self) {
+        self.suppressed.fetch_add(1, Ordering::Relaxed);
+        self.catalogue.suppressed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Begins a span under another. `None` when it was left out.
+    pub(crate) fn child(self: &Arc<Self>, parent: &Arc<Node>, draft: Draft) -> Option<Recorded> {
+        let room = self.catalogue.settings.spans_max.saturating_mul(OVERSHOOT);
+        if self.spans.load(Ordering::Relaxed) >= room || !parent.enter() {
+            self.suppress();
+            return None;
+        }
+        self.spans.fetch_add(1, Ordering::Relaxed);
+        let start = draft.start.max(parent.start());
+        let builder = draft.build(&self.facts.base, start);
+        let span: BoxedSpan = self.catalogue.tracer.build_with_context(builder, parent.context());
+        let context = parent.context().with_span(span);
+        let node = Node::child(Arc::clone(parent), context, start);
+        Some(Recorded { part: Arc::clone(self), node })
+    }
+
+    /// What an artifact carries that is published at a span of this trace.
+    pub(crate) fn carried(&self, node: &Node) -> Carried {
+        let (trace, span) = carried::ids(&node.span_context());
+        Carried { trace, span, sampled: true, root: Some(self.place.root), foreign: self.foreign.clone() }
+    }
+
+    /// What it takes to close one of this trace's spans after the process is gone.
+    pub(crate) fn open_span(&self, node: &Node) -> OpenSpan {
+        let (trace, span) = carried::ids(&node.span_context());
+        let parent = node.parent().map_or(self.place.root.parent, |parent| carried::ids(&parent).1);
+        let start_us = carried::micros(node.start());
+        OpenSpan { trace, root: Root { span, start_us, part: self.number, parent }, sampled: true }
+    }
+
+    /// Ends the root, as soon as its children have.
+    pub(crate) fn end(&self, at: SystemTime, mut attributes: Vec<KeyValue>, status: Status) -> bool {
+        let suppressed = self.suppressed.load(Ordering::Relaxed);
+        attributes.push(count(attribute::SPANS_SUPPRESSED, suppressed));
+        self.root.end(End { at, attributes, status })
+    }
+}
+
+/// A recorded span whose holder has to end it; dropped without an end it is abandoned.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) part: Arc<Part>,
+    pub(crate) node: Arc<Node>,
+}
+
+impl Recorded {
+    /// Ends it with nothing to say.
+    pub(crate) fn end(self, at: SystemTime) {
+        self.node.end(End::at(at));
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        self.node.abandon(KeyValue::new(attribute::OUTCOME, "abandoned"));
+    }
+}

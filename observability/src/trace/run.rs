@@ -1,0 +1,302 @@
+//! The trace of one run: a value that whoever keeps the run keeps with it.
+//!
+//! A run that is not sampled is a small value without an allocation, and everything opened in it is nothing.
+//! A run with more spans than a trace may have goes on in another trace, with the same decision about sampling; so does
+//! a run that is published to after it had settled. Nothing here reads a clock: all times are the caller's.
+
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{SpanKind, Status};
+
+use super::baggage::Baggage;
+use super::carried::{Carried, OpenSpan};
+use super::catalogue::{Catalogue, Facts};
+use super::part::{Draft, Opened, Part, Place, Recorded, RootDraft};
+use super::settings::Detail;
+use super::text::{count, text};
+use crate::names::{attribute, event};
+
+/// The open trace of a run. Clones are the same trace; it ends once.
+#[derive(Clone, Debug)]
+pub struct RunTrace(pub(crate) State);
+
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    /// There is no tracer.
+    Off,
+    /// The sampler said no. Baggage passes anyhow.
+    Unsampled(Place, Option<Arc<Baggage>>),
+    Sampled(Arc<OpenRun>),
+}
+
+/// A sampled run: its facts, and the trace that it is in now.
+#[derive(Debug)]
+pub(crate) struct OpenRun {
+    catalogue: Arc<Catalogue>,
+    pub(crate) facts: Arc<Facts>,
+    part: Mutex<Arc<Part>>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunStatus {
+    /// Everything that was required succeeded.
+    Completed,
+    /// A required outcome failed.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+    /// The process ended first.
+    Interrupted,
+}
+
+impl RunStatus {
+    /// The word for it, which metrics use as well.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// A run that ends, with its totals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunEnd {
+    /// How.
+    pub status: RunStatus,
+    /// Artifacts that were published.
+    pub published: u64,
+    /// Jobs that succeeded.
+    pub jobs_ok: u64,
+    /// Jobs that died.
+    pub jobs_failed: u64,
+    /// Jobs that were cancelled.
+    pub jobs_cancelled: u64,
+    /// When.
+    pub at: SystemTime,
+}
+
+/// A job that died.
+#[derive(Clone, Copy)]
+pub struct DeadLetter<'a> {
+    /// The agent.
+    pub agent: &'a str,
+    /// The kind of the failure artifact.
+    pub kind: &'a str,
+    /// Its id.
+    pub id: &'a dyn Display,
+    /// Why.
+    pub reason: &'a str,
+    /// When its commit began.
+    pub start: SystemTime,
+    /// When its commit was done.
+    pub end: SystemTime,
+}
+
+impl std::fmt::Debug for DeadLetter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DeadLetter({} of {})", self.id, self.agent)
+    }
+}
+
+impl RunTrace {
+    /// A run without a trace.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self(State::Off)
+    }
+
+    pub(crate) fn unsampled(place: Place, baggage: Option<Arc<Baggage>>) -> Self {
+        Self(State::Unsampled(place, baggage))
+    }
+
+    /// Asks the sampler. The facts are made only if it says yes; the baggage passes anyhow.
+    pub(crate) fn open(
+        catalogue: &Arc<Catalogue>,
+        draft: RootDraft<'_>,
+        baggage: Option<Arc<Baggage>>,
+        facts: impl FnOnce() -> Facts,
+    ) -> Self {
+        let start = draft.start;
+        match Part::open(catalogue, draft) {
+            Opened::Nothing => Self::off(),
+            Opened::Unsampled(place) => Self::unsampled(place, baggage),
+            Opened::Recorded(opening) => {
+                let facts = Arc::new(Facts { baggage, ..facts() });
+                let part = opening.into_part(catalogue, &facts);
+                begun(&part, start, None);
+                let run = OpenRun { catalogue: Arc::clone(catalogue), facts, part: Mutex::new(part) };
+                Self(State::Sampled(Arc::new(run)))
+            }
+        }
+    }
+
+    /// Tells whether spans are recorded.
+    #[must_use]
+    pub const fn is_sampled(&self) -> bool {
+        matches!(self.0, State::Sampled(_))
+    }
+
+    /// The root's place, for whoever is called next and for an artifact without a span of its own.
+    #[must_use]
+    pub fn carried(&self) -> Option<Carried> {
+        match &self.0 {
+            State::Off => None,
+            State::Unsampled(place, _) => Some(place.carried(false, None)),
+            State::Sampled(run) => {
+                let part = Arc::clone(&run.part());
+                Some(part.carried(&part.root))
+            }
+        }
+    }
+
+    /// What it takes to close the root after the process is gone. `None` for a run that is not sampled.
+    #[must_use]
+    pub fn open_span(&self) -> Option<OpenSpan> {
+        let State::Sampled(run) = &self.0 else { return None };
+        let part = Arc::clone(&run.part());
+        Some(part.open_span(&part.root))
+    }
+
+    /// The allowed baggage as a W3C header, for whoever is called next.
+    #[must_use]
+    pub fn baggage(&self) -> Option<String> {
+        match &self.0 {
+            State::Off => None,
+            State::Unsampled(_, baggage) => baggage.as_ref().map(|baggage| baggage.header()),
+            State::Sampled(run) => run.facts.baggage.as_ref().map(|baggage| baggage.header()),
+        }
+    }
+
+    /// Shows a job of this run that died.
+    pub fn dead_letter(&self, letter: DeadLetter<'_>) {
+        let State::Sampled(run) = &self.0 else { return };
+        let draft = Draft {
+            name: format!("dead_letter {}", letter.kind),
+            kind: SpanKind::Producer,
+            start: letter.start,
+            attributes: super::publish::message(letter.kind, letter.id),
+            links: Vec::new(),
+        };
+        let draft = draft
+            .with(text(attribute::DEAD_LETTER_REASON, letter.reason))
+            .with(text(attribute::AGENT, letter.agent));
+        if let (_, Some(span)) = run.child(draft, Detail::Run, run.facts.detail) {
+            span.end(letter.end);
+        }
+    }
+
+    /// Notes that an artifact of this run went into a job over several runs.
+    pub fn handed_to(&self, shared: &RunTrace, at: SystemTime) {
+        let (State::Sampled(run), Some(carried)) = (&self.0, shared.carried()) else { return };
+        let trace = format!("{:032x}", carried.trace_id());
+        run.part().root.event(event::HANDED_TO, at, vec![KeyValue::new(attribute::NEXT_TRACE, trace)]);
+    }
+
+    /// Notes that somebody asked for the end of the run.
+    pub fn cancel_requested(&self, by: &str, at: SystemTime) {
+        let State::Sampled(run) = &self.0 else { return };
+        run.part().root.event(event::CANCEL_REQUESTED, at, vec![text(attribute::CANCEL_BY, by)]);
+    }
+
+    /// Ends the run: its root ends now, or with the last of the spans that are still open in it.
+    ///
+    /// The first call counts. What is published in the run later opens another part of it.
+    pub fn end(&self, end: RunEnd) {
+        let State::Sampled(run) = &self.0 else { return };
+        let attributes = vec![
+            KeyValue::new(attribute::RUN_STATUS, end.status.as_str()),
+            count(attribute::RUN_PUBLISHED, end.published),
+            count(attribute::RUN_JOBS_OK, end.jobs_ok),
+            count(attribute::RUN_JOBS_FAILED, end.jobs_failed),
+            count(attribute::RUN_JOBS_CANCELLED, end.jobs_cancelled),
+        ];
+        let status = match end.status {
+            RunStatus::Failed => Status::error("a required outcome failed"),
+            RunStatus::Interrupted => Status::error("the process ended first"),
+            RunStatus::Completed | RunStatus::Cancelled => Status::Unset,
+        };
+        run.part().end(end.at, attributes, status);
+    }
+
+    /// The first child after a restart, which links to the trace that was cut. The root must not: some versions of
+    /// Jaeger take a root with a link for a span whose parent is missing.
+    pub(crate) fn resumed_from(&self, earlier: &Carried, at: SystemTime) {
+        let State::Sampled(run) = &self.0 else { return };
+        let root = Place::of(earlier).carried(earlier.sampled, None);
+        let draft = Draft::internal("resume run", at)
+            .with(count(attribute::RUN_ATTEMPT, run.facts.attempt))
+            .linked(&run.catalogue, [root], "resumed_from");
+        if let (_, Some(span)) = run.child(draft, Detail::Run, run.facts.detail) {
+            span.end(at);
+        }
+    }
+}
+
+impl OpenRun {
+    /// Begins a child of the root, in this trace or the next. `None` beside the trace when the span was left out.
+    pub(crate) fn child(&self, draft: Draft, least: Detail, detail: Detail) -> (Arc<Part>, Option<Recorded>) {
+        let mut current = self.part();
+        if detail < least {
+            current.suppress();
+            return (Arc::clone(&current), None);
+        }
+        if (current.is_full() || current.root.is_ending())
+            && let Some(next) = self.next(&current, draft.start)
+        {
+            *current = next;
+        }
+        // Under the lock: nobody may end this part between the look at it and the child.
+        let span = current.child(&current.root, draft);
+        (Arc::clone(&current), span)
+    }
+
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Opens the trace that follows. `None` when the service's sampler does not want it: the run stays where it is.
+    fn next(&self, before: &Arc<Part>, at: SystemTime) -> Option<Arc<Part>> {
+        let number = before.number + 1;
+        let name = format!("{} (part {number})", self.facts.name);
+        let draft = RootDraft { name, start: at, part: number, parent: None, forced: Some("copied") };
+        let Opened::Recorded(next) = Part::open(&self.catalogue, draft) else { return None };
+        let next = next.into_part(&self.catalogue, &self.facts);
+        let trace = format!("{:032x}", next.trace_id());
+        if !before.root.is_ending() {
+            before.root.event(event::ROLLED_OVER, at, vec![KeyValue::new(attribute::NEXT_TRACE, trace)]);
+            before.end(at, vec![KeyValue::new(attribute::RUN_STATUS, "rolled_over")], Status::Unset);
+        }
+        begun(&next, at, Some(before));
+        Some(next)
+    }
+
+    pub(crate) fn part(&self) -> MutexGuard<'_, Arc<Part>> {
+        self.part.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OpenRun {
+    /// A run that nobody ended, such as one that a stopping process keeps for the next.
+    fn drop(&mut self) {
+        self.part().root.abandon(KeyValue::new(attribute::RUN_STATUS, "abandoned"));
+    }
+}
+
+/// The child that makes a run findable while its root is open; it links to the part before.
+fn begun(part: &Arc<Part>, at: SystemTime, before: Option<&Arc<Part>>) {
+    let draft = Draft::internal("run started", at).with(count(attribute::RUN_PART, part.number));
+    let before = before.map(|before| before.carried(&before.root));
+    let draft = draft.linked(&part.catalogue, before, "rolled_over_from");
+    if let Some(span) = part.child(&part.root, draft) {
+        span.end(at);
+    }
+}

@@ -1,0 +1,53 @@
+//! The trace of a shutdown: of the service, and of no run.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use opentelemetry::trace::Status;
+
+use super::node::End;
+use super::part::{Draft, Part};
+use super::text::text;
+use crate::names::attribute;
+
+/// The open trace of a shutdown. Dropped without an end, it ends with its last phase.
+#[derive(Debug)]
+#[must_use = "a shutdown's trace ends when the shutdown does"]
+pub struct ShutdownTrace(Option<Arc<Part>>);
+
+impl ShutdownTrace {
+    /// Nothing is recorded.
+    pub const fn off() -> Self {
+        Self(None)
+    }
+
+    pub(crate) const fn new(part: Arc<Part>) -> Self {
+        Self(Some(part))
+    }
+
+    /// Shows a phase that is over. One that failed says so by its status.
+    pub fn phase(&self, phase: &str, status: &str, failed: Option<&str>, start: SystemTime, end: SystemTime) {
+        let Some(part) = &self.0 else { return };
+        let draft = Draft::internal(format!("shutdown {phase}"), start)
+            .with(text(attribute::PHASE, phase))
+            .with(text(attribute::PHASE_STATUS, status));
+        let Some(span) = part.child(&part.root, draft) else { return };
+        let status = failed.map_or(Status::Unset, |why| Status::error(why.to_owned()));
+        span.node.end(End { at: end, attributes: Vec::new(), status });
+    }
+
+    /// Ends the shutdown.
+    pub fn end(self, at: SystemTime) {
+        if let Some(part) = &self.0 {
+            part.end(at, Vec::new(), Status::Unset);
+        }
+    }
+}
+
+impl Drop for ShutdownTrace {
+    fn drop(&mut self) {
+        if let Some(part) = &self.0 {
+            part.root.abandon(text(attribute::OUTCOME, "abandoned"));
+        }
+    }
+}

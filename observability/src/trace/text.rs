@@ -1,0 +1,70 @@
+//! Text in attributes: cut to a size, at a character's boundary. Pure: no I/O, no clock.
+//!
+//! The SDK limits how many attributes there are but not how long; one long text could fill a whole export.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use opentelemetry::{KeyValue, Value};
+
+/// Longest text in an attribute, in bytes. 512 spans with one such text stay under the 4 MiB of a usual receiver.
+pub(crate) const TEXT_MAX: usize = 8 * 1024;
+
+/// What shows that a text was cut. It counts for the size.
+const MARK: &str = "…";
+
+/// Cuts a text to `bytes_max` bytes, and to [`TEXT_MAX`] in any case.
+pub(crate) fn cut(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    let bytes_max = bytes_max.min(TEXT_MAX);
+    if text.len() <= bytes_max {
+        return Cow::Borrowed(text);
+    }
+    let end = text.floor_char_boundary(bytes_max.saturating_sub(MARK.len()));
+    let mark = if bytes_max < MARK.len() { "" } else { MARK };
+    Cow::Owned(format!("{}{mark}", &text[..end]))
+}
+
+/// An attribute with a text, cut.
+pub(crate) fn text(key: &'static str, value: &str) -> KeyValue {
+    KeyValue::new(key, cut(value, TEXT_MAX).into_owned())
+}
+
+/// An attribute with something that can be shown, cut.
+pub(crate) fn shown(key: &'static str, value: &dyn Display) -> KeyValue {
+    text(key, &value.to_string())
+}
+
+/// An attribute with a list of texts, each cut.
+pub(crate) fn texts(key: &'static str, values: impl IntoIterator<Item = impl AsRef<str>>) -> KeyValue {
+    let values = values.into_iter().map(|value| cut(value.as_ref(), TEXT_MAX).into_owned().into());
+    KeyValue::new(key, Value::Array(opentelemetry::Array::String(values.collect())))
+}
+
+/// An attribute with a count.
+pub(crate) fn count(key: &'static str, value: impl TryInto<i64>) -> KeyValue {
+    KeyValue::new(key, value.try_into().unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cut_text_is_short_enough_and_begins_like_the_whole(text in ".{0,60}", max in 0_usize..80) {
+            let cut = cut(&text, max);
+            prop_assert!(cut.len() <= max);
+            let kept = cut.strip_suffix(MARK).unwrap_or(&cut);
+            prop_assert!(text.starts_with(kept));
+            prop_assert_eq!(text.len() <= max, cut == text);
+        }
+    }
+
+    #[test]
+    fn no_text_is_longer_than_8_kib() {
+        let long = "é".repeat(10_000);
+        assert_eq!(cut(&long, usize::MAX).len(), TEXT_MAX - 1, "cut before the character that does not fit");
+    }
+}

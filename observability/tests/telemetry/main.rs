@@ -1,0 +1,10 @@
+//! What reaches a receiver, over real connections; and the names that pages and sources share.
+//!
+//! One program for all of them: linking the exporters takes longer than the tests.
+
+mod otlp;
+mod page;
+mod runs;
+mod scenario;
+mod targets;
+mod traps;
