@@ -7,4 +7,5 @@ mod page;
 mod runs;
 mod scenario;
 mod targets;
+mod third_party;
 mod traps;
