@@ -35,6 +35,11 @@ fetch_promtool() {
 
 fetch_check_jsonschema() {
     rm -rf "$tools/python"
+    # Debian's python3 comes without what makes an environment.
+    python3 -c 'import ensurepip' 2>/dev/null || {
+        as_root apt-get update -qq
+        as_root apt-get install --yes --quiet --no-install-recommends python3-venv
+    }
     python3 -m venv "$tools/python"
     "$tools/python/bin/pip" install --quiet --disable-pip-version-check --no-deps \
         --requirement "$here/lint-requirements.txt"

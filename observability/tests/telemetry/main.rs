@@ -1,7 +1,8 @@
-//! What reaches a receiver, over real connections; and the names that pages and sources share.
+//! What reaches a receiver, over real connections; and the names that pages, files and sources share.
 //!
 //! One program for all of them: linking the exporters takes longer than the tests.
 
+mod files;
 mod otlp;
 mod page;
 mod runs;
