@@ -2,8 +2,8 @@
 # Checks the files of this folder that no compiler reads. It needs no network, no container and no running service.
 #
 # Two tools are used where they are: promtool and check-jsonschema; tools.sh fetches them. A check whose tool is missing
-# is skipped with a line that says so, or fails when CI=true. `observability/tests/telemetry/files.rs` checks the rest: that names
-# are those of the runtime, that every alert has a test and a page, that ports are local and images pinned.
+# is skipped with a line that says so, or fails when CI=true. `observability/tests/telemetry/files.rs` checks the rest:
+# that names are those of the runtime, that every alert has a test and a page, that ports are local and images pinned.
 
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
