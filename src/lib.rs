@@ -103,10 +103,12 @@ pub mod store {
     #[cfg(feature = "testing")]
     pub use volery_blackboard::store::conformance;
     pub use volery_blackboard::store::{
-        Answer, Batch, Bounds, Catalogue, Commit, Cursor, DeadLetter, Few, Finish, Group, GroupResult,
-        JobEnd, Memory, Publish, Read, Retained, Retention, Store, StoreError, Stored, Unfinished,
+        Answer, Attempt, Backlog, Batch, Bounds, Catalogue, Claimed, Commit, Cursor, DeadFilter, DeadLetter,
+        DeadState, Fate, Few, Filing, Finish, Group, GroupResult, Inspected, JobEnd, Lineage, Memory, Note,
+        Publish, Read, Redrive, Retained, Retention, Store, StoreError, Stored, Subject, Summary, SummaryBy,
+        Unfinished,
     };
-    pub use volery_blackboard::{AgentIndex, Body, Kinds, SubscriptionIndex};
+    pub use volery_blackboard::{AgentIndex, Body, Kinds, Marks, SubscriptionIndex};
 }
 
 #[cfg(feature = "process")]

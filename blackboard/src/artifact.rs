@@ -250,6 +250,11 @@ impl Artifact {
     /// # Errors
     /// [`BlackboardError::Decode`] when `T` is not the kind's type, or stored JSON does not fit it.
     pub fn payload<T: Payload>(&self) -> Result<Shared<T>, BlackboardError> {
+        if self.kind.is_foreign() && T::schema_name() == self.kind.name() {
+            // Not kept: the body keeps one value only, and others may ask for it as JSON.
+            let parsed = Kind::of::<T>().parse::<T>(&self.json()?)?;
+            return Ok(Shared(Arc::new(parsed)));
+        }
         self.body.value(&self.kind).map(Shared)
     }
 

@@ -4,6 +4,7 @@
 //! them, jobs and their attempts, and how everything ended; it decides nothing. Every store passes
 //! the suite in `store::conformance` (feature `testing`). Pure contract; implementations may do I/O.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -11,8 +12,9 @@ use std::sync::Arc;
 
 use crate::artifact::Artifact;
 use crate::filter::{Filter, Page};
-use crate::id::{AgentName, Offset, RunId};
+use crate::id::{AgentName, ArtifactId, Offset, RunId, SubscriptionIndex};
 use crate::kind::Kinds;
+use crate::marks::Marks;
 use crate::outcome::Tally;
 use crate::time::Timestamp;
 
@@ -22,18 +24,22 @@ mod dead_letter;
 mod error;
 #[cfg(any(test, feature = "testing"))]
 mod failing;
+mod lineage;
 mod memory;
+mod note;
 pub mod retention;
 mod unfinished;
 mod write;
 
-pub use dead_letter::DeadLetter;
+pub use dead_letter::{Attempt, DeadFilter, DeadLetter, DeadState, Inspected, Redrive};
 pub use error::StoreError;
 #[cfg(any(test, feature = "testing"))]
 pub use failing::FailingStore;
+pub use lineage::{Fate, Lineage, Summary, SummaryBy};
 pub use memory::Memory;
+pub use note::{Filing, Note, Subject};
 pub use retention::{Bounds, Retained, Retention};
-pub use unfinished::{Cursor, Unfinished};
+pub use unfinished::{Backlog, Claimed, Cursor, Unfinished};
 pub use write::{Batch, Finish, Group, GroupResult, JobEnd, Publish, Stored};
 
 /// A list that is nearly always of length one, and then needs no memory of its own.
@@ -47,7 +53,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Names the store in logs and errors: `memory`, or the file.
     fn name(&self) -> String;
 
-    /// Learns the kinds and subscriptions that places in writes refer to. Called once, before anything else.
+    /// Learns the kinds and subscriptions that places in writes refer to. Called before anything else.
+    ///
+    /// Begins a life of the store: an attempt whose start is recorded and that neither ended nor was handed back was
+    /// cut short by the end of the life before, and is counted as an interruption of its job.
     fn open(&self, catalogue: Catalogue) -> Answer<'_, ()>;
 
     /// Writes a batch. Every group is atomic; the batch may be one transaction, and then shares one fate.
@@ -58,17 +67,51 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Reads artifacts by their place in the log, in the order asked for.
     fn read(&self, offsets: &[Offset]) -> Read;
 
+    /// Tells whether payloads are written down, as JSON. Then the runtime turns them into text before it hands them over,
+    /// in the task of whoever publishes.
+    fn writes_payloads(&self) -> bool {
+        false
+    }
+
     /// Finds artifacts, one page at a time.
     fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page>;
 
-    /// Reads the next slice of what has no outcome yet, jobs first, then claims in log order.
+    /// Counts what a filter accepts; its cursor and limit have no meaning here.
+    fn summary<'a>(&'a self, filter: &'a Filter, by: SummaryBy) -> Answer<'a, Vec<Summary>>;
+
+    /// Tells what led to an artifact and what became of it; `None` when it is not there.
+    fn lineage(&self, artifact: ArtifactId) -> Answer<'_, Option<Lineage>>;
+
+    /// Returns every note, in no order that matters.
+    fn notes(&self) -> Answer<'_, Vec<Note>>;
+
+    /// Returns how far the log has come for every subscription that it keeps marks for.
+    fn marks(&self) -> Answer<'_, Vec<(SubscriptionIndex, Marks)>>;
+
+    /// Reads artifacts with claims of these subscriptions that have no outcome and that no unfinished job covers, in log
+    /// order behind a place; at most `limit` artifacts.
+    fn claims<'a>(
+        &'a self,
+        subscriptions: &'a [SubscriptionIndex],
+        after: Option<Offset>,
+        limit: usize,
+    ) -> Answer<'a, Vec<Claimed>>;
+
+    /// Counts the claims that [`Store::claims`] would read, for every subscription that has some.
+    fn backlog(&self) -> Answer<'_, Vec<Backlog>>;
+
+    /// Reads the next slice of what has no outcome yet: jobs in the order of their first starts, then finished pairs,
+    /// then claims in log order.
     fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)>;
 
     /// Counts the outcomes of one run.
     fn tally(&self, run: RunId) -> Answer<'_, Tally>;
 
-    /// Lists dead letters, oldest first, starting after a place in the list.
-    fn dead_letters(&self, after: u64, limit: usize) -> Answer<'_, Vec<DeadLetter>>;
+    /// Lists dead letters, oldest first.
+    fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>>;
+
+    /// Returns all that is known of a dead letter; `None` when there is none with this number.
+    fn dead_letter(&self, number: u64) -> Answer<'_, Option<Inspected>>;
 
     /// Removes what is finished and beyond the bounds of a policy: at most `limit` artifacts, the oldest first.
     ///
@@ -94,6 +137,8 @@ pub struct Catalogue {
     pub agents: Vec<AgentName>,
     /// Every subscription's stable name, in the order of [`SubscriptionIndex`].
     pub subscriptions: Vec<String>,
+    /// The subscriptions that a store keeps [`Marks`] for.
+    pub marked: BTreeSet<SubscriptionIndex>,
 }
 
 /// The answer to [`Store::commit`]: there already, or to be awaited.

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use super::{Few, StoreError};
+use super::{Few, Note, Redrive, StoreError};
 use crate::artifact::Artifact;
-use crate::effect::{Settled, Start};
-use crate::id::{ArtifactId, JobId, Offset, RunId};
+use crate::effect::{Resumed, Settled, Start};
+use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
 use crate::matching::Match;
 use crate::time::Timestamp;
 
@@ -35,11 +35,36 @@ pub enum Group {
         failures: u32,
         /// When the next may start.
         until: Timestamp,
+        /// When this one failed.
+        at: Timestamp,
         /// Why it failed, root cause last.
         error: Vec<String>,
     },
+    /// An attempt was handed back at an orderly stop: it neither failed nor was it interrupted.
+    Release(JobId),
     /// An outcome outside of any job.
     Settle(Settled),
+    /// A note.
+    Note(Note),
+    /// Ends, as cancelled, all claims of a run that no unfinished job covers, for some subscriptions and behind a place
+    /// of each.
+    CancelClaims {
+        /// The run.
+        run: RunId,
+        /// Subscriptions, and the place behind which claims end; `None` for all.
+        behind: Vec<(SubscriptionIndex, Option<Offset>)>,
+    },
+    /// Lets the job of a dead letter run again.
+    Redrive(Redrive),
+    /// Gives a dead letter up. It stays in the list.
+    Discard {
+        /// The letter, by its number. It has to be open.
+        letter: u64,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A new artifact with the claims on it.
@@ -87,6 +112,11 @@ pub enum JobEnd {
 pub enum GroupResult {
     /// Committed; for groups that publish, the artifacts with their places, in order.
     Done(Few<Stored>),
+    /// Committed: how many claims a [`Group::CancelClaims`] ended, in the order in which subscriptions were named.
+    Cancelled(Vec<(SubscriptionIndex, u64)>),
+    /// Committed: the job of a [`Group::Redrive`], unfinished again, for [`Input::Resumed`](crate::effect::Input::Resumed).
+    /// Its first attempt is yet to be started; failures count from 0.
+    Redriven(Box<Resumed>),
     /// This group alone was refused; nothing of it was written.
     Refused(StoreError),
 }
