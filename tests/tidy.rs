@@ -377,7 +377,8 @@ fn suppressed_lints_say_why() {
 #[test]
 fn every_test_that_a_guarantee_names_exists() {
     let text = fs::read_to_string(root().join("docs/semantics.md")).expect("the guarantees are written down");
-    let homes = ["it::", "runtime::", "supervision::", "board::", "collect::", "matching::", "store::"];
+    let homes =
+        ["it::", "runtime::", "supervision::", "board::", "collect::", "matching::", "store::", "sqlite::"];
     let quoted = text.split('`').skip(1).step_by(2);
     let named: Vec<&str> = quoted.filter(|name| homes.iter().any(|home| name.starts_with(home))).collect();
     assert!(named.len() > 20, "the guarantees name {} tests", named.len());
@@ -389,6 +390,7 @@ fn every_test_that_a_guarantee_names_exists() {
             ("it", Some(module)) => format!("tests/it/{module}"),
             ("runtime", _) => "actors/tests/runtime.rs".to_owned(),
             ("supervision", _) => "actors/tests/supervision/".to_owned(),
+            ("sqlite", _) => "src/sqlite/tests".to_owned(),
             (module, _) => format!("blackboard/src/{module}"),
         };
         // A rule that a macro expands into a test is named like a field: `name: …`.

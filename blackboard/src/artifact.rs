@@ -150,6 +150,11 @@ impl Artifact {
         artifact
     }
 
+    /// Gives the artifact its place in the log, in place; for stores that may have to write it again.
+    pub fn put_at_offset(artifact: &mut Arc<Self>, offset: Offset) {
+        Arc::make_mut(artifact).offset = offset;
+    }
+
     /// Returns the id.
     #[must_use]
     pub fn id(&self) -> ArtifactId {

@@ -160,6 +160,62 @@ impl Filter {
     }
 }
 
+/// The conditions of a filter, for stores that turn them into a query of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions<'a> {
+    /// The tenant; `None` for every one.
+    pub tenant: Option<&'a Tenant>,
+    /// The kind's name.
+    pub kind: Option<&'a str>,
+    /// The run.
+    pub run: Option<RunId>,
+    /// The producer.
+    pub producer: Option<&'a Producer>,
+    /// Tags that are all there.
+    pub tags_all: &'a [String],
+    /// Tags of which one is there, unless the list is empty.
+    pub tags_any: &'a [String],
+    /// The partition.
+    pub partition: Option<&'a Key>,
+    /// The visibility rule.
+    pub visibility: Option<&'a Visibility>,
+    /// This place in the log, or behind it.
+    pub from: Option<Offset>,
+    /// Before this place in the log.
+    pub to: Option<Offset>,
+    /// Published at this time or later.
+    pub since: Option<Timestamp>,
+    /// Published before this time.
+    pub until: Option<Timestamp>,
+    /// Whether the newest come first.
+    pub newest_first: bool,
+    /// Behind this place, in the order asked for.
+    pub after: Option<Offset>,
+}
+
+impl Filter {
+    /// Returns the conditions, all of which must hold.
+    #[must_use]
+    pub fn conditions(&self) -> Conditions<'_> {
+        Conditions {
+            tenant: (!self.any_tenant).then_some(&self.tenant),
+            kind: self.kind.as_deref(),
+            run: self.run,
+            producer: self.producer.as_ref(),
+            tags_all: &self.tags_all,
+            tags_any: &self.tags_any,
+            partition: self.partition.as_ref(),
+            visibility: self.visibility.as_ref(),
+            from: self.from,
+            to: self.to,
+            since: self.since,
+            until: self.until,
+            newest_first: self.newest_first,
+            after: self.after,
+        }
+    }
+}
+
 /// One page of artifacts.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]

@@ -31,7 +31,9 @@ pub mod retention;
 mod unfinished;
 mod write;
 
-pub use dead_letter::{Attempt, DeadFilter, DeadLetter, DeadState, Inspected, Redrive};
+pub use dead_letter::{
+    Attempt, DeadConditions, DeadFilter, DeadLetter, DeadParts, DeadState, Inspected, Redrive,
+};
 pub use error::StoreError;
 #[cfg(any(test, feature = "testing"))]
 pub use failing::FailingStore;

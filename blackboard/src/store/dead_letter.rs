@@ -39,6 +39,38 @@ pub struct DeadLetter {
     pub state: DeadState,
 }
 
+/// What a [`DeadLetter`] consists of, for stores.
+#[derive(Clone, Debug)]
+pub struct DeadParts {
+    /// As [`DeadLetter::number`].
+    pub number: u64,
+    /// As [`DeadLetter::job`].
+    pub job: JobId,
+    /// As [`DeadLetter::agent`].
+    pub agent: AgentName,
+    /// As [`DeadLetter::run`].
+    pub run: RunId,
+    /// As [`DeadLetter::inputs`].
+    pub inputs: Vec<Offset>,
+    /// As [`DeadLetter::kinds`].
+    pub kinds: Vec<String>,
+    /// As [`DeadLetter::attempts`].
+    pub attempts: u32,
+    /// As [`DeadLetter::error`].
+    pub error: Vec<String>,
+    /// As [`DeadLetter::at`].
+    pub at: Timestamp,
+    /// As [`DeadLetter::state`].
+    pub state: DeadState,
+}
+
+impl From<DeadParts> for DeadLetter {
+    fn from(parts: DeadParts) -> Self {
+        let DeadParts { number, job, agent, run, inputs, kinds, attempts, error, at, state } = parts;
+        Self { number, job, agent, run, inputs, kinds, attempts, error, at, state }
+    }
+}
+
 /// What has been done about a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -107,14 +139,26 @@ const PAGE_MAX: usize = 1_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct DeadFilter {
-    pub(crate) agent: Option<AgentName>,
-    pub(crate) run: Option<RunId>,
-    pub(crate) kind: Option<String>,
-    pub(crate) since: Option<Timestamp>,
-    pub(crate) until: Option<Timestamp>,
-    pub(crate) only_open: bool,
-    pub(crate) after: u64,
-    pub(crate) limit: Option<usize>,
+    wanted: DeadConditions,
+    after: u64,
+    limit: Option<usize>,
+}
+
+/// The conditions of a [`DeadFilter`], for stores that turn them into a query of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadConditions {
+    /// The agent.
+    pub agent: Option<AgentName>,
+    /// The run.
+    pub run: Option<RunId>,
+    /// A kind among the inputs.
+    pub kind: Option<String>,
+    /// Given up at this time or later.
+    pub since: Option<Timestamp>,
+    /// Given up before this time.
+    pub until: Option<Timestamp>,
+    /// Nothing has been done about it.
+    pub only_open: bool,
 }
 
 impl DeadFilter {
@@ -125,37 +169,37 @@ impl DeadFilter {
 
     /// Accepts the jobs of one agent.
     pub fn agent(mut self, agent: impl Into<AgentName>) -> Self {
-        self.agent = Some(agent.into());
+        self.wanted.agent = Some(agent.into());
         self
     }
 
     /// Accepts one run.
     pub fn run(mut self, run: RunId) -> Self {
-        self.run = Some(run);
+        self.wanted.run = Some(run);
         self
     }
 
     /// Accepts jobs with an input of this kind.
     pub fn kind(mut self, name: impl Into<String>) -> Self {
-        self.kind = Some(name.into());
+        self.wanted.kind = Some(name.into());
         self
     }
 
     /// Accepts what was given up at this time or later.
     pub fn since(mut self, time: Timestamp) -> Self {
-        self.since = Some(time);
+        self.wanted.since = Some(time);
         self
     }
 
     /// Accepts what was given up before this time.
     pub fn until(mut self, time: Timestamp) -> Self {
-        self.until = Some(time);
+        self.wanted.until = Some(time);
         self
     }
 
     /// Accepts only letters that nothing has been done about.
     pub fn only_open(mut self) -> Self {
-        self.only_open = true;
+        self.wanted.only_open = true;
         self
     }
 
@@ -169,6 +213,12 @@ impl DeadFilter {
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = Some(limit);
         self
+    }
+
+    /// Returns the conditions, all of which must hold.
+    #[must_use]
+    pub fn conditions(&self) -> &DeadConditions {
+        &self.wanted
     }
 
     /// Returns how many letters a page holds at most.
@@ -186,12 +236,13 @@ impl DeadFilter {
     /// Tells whether a letter meets every condition but the cursor.
     #[must_use]
     pub fn accepts(&self, letter: &DeadLetter) -> bool {
-        self.agent.as_ref().is_none_or(|agent| letter.agent == *agent)
-            && self.run.is_none_or(|run| letter.run == run)
-            && self.kind.as_ref().is_none_or(|kind| letter.kinds.contains(kind))
-            && self.since.is_none_or(|since| letter.at >= since)
-            && self.until.is_none_or(|until| letter.at < until)
-            && (!self.only_open || letter.state == DeadState::Open)
+        let wanted = &self.wanted;
+        wanted.agent.as_ref().is_none_or(|agent| letter.agent == *agent)
+            && wanted.run.is_none_or(|run| letter.run == run)
+            && wanted.kind.as_ref().is_none_or(|kind| letter.kinds.contains(kind))
+            && wanted.since.is_none_or(|since| letter.at >= since)
+            && wanted.until.is_none_or(|until| letter.at < until)
+            && (!wanted.only_open || letter.state == DeadState::Open)
     }
 }
 
@@ -225,25 +276,25 @@ pub struct Redrive {
     pub letter: u64,
     /// When.
     pub at: Timestamp,
-    /// Inputs to be replaced, by their places, each with the artifact that takes its place: published with it, and
+    /// Inputs to be replaced, by their places, each with the artifact that takes its place: published with it, in the same run, and
     /// claimed by the job's subscription alone.
     pub edits: Vec<(Offset, Publish)>,
 }
 
 impl Redrive {
-    /// Checks the edits against the job that is to run again, and gives them back; for stores.
+    /// Checks the edits against the job that is to run again; for stores.
     ///
     /// # Errors
     /// With what is wrong: a pair, a place that is no input, or an artifact that the job's subscription did not claim on
     /// the same side.
-    pub fn check(start: &Start, edits: Vec<(Offset, Publish)>) -> Result<Vec<(Offset, Publish)>, String> {
+    pub fn check(&self, start: &Start) -> Result<(), String> {
         if start.shared {
             return Err("a pair of an every-pair join cannot run again; publish its inputs anew".to_owned());
         }
-        for (index, (old, edit)) in edits.iter().enumerate() {
+        for (index, (old, edit)) in self.edits.iter().enumerate() {
             let member = start.members.iter().find(|member| member.offset == *old);
             let Some(member) = member else { return Err(format!("offset {old} is no input of the job")) };
-            if edits[..index].iter().any(|(other, _)| other == old) {
+            if self.edits[..index].iter().any(|(other, _)| other == old) {
                 return Err(format!("offset {old} is replaced twice"));
             }
             let claimed = |claim: &Match| {
@@ -254,6 +305,6 @@ impl Redrive {
                 return Err(format!("the agent does not take what is to replace offset {old}"));
             }
         }
-        Ok(edits)
+        Ok(())
     }
 }

@@ -89,13 +89,13 @@ impl Shelf {
     }
 
     pub(super) fn redrive(&mut self, redrive: Redrive) -> Result<Resumed, StoreError> {
-        let Redrive { letter, at, edits } = redrive;
-        let index = self.open_grave(letter)?;
+        let index = self.open_grave(redrive.letter)?;
         let start = Arc::clone(&self.graves[index].start);
         for member in &start.members {
             self.artifact(member.offset)?;
         }
-        let edits = Redrive::check(&start, edits).map_err(conflict)?;
+        redrive.check(&start).map_err(conflict)?;
+        let Redrive { at, edits, .. } = redrive;
         if let Some((_, edit)) = edits.iter().find(|(_, edit)| self.is_known(&edit.artifact)) {
             return Err(conflict(format!("artifact {} is there already", edit.artifact.id())));
         }
