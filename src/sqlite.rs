@@ -8,8 +8,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot};
@@ -42,16 +41,17 @@ use writer::{Command, Reply, Writer};
 
 /// A store in one SQLite file.
 ///
-/// Dropped without [`Store::close`], it ends its threads all the same; what was committed is kept either way.
+/// Dropped without [`Store::close`], it ends its threads all the same, and waits for them; what was committed is kept
+/// either way.
 #[derive(Debug)]
 pub struct Sqlite {
     base: Arc<Base>,
     readers: Readers,
-    commands: mpsc::Sender<Command>,
+    /// `None` once it is closed.
+    commands: Mutex<Option<mpsc::Sender<Command>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Held until the writer has ended.
     lock: Mutex<Option<File>>,
-    closed: AtomicBool,
 }
 
 impl Sqlite {
@@ -89,16 +89,22 @@ impl Sqlite {
         let thread =
             thread.map_err(|error| base.place.io_error(&error, "starting the thread that writes"))?;
         let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
-        Ok(Self { base, readers, commands, writer, lock, closed: AtomicBool::new(false) })
+        Ok(Self { base, readers, commands: Mutex::new(Some(commands)), writer, lock })
     }
 
-    /// Hands the writer a command and waits for its answer.
+    fn commands(&self) -> MutexGuard<'_, Option<mpsc::Sender<Command>>> {
+        // Nothing panics under the lock.
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands the writer a command, now, and waits for its answer.
     fn tell<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Answer<'static, T> {
-        if self.is_closed() {
-            return Box::pin(std::future::ready(Err(self.base.place.closed())));
-        }
         let (reply, answer) = oneshot::channel();
-        let (base, sent) = (Arc::clone(&self.base), self.commands.try_send(command(reply)));
+        let sent = match &*self.commands() {
+            Some(commands) => commands.try_send(command(reply)),
+            None => return Box::pin(std::future::ready(Err(self.base.place.closed()))),
+        };
+        let base = Arc::clone(&self.base);
         Box::pin(async move {
             match sent {
                 Ok(()) => {
@@ -113,7 +119,7 @@ impl Sqlite {
     }
 
     fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.commands().is_none()
     }
 
     /// Waits for the writer's end and gives the lock back.
@@ -129,11 +135,9 @@ impl Sqlite {
 impl Drop for Sqlite {
     fn drop(&mut self) {
         self.readers.close();
-        // The writer ends after everything it was told; this is a word of its own, because the channel closes only later.
-        let (reply, _) = oneshot::channel();
-        if self.closed.swap(true, Ordering::AcqRel) || self.commands.try_send(Command::Close(reply)).is_ok() {
-            self.end();
-        }
+        // The writer ends after everything it was told.
+        drop(self.commands().take());
+        self.end();
     }
 }
 
@@ -243,7 +247,7 @@ impl Store for Sqlite {
 
     fn close(&self) -> Answer<'_, ()> {
         let ending = self.tell(Command::Close);
-        self.closed.store(true, Ordering::Release);
+        drop(self.commands().take());
         Box::pin(async move {
             // The writer is the last to leave the file, so that it can put the log away.
             self.readers.close();
