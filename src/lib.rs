@@ -58,6 +58,8 @@ mod health;
 pub mod prelude;
 mod publishing;
 mod run;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod stopping;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -103,10 +105,12 @@ pub mod store {
     #[cfg(feature = "testing")]
     pub use volery_blackboard::store::conformance;
     pub use volery_blackboard::store::{
-        Answer, Batch, Bounds, Catalogue, Commit, Cursor, DeadLetter, Few, Finish, Group, GroupResult,
-        JobEnd, Memory, Publish, Read, Retained, Retention, Store, StoreError, Stored, Unfinished,
+        Answer, Attempt, Backlog, Batch, Bounds, Catalogue, Claimed, Commit, Cursor, DeadConditions,
+        DeadFilter, DeadLetter, DeadParts, DeadState, Fate, Few, Filing, Finish, Group, GroupResult,
+        Inspected, JobEnd, Lineage, Memory, Note, Publish, Read, Redrive, Retained, Retention, Store,
+        StoreError, Stored, Subject, Summary, SummaryBy, Unfinished,
     };
-    pub use volery_blackboard::{AgentIndex, Body, Kinds, SubscriptionIndex};
+    pub use volery_blackboard::{AgentIndex, Body, Kinds, Marks, SubscriptionIndex};
 }
 
 #[cfg(feature = "process")]
@@ -115,4 +119,6 @@ pub use volery_actors::Process;
 /// The supervision kit under the runtime: child specs, strategies, lives. It knows nothing of artifacts.
 pub use volery_actors::supervision;
 
+#[cfg(feature = "sqlite")]
+pub use sqlite::Sqlite;
 pub use store::{Bounds, DeadLetter, Memory, Retention};

@@ -376,8 +376,10 @@ fn suppressed_lints_say_why() {
 
 #[test]
 fn every_test_that_a_guarantee_names_exists() {
-    let text = fs::read_to_string(root().join("docs/semantics.md")).expect("the guarantees are written down");
-    let homes = ["it::", "runtime::", "supervision::", "board::", "collect::", "matching::", "store::"];
+    let page = |name: &str| fs::read_to_string(root().join(name)).expect("the guarantees are written down");
+    let text = page("docs/semantics.md") + &page("docs/storage.md");
+    let homes =
+        ["it::", "runtime::", "supervision::", "board::", "collect::", "matching::", "store::", "sqlite::"];
     let quoted = text.split('`').skip(1).step_by(2);
     let named: Vec<&str> = quoted.filter(|name| homes.iter().any(|home| name.starts_with(home))).collect();
     assert!(named.len() > 20, "the guarantees name {} tests", named.len());
@@ -389,6 +391,7 @@ fn every_test_that_a_guarantee_names_exists() {
             ("it", Some(module)) => format!("tests/it/{module}"),
             ("runtime", _) => "actors/tests/runtime.rs".to_owned(),
             ("supervision", _) => "actors/tests/supervision/".to_owned(),
+            ("sqlite", _) => "src/sqlite/tests".to_owned(),
             (module, _) => format!("blackboard/src/{module}"),
         };
         // A rule that a macro expands into a test is named like a field: `name: …`.
@@ -399,7 +402,7 @@ fn every_test_that_a_guarantee_names_exists() {
     // The page's legend and its mentions of whole modules name no test.
     let legend = |name: &&str| !name.ends_with("::") && !name.ends_with("::tests") && *name != "it::x::y";
     let missing = named.into_iter().filter(legend).filter(|name| !exists(name)).map(str::to_owned).collect();
-    none("docs/semantics.md names tests that are not there", missing);
+    none("docs/semantics.md or docs/storage.md names tests that are not there", missing);
 }
 
 #[test]

@@ -95,9 +95,9 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match &*self.0 {
             Cause::ShuttingDown(_) | Cause::Store(StoreError::Closed { .. }) => ErrorKind::Stop,
-            Cause::Overloaded { .. } | Cause::Unanswered | Cause::Store(StoreError::Unavailable { .. }) => {
-                ErrorKind::Retry
-            }
+            Cause::Overloaded { .. }
+            | Cause::Unanswered
+            | Cause::Store(StoreError::Unavailable { .. } | StoreError::Full { .. }) => ErrorKind::Retry,
             Cause::NotNudged { reason, .. } => match reason {
                 SendRefusal::Ended => ErrorKind::Stop,
                 SendRefusal::Full => ErrorKind::Retry,

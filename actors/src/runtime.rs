@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::AbortHandle;
 use volery_blackboard::board::{AgentStatus, WaitingFilter};
 use volery_blackboard::effect::Input;
-use volery_blackboard::store::{DeadLetter, Few, Publish, Stored};
+use volery_blackboard::store::{DeadFilter, DeadLetter, Few, Publish, Stored};
 use volery_blackboard::{
     AgentIndex, AgentName, Artifact, ArtifactId, Body, Filter, Offset, Page, Payload, RunId, Tally,
     Timestamp, Waiting,
@@ -148,18 +148,25 @@ impl Runtime {
     /// Publishes drafts, all or nothing, and returns once they are committed.
     ///
     /// # Errors
-    /// Shutting down, overloaded, or the store refused; see [`ErrorKind`](crate::ErrorKind).
+    /// Shutting down, overloaded, the store refused, or it writes payloads and one cannot be turned into JSON; see
+    /// [`ErrorKind`](crate::ErrorKind).
     ///
     /// Cancel safe in this sense: dropped while it waits for room, nothing is published; dropped later, the artifacts
     /// may or may not be.
     pub async fn publish(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<Few<Published>> {
         let workshop = &self.0.workshop;
-        let prepare = |draft: Draft| Publish {
-            matches: workshop.matcher.matches(&draft.artifact),
-            artifact: Arc::new(draft.artifact),
-            workflow: draft.workflow,
+        let prepare = |draft: Draft| {
+            if workshop.store.writes_payloads() {
+                draft.artifact.json()?;
+            }
+            Ok(Publish {
+                matches: workshop.matcher.matches(&draft.artifact),
+                artifact: Arc::new(draft.artifact),
+                workflow: draft.workflow,
+            })
         };
-        let stored = workshop.ingress.publish(drafts.into_iter().map(prepare).collect()).await?;
+        let artifacts = drafts.into_iter().map(prepare).collect::<Result<_>>()?;
+        let stored = workshop.ingress.publish(artifacts).await?;
         Ok(stored.iter().map(published).collect())
     }
 
@@ -265,7 +272,8 @@ impl Runtime {
     /// # Errors
     /// When the store cannot be read.
     pub async fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>> {
-        Ok(self.0.workshop.store.dead_letters(after, limit).await?)
+        let filter = DeadFilter::all().after(after).limit(limit);
+        Ok(self.0.workshop.store.dead_letters(&filter).await?)
     }
 
     /// Lists artifacts that wait, and why: at most `limit`, of one run or agent or of all.

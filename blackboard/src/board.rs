@@ -16,6 +16,7 @@ use rustc_hash::FxHashMap;
 use crate::collect::{Collector, Complete, Entry, Step};
 use crate::effect::{Effect, Input, PairVerdict, Published, Resumed, Settled, Start, Verdict};
 use crate::id::{AgentIndex, AgentName, JobId, Key, Offset, RunId, SubscriptionIndex};
+use crate::marks::Marks;
 use crate::matching::Match;
 use crate::outcome::{CloseReason, Discard, Outcome, Tally};
 use crate::subscription::Subscription;
@@ -150,6 +151,7 @@ impl Board {
             Input::PairFinished { subscription, job, verdict } => {
                 self.remember_pair(subscription, job, verdict);
             }
+            Input::Marks { subscription, marks } => self.catch_up(subscription, &marks, effects),
             Input::Finished { job, attempt, verdict } => self.finish(job, attempt, verdict, effects),
             Input::StartRefused(job) => self.hand_back(job, effects),
             Input::Tick => self.tick(now, effects),
@@ -251,9 +253,20 @@ impl Board {
                 self.delayed.insert((opens, index, offset), (entry, claim.key.clone()));
                 self.deadlines.insert((opens, Due::Delayed));
             } else {
+                if let Some(marks) = &claim.marks {
+                    self.catch_up(index, marks, effects);
+                }
                 self.offer(index, entry, claim.key.clone(), effects);
             }
         }
+    }
+
+    /// Lets a collector know how far the log has come, as far as it has not met that itself.
+    fn catch_up(&mut self, index: SubscriptionIndex, marks: &Marks, effects: &mut Vec<Effect>) {
+        let mut steps = std::mem::take(&mut self.steps);
+        self.subscriptions[index.at()].collector.catch_up(marks, &mut steps);
+        self.take_steps(index, &mut steps, effects);
+        self.steps = steps;
     }
 
     fn entry(&self, offset: Offset, run: RunId, at: Timestamp, claim: &Match) -> Entry {

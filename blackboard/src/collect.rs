@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::id::{Key, Offset, RunId};
+use crate::marks::Marks;
 use crate::outcome::{CloseReason, Expiry, WaitingReason};
 use crate::store::Few;
 use crate::subscription::{Collecting, JoinMode, Subscription, Window};
@@ -144,6 +145,15 @@ impl Collector {
             }
         };
         self.pass_on(batch_key, first, steps);
+    }
+
+    /// Lets the first stage know how far the log has come, as far as it has not met that itself.
+    pub(crate) fn catch_up(&mut self, marks: &Marks, steps: &mut Vec<Step>) {
+        let first = steps.len();
+        if let Stage::Join(join) = &mut self.stage {
+            join.catch_up(marks, steps);
+        }
+        self.pass_on(None, first, steps);
     }
 
     /// Returns when something is due next.

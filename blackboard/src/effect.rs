@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::id::{AgentIndex, JobId, Offset, RunId, SubscriptionIndex};
+use crate::marks::Marks;
 use crate::matching::Match;
 use crate::outcome::{CloseReason, Outcome, Overdue, Quarantine, Tally};
 use crate::shape::Member;
@@ -25,6 +26,13 @@ pub enum Input {
         job: JobId,
         /// How it ended.
         verdict: PairVerdict,
+    },
+    /// The log has come this far for a subscription; its collector may have met less of it since a restart.
+    Marks {
+        /// The subscription.
+        subscription: SubscriptionIndex,
+        /// How far.
+        marks: Marks,
     },
     /// An attempt ended, and what follows from it is committed.
     Finished {
@@ -115,6 +123,10 @@ pub struct Resumed {
     pub failures: u32,
     /// When the next attempt may start, for a job that was backing off.
     pub until: Option<Timestamp>,
+    /// Attempts that were cut short by the end of the process. They did not fail.
+    pub interruptions: u32,
+    /// Those of them that ran alone.
+    pub deaths_alone: u32,
 }
 
 /// How a finished pair ended.
@@ -232,4 +244,6 @@ pub struct Start {
     pub closed: Option<CloseReason>,
     /// Whether its inputs may take part in further jobs (every pair).
     pub shared: bool,
+    /// Whether this attempt runs with nothing else in flight, because attempts of the job were interrupted before.
+    pub alone: bool,
 }

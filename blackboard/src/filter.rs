@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use crate::artifact::{Artifact, Producer};
-use crate::id::{Offset, RunId, Tenant};
+use crate::id::{Key, Offset, RunId, Tenant};
 use crate::time::Timestamp;
+use crate::visibility::Visibility;
 
 /// The most artifacts that one page holds.
 pub const PAGE_MAX: usize = 1_000;
@@ -21,6 +22,11 @@ pub struct Filter {
     pub(crate) run: Option<RunId>,
     pub(crate) producer: Option<Producer>,
     pub(crate) tags_all: Vec<String>,
+    pub(crate) tags_any: Vec<String>,
+    pub(crate) partition: Option<Key>,
+    pub(crate) visibility: Option<Visibility>,
+    pub(crate) from: Option<Offset>,
+    pub(crate) to: Option<Offset>,
     pub(crate) since: Option<Timestamp>,
     pub(crate) until: Option<Timestamp>,
     pub(crate) newest_first: bool,
@@ -55,6 +61,36 @@ impl Filter {
     /// Accepts what carries this tag, besides the tags named before.
     pub fn tagged(mut self, tag: impl Into<String>) -> Self {
         self.tags_all.push(tag.into());
+        self
+    }
+
+    /// Accepts what carries this tag or another one named in this way.
+    pub fn tagged_any(mut self, tag: impl Into<String>) -> Self {
+        self.tags_any.push(tag.into());
+        self
+    }
+
+    /// Accepts one partition.
+    pub fn partition(mut self, partition: Key) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// Accepts artifacts with exactly this rule.
+    pub fn visibility(mut self, visibility: Visibility) -> Self {
+        self.visibility = Some(visibility);
+        self
+    }
+
+    /// Accepts this place in the log and those behind it.
+    pub fn from_offset(mut self, offset: Offset) -> Self {
+        self.from = Some(offset);
+        self
+    }
+
+    /// Accepts places in the log before this one.
+    pub fn to_offset(mut self, offset: Offset) -> Self {
+        self.to = Some(offset);
         self
     }
 
@@ -114,8 +150,69 @@ impl Filter {
             && self.run.is_none_or(|run| artifact.run() == run)
             && self.producer.as_ref().is_none_or(|producer| artifact.producer() == producer)
             && self.tags_all.iter().all(|tag| artifact.has_tag(tag))
+            && (self.tags_any.is_empty() || self.tags_any.iter().any(|tag| artifact.has_tag(tag)))
+            && self.partition.as_ref().is_none_or(|partition| artifact.partition() == Some(partition))
+            && self.visibility.as_ref().is_none_or(|visibility| artifact.visibility() == visibility)
+            && self.from.is_none_or(|from| artifact.offset() >= from)
+            && self.to.is_none_or(|to| artifact.offset() < to)
             && self.since.is_none_or(|since| artifact.published_at() >= since)
             && self.until.is_none_or(|until| artifact.published_at() < until)
+    }
+}
+
+/// The conditions of a filter, for stores that turn them into a query of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions<'a> {
+    /// The tenant; `None` for every one.
+    pub tenant: Option<&'a Tenant>,
+    /// The kind's name.
+    pub kind: Option<&'a str>,
+    /// The run.
+    pub run: Option<RunId>,
+    /// The producer.
+    pub producer: Option<&'a Producer>,
+    /// Tags that are all there.
+    pub tags_all: &'a [String],
+    /// Tags of which one is there, unless the list is empty.
+    pub tags_any: &'a [String],
+    /// The partition.
+    pub partition: Option<&'a Key>,
+    /// The visibility rule.
+    pub visibility: Option<&'a Visibility>,
+    /// This place in the log, or behind it.
+    pub from: Option<Offset>,
+    /// Before this place in the log.
+    pub to: Option<Offset>,
+    /// Published at this time or later.
+    pub since: Option<Timestamp>,
+    /// Published before this time.
+    pub until: Option<Timestamp>,
+    /// Whether the newest come first.
+    pub newest_first: bool,
+    /// Behind this place, in the order asked for.
+    pub after: Option<Offset>,
+}
+
+impl Filter {
+    /// Returns the conditions, all of which must hold.
+    #[must_use]
+    pub fn conditions(&self) -> Conditions<'_> {
+        Conditions {
+            tenant: (!self.any_tenant).then_some(&self.tenant),
+            kind: self.kind.as_deref(),
+            run: self.run,
+            producer: self.producer.as_ref(),
+            tags_all: &self.tags_all,
+            tags_any: &self.tags_any,
+            partition: self.partition.as_ref(),
+            visibility: self.visibility.as_ref(),
+            from: self.from,
+            to: self.to,
+            since: self.since,
+            until: self.until,
+            newest_first: self.newest_first,
+            after: self.after,
+        }
     }
 }
 

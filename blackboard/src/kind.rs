@@ -6,6 +6,7 @@
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::BlackboardError;
+use crate::matching::panic_text;
 
 /// A type that can be published: implemented for every type that meets the bounds.
 ///
@@ -28,6 +30,9 @@ pub(crate) type AnyValue = Arc<dyn Any + Send + Sync>;
 /// A payload type's name, version and JSON Schema. Cheap to clone.
 #[derive(Clone)]
 pub struct Kind(Arc<KindParts>);
+
+/// Stands in for the type of kinds that have none here, so that they are the kind of nothing else.
+struct Foreign;
 
 struct KindParts {
     name: Arc<str>,
@@ -58,6 +63,28 @@ impl Kind {
             encode: encode::<T>,
             decode: decode::<T>,
         }))
+    }
+
+    /// Describes a kind that this program has no type for, as a store may hold it: its payloads are read as JSON.
+    ///
+    /// [`Artifact::payload`](crate::Artifact::payload) still reads it as a type whose schema has the name.
+    #[must_use]
+    pub fn foreign(name: &str, version: u32) -> Self {
+        Self(Arc::new(KindParts {
+            name: Arc::from(name),
+            version,
+            schema: serde_json::Value::Bool(true),
+            rust: type_name::<serde_json::Value>(),
+            type_id: TypeId::of::<Foreign>(),
+            encode: encode::<serde_json::Value>,
+            decode: decode::<serde_json::Value>,
+        }))
+    }
+
+    /// Tells whether it was described without a type.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.0.type_id == TypeId::of::<Foreign>()
     }
 
     /// Returns the name.
@@ -101,16 +128,27 @@ impl Kind {
     }
 
     pub(crate) fn encode(&self, value: &(dyn Any + Send + Sync)) -> Result<String, BlackboardError> {
-        (self.0.encode)(value)
-            .map_err(|cause| BlackboardError::Encode { kind: self.name().into(), cause: cause.to_string() })
+        let fault = |cause| BlackboardError::Encode { kind: self.name().into(), cause };
+        match catch_unwind(AssertUnwindSafe(|| (self.0.encode)(value))) {
+            Ok(text) => text.map_err(|cause| fault(cause.to_string())),
+            Err(panic) => Err(fault(format!("panicked: {}", panic_text(panic.as_ref())))),
+        }
+    }
+
+    pub(crate) fn parse<T: Payload>(&self, json: &str) -> Result<T, BlackboardError> {
+        serde_json::from_str(json).map_err(|cause| self.misfit(&cause))
     }
 
     pub(crate) fn decode(&self, json: &str) -> Result<AnyValue, BlackboardError> {
-        (self.0.decode)(json).map_err(|cause| BlackboardError::Decode {
+        (self.0.decode)(json).map_err(|cause| self.misfit(&cause))
+    }
+
+    fn misfit(&self, cause: &serde_json::Error) -> BlackboardError {
+        BlackboardError::Decode {
             kind: self.name().into(),
             rust: self.rust_type().into(),
             cause: cause.to_string(),
-        })
+        }
     }
 }
 
@@ -236,6 +274,32 @@ mod tests {
         assert_eq!((kind.name(), kind.version()), ("Order", 3));
         assert!(kind.schema().get("properties").is_some());
         assert_eq!(kind.encode(&Order { id: 7 }).as_deref(), Ok(r#"{"id":7}"#));
+    }
+
+    #[test]
+    fn a_foreign_kind_is_read_as_the_type_that_has_its_name() {
+        let (id, run) =
+            (crate::ArtifactId::from_uuid(uuid::Uuid::nil()), crate::RunId::from_uuid(uuid::Uuid::nil()));
+        let body = crate::Body::json(r#"{"id":7}"#);
+        let artifact =
+            crate::Artifact::new(id, Kind::foreign("Order", 3), body, run, crate::Timestamp::default());
+        assert_eq!(artifact.payload::<Order>().expect("it has the name").id, 7);
+        let value = artifact.payload::<serde_json::Value>().expect("JSON reads as JSON");
+        assert_eq!(value["id"], 7);
+        assert!(artifact.payload::<Vec<u8>>().is_err(), "another type is refused");
+    }
+
+    #[test]
+    fn a_panic_while_writing_is_an_error() {
+        #[derive(Deserialize, JsonSchema)]
+        struct Bomb;
+        impl Serialize for Bomb {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                panic!("boom")
+            }
+        }
+        let error = Kind::of::<Bomb>().encode(&Bomb).expect_err("it panics");
+        assert!(error.to_string().contains("boom"), "{error}");
     }
 
     #[test]

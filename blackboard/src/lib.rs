@@ -20,6 +20,7 @@ pub mod error;
 pub mod filter;
 pub mod id;
 pub mod kind;
+mod marks;
 pub mod matching;
 pub mod outcome;
 pub mod shape;
@@ -36,6 +37,7 @@ pub use error::BlackboardError;
 pub use filter::{Filter, Page};
 pub use id::{AgentIndex, AgentName, ArtifactId, JobId, Key, Offset, RunId, SubscriptionIndex, Tenant};
 pub use kind::{Kind, Kinds, Payload};
+pub use marks::Marks;
 pub use outcome::{
     CloseReason, Discard, Expiry, Outcome, Overdue, Quarantine, Tally, Waiting, WaitingReason,
 };

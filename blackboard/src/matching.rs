@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use crate::artifact::{Artifact, Producer};
 use crate::error::BlackboardError;
 use crate::id::{Key, SubscriptionIndex};
+use crate::marks::Marks;
 use crate::outcome::Discard;
 use crate::subscription::{Side, Subscription};
 use crate::time::Timestamp;
@@ -36,6 +37,9 @@ pub struct Match {
     pub visible_at: Option<Timestamp>,
     /// Why it is refused, if it is.
     pub refused: Option<Box<Discard>>,
+    /// How far the log had come before it, for subscriptions with clocks of their own. Stores give it when a claim is read
+    /// back; what has just been published has none, because the collector itself has come that far.
+    pub marks: Option<Box<Marks>>,
 }
 
 /// The index from kind to interested subscriptions.
@@ -122,6 +126,7 @@ impl Candidate {
             event_time: None,
             visible_at,
             refused: None,
+            marks: None,
         };
         let judged =
             if self.rule.runs_user_code() { self.judge_payload(artifact, plain) } else { Some(plain) };

@@ -29,6 +29,20 @@ pub enum Outcome {
     Dead,
 }
 
+impl Outcome {
+    /// Returns the outcome's name in snake case, for grouping and metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Consumed => "consumed",
+            Self::Expired(_) => "expired",
+            Self::Discarded(_) => "discarded",
+            Self::Cancelled => "cancelled",
+            Self::Dead => "dead",
+        }
+    }
+}
+
 /// Why an input stopped waiting for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -208,6 +208,14 @@ impl Subscription {
         }
     }
 
+    /// Tells whether its collector has clocks that artifacts move, so that a store has to keep [`Marks`](crate::Marks)
+    /// for it: a join by event time or with a count window.
+    #[must_use]
+    pub fn keeps_marks(&self) -> bool {
+        let counts = |rule: &JoinRule| matches!(rule.window, Some(Window::Count(_)));
+        matches!(&self.collecting, Collecting::Join(rule) if rule.event_time || counts(rule))
+    }
+
     pub(crate) fn runs_by_event_time(&self) -> bool {
         matches!(&self.collecting, Collecting::Join(rule) if rule.event_time)
     }

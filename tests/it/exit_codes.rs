@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use volery::prelude::*;
 use volery::store::{
-    Answer, Batch as Write, Catalogue, Commit, Cursor, DeadLetter, Read, Store, StoreError, Unfinished,
+    Answer, Backlog, Batch as Write, Catalogue, Claimed, Commit, Cursor, DeadFilter, DeadLetter, Inspected,
+    Lineage, Marks, Note, Read, Store, StoreError, SubscriptionIndex, Summary, SummaryBy, Unfinished,
 };
-use volery::{Fault, Offset, Page, Phase, RunId, ShutdownReport, Tally};
+use volery::{ArtifactId, Fault, Offset, Page, Phase, RunId, ShutdownReport, Tally};
 
 use crate::child::{Child, is_child, say};
 use crate::support::{A, Gate, SECOND, a};
@@ -67,8 +68,41 @@ impl Store for Breaking {
         self.inner.tally(run)
     }
 
-    fn dead_letters(&self, after: u64, limit: usize) -> Answer<'_, Vec<DeadLetter>> {
-        self.inner.dead_letters(after, limit)
+    fn summary<'a>(&'a self, filter: &'a Filter, by: SummaryBy) -> Answer<'a, Vec<Summary>> {
+        self.inner.summary(filter, by)
+    }
+
+    fn lineage(&self, artifact: ArtifactId) -> Answer<'_, Option<Lineage>> {
+        self.inner.lineage(artifact)
+    }
+
+    fn notes(&self) -> Answer<'_, Vec<Note>> {
+        self.inner.notes()
+    }
+
+    fn marks(&self) -> Answer<'_, Vec<(SubscriptionIndex, Marks)>> {
+        self.inner.marks()
+    }
+
+    fn claims<'a>(
+        &'a self,
+        subscriptions: &'a [SubscriptionIndex],
+        after: Option<Offset>,
+        limit: usize,
+    ) -> Answer<'a, Vec<Claimed>> {
+        self.inner.claims(subscriptions, after, limit)
+    }
+
+    fn backlog(&self) -> Answer<'_, Vec<Backlog>> {
+        self.inner.backlog()
+    }
+
+    fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>> {
+        self.inner.dead_letters(filter)
+    }
+
+    fn dead_letter(&self, number: u64) -> Answer<'_, Option<Inspected>> {
+        self.inner.dead_letter(number)
     }
 
     fn close(&self) -> Answer<'_, ()> {

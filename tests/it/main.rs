@@ -10,6 +10,8 @@ mod batch;
 mod child;
 mod collecting;
 mod deploy;
+#[cfg(feature = "sqlite")]
+mod durable;
 mod embedding;
 #[cfg(unix)]
 mod exit_codes;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use volery::prelude::*;
-use volery::store::{Answer, Batch as Write, Catalogue, Commit, Cursor, DeadLetter, Read, Store, Unfinished};
-use volery::{Artifact, Clock, Missed, Offset, Overflow, Page, RunId, Schedule, Tally, Timestamp};
+use volery::store::Memory;
+use volery::testing::FailingStore;
+use volery::{Artifact, Clock, Missed, Overflow, RunId, Schedule, Timestamp};
 
 use crate::support::{A, B, Gate, HOUR, SECOND, Tested, a, b, event, on_board, turns};
 
@@ -157,42 +158,15 @@ async fn firings_that_pass_while_one_waits_for_room_are_skipped_or_made_up_for_o
 }
 
 /// A store that outlives the runtimes over it.
-#[derive(Clone, Debug, Default)]
-struct Lasting(Arc<Memory>);
-
-impl Store for Lasting {
-    fn name(&self) -> String {
-        self.0.name()
-    }
-    fn open(&self, catalogue: Catalogue) -> Answer<'_, ()> {
-        self.0.open(catalogue)
-    }
-    fn commit(&self, batch: Write) -> Commit {
-        self.0.commit(batch)
-    }
-    fn read(&self, offsets: &[Offset]) -> Read {
-        self.0.read(offsets)
-    }
-    fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
-        self.0.find(filter)
-    }
-    fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {
-        self.0.unfinished(after, limit)
-    }
-    fn tally(&self, run: RunId) -> Answer<'_, Tally> {
-        self.0.tally(run)
-    }
-    fn dead_letters(&self, after: u64, limit: usize) -> Answer<'_, Vec<DeadLetter>> {
-        self.0.dead_letters(after, limit)
-    }
-    fn close(&self) -> Answer<'_, ()> {
-        Box::pin(std::future::ready(Ok(())))
-    }
+fn lasting() -> FailingStore {
+    let store = FailingStore::over(Memory::new());
+    store.stay_open();
+    store
 }
 
 /// Runs from second 0 to 17, is down until second 60, and runs for another moment and then for ten seconds.
 async fn over_a_restart(missed: Missed) -> volery::Result<(Vec<i64>, Vec<i64>)> {
-    let store = Lasting::default();
+    let store = lasting();
     let schedule = || beat().missed(missed);
     let first =
         Volery::builder("t").store(store.clone()).schedule(schedule()).clock(clock(BEGIN)).start().await?;
@@ -230,7 +204,7 @@ async fn nothing_is_fired_once_a_shutdown_has_begun() -> Tested {
             }
         }
     });
-    let store = Lasting::default();
+    let store = lasting();
     let volery = Volery::builder("t")
         .agent(slow)
         .store(store.clone())

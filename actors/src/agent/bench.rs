@@ -119,6 +119,9 @@ impl Bench {
         let artifact = Artifact::new(id, kind, output.body.clone(), start.run, now);
         let artifact = artifact.caused_by(producer, Arc::clone(&lineage.causes), lineage.generation);
         let artifact = output.adorn(artifact);
+        if self.workshop.store.writes_payloads() {
+            artifact.json()?;
+        }
         Ok(match &lineage.tenant {
             Some(tenant) => artifact.with_tenant(tenant.clone()),
             None => artifact,

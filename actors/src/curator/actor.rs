@@ -277,8 +277,8 @@ impl Curator {
             match results.next() {
                 Some(GroupResult::Done(stored)) => self.apply_done(after, stored),
                 Some(GroupResult::Refused(error)) => self.apply_refused(after, &error),
-                None => {
-                    let cause = "it answered for fewer groups than it was given".to_owned();
+                Some(GroupResult::Cancelled(_) | GroupResult::Redriven(_)) | None => {
+                    let cause = "it did not answer for the groups that it was given".to_owned();
                     let error = StoreError::Conflict { store: self.parts.store.name(), cause };
                     self.apply_refused(after, &error);
                 }

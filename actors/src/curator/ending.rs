@@ -36,7 +36,7 @@ impl Curator {
             }
             AttemptEnd::Retry { until, error } => {
                 let after = ended(Verdict::Retry(until), Few::new(), error.clone());
-                self.write(Group::Retry { job, failures: failures + 1, until, error }, after);
+                self.write(Group::Retry { job, failures: failures + 1, until, at: self.now, error }, after);
             }
             AttemptEnd::Dead { at, attempts, error, failure } => {
                 let after = ended(Verdict::Dead, claims_of(&failure), error.clone());

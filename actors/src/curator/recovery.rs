@@ -79,6 +79,9 @@ async fn replay(store: &dyn Store, tell: &mut (dyn FnMut(Input) + Send)) -> Resu
         }
         cursor = next;
     }
+    for (subscription, marks) in store.marks().await? {
+        tell(Input::Marks { subscription, marks });
+    }
     if jobs + artifacts > 0 {
         tracing::info!(target: "volery::curator", jobs, artifacts, "resumed unfinished work");
     }

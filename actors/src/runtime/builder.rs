@@ -216,7 +216,13 @@ impl Plan {
             let name = &agent.viewer.name;
             (0..agent.subscriptions.len()).map(move |ordinal| format!("{name}/{ordinal}"))
         });
-        Catalogue { kinds: self.kinds.clone(), agents: agents.collect(), subscriptions: named.collect() }
+        let marked = self.subscriptions().filter(|(.., subscription)| subscription.keeps_marks());
+        Catalogue {
+            kinds: self.kinds.clone(),
+            agents: agents.collect(),
+            subscriptions: named.collect(),
+            marked: marked.map(|(_, index, _)| index).collect(),
+        }
     }
 
     /// Returns what makes an empty board with every agent and subscription.

@@ -106,6 +106,7 @@ impl Board {
             at,
             closed: job.complete.closed,
             shared: job.complete.shared,
+            alone: false,
         })
     }
 
@@ -262,7 +263,7 @@ impl Board {
 
     /// Takes in a job that was started before a restart.
     pub(super) fn resume_job(&mut self, resumed: Resumed, now: Timestamp) {
-        let Resumed { start, inputs, failures, until } = resumed;
+        let Resumed { start, inputs, failures, until, interruptions: _, deaths_alone: _ } = resumed;
         let until = until.filter(|until| *until > now);
         let index = start.subscription;
         if start.shared {

@@ -8,6 +8,7 @@
 use super::window::{Held, Leaving, Pool};
 use super::{Complete, Entry, INSTANT, Step, missing};
 use crate::id::{Key, Offset, RunId};
+use crate::marks::Marks;
 use crate::outcome::{Expiry, WaitingReason};
 use crate::subscription::{JoinMode, JoinRule};
 use crate::time::Timestamp;
@@ -45,9 +46,27 @@ impl Join {
         }
         if self.event_time {
             self.pool.advance(side, time);
-            while let Some(gone) = self.pool.next_passed() {
-                self.leave(gone, steps);
-            }
+            self.let_passed_go(steps);
+        }
+    }
+
+    /// Takes over marks that are further than its own, and lets go what they end.
+    ///
+    /// After a restart, what came before an entry may have been used up, and still counts: an entry is offered behind the
+    /// marks that it met when it was published, so that it meets the same entries again.
+    pub(crate) fn catch_up(&mut self, marks: &Marks, steps: &mut Vec<Step>) {
+        self.pool.catch_up(marks);
+        while let Some(gone) = self.pool.next_overrun() {
+            self.leave(gone, steps);
+        }
+        if self.event_time {
+            self.let_passed_go(steps);
+        }
+    }
+
+    fn let_passed_go(&mut self, steps: &mut Vec<Step>) {
+        while let Some(gone) = self.pool.next_passed() {
+            self.leave(gone, steps);
         }
     }
 

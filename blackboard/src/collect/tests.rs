@@ -8,6 +8,7 @@ use crate::board::tests::shapes::{all_of, at, batched, by_event_time, each, join
 use crate::subscription::Batch;
 
 mod model;
+mod restart;
 
 use model::Model;
 

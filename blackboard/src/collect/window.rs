@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::{Entry, insert_in_log_order};
 use crate::id::{Key, Offset, RunId};
+use crate::marks::Marks;
 use crate::outcome::Expiry;
 use crate::subscription::{JoinRule, Window};
 use crate::time::Timestamp;
@@ -84,6 +85,16 @@ impl Pool {
     /// Counts an arrival.
     pub(crate) fn arrive(&mut self) {
         self.arrived += 1;
+    }
+
+    /// Takes over marks that are further than its own.
+    pub(crate) fn catch_up(&mut self, marks: &Marks) {
+        self.arrived = self.arrived.max(marks.arrivals);
+        for (side, time) in (0..).zip(&marks.event_times).take(self.sides) {
+            if let Some(time) = time {
+                self.advance(side, *time);
+            }
+        }
     }
 
     /// Takes out the next entry whose count window the arrivals have ended.

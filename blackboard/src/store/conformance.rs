@@ -1,20 +1,21 @@
 //! The conformance suite: what every [`Store`] must do, as cases that run against a fresh store each.
 //!
 //! A store's own test calls [`check`]. The cases know the contract only; they look into no store. They are grouped as
-//! the log (`log`), queries (`query`), unfinished work (`work`), and what is kept of the rest (`retention`). A failed case panics with its name.
+//! the log (`log`), queries (`query`), unfinished work (`work`), paging (`paging`), several lives (`lives`), history (`history`),
+//! and what is kept of the rest (`retention`). A failed case panics with its name.
 
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use uuid::Uuid;
 
 use super::{
-    Batch, Catalogue, Commit, Cursor, Few, Finish, Group, GroupResult, JobEnd, Publish, Store, StoreError,
-    Stored, Unfinished,
+    Batch, Catalogue, Commit, Cursor, DeadFilter, Few, Finish, Group, GroupResult, JobEnd, Publish, Store,
+    StoreError, Stored, Unfinished,
 };
 use crate::artifact::Artifact;
 use crate::body::Body;
@@ -27,19 +28,48 @@ use crate::outcome::Outcome;
 use crate::shape::Member;
 use crate::time::Timestamp;
 
+mod history;
+mod lives;
 mod log;
+mod paging;
 mod query;
 mod retention;
 mod work;
 
-/// Runs every case, each on a store that `open` makes for it.
+/// Makes the stores that cases run against.
+pub trait Stores: Sync {
+    /// Returns a store with nothing in it.
+    fn fresh(&self) -> Arc<dyn Store>;
+
+    /// Ends the life of a store as the death of its process does, and returns one with the same contents. The suite
+    /// opens it then.
+    fn reborn(&self, store: Arc<dyn Store>) -> Arc<dyn Store>;
+
+    /// Tells whether the suite is to do so after every write, wherever a case does not forbid it.
+    fn dies_often(&self) -> bool {
+        false
+    }
+}
+
+/// Stores whose contents do not outlive their process: that they are opened anew comes close.
+impl<S: Store, F: Fn() -> Arc<S> + Sync> Stores for F {
+    fn fresh(&self) -> Arc<dyn Store> {
+        self()
+    }
+
+    fn reborn(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        store
+    }
+}
+
+/// Runs every case, each on a store of its own.
 ///
 /// # Panics
 /// When the store does not conform; the message begins with the name of the case.
-pub async fn check(open: &(dyn Fn() -> Arc<dyn Store> + Sync)) {
+pub async fn check(stores: &dyn Stores) {
     macro_rules! run {
         ($($group:ident::$case:ident),+ $(,)?) => {
-            $($group::$case(&Case::open(stringify!($case), open()).await).await;)+
+            $($group::$case(&Case::open(stringify!($case), stores).await).await;)+
         };
     }
     run![
@@ -74,6 +104,24 @@ pub async fn check(open: &(dyn Fn() -> Arc<dyn Store> + Sync)) {
         work::pairs_are_remembered_until_a_member_is_settled,
         work::a_cancelled_pair_is_not_remembered,
         work::unfinished_work_is_the_same_in_any_slices,
+        lives::an_attempt_without_an_end_is_an_interruption,
+        lives::what_ended_or_was_handed_back_is_no_interruption,
+        lives::everything_unfinished_outlives_the_process,
+        lives::the_last_note_on_a_topic_stands,
+        lives::marks_are_kept_and_every_claim_knows_those_before_it,
+        paging::claims_are_read_for_some_subscriptions_in_log_order,
+        paging::claims_come_with_the_tally_of_their_run,
+        paging::what_a_job_covers_is_no_backlog,
+        paging::claims_of_a_run_are_cancelled_where_they_lie,
+        paging::pairs_of_cancelled_claims_are_forgotten,
+        history::a_dead_letter_tells_all_attempts_and_inputs,
+        history::dead_letters_are_filtered,
+        history::a_redriven_job_is_unfinished_again,
+        history::a_redrive_may_replace_inputs,
+        history::a_dead_pair_is_not_driven_again,
+        history::lineage_tells_causes_and_fates,
+        history::the_lineage_of_a_pair_names_every_pair,
+        history::summaries_count_what_a_filter_accepts,
         retention::without_bounds_nothing_is_removed,
         retention::what_is_not_finished_is_kept_whatever_the_bounds,
         retention::what_is_removed_is_counted_and_gone,
@@ -102,24 +150,44 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// One case: its name for messages, and its store.
-struct Case {
+struct Case<'a> {
     name: &'static str,
-    store: Arc<dyn Store>,
+    stores: &'a dyn Stores,
+    store: Mutex<Arc<dyn Store>>,
 }
 
-impl Case {
-    async fn open(name: &'static str, store: Arc<dyn Store>) -> Self {
-        let case = Self { name, store };
+impl<'a> Case<'a> {
+    async fn open(name: &'static str, stores: &'a dyn Stores) -> Self {
+        let case = Self { name, stores, store: Mutex::new(stores.fresh()) };
+        case.begin_life().await;
+        case
+    }
+
+    /// The store of this life.
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn begin_life(&self) {
         let mut kinds = Kinds::new();
-        case.good(kinds.register::<u32>(), "registers numbers");
-        case.good(kinds.register::<String>(), "registers texts");
+        self.good(kinds.register::<u32>(), "registers numbers");
+        self.good(kinds.register::<String>(), "registers texts");
         let catalogue = Catalogue {
             kinds,
             agents: vec![AgentName::from("reader"), AgentName::from("joiner")],
-            subscriptions: ["reader/0", "joiner/0", "joiner/1"].map(str::to_owned).to_vec(),
+            subscriptions: ["reader/0", "joiner/0", "joiner/1", "joiner/2"].map(str::to_owned).to_vec(),
+            marked: [SubscriptionIndex(3)].into(),
         };
-        case.good(case.store.open(catalogue).await, "opens");
-        case
+        self.good(self.store().open(catalogue).await, "opens");
+    }
+
+    /// The process dies and starts again.
+    async fn die(&self) {
+        {
+            let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+            *store = self.stores.reborn(Arc::clone(&store));
+        }
+        self.begin_life().await;
     }
 
     fn good<T, E: Debug>(&self, result: Result<T, E>, what: &str) -> T {
@@ -134,10 +202,14 @@ impl Case {
     }
 
     async fn try_commit(&self, groups: Vec<Group>) -> Result<Vec<GroupResult>, StoreError> {
-        match self.store.commit(Batch { groups }) {
+        let result = match self.store().commit(Batch { groups }) {
             Commit::Done(result) => result,
             Commit::Pending(answer) => answer.await,
+        };
+        if self.stores.dies_often() && result.is_ok() {
+            self.die().await;
         }
+        result
     }
 
     async fn commit(&self, groups: Vec<Group>) -> Vec<GroupResult> {
@@ -170,7 +242,7 @@ impl Case {
     }
 
     async fn find(&self, filter: Filter) -> Vec<u64> {
-        let page = self.good(self.store.find(&filter).await, "finds");
+        let page = self.good(self.store().find(&filter).await, "finds");
         page.artifacts.iter().map(|artifact| artifact.offset().get()).collect()
     }
 
@@ -178,7 +250,7 @@ impl Case {
     async fn unfinished_by(&self, limit: usize) -> Vec<Unfinished> {
         let (mut all, mut after) = (Vec::new(), Cursor::default());
         for _ in 0..1_000 {
-            let (slice, next) = self.good(self.store.unfinished(after, limit).await, "lists");
+            let (slice, next) = self.good(self.store().unfinished(after, limit).await, "lists");
             all.extend(slice);
             match next {
                 Some(next) => after = next,
@@ -253,6 +325,7 @@ fn claim(subscription: u32, side: u16) -> Match {
         event_time: None,
         visible_at: None,
         refused: None,
+        marks: None,
     }
 }
 
@@ -272,6 +345,7 @@ fn start(subscription: u32, members: &[Offset]) -> Start {
         at: at(50),
         closed: None,
         shared: false,
+        alone: false,
     }
 }
 

@@ -10,12 +10,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Group, GroupResult, Read, Store, StoreError,
-    Unfinished,
+    Answer, Backlog, Batch, Catalogue, Claimed, Commit, Cursor, DeadFilter, DeadLetter, Group, GroupResult,
+    Inspected, Lineage, Note, Read, Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished,
 };
 use crate::filter::{Filter, Page};
-use crate::id::{Offset, RunId};
+use crate::id::{ArtifactId, Offset, RunId, SubscriptionIndex};
+use crate::marks::Marks;
 use crate::outcome::Tally;
+use crate::time::Timestamp;
 
 type Wait = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
@@ -51,6 +53,7 @@ struct Rules {
     groups_refused: Option<Refusal>,
     before_commit: Option<Wait>,
     before_close: Option<Wait>,
+    stays_open: bool,
 }
 
 impl FailingStore {
@@ -124,6 +127,11 @@ impl FailingStore {
         wait: impl Fn() -> F + Send + Sync + 'static,
     ) {
         self.rules().before_close = Some(Arc::new(move || Box::pin(wait())));
+    }
+
+    /// Lets a close do nothing, so that another runtime may go on with the store.
+    pub fn stay_open(&self) {
+        self.rules().stays_open = true;
     }
 
     /// Returns how many commits have begun, those that failed included.
@@ -235,13 +243,58 @@ impl Store for FailingStore {
         self.reading(self.inner.tally(run))
     }
 
-    fn dead_letters(&self, after: u64, limit: usize) -> Answer<'_, Vec<DeadLetter>> {
-        self.reading(self.inner.dead_letters(after, limit))
+    fn writes_payloads(&self) -> bool {
+        self.inner.writes_payloads()
+    }
+
+    fn summary<'a>(&'a self, filter: &'a Filter, by: SummaryBy) -> Answer<'a, Vec<Summary>> {
+        self.reading(self.inner.summary(filter, by))
+    }
+
+    fn lineage(&self, artifact: ArtifactId) -> Answer<'_, Option<Lineage>> {
+        self.reading(self.inner.lineage(artifact))
+    }
+
+    fn notes(&self) -> Answer<'_, Vec<Note>> {
+        self.reading(self.inner.notes())
+    }
+
+    fn marks(&self) -> Answer<'_, Vec<(SubscriptionIndex, Marks)>> {
+        self.reading(self.inner.marks())
+    }
+
+    fn claims<'a>(
+        &'a self,
+        subscriptions: &'a [SubscriptionIndex],
+        after: Option<Offset>,
+        limit: usize,
+    ) -> Answer<'a, Vec<Claimed>> {
+        self.reading(self.inner.claims(subscriptions, after, limit))
+    }
+
+    fn backlog(&self) -> Answer<'_, Vec<Backlog>> {
+        self.reading(self.inner.backlog())
+    }
+
+    fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>> {
+        self.reading(self.inner.dead_letters(filter))
+    }
+
+    fn dead_letter(&self, number: u64) -> Answer<'_, Option<Inspected>> {
+        self.reading(self.inner.dead_letter(number))
+    }
+
+    fn retain<'a>(&'a self, policy: &'a Retention, now: Timestamp, limit: usize) -> Answer<'a, Retained> {
+        self.inner.retain(policy, now, limit)
     }
 
     fn close(&self) -> Answer<'_, ()> {
-        let delay = self.rules().before_close.clone();
+        let (delay, stays_open) = {
+            let rules = self.rules();
+            (rules.before_close.clone(), rules.stays_open)
+        };
         match delay {
+            _ if stays_open => Box::pin(std::future::ready(Ok(()))),
             None => self.inner.close(),
             Some(delay) => Box::pin(async move {
                 delay().await;
@@ -268,7 +321,7 @@ mod tests {
     use super::super::conformance::{block_on, check};
     use super::super::{Few, Memory, Publish};
     use super::*;
-    use crate::{Artifact, ArtifactId, Body, Kind, Timestamp};
+    use crate::{Artifact, Body, Kind};
 
     fn publish(number: u32) -> Group {
         let id = ArtifactId::from_uuid(uuid::Uuid::from_u128(u128::from(number)));
@@ -335,7 +388,9 @@ mod tests {
         assert!(block_on(store.find(&Filter::all())).is_err());
         assert!(block_on(store.read(&[Offset::new(1)]).wait()).is_err());
         assert!(block_on(store.unfinished(Cursor::default(), 1)).is_err());
-        assert!(block_on(store.tally(run)).is_err() && block_on(store.dead_letters(0, 1)).is_err());
+        assert!(
+            block_on(store.tally(run)).is_err() && block_on(store.dead_letters(&DeadFilter::all())).is_err()
+        );
         store.accept_reads();
         assert_eq!(kept(&store), 1);
     }

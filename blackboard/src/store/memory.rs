@@ -9,11 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Answer, Batch, Catalogue, Commit, Cursor, DeadLetter, Read, Retained, Retention, Store, StoreError,
-    Unfinished,
+    Answer, Backlog, Batch, Catalogue, Claimed, Commit, Cursor, DeadFilter, DeadLetter, Inspected, Lineage,
+    Note, Read, Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished,
 };
 use crate::filter::{Filter, Page};
-use crate::id::{Offset, RunId};
+use crate::id::{ArtifactId, Offset, RunId, SubscriptionIndex};
+use crate::marks::Marks;
 use crate::outcome::Tally;
 use crate::time::Timestamp;
 
@@ -80,7 +81,7 @@ impl Store for Memory {
 
     fn open(&self, catalogue: Catalogue) -> Answer<'_, ()> {
         self.answer(|shelf| {
-            shelf.catalogue = catalogue;
+            shelf.open(catalogue);
             Ok(())
         })
     }
@@ -115,8 +116,41 @@ impl Store for Memory {
         self.answer(|shelf| Ok(shelf.tally(run)))
     }
 
-    fn dead_letters(&self, after: u64, limit: usize) -> Answer<'_, Vec<DeadLetter>> {
-        self.answer(|shelf| Ok(shelf.dead_letters(after, limit)))
+    fn summary<'a>(&'a self, filter: &'a Filter, by: SummaryBy) -> Answer<'a, Vec<Summary>> {
+        self.answer(|shelf| Ok(shelf.summary(filter, by)))
+    }
+
+    fn lineage(&self, artifact: ArtifactId) -> Answer<'_, Option<Lineage>> {
+        self.answer(|shelf| Ok(shelf.lineage(artifact)))
+    }
+
+    fn notes(&self) -> Answer<'_, Vec<Note>> {
+        self.answer(|shelf| Ok(shelf.notes()))
+    }
+
+    fn marks(&self) -> Answer<'_, Vec<(SubscriptionIndex, Marks)>> {
+        self.answer(|shelf| Ok(shelf.marks()))
+    }
+
+    fn claims<'a>(
+        &'a self,
+        subscriptions: &'a [SubscriptionIndex],
+        after: Option<Offset>,
+        limit: usize,
+    ) -> Answer<'a, Vec<Claimed>> {
+        self.answer(|shelf| Ok(shelf.claims(subscriptions, after, limit)))
+    }
+
+    fn backlog(&self) -> Answer<'_, Vec<Backlog>> {
+        self.answer(|shelf| Ok(shelf.backlog()))
+    }
+
+    fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>> {
+        self.answer(|shelf| Ok(shelf.dead_letters(filter)))
+    }
+
+    fn dead_letter(&self, number: u64) -> Answer<'_, Option<Inspected>> {
+        self.answer(|shelf| Ok(shelf.dead_letter(number)))
     }
 
     fn retain<'a>(&'a self, policy: &'a Retention, now: Timestamp, limit: usize) -> Answer<'a, Retained> {

@@ -18,7 +18,7 @@ pub(crate) fn at(micros: i64) -> Timestamp {
     Timestamp::from_micros_since_epoch(micros)
 }
 
-fn shape(needs: &[u32], collecting: Collecting) -> Subscription {
+pub(crate) fn shape(needs: &[u32], collecting: Collecting) -> Subscription {
     let kind = Kind::of::<u32>();
     let sides = needs.iter().map(|need| Side::new(kind.clone(), *need)).collect();
     Subscription { sides, collecting, batch: None }
@@ -71,6 +71,7 @@ pub(crate) fn claim(subscription: u32, side: u16) -> Match {
         event_time: None,
         visible_at: None,
         refused: None,
+        marks: None,
     }
 }
 

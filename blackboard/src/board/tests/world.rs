@@ -19,7 +19,8 @@ use crate::matching::Match;
 use crate::outcome::{CloseReason, Outcome, Overdue, Quarantine};
 use crate::store::conformance::block_on;
 use crate::store::{
-    Batch, Commit, Cursor, Finish, Group, GroupResult, JobEnd, Memory, Publish, Store, Stored, Unfinished,
+    Batch, Catalogue, Commit, Cursor, Finish, Group, GroupResult, JobEnd, Memory, Publish, Store, Stored,
+    Unfinished,
 };
 use crate::subscription::Subscription;
 use crate::time::Timestamp;
@@ -84,10 +85,16 @@ pub(super) fn run(number: u8) -> RunId {
 
 impl World {
     pub(super) fn new(setup: Setup) -> Self {
+        let store = Memory::new();
+        let subscriptions = (0..).map(SubscriptionIndex).zip(&setup.subscriptions);
+        let marked = subscriptions.filter(|(_, (_, subscription))| subscription.keeps_marks());
+        let catalogue =
+            Catalogue { marked: marked.map(|(index, _)| index).collect(), ..Catalogue::default() };
+        block_on(store.open(catalogue)).expect("memory opens");
         Self {
             board: board(&setup),
             setup,
-            store: Memory::new(),
+            store,
             now: at(1_000_000),
             published: 0,
             claims: BTreeMap::new(),
@@ -241,7 +248,7 @@ impl World {
             Verdict::Released => None,
             Verdict::Retry(until) => {
                 let failures = start.failures + 1;
-                self.commit(Group::Retry { job, failures, until, error: Vec::new() });
+                self.commit(Group::Retry { job, failures, until, at: self.now, error: Vec::new() });
                 None
             }
         };
@@ -478,6 +485,9 @@ impl World {
                 None => break,
             }
         }
+        for (subscription, marks) in block_on(self.store.marks()).expect("memory reads") {
+            self.handle(Input::Marks { subscription, marks });
+        }
         self.replaying = false;
         self.tick();
     }
@@ -507,8 +517,12 @@ impl World {
             // A run that is settled already, but has a handle, is not told of when the handle is lost in a crash.
             assert!(self.restarted || self.told.iter().any(settled), "{of} was told to be settled");
         }
-        let unfinished = block_on(self.store.unfinished(Cursor::default(), 1_000)).expect("memory reads").0;
-        assert!(unfinished.is_empty(), "the store holds nothing open: {unfinished:?}");
+        let mut after = Some(Cursor::default());
+        while let Some(cursor) = after {
+            let (unfinished, next) = block_on(self.store.unfinished(cursor, 1_000)).expect("memory reads");
+            assert!(unfinished.is_empty(), "the store holds nothing open: {unfinished:?}");
+            after = next;
+        }
     }
 
     /// Lets jobs finish and time pass until nothing moves by itself.

@@ -5,27 +5,32 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::artifact::Producer;
 use crate::filter::PAGE_MAX;
-use crate::id::Tenant;
+use crate::id::{Key, Tenant};
 use crate::outcome::{Discard, Expiry, Tally};
+use crate::visibility::Visibility;
 
 /// Six artifacts that differ in what filters ask for.
-async fn assorted(case: &Case) {
+async fn assorted(case: &Case<'_>) {
     let id = ArtifactId::from_uuid(Uuid::from_u128(99));
     let text = Artifact::new(id, Kind::of::<String>(), Body::typed(Arc::new("x".to_owned())), run(1), at(3));
     let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<BTreeSet<_>>();
     let artifacts = [
-        number(1).with_tags(tags(&["a"])),
+        number(1).with_tags(tags(&["a"])).with_partition(Key::from("\"p\"")),
         number_in(2, 2).caused_by(Producer::Agent("reader".into()), Vec::new(), 1),
         text,
         number(4).with_tags(tags(&["a", "b"])),
-        number_in(5, 2).caused_by(Producer::Agent("joiner".into()), Vec::new(), 1),
+        number_in(5, 2).with_visibility(Visibility::only(["reader"])).caused_by(
+            Producer::Agent("joiner".into()),
+            Vec::new(),
+            1,
+        ),
         number(6).with_tags(tags(&["b"])).caused_by(Producer::Runtime, Vec::new(), 1),
     ];
     let group: Vec<_> = artifacts.into_iter().map(|artifact| publish(artifact, Vec::new())).collect();
     case.write(Group::Publish(group.into())).await;
 }
 
-pub(super) async fn find_obeys_every_condition(case: &Case) {
+pub(super) async fn find_obeys_every_condition(case: &Case<'_>) {
     assorted(case).await;
     let all = Filter::all;
     for (what, filter, wanted) in [
@@ -39,6 +44,13 @@ pub(super) async fn find_obeys_every_condition(case: &Case) {
         ("the runtime", all().producer(Producer::Runtime), vec![6]),
         ("one tag", all().tagged("a"), vec![1, 4]),
         ("both tags", all().tagged("a").tagged("b"), vec![4]),
+        ("either tag", all().tagged_any("a").tagged_any("b"), vec![1, 4, 6]),
+        ("either tag and another", all().tagged_any("a").tagged("b"), vec![4]),
+        ("an unknown tag", all().tagged_any("c"), vec![]),
+        ("partition", all().partition(Key::from("\"p\"")), vec![1]),
+        ("visibility", all().visibility(Visibility::only(["reader"])), vec![5]),
+        ("public ones", all().visibility(Visibility::Public), vec![1, 2, 3, 4, 6]),
+        ("places", all().from_offset(Offset::new(2)).to_offset(Offset::new(4)), vec![2, 3]),
         ("since, inclusive", all().since(at(5)), vec![5, 6]),
         ("until, exclusive", all().until(at(2)), vec![1]),
         ("since and until", all().since(at(2)).until(at(5)), vec![2, 3, 4]),
@@ -52,7 +64,7 @@ pub(super) async fn find_obeys_every_condition(case: &Case) {
     }
 }
 
-pub(super) async fn find_lists_the_newest_first(case: &Case) {
+pub(super) async fn find_lists_the_newest_first(case: &Case<'_>) {
     assorted(case).await;
     let newest = || Filter::all().newest_first();
     case.same(case.find(newest()).await, vec![6, 5, 4, 3, 2, 1], "everything");
@@ -60,7 +72,7 @@ pub(super) async fn find_lists_the_newest_first(case: &Case) {
     case.same(case.find(newest().after(Offset::new(3))).await, vec![2, 1], "behind a cursor");
 }
 
-pub(super) async fn pages_cover_everything_exactly_once(case: &Case) {
+pub(super) async fn pages_cover_everything_exactly_once(case: &Case<'_>) {
     let group: Vec<_> = (1..24).map(|n| publish(number_in(n, u128::from(n % 2)), Vec::new())).collect();
     case.write(Group::Publish(group.into())).await;
     for filter in [
@@ -79,10 +91,10 @@ pub(super) async fn pages_cover_everything_exactly_once(case: &Case) {
     }
 }
 
-async fn paged(case: &Case, filter: Filter, limit: usize) -> Vec<u64> {
+async fn paged(case: &Case<'_>, filter: Filter, limit: usize) -> Vec<u64> {
     let (mut all, mut next) = (Vec::new(), filter.clone());
     for _ in 0..100 {
-        let page = case.good(case.store.find(&next).await, "finds");
+        let page = case.good(case.store().find(&next).await, "finds");
         assert!(page.artifacts.len() <= limit, "{}: a page holds at most {limit}", case.name);
         all.extend(page.artifacts.iter().map(|artifact| artifact.offset().get()));
         match page.next {
@@ -94,19 +106,19 @@ async fn paged(case: &Case, filter: Filter, limit: usize) -> Vec<u64> {
     panic!("{}: the pages end", case.name)
 }
 
-pub(super) async fn pages_have_limits(case: &Case) {
+pub(super) async fn pages_have_limits(case: &Case<'_>) {
     let many = u32::try_from(PAGE_MAX).unwrap_or(u32::MAX) + 1;
     let group: Vec<_> = (0..many).map(|n| publish(number(n), Vec::new())).collect();
     case.write(Group::Publish(group.into())).await;
     for (asked, wanted) in [(None, PAGE_MAX), (Some(usize::MAX), PAGE_MAX), (Some(0), 1), (Some(7), 7)] {
         let filter = asked.map_or(Filter::all(), |limit| Filter::all().limit(limit));
-        let page = case.good(case.store.find(&filter).await, "finds");
+        let page = case.good(case.store().find(&filter).await, "finds");
         case.same(page.artifacts.len(), wanted, &format!("limit {asked:?}"));
         case.same(page.next.map(Offset::get), Some(wanted as u64), "the next page begins behind the last");
     }
 }
 
-pub(super) async fn tenants_see_their_own(case: &Case) {
+pub(super) async fn tenants_see_their_own(case: &Case<'_>) {
     let group = [(1, "acme"), (2, "default"), (3, "umbrella"), (4, "acme")]
         .map(|(value, tenant)| publish(number(value).with_tenant(Tenant::from(tenant)), Vec::new()));
     case.write(Group::Publish(Vec::from(group).into())).await;
@@ -116,7 +128,7 @@ pub(super) async fn tenants_see_their_own(case: &Case) {
     case.same(case.find(Filter::all().tenant("nobody")).await, vec![], "an unknown tenant");
 }
 
-pub(super) async fn the_tally_of_a_run_counts_its_outcomes(case: &Case) {
+pub(super) async fn the_tally_of_a_run_counts_its_outcomes(case: &Case<'_>) {
     let places = case.claimed(1..8).await;
     let other = publish(number_in(20, 2), vec![claim(0, 0), claim(1, 0)]);
     case.write(Group::Publish(vec![other].into())).await;
@@ -131,20 +143,20 @@ pub(super) async fn the_tally_of_a_run_counts_its_outcomes(case: &Case) {
     case.write(settle(0, places[4], Outcome::Discarded(Discard::LoopGuard))).await;
     case.write(settle(0, places[5], Outcome::Cancelled)).await;
     let wanted = Tally { matched: 7, consumed: 1, expired: 1, discarded: 1, cancelled: 2, dead: 1 };
-    case.same(case.good(case.store.tally(run(1)).await, "counts"), wanted, "every outcome once");
+    case.same(case.good(case.store().tally(run(1)).await, "counts"), wanted, "every outcome once");
     let untouched = Tally { matched: 2, ..Tally::default() };
-    case.same(case.good(case.store.tally(run(2)).await, "counts"), untouched, "another run");
-    case.same(case.good(case.store.tally(run(9)).await, "counts"), Tally::default(), "an unknown run");
+    case.same(case.good(case.store().tally(run(2)).await, "counts"), untouched, "another run");
+    case.same(case.good(case.store().tally(run(9)).await, "counts"), Tally::default(), "an unknown run");
 }
 
-pub(super) async fn dead_letters_are_numbered_and_paged(case: &Case) {
+pub(super) async fn dead_letters_are_numbered_and_paged(case: &Case<'_>) {
     let places = case.claimed(1..4).await;
     for (second, place) in (60..).zip(&places) {
         let job = start(0, &[*place]);
         case.write(begin(&job)).await;
         case.write(finish(job.job, dead(second), Vec::new())).await;
     }
-    let letters = case.good(case.store.dead_letters(0, 10).await, "lists");
+    let letters = case.good(case.store().dead_letters(&DeadFilter::all()).await, "lists");
     case.same(letters.iter().map(|letter| letter.number).collect(), vec![1, 2, 3], "numbered from 1");
     let last = &letters[2];
     case.same(last.job, start(0, &places[2..]).job, "the job");
@@ -153,7 +165,8 @@ pub(super) async fn dead_letters_are_numbered_and_paged(case: &Case) {
     case.same(last.inputs.clone(), vec![places[2]], "the inputs");
     case.same(last.error.join(": "), "outer: root".to_owned(), "the error, root cause last");
     for (after, limit, wanted) in [(0, 2, vec![1, 2]), (2, 2, vec![3]), (3, 2, vec![])] {
-        let page = case.good(case.store.dead_letters(after, limit).await, "lists");
+        let filter = DeadFilter::all().after(after).limit(limit);
+        let page = case.good(case.store().dead_letters(&filter).await, "lists");
         let numbers: Vec<u64> = page.iter().map(|letter| letter.number).collect();
         case.same(numbers, wanted, &format!("{limit} after {after}"));
     }

@@ -16,20 +16,20 @@ fn nothing() -> Retention {
     Retention { age_max, count_max, bytes_max, ..Retention::default() }
 }
 
-impl Case {
+impl Case<'_> {
     async fn retain(&self, policy: &Retention, limit: usize) -> Retained {
-        self.good(self.store.retain(policy, at(LATER), limit).await, "retains")
+        self.good(self.store().retain(policy, at(LATER), limit).await, "retains")
     }
 }
 
-pub(super) async fn without_bounds_nothing_is_removed(case: &Case) {
+pub(super) async fn without_bounds_nothing_is_removed(case: &Case<'_>) {
     case.write(Group::Publish(vec![publish(number(1), Vec::new())].into())).await;
     let unbounded = Retention::default().with_kind(Kind::of::<u32>().name(), Bounds::default());
     case.same(case.retain(&unbounded, 100).await, Retained::default(), "removes nothing");
     case.same(case.find(Filter::all()).await, vec![1], "and all is there");
 }
 
-pub(super) async fn what_is_not_finished_is_kept_whatever_the_bounds(case: &Case) {
+pub(super) async fn what_is_not_finished_is_kept_whatever_the_bounds(case: &Case<'_>) {
     let claimed = case.claimed(1..3).await;
     let work = start(0, &claimed[..1]);
     case.write(begin(&work)).await;
@@ -43,7 +43,7 @@ pub(super) async fn what_is_not_finished_is_kept_whatever_the_bounds(case: &Case
     case.same(left.jobs.len(), 1, "the job still has its input");
 }
 
-pub(super) async fn what_is_removed_is_counted_and_gone(case: &Case) {
+pub(super) async fn what_is_removed_is_counted_and_gone(case: &Case<'_>) {
     let claimed = case.claimed(1..2).await;
     let spare = (2..6).map(|n| publish(number(n), Vec::new())).collect();
     case.write(Group::Publish(spare)).await;

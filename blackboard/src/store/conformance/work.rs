@@ -5,7 +5,7 @@ use crate::effect::PairVerdict;
 use crate::id::Key;
 use crate::outcome::{CloseReason, Discard, Expiry};
 
-pub(super) async fn claims_without_a_job_are_unfinished_in_log_order(case: &Case) {
+pub(super) async fn claims_without_a_job_are_unfinished_in_log_order(case: &Case<'_>) {
     let group = vec![
         publish(number(1), vec![claim(0, 0), claim(2, 1)]),
         publish(number(2), Vec::new()),
@@ -17,7 +17,7 @@ pub(super) async fn claims_without_a_job_are_unfinished_in_log_order(case: &Case
     case.same(listed.jobs.len() + listed.pairs.len(), 0, "nothing else is unfinished");
 }
 
-pub(super) async fn claims_come_back_as_they_were(case: &Case) {
+pub(super) async fn claims_come_back_as_they_were(case: &Case<'_>) {
     let claims = vec![
         Match {
             weight: 17,
@@ -42,7 +42,7 @@ pub(super) async fn claims_come_back_as_they_were(case: &Case) {
     }
 }
 
-pub(super) async fn a_started_job_hides_its_claims(case: &Case) {
+pub(super) async fn a_started_job_hides_its_claims(case: &Case<'_>) {
     let group: Vec<_> = (1..4).map(|n| publish(number(n), vec![claim(0, 0), claim(1, 0)])).collect();
     let places = case.places(case.write(Group::Publish(group.into())).await);
     let job = start(1, &[places[2], places[0]]);
@@ -60,7 +60,7 @@ pub(super) async fn a_started_job_hides_its_claims(case: &Case) {
     case.same(own, true, "each with the job's claim");
 }
 
-pub(super) async fn a_job_of_a_batch_keeps_its_groups(case: &Case) {
+pub(super) async fn a_job_of_a_batch_keeps_its_groups(case: &Case<'_>) {
     let places = case.claimed(1..4).await;
     let mut job = start(0, &places);
     job.members[1].group = 1;
@@ -78,10 +78,16 @@ pub(super) async fn a_job_of_a_batch_keeps_its_groups(case: &Case) {
     case.same(listed.jobs.first().map(|found| &found.start), Some(&job), "it is listed as it was started");
 }
 
-pub(super) async fn a_retry_keeps_failures_and_time(case: &Case) {
+pub(super) async fn a_retry_keeps_failures_and_time(case: &Case<'_>) {
     let job = start(0, &case.claimed(1..2).await);
     case.write(begin(&job)).await;
-    let retry = |job, failures| Group::Retry { job, failures, until: at(90), error: vec!["x".to_owned()] };
+    let retry = |job, failures| Group::Retry {
+        job,
+        failures,
+        until: at(90),
+        at: at(55),
+        error: vec!["x".to_owned()],
+    };
     case.write(retry(job.job, 2)).await;
     let listed = case.unfinished().await;
     let found: Vec<_> = listed.jobs.iter().map(|found| (found.failures, found.until)).collect();
@@ -92,10 +98,11 @@ pub(super) async fn a_retry_keeps_failures_and_time(case: &Case) {
     case.same(refused, true, "an unknown job cannot be retried");
 }
 
-pub(super) async fn another_attempt_clears_the_time(case: &Case) {
+pub(super) async fn another_attempt_clears_the_time(case: &Case<'_>) {
     let job = start(0, &case.claimed(1..2).await);
     case.write(begin(&job)).await;
-    case.write(Group::Retry { job: job.job, failures: 1, until: at(90), error: Vec::new() }).await;
+    case.write(Group::Retry { job: job.job, failures: 1, until: at(90), at: at(55), error: Vec::new() })
+        .await;
     let second = Start { attempt: 2, ..job };
     case.write(begin(&second)).await;
     let listed = case.unfinished().await;
@@ -103,7 +110,7 @@ pub(super) async fn another_attempt_clears_the_time(case: &Case) {
     case.same((found.start.attempt, found.failures, found.until), (2, 1, None), "it runs again");
 }
 
-pub(super) async fn finishing_ends_claims_and_publishes(case: &Case) {
+pub(super) async fn finishing_ends_claims_and_publishes(case: &Case<'_>) {
     let group: Vec<_> = (1..3).map(|n| publish(number(n), vec![claim(0, 0), claim(1, 0)])).collect();
     let places = case.places(case.write(Group::Publish(group.into())).await);
     let job = start(1, &places);
@@ -114,11 +121,11 @@ pub(super) async fn finishing_ends_claims_and_publishes(case: &Case) {
     let listed = case.unfinished().await;
     case.same(listed.jobs.len(), 0, "the job is over");
     case.same(listed.claims, vec![(1, 0), (2, 0), (3, 0), (4, 0)], "its inputs' claims have ended");
-    let tally = case.good(case.store.tally(run(1)).await, "counts");
+    let tally = case.good(case.store().tally(run(1)).await, "counts");
     case.same((tally.matched, tally.consumed), (6, 2), "both inputs are consumed");
 }
 
-pub(super) async fn a_repeated_output_is_the_first_artifact(case: &Case) {
+pub(super) async fn a_repeated_output_is_the_first_artifact(case: &Case<'_>) {
     let places = case.claimed(1..2).await;
     case.write(Group::Publish(vec![publish(number(10), Vec::new())].into())).await;
     let job = start(0, &places);
@@ -131,7 +138,7 @@ pub(super) async fn a_repeated_output_is_the_first_artifact(case: &Case) {
     case.same(case.unfinished().await.claims, vec![], "and gets no claims");
 }
 
-pub(super) async fn an_unknown_job_is_refused_alone(case: &Case) {
+pub(super) async fn an_unknown_job_is_refused_alone(case: &Case<'_>) {
     let unknown = start(0, &[Offset::new(1)]).job;
     let one = |n| vec![publish(number(n), vec![claim(0, 0)])];
     let groups = vec![
@@ -143,35 +150,39 @@ pub(super) async fn an_unknown_job_is_refused_alone(case: &Case) {
     let results = case.commit(groups).await;
     let done: Vec<bool> = results.iter().map(|result| matches!(result, GroupResult::Done(_))).collect();
     case.same(done, vec![true, false, false, true], "only what names the unknown job is refused");
-    let values = case.good(case.store.read(&[1, 2].map(Offset::new)).wait().await, "reads");
+    let values = case.good(case.store().read(&[1, 2].map(Offset::new)).wait().await, "reads");
     let ids: Vec<_> = values.iter().map(|artifact| artifact.id()).collect();
     case.same(ids, vec![number(1).id(), number(4).id()], "nothing of the refused groups was written");
-    case.same(case.good(case.store.dead_letters(0, 10).await, "lists").len(), 0, "no dead letter either");
+    case.same(
+        case.good(case.store().dead_letters(&DeadFilter::all()).await, "lists").len(),
+        0,
+        "no dead letter either",
+    );
 }
 
-pub(super) async fn a_job_finishes_once(case: &Case) {
+pub(super) async fn a_job_finishes_once(case: &Case<'_>) {
     let job = start(0, &case.claimed(1..2).await);
     case.write(begin(&job)).await;
     case.write(finish(job.job, JobEnd::Done, Vec::new())).await;
     let again = case.commit(vec![finish(job.job, dead(60), vec![publish(number(9), Vec::new())])]).await;
     case.same(matches!(again.as_slice(), [GroupResult::Refused(_)]), true, "the second end is refused");
-    let tally = case.good(case.store.tally(run(1)).await, "counts");
+    let tally = case.good(case.store().tally(run(1)).await, "counts");
     case.same((tally.consumed, tally.dead), (1, 0), "the first end stands");
     case.same(case.find(Filter::all()).await, vec![1], "the second end publishes nothing");
 }
 
-pub(super) async fn settling_ends_a_claim_once(case: &Case) {
+pub(super) async fn settling_ends_a_claim_once(case: &Case<'_>) {
     let group = vec![publish(number(1), vec![claim(0, 0), claim(1, 0)])];
     let places = case.places(case.write(Group::Publish(group.into())).await);
     case.write(settle(1, places[0], Outcome::Expired(Expiry::TimeWindow))).await;
     case.write(settle(1, places[0], Outcome::Cancelled)).await;
     case.same(case.unfinished().await.claims, vec![(1, 0)], "the other claim is open");
-    let tally = case.good(case.store.tally(run(1)).await, "counts");
+    let tally = case.good(case.store().tally(run(1)).await, "counts");
     case.same((tally.expired, tally.cancelled, tally.outstanding()), (1, 0, 1), "the first outcome stands");
 }
 
 /// Publishes two inputs of an every-pair join and starts their pair.
-async fn pair(case: &Case) -> (Start, Vec<Offset>) {
+async fn pair(case: &Case<'_>) -> (Start, Vec<Offset>) {
     let group = vec![publish(number(1), vec![claim(2, 0)]), publish(number(2), vec![claim(2, 1)])];
     let places = case.places(case.write(Group::Publish(group.into())).await);
     let job = Start { shared: true, ..start(2, &places) };
@@ -179,7 +190,7 @@ async fn pair(case: &Case) -> (Start, Vec<Offset>) {
     (job, places)
 }
 
-pub(super) async fn shared_jobs_leave_claims_open(case: &Case) {
+pub(super) async fn shared_jobs_leave_claims_open(case: &Case<'_>) {
     let (job, _) = pair(case).await;
     let listed = case.unfinished().await;
     case.same(listed.claims, vec![(1, 2), (2, 2)], "a running pair leaves its claims open");
@@ -190,11 +201,11 @@ pub(super) async fn shared_jobs_leave_claims_open(case: &Case) {
     case.same(listed.claims, vec![(1, 2), (2, 2)], "a finished pair leaves its claims open");
     case.same(listed.jobs.len(), 0, "the job is over");
     case.same(listed.pairs, vec![(job.job, PairVerdict::Done)], "the pair is remembered");
-    let tally = case.good(case.store.tally(run(1)).await, "counts");
+    let tally = case.good(case.store().tally(run(1)).await, "counts");
     case.same(tally.outstanding(), 2, "nothing has an outcome yet");
 }
 
-pub(super) async fn pairs_are_remembered_until_a_member_is_settled(case: &Case) {
+pub(super) async fn pairs_are_remembered_until_a_member_is_settled(case: &Case<'_>) {
     let (job, places) = pair(case).await;
     case.write(finish(job.job, dead(60), Vec::new())).await;
     case.same(case.unfinished().await.pairs, vec![(job.job, PairVerdict::Dead)], "a dead pair is remembered");
@@ -207,14 +218,14 @@ pub(super) async fn pairs_are_remembered_until_a_member_is_settled(case: &Case) 
     case.same(listed.claims, vec![(1, 2)], "its other member is still open");
 }
 
-pub(super) async fn a_cancelled_pair_is_not_remembered(case: &Case) {
+pub(super) async fn a_cancelled_pair_is_not_remembered(case: &Case<'_>) {
     let (job, _) = pair(case).await;
     case.write(finish(job.job, JobEnd::Cancelled, Vec::new())).await;
     let listed = case.unfinished().await;
     case.same((listed.jobs.len(), listed.pairs.len(), listed.claims.len()), (0, 0, 2), "only claims remain");
 }
 
-pub(super) async fn unfinished_work_is_the_same_in_any_slices(case: &Case) {
+pub(super) async fn unfinished_work_is_the_same_in_any_slices(case: &Case<'_>) {
     let places = case.claimed(10..18).await;
     for place in &places[..3] {
         case.write(begin(&start(0, &[*place]))).await;

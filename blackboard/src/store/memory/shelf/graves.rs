@@ -1,0 +1,138 @@
+//! Dead letters on the shelf: burying, listing, driving again, discarding.
+//!
+//! No I/O, no clock.
+
+use std::sync::Arc;
+
+use super::work::JobRecord;
+use super::{Shelf, conflict};
+use crate::artifact::Artifact;
+use crate::effect::{Resumed, Start};
+use crate::id::{Offset, SubscriptionIndex};
+use crate::outcome::Outcome;
+use crate::store::{Attempt, DeadFilter, DeadLetter, DeadState, Few, Inspected, Redrive, StoreError, Stored};
+use crate::time::Timestamp;
+
+/// Dead letters kept; older ones are dropped first. Each holds its error texts.
+const DEAD_LETTERS_MAX: usize = 10_000;
+
+pub(super) struct Grave {
+    letter: DeadLetter,
+    start: Arc<Start>,
+    failed: Vec<Attempt>,
+}
+
+impl Shelf {
+    pub(super) fn bury(&mut self, job: JobRecord, attempts: u32, error: Vec<String>, at: Timestamp) {
+        let JobRecord { start, mut failed, .. } = job;
+        self.dead_count += 1;
+        if self.graves.len() == DEAD_LETTERS_MAX {
+            self.graves.pop_front();
+        }
+        failed.push(Attempt::new(start.attempt, at, error.clone()));
+        let inputs: Vec<Offset> = start.members.iter().map(|member| member.offset).collect();
+        let mut kinds: Vec<String> = Vec::new();
+        for kind in inputs.iter().filter_map(|offset| self.slot(*offset)).map(|slot| slot.artifact.kind()) {
+            if !kinds.iter().any(|known| known == kind.name()) {
+                kinds.push(kind.name().to_owned());
+            }
+        }
+        let letter = DeadLetter {
+            number: self.dead_count,
+            job: start.job,
+            agent: self.catalogue.agents.get(start.agent.at()).cloned().unwrap_or_default(),
+            run: start.run,
+            inputs,
+            kinds,
+            attempts,
+            error,
+            at,
+            state: DeadState::Open,
+        };
+        self.graves.push_back(Grave { letter, start, failed });
+    }
+
+    pub(in crate::store::memory) fn dead_letters(&self, filter: &DeadFilter) -> Vec<DeadLetter> {
+        let letters = self.graves.iter().map(|grave| &grave.letter);
+        let wanted = letters.filter(|letter| letter.number > filter.cursor() && filter.accepts(letter));
+        wanted.take(filter.page_size()).cloned().collect()
+    }
+
+    pub(in crate::store::memory) fn dead_letter(&self, number: u64) -> Option<Inspected> {
+        let grave = &self.graves[self.grave(number)?];
+        let inputs = grave.letter.inputs.iter().filter_map(|offset| self.artifact(*offset).ok()).collect();
+        Some(Inspected::new(grave.letter.clone(), inputs, grave.failed.clone()))
+    }
+
+    fn grave(&self, number: u64) -> Option<usize> {
+        self.graves.iter().position(|grave| grave.letter.number == number)
+    }
+
+    fn open_grave(&self, number: u64) -> Result<usize, StoreError> {
+        let index =
+            self.grave(number).ok_or_else(|| conflict(format!("there is no dead letter {number}")))?;
+        match &self.graves[index].letter.state {
+            DeadState::Open => Ok(index),
+            state => Err(conflict(format!("dead letter {number} is not open: {state:?}"))),
+        }
+    }
+
+    pub(super) fn discard(
+        &mut self,
+        number: u64,
+        at: Timestamp,
+        reason: String,
+    ) -> Result<Few<Stored>, StoreError> {
+        let index = self.open_grave(number)?;
+        self.graves[index].letter.state = DeadState::Discarded { at, reason };
+        Ok(Few::new())
+    }
+
+    pub(super) fn redrive(&mut self, redrive: Redrive) -> Result<Resumed, StoreError> {
+        let index = self.open_grave(redrive.letter)?;
+        let start = Arc::clone(&self.graves[index].start);
+        for member in &start.members {
+            self.artifact(member.offset)?;
+        }
+        redrive.check(&start).map_err(conflict)?;
+        let Redrive { at, edits, .. } = redrive;
+        if let Some((_, edit)) = edits.iter().find(|(_, edit)| self.is_known(&edit.artifact)) {
+            return Err(conflict(format!("artifact {} is there already", edit.artifact.id())));
+        }
+        let mut replaced = Vec::with_capacity(edits.len());
+        for (old, edit) in edits {
+            if let Stored::New(artifact) = self.publish(edit) {
+                replaced.push((old, artifact.offset(), artifact.published_at()));
+            }
+        }
+        for member in &start.members {
+            if !replaced.iter().any(|(old, ..)| *old == member.offset) {
+                self.reopen_claim(start.subscription, member.offset);
+            }
+        }
+        let name = self.catalogue.subscriptions.get(start.subscription.at()).map_or("", String::as_str);
+        let start = Arc::new(start.redriven(name, &replaced));
+        self.open_job(Arc::clone(&start), false);
+        self.graves[index].letter.state = DeadState::Redriven { at };
+        self.resumed(&start.job).ok_or_else(|| conflict(format!("job {} has no inputs", start.job)))
+    }
+
+    fn is_known(&self, artifact: &Artifact) -> bool {
+        let key = artifact.idempotency_key().map(|key| (artifact.tenant(), Arc::clone(key)));
+        self.ids.contains_key(&artifact.id()) || key.is_some_and(|key| self.idempotency.contains_key(&key))
+    }
+
+    fn reopen_claim(&mut self, subscription: SubscriptionIndex, offset: Offset) {
+        match self.claim(subscription, offset) {
+            Some(claim) if claim.outcome == Some(Outcome::Dead) => claim.outcome = None,
+            _ => return,
+        }
+        let Some(slot) = self.slot_mut(offset) else { return };
+        slot.open += 1;
+        let run = slot.artifact.run();
+        self.finished.retain(|finished| *finished != offset);
+        if let Some(run) = self.runs.get_mut(&run) {
+            run.tally.dead -= 1;
+        }
+    }
+}

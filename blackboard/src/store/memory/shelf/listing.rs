@@ -1,0 +1,206 @@
+//! Listings of the shelf: queries, summaries, lineage, and what is unfinished.
+//!
+//! No I/O, no clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Shelf, Slot};
+use crate::artifact::Artifact;
+use crate::effect::{Published, Resumed, Start};
+use crate::filter::{Filter, Page};
+use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
+use crate::marks::Marks;
+use crate::matching::Match;
+use crate::outcome::Tally;
+use crate::store::{Backlog, Claimed, Cursor, Fate, Lineage, Note, Summary, SummaryBy, Unfinished};
+
+impl Shelf {
+    pub(in crate::store::memory) fn tally(&self, run: RunId) -> Tally {
+        self.runs.get(&run).map(|run| run.tally).unwrap_or_default()
+    }
+
+    pub(in crate::store::memory) fn notes(&self) -> Vec<Note> {
+        self.notes.values().cloned().collect()
+    }
+
+    pub(in crate::store::memory) fn marks(&self) -> Vec<(SubscriptionIndex, Marks)> {
+        self.marks.iter().map(|(subscription, marks)| (*subscription, marks.clone())).collect()
+    }
+
+    pub(in crate::store::memory) fn find(&self, filter: &Filter) -> Page {
+        let after = filter.after.map(Offset::get);
+        let wanted = |offset: &Offset| match (filter.newest_first, after) {
+            (_, None) => true,
+            (false, Some(after)) => offset.get() > after,
+            (true, Some(after)) => offset.get() < after,
+        };
+        let of_run = filter.run.map(|run| self.runs.get(&run).map_or(&[][..], |run| &run.offsets));
+        let from = if filter.newest_first { None } else { filter.after };
+        let mut all = self.places(from.unwrap_or_default());
+        let mut listed = of_run.unwrap_or_default().iter().copied();
+        let offsets: &mut dyn DoubleEndedIterator<Item = Offset> =
+            if of_run.is_some() { &mut listed } else { &mut all };
+        let accepted = |offset: Offset| {
+            let artifact = &self.slot(offset)?.artifact;
+            filter.accepts(artifact).then(|| Arc::clone(artifact))
+        };
+        let limit = filter.page_size();
+        let mut found: Vec<Arc<Artifact>> = if filter.newest_first {
+            offsets.rev().filter(wanted).filter_map(accepted).take(limit + 1).collect()
+        } else {
+            offsets.filter(wanted).filter_map(accepted).take(limit + 1).collect()
+        };
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|last| last.offset());
+        Page::new(found, next)
+    }
+
+    pub(in crate::store::memory) fn summary(&self, filter: &Filter, by: SummaryBy) -> Vec<Summary> {
+        let mut counts = BTreeMap::<String, u64>::new();
+        let slots = self.places(Offset::START).filter_map(|offset| self.slot(offset));
+        for slot in slots.filter(|slot| filter.accepts(&slot.artifact)) {
+            match by {
+                SummaryBy::Kind => *counts.entry(slot.artifact.kind().name().to_owned()).or_default() += 1,
+                SummaryBy::Producer => *counts.entry(slot.artifact.producer().to_string()).or_default() += 1,
+                SummaryBy::Outcome => {
+                    for claim in &slot.claims {
+                        let name = claim.outcome.as_ref().map_or("outstanding", |outcome| outcome.name());
+                        *counts.entry(name.to_owned()).or_default() += 1;
+                    }
+                }
+            }
+        }
+        Summary::sorted(counts)
+    }
+
+    pub(in crate::store::memory) fn lineage(&self, id: ArtifactId) -> Option<Lineage> {
+        let slot = self.slot(*self.ids.get(&id)?)?;
+        let causes = slot.artifact.causes().iter().filter_map(|cause| self.by_id(*cause)).collect();
+        let mut fates = Vec::new();
+        for (claim, state) in slot.matches.iter().zip(&slot.claims) {
+            let name = self.catalogue.subscriptions.get(claim.subscription.at()).cloned().unwrap_or_default();
+            let fate = |job, published| Fate::new(name.clone(), state.outcome.clone(), job, published);
+            match self.pairs_of.get(&(claim.subscription, slot.artifact.offset())) {
+                None => fates.push(fate(state.job, state.published.offsets())),
+                Some(pairs) => {
+                    let known = pairs.iter().filter_map(|job| Some((*job, self.pairs.get(job)?)));
+                    fates.extend(known.map(|(job, pair)| fate(Some(job), pair.published.offsets())));
+                }
+            }
+        }
+        Some(Lineage::new(Arc::clone(&slot.artifact), causes, fates))
+    }
+
+    fn by_id(&self, id: ArtifactId) -> Option<Arc<Artifact>> {
+        self.artifact(*self.ids.get(&id)?).ok()
+    }
+
+    pub(in crate::store::memory) fn unfinished(
+        &self,
+        after: Cursor,
+        limit: usize,
+    ) -> (Vec<Unfinished>, Option<Cursor>) {
+        match after {
+            Cursor::Start => self.unfinished_jobs(0, limit),
+            Cursor::Jobs(number) => self.unfinished_jobs(number, limit),
+            Cursor::Pairs(number) => self.unfinished_pairs(number, limit),
+            Cursor::Claims(offset) => {
+                let every = |_: &Match| true;
+                let places = self.places(offset);
+                let found: Vec<Published> =
+                    places.filter_map(|offset| self.free_claims(offset, every)).take(limit).collect();
+                let cursor = found.last().map(|last| Cursor::Claims(last.offset));
+                (found.into_iter().map(Unfinished::Claims).collect(), cursor)
+            }
+        }
+    }
+
+    fn unfinished_jobs(&self, after: u64, limit: usize) -> (Vec<Unfinished>, Option<Cursor>) {
+        let later = self.numbers.range(after + 1..).take(limit);
+        let (numbers, jobs): (Vec<u64>, Vec<Option<Resumed>>) =
+            later.map(|(number, job)| (*number, self.resumed(job))).unzip();
+        let next = numbers.last().map_or(Cursor::Pairs(0), |last| Cursor::Jobs(*last));
+        (jobs.into_iter().flatten().map(Unfinished::Job).collect(), Some(next))
+    }
+
+    fn unfinished_pairs(&self, after: u64, limit: usize) -> (Vec<Unfinished>, Option<Cursor>) {
+        let later = self.open_pairs.range(after + 1..).take(limit);
+        let known = later.filter_map(|(number, job)| Some((*number, *job, self.pairs.get(job)?)));
+        let (numbers, pairs): (Vec<u64>, Vec<Unfinished>) = known
+            .map(|(number, job, pair)| {
+                let (subscription, verdict) = (pair.subscription, pair.verdict);
+                (number, Unfinished::Pair { subscription, job, verdict })
+            })
+            .unzip();
+        let next = numbers.last().map_or(Cursor::Claims(Offset::START), |last| Cursor::Pairs(*last));
+        (pairs, Some(next))
+    }
+
+    pub(in crate::store::memory) fn claims(
+        &self,
+        subscriptions: &[SubscriptionIndex],
+        after: Option<Offset>,
+        limit: usize,
+    ) -> Vec<Claimed> {
+        let asked = |claim: &Match| subscriptions.contains(&claim.subscription);
+        let places = self.places(after.unwrap_or_default());
+        let found = places.filter_map(|offset| self.free_claims(offset, asked)).take(limit);
+        found.map(|published| Claimed { tally: self.tally(published.run), published }).collect()
+    }
+
+    pub(in crate::store::memory) fn backlog(&self) -> Vec<Backlog> {
+        let mut all = BTreeMap::<SubscriptionIndex, Backlog>::new();
+        for slot in self.places(Offset::START).filter_map(|offset| self.slot(offset)) {
+            let offset = slot.artifact.offset();
+            for (claim, _) in slot.matches.iter().zip(&slot.claims).filter(|(_, state)| state.is_free()) {
+                let subscription = claim.subscription;
+                let fresh = Backlog { subscription, count: 0, first: offset, last: offset };
+                let backlog = all.entry(subscription).or_insert(fresh);
+                (backlog.count, backlog.last) = (backlog.count + 1, offset);
+            }
+        }
+        all.into_values().collect()
+    }
+
+    /// The claims on an artifact that have no outcome and that no unfinished job covers.
+    fn free_claims(&self, offset: Offset, wanted: impl Fn(&Match) -> bool) -> Option<Published> {
+        let slot = self.slot(offset)?;
+        let both = slot.matches.iter().zip(&slot.claims);
+        let matches: Vec<Match> = both
+            .filter(|(claim, state)| state.is_free() && wanted(claim))
+            .map(|(claim, state)| Match { marks: state.marks.clone(), ..claim.clone() })
+            .collect();
+        (!matches.is_empty()).then(|| published(slot, matches.into()))
+    }
+
+    /// An unfinished job as a board takes it in.
+    pub(super) fn resumed(&self, job: &JobId) -> Option<Resumed> {
+        let record = self.jobs.get(job)?;
+        let subscription = record.start.subscription;
+        let input = |offset: Offset| {
+            let slot = self.slot(offset)?;
+            let claim = slot.matches.iter().find(|claim| claim.subscription == subscription)?;
+            Some(published(slot, Arc::from([claim.clone()])))
+        };
+        Some(Resumed {
+            inputs: record.start.members.iter().filter_map(|member| input(member.offset)).collect(),
+            start: Start::clone(&record.start),
+            failures: record.failures,
+            until: record.until,
+            interruptions: record.interruptions,
+            deaths_alone: record.deaths_alone,
+        })
+    }
+}
+
+fn published(slot: &Slot, matches: Arc<[Match]>) -> Published {
+    Published {
+        offset: slot.artifact.offset(),
+        run: slot.artifact.run(),
+        workflow: Arc::clone(&slot.workflow),
+        at: slot.artifact.published_at(),
+        matches,
+    }
+}

@@ -1,0 +1,209 @@
+//! Work on the shelf: jobs from their start to their end, pairs, and outcomes outside of jobs.
+//!
+//! No I/O, no clock.
+
+use std::sync::Arc;
+
+use super::{Claim, Shelf, Slot, Span, conflict};
+use crate::effect::{PairVerdict, Settled, Start};
+use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
+use crate::outcome::Outcome;
+use crate::store::{Attempt, Few, Finish, JobEnd, StoreError, Stored};
+use crate::time::Timestamp;
+
+/// A job that has no end.
+pub(super) struct JobRecord {
+    pub(super) number: u64,
+    pub(super) start: Arc<Start>,
+    pub(super) failures: u32,
+    pub(super) until: Option<Timestamp>,
+    /// An attempt was started and has not ended.
+    pub(super) running: bool,
+    pub(super) interruptions: u32,
+    pub(super) deaths_alone: u32,
+    pub(super) failed: Vec<Attempt>,
+}
+
+/// A finished pair.
+pub(super) struct PairRecord {
+    pub(super) number: u64,
+    pub(super) subscription: SubscriptionIndex,
+    pub(super) verdict: PairVerdict,
+    pub(super) published: Span,
+}
+
+impl Shelf {
+    pub(super) fn start(&mut self, start: Arc<Start>) {
+        if let Some(record) = self.jobs.get_mut(&start.job) {
+            record.start = start;
+            record.until = None;
+            record.running = true;
+            return;
+        }
+        self.open_job(start, true);
+    }
+
+    /// Adds a job, and hides its claims behind it.
+    pub(super) fn open_job(&mut self, start: Arc<Start>, running: bool) {
+        if !start.shared {
+            for member in &start.members {
+                if let Some(claim) = self.claim(start.subscription, member.offset) {
+                    claim.job = Some(start.job);
+                }
+            }
+        }
+        self.jobs_started += 1;
+        self.numbers.insert(self.jobs_started, start.job);
+        let record = JobRecord {
+            number: self.jobs_started,
+            failures: 0,
+            until: None,
+            start,
+            running,
+            interruptions: 0,
+            deaths_alone: 0,
+            failed: Vec::new(),
+        };
+        self.jobs.insert(record.start.job, record);
+    }
+
+    pub(super) fn retry(
+        &mut self,
+        job: JobId,
+        failures: u32,
+        until: Timestamp,
+        failed: Attempt,
+    ) -> Result<Few<Stored>, StoreError> {
+        let record = self.jobs.get_mut(&job).ok_or_else(|| not_open(job))?;
+        (record.failures, record.until, record.running) = (failures, Some(until), false);
+        record.failed.push(Attempt { number: record.start.attempt, ..failed });
+        Ok(Few::new())
+    }
+
+    pub(super) fn release(&mut self, job: JobId) -> Result<Few<Stored>, StoreError> {
+        let record = self.jobs.get_mut(&job).ok_or_else(|| not_open(job))?;
+        record.running = false;
+        Ok(Few::new())
+    }
+
+    pub(super) fn interrupt_running(&mut self) {
+        for record in self.jobs.values_mut().filter(|record| record.running) {
+            record.running = false;
+            record.interruptions += 1;
+            record.deaths_alone += u32::from(record.start.alone);
+        }
+    }
+
+    pub(super) fn finish(&mut self, finish: Finish) -> Result<Few<Stored>, StoreError> {
+        let record = self.jobs.remove(&finish.job).ok_or_else(|| not_open(finish.job))?;
+        self.numbers.remove(&record.number);
+        let start = Arc::clone(&record.start);
+        let outcome = match &finish.end {
+            JobEnd::Done => Outcome::Consumed,
+            JobEnd::Dead { .. } => Outcome::Dead,
+            JobEnd::Cancelled => Outcome::Cancelled,
+        };
+        if let JobEnd::Dead { attempts, error, at } = finish.end {
+            self.bury(record, attempts, error, at);
+        }
+        let stored: Few<Stored> = finish.outputs.into_iter().map(|output| self.publish(output)).collect();
+        let published = Span::of(&stored);
+        if start.shared {
+            self.remember_pair(&start, &outcome, published);
+        } else {
+            for member in &start.members {
+                if let Some(claim) = self.claim(start.subscription, member.offset) {
+                    claim.published = published;
+                }
+                self.end_claim(start.subscription, member.offset, outcome.clone());
+            }
+        }
+        Ok(stored)
+    }
+
+    fn remember_pair(&mut self, start: &Start, outcome: &Outcome, published: Span) {
+        let verdict = match outcome {
+            Outcome::Consumed => PairVerdict::Done,
+            Outcome::Dead => PairVerdict::Dead,
+            _ => return,
+        };
+        for member in &start.members {
+            self.pairs_of.entry((start.subscription, member.offset)).or_default().push(start.job);
+        }
+        self.pairs_finished += 1;
+        let number = self.pairs_finished;
+        self.open_pairs.insert(number, start.job);
+        let record = PairRecord { number, subscription: start.subscription, verdict, published };
+        self.pairs.insert(start.job, record);
+    }
+
+    pub(super) fn settle(&mut self, settled: &Settled) {
+        self.end_claim(settled.subscription, settled.offset, settled.outcome.clone());
+        // A pair can form again only while both of its inputs are there.
+        if let Some(pairs) = self.pairs_of.get(&(settled.subscription, settled.offset)) {
+            for pair in pairs.iter().filter_map(|pair| self.pairs.get(pair)) {
+                self.open_pairs.remove(&pair.number);
+            }
+        }
+    }
+
+    pub(super) fn forget_pairs(&mut self, slot: &Slot) {
+        if self.pairs_of.is_empty() {
+            return;
+        }
+        for claim in slot.matches.iter() {
+            let of_claim = self.pairs_of.remove(&(claim.subscription, slot.artifact.offset()));
+            for pair in of_claim.into_iter().flatten() {
+                self.pairs.remove(&pair);
+            }
+        }
+    }
+
+    pub(super) fn end_claim(&mut self, subscription: SubscriptionIndex, offset: Offset, outcome: Outcome) {
+        let Some(claim) = self.claim(subscription, offset).filter(|claim| claim.outcome.is_none()) else {
+            return;
+        };
+        claim.outcome = Some(outcome.clone());
+        let Some(slot) = self.slot_mut(offset) else { return };
+        slot.open -= 1;
+        let (open, run) = (slot.open, slot.artifact.run());
+        if open == 0 {
+            self.finished.push_back(offset);
+        }
+        if let Some(run) = self.runs.get_mut(&run) {
+            run.tally.count(&outcome);
+        }
+    }
+
+    pub(super) fn cancel_claims(
+        &mut self,
+        run: RunId,
+        behind: &[(SubscriptionIndex, Option<Offset>)],
+    ) -> Vec<(SubscriptionIndex, u64)> {
+        let offsets = self.runs.get(&run).map(|run| run.offsets.clone()).unwrap_or_default();
+        let mut counts = Vec::with_capacity(behind.len());
+        for (subscription, after) in behind {
+            let mut count = 0;
+            for offset in offsets.iter().filter(|offset| after.is_none_or(|after| **offset > after)) {
+                if self.claim(*subscription, *offset).is_some_and(|claim| claim.is_free()) {
+                    let (subscription, outcome) = (*subscription, Outcome::Cancelled);
+                    self.settle(&Settled { subscription, offset: *offset, run, outcome });
+                    count += 1;
+                }
+            }
+            counts.push((*subscription, count));
+        }
+        counts
+    }
+}
+
+impl Claim {
+    /// Tells whether it has no outcome and no job.
+    pub(super) fn is_free(&self) -> bool {
+        self.outcome.is_none() && self.job.is_none()
+    }
+}
+
+fn not_open(job: JobId) -> StoreError {
+    conflict(format!("job {job} is not open"))
+}

@@ -1,0 +1,109 @@
+//! Notes: what somebody decided, or a run waits for, that no artifact tells.
+//!
+//! A store keeps the last note on every topic; the curator writes them beside what they are about and reads them back
+//! first. Agents are named, not numbered, because numbers change with the program. Pure: no I/O, no clock.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AgentName, RunId};
+use crate::outcome::Quarantine;
+use crate::time::Timestamp;
+
+/// A small piece of durable state. A later note on the same topic replaces an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Note {
+    /// An agent was paused, or resumed.
+    AgentPaused {
+        /// The agent.
+        agent: AgentName,
+        /// Whether it is paused.
+        paused: bool,
+    },
+    /// An agent was put into quarantine, or let out of it.
+    AgentQuarantined {
+        /// The agent.
+        agent: AgentName,
+        /// Why and until when; `None` when it was let out.
+        state: Option<Quarantine>,
+    },
+    /// A run was cancelled: what is published in it later is cancelled as well.
+    RunCancelled(RunId),
+    /// No more input comes for a run.
+    RunFinishing(RunId),
+    /// A run has to be over at this time.
+    RunDeadline {
+        /// The run.
+        run: RunId,
+        /// The time; `None` lifts the deadline.
+        at: Option<Timestamp>,
+    },
+    /// A run is over: every note on it is forgotten.
+    RunSettled(RunId),
+}
+
+/// What notes are about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// An agent.
+    Agent(AgentName),
+    /// A run.
+    Run(RunId),
+}
+
+impl Note {
+    /// Returns what it is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::AgentPaused { agent, .. } | Self::AgentQuarantined { agent, .. } => {
+                Subject::Agent(agent.clone())
+            }
+            Self::RunCancelled(run)
+            | Self::RunFinishing(run)
+            | Self::RunDeadline { run, .. }
+            | Self::RunSettled(run) => Subject::Run(*run),
+        }
+    }
+
+    /// Returns which of its subject's notes it is; subject and topic together name the note it replaces.
+    #[must_use]
+    pub const fn topic(&self) -> &'static str {
+        match self {
+            Self::AgentPaused { .. } => "paused",
+            Self::AgentQuarantined { .. } => "quarantined",
+            Self::RunCancelled(_) => "cancelled",
+            Self::RunFinishing(_) => "finishing",
+            Self::RunDeadline { .. } => "deadline",
+            Self::RunSettled(_) => "settled",
+        }
+    }
+
+    /// Returns what a store does with it.
+    #[must_use]
+    pub const fn filing(&self) -> Filing {
+        match self {
+            Self::AgentPaused { paused: false, .. }
+            | Self::AgentQuarantined { state: None, .. }
+            | Self::RunDeadline { at: None, .. } => Filing::Remove,
+            Self::RunSettled(_) => Filing::RemoveAll,
+            Self::AgentPaused { .. }
+            | Self::AgentQuarantined { .. }
+            | Self::RunCancelled(_)
+            | Self::RunFinishing(_)
+            | Self::RunDeadline { .. } => Filing::Keep,
+        }
+    }
+}
+
+/// What a store does with a note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filing {
+    /// Keep it, in place of what its subject had on its topic.
+    Keep,
+    /// Remove what its subject had on its topic.
+    Remove,
+    /// Remove every note on its subject.
+    RemoveAll,
+}

@@ -1,0 +1,138 @@
+//! Writes: what one caller wants written, all or nothing, and what became of it.
+//!
+//! Pure: no I/O, no clock.
+
+use std::sync::Arc;
+
+use super::{Few, Note, Redrive, StoreError};
+use crate::artifact::Artifact;
+use crate::effect::{Resumed, Settled, Start};
+use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
+use crate::matching::Match;
+use crate::time::Timestamp;
+
+/// Writes for one commit, in groups that are atomic each.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The groups, one per caller.
+    pub groups: Vec<Group>,
+}
+
+/// What one caller wants written, all or nothing.
+#[derive(Debug)]
+pub enum Group {
+    /// New artifacts.
+    Publish(Few<Publish>),
+    /// A job's start.
+    Start(Arc<Start>),
+    /// A job's end: its inputs' outcome and its outputs.
+    Finish(Finish),
+    /// A failed attempt, another one is to follow.
+    Retry {
+        /// The job.
+        job: JobId,
+        /// Failed attempts so far.
+        failures: u32,
+        /// When the next may start.
+        until: Timestamp,
+        /// When this one failed.
+        at: Timestamp,
+        /// Why it failed, root cause last.
+        error: Vec<String>,
+    },
+    /// An attempt was handed back at an orderly stop: it neither failed nor was it interrupted.
+    Release(JobId),
+    /// An outcome outside of any job.
+    Settle(Settled),
+    /// A note.
+    Note(Note),
+    /// Ends, as cancelled, all claims of a run that no unfinished job covers, for some subscriptions and behind a place
+    /// of each.
+    CancelClaims {
+        /// The run.
+        run: RunId,
+        /// Subscriptions, and the place behind which claims end; `None` for all.
+        behind: Vec<(SubscriptionIndex, Option<Offset>)>,
+    },
+    /// Lets the job of a dead letter run again.
+    Redrive(Redrive),
+    /// Gives a dead letter up. It stays in the list.
+    Discard {
+        /// The letter, by its number. It has to be open.
+        letter: u64,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A new artifact with the claims on it.
+#[derive(Debug)]
+pub struct Publish {
+    /// The artifact; the store gives it its place.
+    pub artifact: Arc<Artifact>,
+    /// The workflow's name, for the run's record.
+    pub workflow: Arc<str>,
+    /// The claims on it, sorted by subscription.
+    pub matches: Arc<[Match]>,
+}
+
+/// A job's end.
+#[derive(Debug)]
+pub struct Finish {
+    /// The job.
+    pub job: JobId,
+    /// How it ended.
+    pub end: JobEnd,
+    /// What it published: its outputs, or its failure.
+    pub outputs: Few<Publish>,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobEnd {
+    /// Its inputs are consumed.
+    Done,
+    /// It failed for good.
+    Dead {
+        /// Attempts made.
+        attempts: u32,
+        /// Why the last one failed, root cause last.
+        error: Vec<String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Its run was cancelled.
+    Cancelled,
+}
+
+/// What became of one group.
+#[derive(Debug)]
+pub enum GroupResult {
+    /// Committed; for groups that publish, the artifacts with their places, in order.
+    Done(Few<Stored>),
+    /// Committed: how many claims a [`Group::CancelClaims`] ended, in the order in which subscriptions were named.
+    Cancelled(Vec<(SubscriptionIndex, u64)>),
+    /// Committed: the job of a [`Group::Redrive`], unfinished again, for [`Input::Resumed`](crate::effect::Input::Resumed).
+    /// Its first attempt is yet to be started; failures count from 0.
+    Redriven(Box<Resumed>),
+    /// This group alone was refused; nothing of it was written.
+    Refused(StoreError),
+}
+
+/// What became of one published artifact.
+#[derive(Clone, Debug)]
+pub enum Stored {
+    /// It is new.
+    New(Arc<Artifact>),
+    /// The tenant's idempotency key, or the id, is taken: this is the first artifact. Nothing was written.
+    Repeat {
+        /// The first artifact.
+        id: ArtifactId,
+        /// Its place in the log.
+        offset: Offset,
+        /// Its run.
+        run: RunId,
+    },
+}

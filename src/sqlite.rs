@@ -1,0 +1,262 @@
+//! The durable store: one SQLite file, one thread that writes, a few that read.
+//!
+//! What a commit says is on disk is on disk. The file can be opened with any SQLite tool while it is in use;
+//! `docs/storage.md` describes its tables. Writing is `writer`, reading `reader` and `session`, the file itself `file` and
+//! `schema`.
+//!
+//! The store needs no async runtime: its threads are its own, and its answers can be awaited anywhere.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::{mpsc, oneshot};
+use volery_blackboard::store::{
+    Answer, Backlog, Batch, Catalogue, Claimed, Commit, Cursor, DeadFilter, DeadLetter, Inspected, Lineage,
+    Note, Read, Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished,
+};
+use volery_blackboard::{
+    ArtifactId, Filter, Marks, Offset, Page, RunId, SubscriptionIndex, Tally, Timestamp,
+};
+
+mod base;
+mod cache;
+mod fault;
+mod file;
+mod options;
+mod reader;
+mod row;
+mod schema;
+mod session;
+mod writer;
+
+pub use options::{Durability, Options};
+
+use base::Base;
+use fault::Place;
+use reader::Readers;
+use session::Session;
+use writer::{Command, Reply, Writer};
+
+/// A store in one SQLite file.
+///
+/// Dropped without [`Store::close`], it ends its threads all the same, and waits for them; what was committed is kept
+/// either way.
+#[derive(Debug)]
+pub struct Sqlite {
+    base: Arc<Base>,
+    readers: Readers,
+    /// `None` once it is closed.
+    commands: Mutex<Option<mpsc::Sender<Command>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Held until the writer has ended.
+    lock: Mutex<Option<File>>,
+}
+
+impl Sqlite {
+    /// Opens a store with the default [`Options`]. Makes the file if there is none. Blocks for milliseconds.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::options(path).open()
+    }
+
+    /// Begins with the options of a store.
+    pub fn options(path: impl Into<PathBuf>) -> Options {
+        Options::new(path.into())
+    }
+
+    fn start(options: Options) -> Result<Self, StoreError> {
+        let place = Place::new(&options.path);
+        if !options.allow_network {
+            file::refuse_network(&place)?;
+        }
+        let was_used = place.beside(".lock").exists();
+        let lock = file::lock(&place)?;
+        file::inspect(&place, was_used)?;
+        let base = Arc::new(Base::new(place, options));
+        let opened = file::open_writer(&base.place, &base.options).and_then(|conn| {
+            let epoch = schema::prepare(&conn, &base.place)?;
+            Writer::new(Arc::clone(&base), Session::new(conn, Arc::clone(&base)), epoch)
+        });
+        let writer = opened.map_err(|fault| base.error(fault))?;
+        let readers = Readers::start(&base)?;
+        let (commands, receiver) = mpsc::channel(writer::WAITING_MAX);
+        let thread =
+            thread::Builder::new().name("volery-write".to_owned()).spawn(move || writer.run(receiver));
+        let thread =
+            thread.map_err(|error| base.place.io_error(&error, "starting the thread that writes"))?;
+        let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
+        Ok(Self { base, readers, commands: Mutex::new(Some(commands)), writer, lock })
+    }
+
+    fn commands(&self) -> MutexGuard<'_, Option<mpsc::Sender<Command>>> {
+        // Nothing panics under the lock.
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands the writer a command, now, and waits for its answer.
+    fn tell<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Answer<'static, T> {
+        let (reply, answer) = oneshot::channel();
+        let sent = match &*self.commands() {
+            Some(commands) => commands.try_send(command(reply)),
+            None => return Box::pin(std::future::ready(Err(self.base.place.closed()))),
+        };
+        let base = Arc::clone(&self.base);
+        Box::pin(async move {
+            match sent {
+                Ok(()) => {
+                    answer.await.unwrap_or_else(|_| Err(base.place.unavailable("the writer has ended")))
+                }
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    Err(base.place.unavailable("too many writes wait for the disk"))
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => Err(base.place.closed()),
+            }
+        })
+    }
+
+    fn is_closed(&self) -> bool {
+        self.commands().is_none()
+    }
+
+    /// Waits for the writer's end and gives the lock back.
+    fn end(&self) {
+        if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // The writer catches what panics in it; should something get through, those who waited were told.
+            drop(writer.join().err());
+        }
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.readers.close();
+        // The writer ends after everything it was told.
+        drop(self.commands().take());
+        self.end();
+    }
+}
+
+impl Store for Sqlite {
+    fn name(&self) -> String {
+        self.base.place.name()
+    }
+
+    fn open(&self, catalogue: Catalogue) -> Answer<'_, ()> {
+        self.tell(|reply| Command::Open(catalogue, reply))
+    }
+
+    fn writes_payloads(&self) -> bool {
+        true
+    }
+
+    fn commit(&self, batch: Batch) -> Commit {
+        Commit::Pending(self.tell(|reply| Command::Commit(batch, reply)))
+    }
+
+    fn read(&self, offsets: &[Offset]) -> Read {
+        if self.is_closed() {
+            return Read::Done(Err(self.base.place.closed()));
+        }
+        if let Some(found) = self.base.cache.read(offsets) {
+            return Read::Done(Ok(found));
+        }
+        let offsets = offsets.to_vec();
+        Read::Pending(self.readers.ask(move |session| session.read(&offsets)))
+    }
+
+    fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
+        let filter = filter.clone();
+        self.readers.ask(move |session| session.find(&filter))
+    }
+
+    fn summary<'a>(&'a self, filter: &'a Filter, by: SummaryBy) -> Answer<'a, Vec<Summary>> {
+        let filter = filter.clone();
+        self.readers.ask(move |session| session.summary(&filter, by))
+    }
+
+    fn lineage(&self, artifact: ArtifactId) -> Answer<'_, Option<Lineage>> {
+        self.readers.ask(move |session| session.lineage(artifact))
+    }
+
+    fn notes(&self) -> Answer<'_, Vec<Note>> {
+        self.readers.ask(Session::notes)
+    }
+
+    fn marks(&self) -> Answer<'_, Vec<(SubscriptionIndex, Marks)>> {
+        self.readers.ask(Session::marks)
+    }
+
+    fn claims<'a>(
+        &'a self,
+        subscriptions: &'a [SubscriptionIndex],
+        after: Option<Offset>,
+        limit: usize,
+    ) -> Answer<'a, Vec<Claimed>> {
+        let subscriptions = subscriptions.to_vec();
+        self.readers.ask(move |session| session.claims(&subscriptions, after, limit))
+    }
+
+    fn backlog(&self) -> Answer<'_, Vec<Backlog>> {
+        self.readers.ask(Session::backlog)
+    }
+
+    fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {
+        let jobs = |after| self.tell(|reply| Command::Jobs { after, limit, reply });
+        match after {
+            Cursor::Start => jobs(0),
+            Cursor::Jobs(number) => jobs(number),
+            Cursor::Pairs(_) | Cursor::Claims(_) => {
+                self.readers.ask(move |session| session.unfinished(after, limit))
+            }
+        }
+    }
+
+    fn tally(&self, run: RunId) -> Answer<'_, Tally> {
+        self.readers.ask(move |session| session.tally(run))
+    }
+
+    fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>> {
+        let filter = filter.clone();
+        self.readers.ask(move |session| session.dead_letters(&filter))
+    }
+
+    fn dead_letter(&self, number: u64) -> Answer<'_, Option<Inspected>> {
+        self.readers.ask(move |session| session.dead_letter(number))
+    }
+
+    fn retain<'a>(&'a self, policy: &'a Retention, now: Timestamp, limit: usize) -> Answer<'a, Retained> {
+        if policy.keeps_everything() {
+            return Box::pin(std::future::ready(Ok(Retained::default())));
+        }
+        Box::pin(async move {
+            let policy = policy.clone();
+            let search = move |session: &Session| session::doomed(session, &policy, now, limit);
+            let (doomed, more) = self.readers.ask(search).await?;
+            if doomed.is_empty() {
+                return Ok(Retained::default());
+            }
+            let removed = self.tell(|reply| Command::Remove(doomed, reply)).await?;
+            Ok(Retained { removed, more: more && removed > 0 })
+        })
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        let ending = self.tell(Command::Close);
+        drop(self.commands().take());
+        Box::pin(async move {
+            // The writer is the last to leave the file, so that it can put the log away.
+            self.readers.close();
+            let ended = ending.await;
+            self.end();
+            ended
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

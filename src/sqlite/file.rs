@@ -1,0 +1,195 @@
+//! The file: the lock beside it, where it lies, whether it is what it should be, and connections to it.
+//!
+//! Everything here blocks; the store's own threads and `Options::open` call it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use volery_blackboard::store::StoreError;
+
+use super::Options;
+use super::fault::{Fault, Place};
+use super::options::Durability;
+
+/// The oldest SQLite that may write: earlier ones can lose a commit when a checkpoint meets it (fixed in 3.51.3).
+const LIBRARY_MIN: i32 = 3_051_003;
+
+/// How a database file begins.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// How long a statement waits for another connection, a backup tool's say. Less would fail commits under a backup; more
+/// would keep publishers in the dark.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Statements kept prepared: more than any connection here uses.
+const STATEMENTS: usize = 128;
+
+/// Takes the lock beside the file. It holds until the value is dropped, or the process ends however it ends.
+///
+/// # Errors
+/// When another store has it, naming its process and host; when the lock file cannot be written.
+pub(super) fn lock(place: &Place) -> Result<File, StoreError> {
+    let path = place.beside(".lock");
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = opened.map_err(|error| place.io_error(&error, "opening its lock file"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder)
+                .map_err(|error| place.io_error(&error, "reading its lock file"))?;
+            let mut words = holder.split_whitespace().map(str::to_owned);
+            let mut word = || words.next().unwrap_or_else(|| "unknown".to_owned());
+            return Err(StoreError::InUse { store: place.name(), pid: word(), host: word() });
+        }
+        Err(TryLockError::Error(error)) => return Err(place.io_error(&error, "taking its lock")),
+    }
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.seek(SeekFrom::Start(0)))
+        .and_then(|_| writeln!(file, "{} {}", std::process::id(), host()))
+        .and_then(|()| file.flush());
+    written.map_err(|error| place.io_error(&error, "writing its lock file"))?;
+    Ok(file)
+}
+
+#[cfg(unix)]
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().replace(char::is_whitespace, "_")
+}
+
+#[cfg(not(unix))]
+fn host() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_else(|_| "unknown".to_owned())
+}
+
+/// Refuses file systems of other hosts. Linux says what a file lies on; elsewhere nothing is refused.
+///
+/// # Errors
+/// When the folder lies on a network file system.
+#[cfg(target_os = "linux")]
+pub(super) fn refuse_network(place: &Place) -> Result<(), StoreError> {
+    /// File systems by the number in `statfs(2)`.
+    const NETWORK: [(u64, &str); 10] = [
+        (0x6969, "nfs"),
+        (0x517B, "smb"),
+        (0xFE53_4D42, "smb2"),
+        (0xFF53_4D42, "cifs"),
+        (0x0102_1997, "9p"),
+        (0x00C3_6400, "ceph"),
+        (0x5346_414F, "afs"),
+        (0x0BD0_0BD0, "lustre"),
+        (0x0116_1970, "gfs2"),
+        (0x7461_636F, "ocfs2"),
+    ];
+    let found = rustix::fs::statfs(folder(place)).map_err(|error| {
+        place.io_error(&std::io::Error::from_raw_os_error(error.raw_os_error()), "asking for its file system")
+    })?;
+    // The width of the number differs between architectures.
+    let number = u64::try_from(found.f_type).unwrap_or_default() & 0xFFFF_FFFF;
+    match NETWORK.iter().find(|(network, _)| *network == number) {
+        Some((_, kind)) => {
+            Err(StoreError::NetworkFileSystem { store: place.name(), kind: (*kind).to_owned() })
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn refuse_network(_: &Place) -> Result<(), StoreError> {
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn folder(place: &Place) -> &Path {
+    match place.path().parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Looks at the file before SQLite does: it would take an empty one for new, and tell of a short one only when it comes to
+/// the missing part. `was_used` says that the lock file had been there before.
+///
+/// # Errors
+/// When the file is something else, empty although it was in use, or shorter than it says.
+pub(super) fn inspect(place: &Place, was_used: bool) -> Result<(), StoreError> {
+    let mut file = match File::open(place.path()) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(place.io_error(&error, "opening the file")),
+    };
+    let length = file.metadata().map_err(|error| place.io_error(&error, "asking for its length"))?.len();
+    let wal = std::fs::metadata(place.beside("-wal")).map(|wal| wal.len()).unwrap_or_default();
+    let damaged =
+        |cause: &str| Err(StoreError::Corrupt { store: place.name(), offset: None, cause: cause.to_owned() });
+    if length == 0 {
+        let lost = was_used && wal == 0;
+        return if lost { damaged("the file is empty, although it has been in use") } else { Ok(()) };
+    }
+    let mut head = [0_u8; 32];
+    if file.read_exact(&mut head).is_err() || !head.starts_with(MAGIC) {
+        return Err(StoreError::NotADatabase { store: place.name() });
+    }
+    let size = match u16::from_be_bytes([head[16], head[17]]) {
+        1 => 65_536,
+        size => u64::from(size),
+    };
+    let pages = u64::from(u32::from_be_bytes([head[28], head[29], head[30], head[31]]));
+    // With a log beside it the file may be short: a checkpoint that was cut off is done again from the log.
+    if wal == 0 && pages * size > length {
+        return damaged("the file is shorter than it says");
+    }
+    Ok(())
+}
+
+/// Opens the connection that writes.
+///
+/// # Errors
+/// What SQLite says, or that the library is too old.
+pub(super) fn open_writer(place: &Place, options: &Options) -> Result<Connection, Fault> {
+    if rusqlite::version_number() < LIBRARY_MIN {
+        let cause = format!("SQLite {} can lose commits; link 3.51.3 or later", rusqlite::version());
+        return Err(place.unavailable(cause).into());
+    }
+    let conn = Connection::open_with_flags(
+        place.path(),
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Before the first table: later it would need a whole vacuum.
+    conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;")?;
+    conn.execute_batch(match options.durability {
+        Durability::Full => "PRAGMA synchronous = FULL;",
+        Durability::OsCrashMayLoseLastMs => "PRAGMA synchronous = NORMAL;",
+    })?;
+    // A log of 4,000 pages is checkpointed 4 times less often than by default, and is still read back in milliseconds.
+    conn.execute_batch(
+        "PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16384;
+         PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
+    )?;
+    if let Some(bytes) = options.size_max {
+        let size: u64 = conn.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        conn.execute_batch(&format!("PRAGMA max_page_count = {}", (bytes / size).max(1)))?;
+    }
+    Ok(conn)
+}
+
+/// Opens a connection that only reads.
+///
+/// # Errors
+/// What SQLite says.
+pub(super) fn open_reader(place: &Place) -> Result<Connection, Fault> {
+    let conn = Connection::open_with_flags(
+        place.path(),
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.execute_batch("PRAGMA cache_size = -4096; PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
+    Ok(conn)
+}

@@ -1,0 +1,195 @@
+//! Readers: a few threads that answer questions, each over a connection of its own that cannot write.
+//!
+//! Questions wait in one queue with a bound; whoever asks waits for room. A question that nobody waits for any more is
+//! still answered, to nobody. A thread whose connection failed opens another one for the next question.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::InterruptHandle;
+use tokio::sync::{Semaphore, oneshot};
+use volery_blackboard::matching::panic_text;
+use volery_blackboard::store::{Answer, StoreError};
+
+use super::base::Base;
+use super::fault::Fault;
+use super::file;
+use super::session::Session;
+
+/// Questions that wait. Each is a few hundred bytes; more would only hide that the disk cannot keep up.
+const WAITING_MAX: usize = 1_024;
+
+type Question = Box<dyn FnOnce(&mut Desk) + Send>;
+
+/// The threads and their queue.
+pub(super) struct Readers {
+    base: Arc<Base>,
+    room: Arc<Semaphore>,
+    queue: Arc<Queue>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    interrupts: Vec<Arc<Mutex<Option<InterruptHandle>>>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    line: Mutex<Line>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Question>,
+    closed: bool,
+}
+
+/// What one thread works with.
+struct Desk {
+    base: Arc<Base>,
+    session: Option<Session>,
+    interrupt: Arc<Mutex<Option<InterruptHandle>>>,
+}
+
+impl Readers {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When the system has no thread left; those that were started end.
+    pub(super) fn start(base: &Arc<Base>) -> Result<Self, StoreError> {
+        let mut readers = Self {
+            base: Arc::clone(base),
+            room: Arc::new(Semaphore::new(WAITING_MAX)),
+            queue: Arc::default(),
+            threads: Mutex::default(),
+            interrupts: Vec::new(),
+        };
+        for number in 0..base.options.readers {
+            let interrupt = Arc::new(Mutex::new(None));
+            readers.interrupts.push(Arc::clone(&interrupt));
+            let mut desk = Desk { base: Arc::clone(base), session: None, interrupt };
+            let queue = Arc::clone(&readers.queue);
+            let thread = thread::Builder::new().name(format!("volery-read-{number}")).spawn(move || {
+                while let Some(question) = queue.next() {
+                    question(&mut desk);
+                }
+            });
+            let thread =
+                thread.map_err(|error| base.place.io_error(&error, "starting a thread that reads"))?;
+            readers.threads().push(thread);
+        }
+        Ok(readers)
+    }
+
+    /// Asks a question. Cancel safe.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Session) -> Result<T, Fault> + Send + 'static,
+    ) -> Answer<'static, T> {
+        let (base, queue, room) = (Arc::clone(&self.base), Arc::clone(&self.queue), Arc::clone(&self.room));
+        Box::pin(async move {
+            let permit = room.acquire_owned().await.map_err(|_| base.place.closed())?;
+            let (answer, answered) = oneshot::channel();
+            queue.add(Box::new(move |desk| {
+                let found = desk.answer(read);
+                drop(permit);
+                // Whoever asked may have gone; an answer that nobody takes is no error.
+                drop(answer.send(found).err());
+            }));
+            answered.await.unwrap_or_else(|_| Err(base.place.closed()))
+        })
+    }
+
+    /// Ends the threads: what waits is dropped, what is being read is cut off.
+    pub(super) fn close(&self) {
+        self.room.close();
+        self.queue.close();
+        for interrupt in &self.interrupts {
+            if let Some(handle) = &*interrupt.lock().unwrap_or_else(PoisonError::into_inner) {
+                handle.interrupt();
+            }
+        }
+        for thread in std::mem::take(&mut *self.threads()) {
+            // Panics of questions are caught; should one get through, its asker was told by the drop of the answer.
+            drop(thread.join().err());
+        }
+    }
+
+    fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Readers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readers").field("threads", &self.interrupts.len()).finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    fn add(&self, question: Question) {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if !line.closed {
+            line.waiting.push_back(question);
+            self.more.notify_one();
+        }
+    }
+
+    /// Waits for the next question; `None` when there will be none.
+    fn next(&self) -> Option<Question> {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if line.closed {
+                return None;
+            }
+            if let Some(question) = line.waiting.pop_front() {
+                return Some(question);
+            }
+            line = self.more.wait(line).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn close(&self) {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.closed = true;
+        line.waiting.clear();
+        self.more.notify_all();
+    }
+}
+
+impl Desk {
+    fn answer<T>(&mut self, read: impl FnOnce(&Session) -> Result<T, Fault>) -> Result<T, StoreError> {
+        let base = Arc::clone(&self.base);
+        let session = self.session().map_err(|fault| base.error(fault))?;
+        match catch_unwind(AssertUnwindSafe(|| session.at_once(read))) {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(fault)) => {
+                if !fault.is_of_group() {
+                    self.session = None;
+                }
+                Err(base.error(fault))
+            }
+            Err(panic) => {
+                self.session = None;
+                Err(base.place.unavailable(format!("a reader panicked: {}", panic_text(panic.as_ref()))))
+            }
+        }
+    }
+
+    fn session(&mut self) -> Result<&Session, Fault> {
+        if self.session.is_none() {
+            let conn = file::open_reader(&self.base.place)?;
+            *self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(conn.get_interrupt_handle());
+            self.session = Some(Session::new(conn, Arc::clone(&self.base)));
+        }
+        self.session.as_ref().ok_or(Fault::Foreign)
+    }
+}

@@ -1,0 +1,77 @@
+//! A session: one connection, and what is needed to make sense of the rows that it reads.
+//!
+//! Each thread of the store has one of its own. The files below it are the questions that a store answers.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+use rustc_hash::FxHashMap;
+
+use super::base::Base;
+use super::fault::Fault;
+
+mod dead;
+mod find;
+mod lineage;
+mod retention;
+mod unfinished;
+
+pub(super) use dead::{Work, dead_letter_work};
+pub(super) use retention::{FINISHED, doomed};
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) conn: Connection,
+    pub(super) base: Arc<Base>,
+    names: RefCell<FxHashMap<i64, Arc<str>>>,
+}
+
+/// Names kept in memory per connection. They are kinds, agents and tenants; with more of them than this, they are looked up
+/// again.
+const NAMES_MAX: usize = 10_000;
+
+impl Session {
+    pub(super) fn new(conn: Connection, base: Arc<Base>) -> Self {
+        Self { conn, base, names: RefCell::default() }
+    }
+
+    /// Returns the text of a name.
+    pub(super) fn name(&self, id: i64) -> Result<Arc<str>, Fault> {
+        if let Some(name) = self.names.borrow().get(&id) {
+            return Ok(Arc::clone(name));
+        }
+        let mut statement = self.conn.prepare_cached("SELECT text FROM name WHERE id = ?1")?;
+        let text: Option<String> = statement.query_row([id], |row| row.get(0)).optional()?;
+        let text: Arc<str> =
+            text.ok_or_else(|| Fault::Damaged(None, format!("name {id} is missing")))?.into();
+        let mut names = self.names.borrow_mut();
+        if names.len() >= NAMES_MAX {
+            names.clear();
+        }
+        names.insert(id, Arc::clone(&text));
+        Ok(text)
+    }
+
+    /// Returns the id of a name, if the file has it.
+    pub(super) fn name_id(&self, text: &str) -> Result<Option<i64>, Fault> {
+        let mut statement = self.conn.prepare_cached("SELECT id FROM name WHERE text = ?1")?;
+        Ok(statement.query_row([text], |row| row.get(0)).optional()?)
+    }
+
+    /// Forgets names that a transaction may have taken back.
+    pub(super) fn forget_names(&self) {
+        self.names.borrow_mut().clear();
+    }
+
+    /// Answers from one moment of the file, whatever is written meanwhile.
+    pub(super) fn at_once<T>(&self, read: impl FnOnce(&Self) -> Result<T, Fault>) -> Result<T, Fault> {
+        if !self.conn.is_autocommit() {
+            return read(self);
+        }
+        self.conn.execute_batch("BEGIN")?;
+        let found = read(self);
+        self.conn.execute_batch("COMMIT")?;
+        found
+    }
+}

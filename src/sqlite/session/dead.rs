@@ -1,0 +1,255 @@
+//! Dead letters: listing, inspecting, and what is kept of a job so that it can run again.
+
+use rusqlite::types::Value;
+use rusqlite::{OptionalExtension, Row, params_from_iter};
+use serde::{Deserialize, Serialize};
+use volery_blackboard::effect::Start;
+use volery_blackboard::matching::Match;
+use volery_blackboard::shape::Member;
+use volery_blackboard::store::{
+    Attempt, DeadFilter, DeadLetter, DeadParts, DeadState, Inspected, StoreError,
+};
+use volery_blackboard::{
+    AgentIndex, AgentName, CloseReason, JobId, Key, Marks, Offset, RunId, SubscriptionIndex, Timestamp,
+};
+
+use super::Session;
+use crate::sqlite::fault::Fault;
+use crate::sqlite::row;
+
+const LETTER: &str = "number, job, agent, run, inputs, kinds, attempts, error, at, state, decided, reason";
+
+/// What is kept of a dead job, as JSON: everything that the tables forget when it ends.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::sqlite) struct Work {
+    run: RunId,
+    opens_run: bool,
+    at: Timestamp,
+    attempt: u32,
+    closed: Option<CloseReason>,
+    shared: bool,
+    inputs: Vec<Input>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Input {
+    offset: Offset,
+    side: u16,
+    group: u32,
+    weight: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Key>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lane: Option<Key>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_time: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    visible_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    marks: Option<Box<Marks>>,
+}
+
+impl Work {
+    /// Takes down a job with its claims, in the order of its inputs.
+    pub(in crate::sqlite) fn new(start: &Start, claims: Vec<Match>) -> Self {
+        let input = |(member, claim): (&Member, Match)| Input {
+            offset: member.offset,
+            side: member.side,
+            group: member.group,
+            weight: claim.weight,
+            key: claim.key,
+            lane: claim.lane,
+            event_time: claim.event_time,
+            visible_at: claim.visible_at,
+            marks: claim.marks,
+        };
+        Self {
+            run: start.run,
+            opens_run: start.opens_run,
+            at: start.at,
+            attempt: start.attempt,
+            closed: start.closed,
+            shared: start.shared,
+            inputs: start.members.iter().zip(claims).map(input).collect(),
+        }
+    }
+
+    pub(in crate::sqlite) fn start(
+        &self,
+        job: JobId,
+        agent: AgentIndex,
+        subscription: SubscriptionIndex,
+    ) -> Start {
+        let member = |input: &Input| Member { offset: input.offset, side: input.side, group: input.group };
+        Start {
+            job,
+            agent,
+            subscription,
+            members: self.inputs.iter().map(member).collect(),
+            attempt: self.attempt,
+            failures: 0,
+            run: self.run,
+            opens_run: self.opens_run,
+            at: self.at,
+            closed: self.closed,
+            shared: self.shared,
+            alone: false,
+        }
+    }
+
+    /// The claims of the job, by place.
+    pub(in crate::sqlite) fn claims(
+        &self,
+        subscription: SubscriptionIndex,
+    ) -> impl Iterator<Item = (Offset, Match)> + '_ {
+        self.inputs.iter().map(move |input| {
+            let claim = Match {
+                subscription,
+                side: input.side,
+                weight: input.weight,
+                key: input.key.clone(),
+                lane: input.lane.clone(),
+                event_time: input.event_time,
+                visible_at: input.visible_at,
+                refused: None,
+                marks: input.marks.clone(),
+            };
+            (input.offset, claim)
+        })
+    }
+}
+
+/// Reads what is needed to let the job of an open letter run again.
+pub(in crate::sqlite) fn dead_letter_work(session: &Session, number: u64) -> Result<(Start, Work), Fault> {
+    let mut statement =
+        session.conn.prepare_cached("SELECT job, agent, sub, work, state FROM dead WHERE number = ?1")?;
+    let mut rows = statement.query([number])?;
+    let Some(row) = rows.next()? else {
+        return Err(Fault::Refused(format!("there is no dead letter {number}")));
+    };
+    if row.get::<_, i64>(4)? != 0 {
+        return Err(Fault::Refused(format!("dead letter {number} is not open")));
+    }
+    let map = session.base.map();
+    let (Some(agent), Some(subscription)) = (map.agent_of(row.get(1)?), map.index_of(row.get(2)?)) else {
+        return Err(Fault::Refused(format!("the agent of dead letter {number} is not here any more")));
+    };
+    let work: Work = serde_json::from_str(&row.get::<_, String>(3)?)?;
+    let start = work.start(row::job(row, 0)?, agent, subscription);
+    let mut present = session.conn.prepare_cached("SELECT 1 FROM artifact WHERE seq = ?1")?;
+    for member in &start.members {
+        let offset = member.offset;
+        if present.query_row([offset.get()], |_| Ok(())).optional()?.is_none() {
+            return Err(StoreError::Missing { store: session.base.place.name(), offset }.into());
+        }
+    }
+    Ok((start, work))
+}
+
+impl Session {
+    pub(in crate::sqlite) fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Fault> {
+        let Some((sql, values)) = self.dead_sql(filter)? else { return Ok(Vec::new()) };
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        let mut letters = Vec::new();
+        while let Some(row) = rows.next()? {
+            letters.push(self.letter(row)?);
+        }
+        Ok(letters)
+    }
+
+    /// Returns the statement for a page, or `None` when nothing can meet the filter.
+    pub(in crate::sqlite) fn dead_sql(
+        &self,
+        filter: &DeadFilter,
+    ) -> Result<Option<(String, Vec<Value>)>, Fault> {
+        let wanted = filter.conditions();
+        let (mut conditions, mut values) = (vec!["number > ?"], vec![number(filter.cursor())]);
+        // As for artifacts, the most telling condition names the index.
+        let mut from = "dead NOT INDEXED";
+        if wanted.only_open {
+            from = "dead INDEXED BY dead_open";
+            conditions.push("state = 0");
+        }
+        for (time, condition) in [(wanted.since, "at >= ?"), (wanted.until, "at < ?")] {
+            if let Some(time) = time {
+                from = "dead INDEXED BY dead_at";
+                conditions.push(condition);
+                values.push(time.as_micros_since_epoch().into());
+            }
+        }
+        if let Some(agent) = &wanted.agent {
+            let Some(agent) = self.name_id(agent.as_str())? else { return Ok(None) };
+            from = "dead INDEXED BY dead_agent";
+            conditions.push("agent = ?");
+            values.push(agent.into());
+        }
+        if let Some(run) = wanted.run {
+            from = "dead INDEXED BY dead_run";
+            conditions.push("run = ?");
+            values.push(run.as_uuid().as_bytes().to_vec().into());
+        }
+        if let Some(kind) = &wanted.kind {
+            conditions.push("EXISTS (SELECT 1 FROM json_each(dead.kinds) WHERE json_each.value = ?)");
+            values.push(kind.clone().into());
+        }
+        values.push(number(filter.page_size() as u64));
+        let conditions = conditions.join(" AND ");
+        let sql = format!("SELECT {LETTER} FROM {from} WHERE {conditions} ORDER BY number LIMIT ?");
+        Ok(Some((sql, values)))
+    }
+
+    fn letter(&self, row: &Row<'_>) -> Result<DeadLetter, Fault> {
+        let time = |column| row.get(column).map(Timestamp::from_micros_since_epoch);
+        let state = match row.get::<_, i64>(9)? {
+            0 => DeadState::Open,
+            1 => DeadState::Redriven { at: time(10)? },
+            _ => DeadState::Discarded { at: time(10)?, reason: row.get(11)? },
+        };
+        let texts = |column| -> Result<Vec<String>, Fault> {
+            Ok(serde_json::from_str(&row.get::<_, String>(column)?)?)
+        };
+        Ok(DeadLetter::from(DeadParts {
+            number: row.get(0)?,
+            job: row::job(row, 1)?,
+            agent: AgentName::from(self.name(row.get(2)?)?),
+            run: row::run(row, 3)?,
+            inputs: serde_json::from_str(&row.get::<_, String>(4)?)?,
+            kinds: texts(5)?,
+            attempts: row.get(6)?,
+            error: texts(7)?,
+            at: time(8)?,
+            state,
+        }))
+    }
+
+    pub(in crate::sqlite) fn dead_letter(&self, number: u64) -> Result<Option<Inspected>, Fault> {
+        let sql = format!("SELECT {LETTER} FROM dead WHERE number = ?1");
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut rows = statement.query([number])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let letter = self.letter(row)?;
+        let mut inputs = Vec::with_capacity(letter.inputs.len());
+        for offset in &letter.inputs {
+            match self.read(&[*offset]) {
+                Ok(read) => inputs.extend(read.iter().cloned()),
+                Err(Fault::Store(StoreError::Missing { .. })) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT number, at, error FROM attempt WHERE job = ?1 ORDER BY number")?;
+        let mut rows = statement.query([letter.job.as_uuid().as_bytes()])?;
+        let mut failed = Vec::new();
+        while let Some(row) = rows.next()? {
+            let at = Timestamp::from_micros_since_epoch(row.get(1)?);
+            failed.push(Attempt::new(row.get(0)?, at, serde_json::from_str(&row.get::<_, String>(2)?)?));
+        }
+        Ok(Some(Inspected::new(letter, inputs, failed)))
+    }
+}
+
+fn number(number: u64) -> Value {
+    i64::try_from(number).unwrap_or(i64::MAX).into()
+}

@@ -1,0 +1,303 @@
+//! Finding artifacts: a filter as one statement that is told which index to use.
+//!
+//! SQLite would choose by statistics that change while a store lives. Here the most telling condition of a filter names
+//! the index, and the others are checked row by row. Times become places first, by the table `era`.
+
+use std::sync::Arc;
+
+use rusqlite::types::Value;
+use rusqlite::{Row, params_from_iter};
+use volery_blackboard::filter::Conditions;
+use volery_blackboard::store::{StoreError, Summary, SummaryBy};
+use volery_blackboard::{Artifact, Filter, Offset, Page, Producer, RunId, Tally, Timestamp, Visibility};
+
+use super::Session;
+use crate::sqlite::fault::Fault;
+use crate::sqlite::row::{self, RUNTIME};
+use crate::sqlite::schema::ERA;
+
+/// A filter as SQL: where rows come from, and what they have to meet.
+struct Query {
+    from: &'static str,
+    /// The column that orders the rows.
+    seq: &'static str,
+    conditions: Vec<String>,
+    values: Vec<Value>,
+}
+
+/// How outcomes are numbered in the table `outcome`.
+pub(in crate::sqlite) const OUTCOMES: [&str; 5] = ["consumed", "expired", "discarded", "cancelled", "dead"];
+
+impl Session {
+    /// Reads artifacts by place, in the order asked for.
+    pub(in crate::sqlite) fn read(&self, offsets: &[Offset]) -> Result<Arc<[Arc<Artifact>]>, Fault> {
+        let sql = format!("SELECT {} FROM artifact a WHERE a.seq = ?1", row::ARTIFACT);
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut read = |offset: &Offset| {
+            let place = i64::try_from(offset.get()).unwrap_or(i64::MAX);
+            match statement.query([place])?.next()? {
+                Some(found) => row::artifact(self, found),
+                None => Err(StoreError::Missing { store: self.base.place.name(), offset: *offset }.into()),
+            }
+        };
+        offsets.iter().map(&mut read).collect()
+    }
+
+    /// Finds one page.
+    pub(in crate::sqlite) fn find(&self, filter: &Filter) -> Result<Page, Fault> {
+        let Some((sql, values)) = self.find_sql(filter)? else { return Ok(Page::default()) };
+        let limit = filter.page_size();
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(row::artifact(self, row)?);
+        }
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|last| last.offset());
+        Ok(Page::new(found, next))
+    }
+
+    /// Returns the statement for a page, or `None` when nothing can meet the filter.
+    pub(in crate::sqlite) fn find_sql(&self, filter: &Filter) -> Result<Option<(String, Vec<Value>)>, Fault> {
+        let Some(mut query) = self.query(filter)? else { return Ok(None) };
+        let conditions = filter.conditions();
+        if let Some(after) = conditions.after {
+            let compare = if conditions.newest_first { "<" } else { ">" };
+            query.meets_seq(compare, place(after));
+        }
+        let direction = if conditions.newest_first { "DESC" } else { "ASC" };
+        query.values.push(place(Offset::new(filter.page_size() as u64 + 1)).into());
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {} ORDER BY {} {direction} LIMIT ?",
+            row::ARTIFACT,
+            query.from,
+            query.conditions.join(" AND "),
+            query.seq,
+        );
+        Ok(Some((sql, query.values)))
+    }
+
+    fn query(&self, filter: &Filter) -> Result<Option<Query>, Fault> {
+        let wanted = filter.conditions();
+        let Some(tenants) = self.tenants(&wanted)? else { return Ok(None) };
+        let mut query = Query::new(&tenants);
+        // Each of these that a filter has names an index, and the last one stands: from common conditions to rare ones.
+        if let Some(kind) = wanted.kind {
+            let Some(kind) = self.name_id(kind)? else { return Ok(None) };
+            query.by("artifact a INDEXED BY artifact_kind").meets("a.kind = ?", kind);
+        }
+        match wanted.producer {
+            None => {}
+            Some(Producer::External) => query.conditions.push("a.producer IS NULL".to_owned()),
+            Some(Producer::Agent(name)) => {
+                let Some(id) = self.name_id(name.as_str())? else { return Ok(None) };
+                query.by("artifact a INDEXED BY artifact_producer").meets("a.producer = ?", id);
+            }
+            Some(_) => query.by("artifact a INDEXED BY artifact_producer").meets("a.producer = ?", RUNTIME),
+        }
+        match wanted.visibility {
+            None => {}
+            Some(Visibility::Public) => query.conditions.push("a.visibility IS NULL".to_owned()),
+            Some(visibility) => {
+                let text = serde_json::to_string(visibility)?;
+                query.by("artifact a INDEXED BY artifact_visibility").meets("a.visibility = ?", text);
+            }
+        }
+        if let Some(partition) = wanted.partition {
+            let text = partition.as_str().to_owned();
+            query.by("artifact a INDEXED BY artifact_partition").meets("a.partition = ?", text);
+        }
+        query.meets_tags(&tenants, &wanted);
+        if let Some(run) = wanted.run {
+            query
+                .by("artifact a INDEXED BY artifact_run")
+                .meets("a.run = ?", run.as_uuid().as_bytes().to_vec());
+        }
+        if let Some(from) = wanted.from {
+            query.meets_seq(">=", place(from));
+        }
+        if let Some(to) = wanted.to {
+            query.meets_seq("<", place(to));
+        }
+        self.meet_times(&mut query, wanted.since, wanted.until)?;
+        Ok(Some(query))
+    }
+
+    /// The ids of the tenants that a filter takes; `None` when there are none.
+    fn tenants(&self, wanted: &Conditions<'_>) -> Result<Option<Vec<i64>>, Fault> {
+        if let Some(tenant) = wanted.tenant {
+            return Ok(self.name_id(tenant.as_str())?.map(|id| vec![id]));
+        }
+        // A loose scan over the index: one step per tenant, however many artifacts each has.
+        let mut statement = self.conn.prepare_cached(
+            "WITH RECURSIVE t(id) AS (
+                SELECT min(tenant) FROM artifact
+                UNION ALL SELECT (SELECT min(tenant) FROM artifact WHERE tenant > t.id) FROM t WHERE t.id IS NOT NULL
+            ) SELECT id FROM t WHERE id IS NOT NULL",
+        )?;
+        let ids: Vec<i64> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok((!ids.is_empty()).then_some(ids))
+    }
+
+    /// Turns times into places as far as the eras tell; the times themselves are checked row by row.
+    fn meet_times(
+        &self,
+        query: &mut Query,
+        since: Option<Timestamp>,
+        until: Option<Timestamp>,
+    ) -> Result<(), Fault> {
+        let block = |sql: &str, time: i64| -> Result<Option<i64>, Fault> {
+            Ok(self.conn.prepare_cached(sql)?.query_row([time], |row| row.get(0))?)
+        };
+        let era = i64::try_from(ERA).unwrap_or(i64::MAX);
+        if let Some(since) = since.map(Timestamp::as_micros_since_epoch) {
+            let first =
+                block("SELECT min(block) FROM era WHERE at_max >= ?1", since)?.unwrap_or(i64::MAX / era);
+            query.meets_seq(">=", first * era);
+            query.meets("a.at >= ?", since);
+        }
+        if let Some(until) = until.map(Timestamp::as_micros_since_epoch) {
+            let last = block("SELECT max(block) FROM era WHERE at_min < ?1", until)?.unwrap_or(-1);
+            query.meets_seq("<", (last + 1) * era);
+            query.meets("a.at < ?", until);
+        }
+        Ok(())
+    }
+
+    /// Counts what a filter accepts.
+    pub(in crate::sqlite) fn summary(&self, filter: &Filter, by: SummaryBy) -> Result<Vec<Summary>, Fault> {
+        let Some(query) = self.query(filter)? else { return Ok(Vec::new()) };
+        let (from, conditions) = (query.from, query.conditions.join(" AND "));
+        let count = |columns: &str, more: &str, group: &str| {
+            format!("SELECT {columns} FROM {from} {more} WHERE {conditions} GROUP BY {group}")
+        };
+        let rows = |sql: String, name: &dyn Fn(&Row<'_>) -> Result<String, Fault>| {
+            let mut statement = self.conn.prepare(&sql)?;
+            let mut rows = statement.query(params_from_iter(query.values.iter()))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push((name(row)?, row.get::<_, u64>(1)?));
+            }
+            Ok::<_, Fault>(found)
+        };
+        let counts = match by {
+            SummaryBy::Kind => {
+                rows(count("a.kind, count(*)", "", "a.kind"), &|row| Ok(self.name(row.get(0)?)?.to_string()))?
+            }
+            SummaryBy::Producer => rows(count("a.producer, count(*)", "", "a.producer"), &|row| {
+                Ok(match row.get::<_, Option<i64>>(0)? {
+                    None => Producer::External.to_string(),
+                    Some(RUNTIME) => Producer::Runtime.to_string(),
+                    Some(id) => self.name(id)?.to_string(),
+                })
+            })?,
+            SummaryBy::Outcome => {
+                let ended = count("o.code, count(*)", "CROSS JOIN outcome o ON o.seq = a.seq", "o.code");
+                let mut counts = rows(ended, &|row| Ok(outcome_name(row.get(0)?).to_owned()))?;
+                let open = "CROSS JOIN subscription s CROSS JOIN claim c ON c.sub = s.id AND c.seq = a.seq";
+                counts.extend(rows(count("0, count(*)", open, "1"), &|_| Ok("outstanding".to_owned()))?);
+                counts
+            }
+            _ => return Err(Fault::Refused("this store cannot count by that".to_owned())),
+        };
+        Ok(Summary::sorted(counts))
+    }
+
+    /// Counts the outcomes of a run.
+    pub(in crate::sqlite) fn tally(&self, run: RunId) -> Result<Tally, Fault> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT matched, consumed, expired, discarded, cancelled, dead FROM run WHERE run = ?1",
+        )?;
+        let mut rows = statement.query([run.as_uuid().as_bytes()])?;
+        rows.next()?.map_or(Ok(Tally::default()), |row| tally(row, 0))
+    }
+}
+
+/// Reads a tally whose columns begin at `first`.
+pub(super) fn tally(row: &Row<'_>, first: usize) -> Result<Tally, Fault> {
+    Ok(Tally {
+        matched: row.get(first)?,
+        consumed: row.get(first + 1)?,
+        expired: row.get(first + 2)?,
+        discarded: row.get(first + 3)?,
+        cancelled: row.get(first + 4)?,
+        dead: row.get(first + 5)?,
+    })
+}
+
+pub(super) fn outcome_name(code: usize) -> &'static str {
+    OUTCOMES.get(code.wrapping_sub(1)).copied().unwrap_or("unknown")
+}
+
+impl Query {
+    fn new(tenants: &[i64]) -> Self {
+        let from = "artifact a NOT INDEXED";
+        let mut query = Self { from, seq: "a.seq", conditions: Vec::new(), values: Vec::new() };
+        match tenants {
+            [only] => query.meets("a.tenant = ?", *only),
+            several => query.meets_any("a.tenant", several.iter().map(|tenant| Value::from(*tenant))),
+        }
+        query
+    }
+
+    /// Names the index; a later call is more telling.
+    fn by(&mut self, from: &'static str) -> &mut Self {
+        self.from = from;
+        self
+    }
+
+    fn meets(&mut self, condition: impl Into<String>, value: impl Into<Value>) {
+        self.conditions.push(condition.into());
+        self.values.push(value.into());
+    }
+
+    fn meets_seq(&mut self, compare: &str, place: i64) {
+        self.meets(format!("{} {compare} ?", self.seq), place);
+    }
+
+    fn meets_any(&mut self, column: &str, values: impl IntoIterator<Item = Value>) {
+        let before = self.values.len();
+        self.values.extend(values);
+        let places = vec!["?"; self.values.len() - before].join(", ");
+        self.conditions.push(format!("{column} IN ({places})"));
+    }
+
+    /// Without a run, which tells more, a tag that has to be there leads, or else the tags of which one has to be there.
+    fn meets_tags(&mut self, tenants: &[i64], wanted: &Conditions<'_>) {
+        let tenants = || tenants.iter().map(|tenant| Value::from(*tenant));
+        let leads = wanted.run.is_none();
+        let mut all = wanted.tags_all;
+        if leads && let [first, others @ ..] = all {
+            self.by("tag t CROSS JOIN artifact a ON a.seq = t.seq").seq = "t.seq";
+            self.meets_any("t.tenant", tenants());
+            self.meets("t.tag = ?", first.clone());
+            all = others;
+        }
+        for tag in all {
+            let has = "SELECT 1 FROM tag x WHERE x.tenant = a.tenant AND x.seq = a.seq AND x.tag = ?";
+            self.meets(format!("EXISTS ({has})"), tag.clone());
+        }
+        let any = || wanted.tags_any.iter().map(|tag| Value::from(tag.clone()));
+        if wanted.tags_any.is_empty() {
+            return;
+        }
+        let places = |count: usize| vec!["?"; count].join(", ");
+        if leads && wanted.tags_all.is_empty() {
+            self.by("artifact a NOT INDEXED");
+            let (tenant, tag) = (places(tenants().count()), places(any().count()));
+            let of = format!("SELECT x.seq FROM tag x WHERE x.tenant IN ({tenant}) AND x.tag IN ({tag})");
+            self.conditions.push(format!("a.seq IN ({of})"));
+            self.values.extend(tenants().chain(any()));
+        } else {
+            let has = "SELECT 1 FROM tag x WHERE x.tenant = a.tenant AND x.seq = a.seq AND x.tag IN";
+            self.conditions.push(format!("EXISTS ({has} ({}))", places(any().count())));
+            self.values.extend(any());
+        }
+    }
+}
+
+fn place(offset: Offset) -> i64 {
+    i64::try_from(offset.get()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,169 @@
+//! Unfinished work: claims in pages, their counts, pairs, notes, marks, and the inputs of jobs.
+
+use std::collections::BTreeMap;
+
+use rusqlite::OptionalExtension;
+use volery_blackboard::effect::{PairVerdict, Published, Start};
+use volery_blackboard::matching::Match;
+use volery_blackboard::store::{Backlog, Claimed, Cursor, Note, Unfinished};
+use volery_blackboard::{Marks, Offset, SubscriptionIndex, Tally};
+
+use super::Session;
+use super::find::tally;
+use crate::sqlite::fault::Fault;
+use crate::sqlite::row;
+
+/// That no unfinished job covers a claim. The jobs of pairs cover nothing.
+const FREE: &str =
+    "NOT EXISTS (SELECT 1 FROM started s WHERE s.sub = c.sub AND s.seq = c.seq AND s.shared = 0)";
+
+impl Session {
+    /// Returns the statement for a page of one subscription's claims: subscription, place, limit.
+    pub(in crate::sqlite) fn claims_sql() -> String {
+        format!(
+            "SELECT c.seq, {}, a.run, a.at, r.workflow, r.matched, r.consumed, r.expired, r.discarded, r.cancelled, r.dead
+             FROM claim c CROSS JOIN artifact a ON a.seq = c.seq CROSS JOIN run r ON r.run = a.run
+             WHERE c.sub = ?1 AND c.seq > ?2 AND {FREE} ORDER BY c.seq LIMIT ?3",
+            row::CLAIM
+        )
+    }
+
+    /// Reads one page of claims, merged from the subscriptions' own orders.
+    pub(in crate::sqlite) fn claims(
+        &self,
+        subscriptions: &[SubscriptionIndex],
+        after: Option<Offset>,
+        limit: usize,
+    ) -> Result<Vec<Claimed>, Fault> {
+        let map = self.base.map();
+        let mut found: BTreeMap<u64, (Published, Tally, Vec<Match>)> = BTreeMap::new();
+        for index in subscriptions {
+            let sub = map.subscription(*index)?;
+            let mut statement = self.conn.prepare_cached(&Self::claims_sql())?;
+            let mut rows = statement.query((sub, after.unwrap_or_default().get(), limit))?;
+            while let Some(row) = rows.next()? {
+                let seq: u64 = row.get(0)?;
+                // Behind a full page nothing can come into it any more.
+                if found.len() >= limit && found.last_key_value().is_some_and(|(last, _)| seq > *last) {
+                    break;
+                }
+                let claim = row::claim(row, 1, *index)?;
+                match found.get_mut(&seq) {
+                    Some((.., claims)) => claims.push(claim),
+                    None => {
+                        let published = row::published(row, 9, seq, Vec::new())?;
+                        found.insert(seq, (published, tally(row, 12)?, vec![claim]));
+                    }
+                }
+            }
+        }
+        let first = found.into_values().take(limit);
+        Ok(first
+            .map(|(published, tally, mut claims)| {
+                claims.sort_by_key(|claim| claim.subscription);
+                Claimed { published: Published { matches: claims.into(), ..published }, tally }
+            })
+            .collect())
+    }
+
+    /// Counts what [`Session::claims`] would read.
+    pub(in crate::sqlite) fn backlog(&self) -> Result<Vec<Backlog>, Fault> {
+        let mut all = Vec::new();
+        for (subscription, sub) in self.base.map().subscriptions() {
+            let one = |sql: &str| -> Result<Option<u64>, Fault> {
+                Ok(self.conn.prepare_cached(sql)?.query_row([sub], |row| row.get(0)).optional()?)
+            };
+            let claims = one("SELECT count(*) FROM claim WHERE sub = ?1")?.unwrap_or_default();
+            let started =
+                one("SELECT count(*) FROM started WHERE sub = ?1 AND shared = 0")?.unwrap_or_default();
+            let end = |direction| {
+                format!(
+                    "SELECT c.seq FROM claim c WHERE c.sub = ?1 AND {FREE} ORDER BY c.seq {direction} LIMIT 1"
+                )
+            };
+            if let (Some(first), Some(last)) = (one(&end("ASC"))?, one(&end("DESC"))?) {
+                let (first, last) = (Offset::new(first), Offset::new(last));
+                all.push(Backlog { subscription, count: claims.saturating_sub(started), first, last });
+            }
+        }
+        Ok(all)
+    }
+
+    /// Reads the next slice of pairs, then of claims. Jobs are the writer's.
+    pub(in crate::sqlite) fn unfinished(
+        &self,
+        after: Cursor,
+        limit: usize,
+    ) -> Result<(Vec<Unfinished>, Option<Cursor>), Fault> {
+        match after {
+            Cursor::Start | Cursor::Jobs(_) => Ok((Vec::new(), Some(Cursor::Pairs(0)))),
+            Cursor::Pairs(number) => self.pairs(number, limit),
+            Cursor::Claims(offset) => {
+                let map = self.base.map();
+                let all: Vec<SubscriptionIndex> = map.subscriptions().map(|(index, _)| index).collect();
+                let claims = self.claims(&all, Some(offset), limit)?;
+                let next = claims.last().map(|last| Cursor::Claims(last.published.offset));
+                Ok((claims.into_iter().map(|claimed| Unfinished::Claims(claimed.published)).collect(), next))
+            }
+        }
+    }
+
+    fn pairs(&self, after: u64, limit: usize) -> Result<(Vec<Unfinished>, Option<Cursor>), Fault> {
+        let map = self.base.map();
+        let mut statement = self.conn.prepare_cached(
+            "SELECT number, sub, job, dead FROM pair INDEXED BY pair_open
+             WHERE open = 1 AND number > ?1 ORDER BY number LIMIT ?2",
+        )?;
+        let mut rows = statement.query((after, limit))?;
+        let (mut pairs, mut next) = (Vec::new(), Cursor::Claims(Offset::START));
+        while let Some(row) = rows.next()? {
+            next = Cursor::Pairs(row.get(0)?);
+            if let Some(subscription) = map.index_of(row.get(1)?) {
+                let verdict = if row.get(3)? { PairVerdict::Dead } else { PairVerdict::Done };
+                pairs.push(Unfinished::Pair { subscription, job: row::job(row, 2)?, verdict });
+            }
+        }
+        Ok((pairs, Some(next)))
+    }
+
+    /// Reads the inputs of a job, with the job's claim on each.
+    pub(in crate::sqlite) fn inputs(&self, start: &Start) -> Result<Vec<Published>, Fault> {
+        let sub = self.base.map().subscription(start.subscription)?;
+        let sql = format!(
+            "SELECT {}, a.run, a.at, r.workflow
+             FROM claim c CROSS JOIN artifact a ON a.seq = c.seq CROSS JOIN run r ON r.run = a.run
+             WHERE c.sub = ?1 AND c.seq = ?2",
+            row::CLAIM
+        );
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut inputs = Vec::with_capacity(start.members.len());
+        for member in &start.members {
+            let mut rows = statement.query((sub, member.offset.get()))?;
+            if let Some(row) = rows.next()? {
+                let claim = row::claim(row, 0, start.subscription)?;
+                inputs.push(row::published(row, 8, member.offset.get(), vec![claim])?);
+            }
+        }
+        Ok(inputs)
+    }
+
+    pub(in crate::sqlite) fn notes(&self) -> Result<Vec<Note>, Fault> {
+        let mut statement = self.conn.prepare_cached("SELECT value FROM note")?;
+        let texts: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        texts.iter().map(|text| Ok(serde_json::from_str(text)?)).collect()
+    }
+
+    /// How far the log has come, by the file's id of each subscription.
+    pub(in crate::sqlite) fn all_marks(&self) -> Result<Vec<(i64, Marks)>, Fault> {
+        let mut statement = self.conn.prepare_cached("SELECT sub, value FROM marks")?;
+        let rows: Vec<(i64, String)> =
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        rows.into_iter().map(|(sub, text)| Ok((sub, serde_json::from_str(&text)?))).collect()
+    }
+
+    pub(in crate::sqlite) fn marks(&self) -> Result<Vec<(SubscriptionIndex, Marks)>, Fault> {
+        let map = self.base.map();
+        let known = self.all_marks()?.into_iter().filter(|(sub, _)| map.keeps_marks(*sub));
+        Ok(known.filter_map(|(sub, marks)| Some((map.index_of(sub)?, marks))).collect())
+    }
+}

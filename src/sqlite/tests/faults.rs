@@ -1,0 +1,232 @@
+//! Files that are not as they should be: the store says so in one clear error, and touches nothing.
+
+use std::fs;
+use std::io::{Read as _, Seek, SeekFrom, Write as _};
+
+use super::*;
+use volery_blackboard::Offset;
+
+fn error(result: Result<Sqlite, StoreError>) -> StoreError {
+    result.expect_err("it does not open")
+}
+
+#[test]
+fn a_second_opener_is_told_who_has_it() {
+    let scratch = Scratch::new();
+    let first = open(&scratch.file()).expect("it opens");
+    match error(Sqlite::open(scratch.file())) {
+        StoreError::InUse { pid, host, .. } => {
+            assert_eq!(pid, std::process::id().to_string());
+            assert!(!host.is_empty() && host != "unknown");
+        }
+        other => panic!("it is in use: {other}"),
+    }
+    fill(&first, 1..3).expect("the first is not disturbed");
+    block_on(first.close()).expect("it closes");
+    let second = open(&scratch.file()).expect("it is free now");
+    drop(second);
+    open(&scratch.file()).expect("a dropped store is free at once, too");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_left_alone() {
+    let scratch = Scratch::new();
+    fs::write(scratch.file(), b"this is a letter to my aunt, and nothing else at all").expect("written");
+    assert!(matches!(error(Sqlite::open(scratch.file())), StoreError::NotADatabase { .. }));
+    let text = fs::read_to_string(scratch.file()).expect("it is there");
+    assert!(text.starts_with("this is a letter"));
+}
+
+#[test]
+fn a_database_of_another_program_is_left_alone() {
+    let scratch = Scratch::new();
+    let other = rusqlite::Connection::open(scratch.file()).expect("it opens");
+    other.execute_batch("CREATE TABLE aunt(letter TEXT); INSERT INTO aunt VALUES ('dear')").expect("made");
+    drop(other);
+    assert!(matches!(error(Sqlite::open(scratch.file())), StoreError::NotADatabase { .. }));
+    let other = rusqlite::Connection::open(scratch.file()).expect("it opens");
+    let tables: i64 =
+        other.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).expect("it reads");
+    assert_eq!(tables, 1, "nothing was added");
+}
+
+#[test]
+fn a_newer_schema_is_refused_naming_both_versions() {
+    let scratch = Scratch::new();
+    let store = open(&scratch.file()).expect("it opens");
+    fill(&store, 1..3).expect("it writes");
+    block_on(store.close()).expect("it closes");
+    let newer = rusqlite::Connection::open(scratch.file()).expect("it opens");
+    newer.execute("UPDATE meta SET value = 99 WHERE key = 'schema'", []).expect("changed");
+    let epoch = |conn: &rusqlite::Connection| -> i64 {
+        conn.query_row("SELECT value FROM meta WHERE key = 'epoch'", [], |row| row.get(0)).expect("it reads")
+    };
+    let before = epoch(&newer);
+    let StoreError::NewerSchema { found, known, .. } = error(Sqlite::open(scratch.file())) else {
+        panic!("it is newer")
+    };
+    assert_eq!((found, known), (99, 1));
+    assert_eq!(epoch(&newer), before, "it was not touched");
+}
+
+#[test]
+fn an_empty_file_is_new_only_if_it_was_never_in_use() {
+    let scratch = Scratch::new();
+    fs::write(scratch.file(), b"").expect("written");
+    let store = open(&scratch.file()).expect("an empty file is as good as none");
+    fill(&store, 1..3).expect("it writes");
+    block_on(store.close()).expect("it closes");
+    fs::write(scratch.file(), b"").expect("somebody empties it");
+    assert!(matches!(error(Sqlite::open(scratch.file())), StoreError::Corrupt { .. }));
+}
+
+#[test]
+fn a_file_that_is_cut_short_is_refused() {
+    let scratch = Scratch::new();
+    let store = open(&scratch.file()).expect("it opens");
+    fill(&store, 1..500).expect("it writes");
+    block_on(store.close()).expect("it closes");
+    let file = fs::OpenOptions::new().write(true).open(scratch.file()).expect("it is there");
+    file.set_len(file.metadata().expect("it has a length").len() / 2).expect("cut");
+    assert!(matches!(error(Sqlite::open(scratch.file())), StoreError::Corrupt { .. }));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_said_so() {
+    // Nobody, not even root, may make a file there.
+    if cfg!(target_os = "linux") {
+        let refused = error(Sqlite::open("/sys/kernel/volery.db"));
+        assert!(matches!(refused, StoreError::ReadOnly { .. }), "{refused}");
+    }
+    let missing = error(Sqlite::open(Scratch::new().0.join("no/such/folder/store.db")));
+    assert!(missing.to_string().contains("no/such/folder"), "{missing}");
+}
+
+#[test]
+fn a_log_that_is_cut_short_leaves_an_earlier_commit() {
+    let scratch = Scratch::new();
+    let store = open(&scratch.file()).expect("it opens");
+    for n in 1..=20 {
+        fill(&store, n..n + 1).expect("it writes");
+    }
+    // As the machine would find it after a loss of power, with a part of the log gone.
+    let copy = scratch.0.join("copy.db");
+    fs::copy(scratch.file(), &copy).expect("copied");
+    let log = fs::read(scratch.0.join("store.db-wal")).expect("there is a log");
+    fs::write(scratch.0.join("copy.db-wal"), &log[..log.len() * 2 / 3]).expect("written");
+    drop(store);
+    let store = open(&copy).expect("it opens without help");
+    let found = numbers(&store).expect("it reads");
+    assert!(found.len() < 20, "the log was cut");
+    let upto = u32::try_from(found.len()).expect("few");
+    assert_eq!(found, (1..=upto).collect::<Vec<_>>(), "what is left is whole commits, in order");
+    fill(&store, 50..51).expect("and it goes on");
+    let check: String = rusqlite::Connection::open(&copy)
+        .and_then(|conn| conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)))
+        .expect("it can be checked");
+    assert_eq!(check, "ok");
+}
+
+/// Flips one bit of the file where `needle` stands.
+fn flip(path: &Path, needle: &[u8]) {
+    let mut file = fs::OpenOptions::new().read(true).write(true).open(path).expect("it is there");
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).expect("it reads");
+    let at = bytes.windows(needle.len()).position(|window| window == needle).expect("it is in the file");
+    file.seek(SeekFrom::Start(at as u64)).expect("it seeks");
+    file.write_all(&[bytes[at] ^ 1]).expect("it writes");
+}
+
+#[test]
+fn a_flipped_bit_is_reported_and_not_served() {
+    for needle in [&b"marked-payload"[..], b"marked-tag", b"marked-partition"] {
+        let scratch = Scratch::new();
+        let store = open(&scratch.file()).expect("it opens");
+        let id = ArtifactId::from_uuid(Uuid::from_u128(7));
+        let body = Body::typed(Arc::new("marked-payload".to_owned()));
+        let text = Artifact::new(id, Kind::of::<String>(), body, run(1), Timestamp::default())
+            .with_partition("marked-partition".into())
+            .with_tags(["marked-tag".to_owned()].into());
+        let group = vec![publish(number(1), Vec::new()), publish(text, vec![claim()])];
+        commit(&store, vec![Group::Publish(group.into())]).expect("it writes");
+        block_on(store.close()).expect("it closes");
+        flip(&scratch.file(), needle);
+        let store = open(&scratch.file()).expect("the damage is in one artifact");
+        let read = |offset| block_on(store.read(&[Offset::new(offset)]).wait());
+        read(1).expect("the other one is sound");
+        match read(2) {
+            Err(StoreError::Corrupt { store: name, offset: Some(offset), .. }) => {
+                assert_eq!((PathBuf::from(name), offset.get()), (scratch.file(), 2));
+            }
+            other => panic!("damage to {:?} is seen: {other:?}", String::from_utf8_lossy(needle)),
+        }
+    }
+}
+
+#[test]
+fn random_flips_are_never_a_panic_and_never_served_as_truth() {
+    let scratch = Scratch::new();
+    let store = open(&scratch.file()).expect("it opens");
+    // Long texts, so that most of the file is payload and most flips hit one.
+    let text = |n: u32| format!("{n} {}", "x".repeat(2_000));
+    let artifact = |n: u32| {
+        let (id, body) = (Uuid::from_u128(u128::from(n)), Body::typed(Arc::new(text(n))));
+        let id = ArtifactId::from_uuid(id);
+        publish(Artifact::new(id, Kind::of::<String>(), body, run(1), Timestamp::default()), vec![claim()])
+    };
+    commit(&store, vec![Group::Publish((1..200).map(artifact).collect())]).expect("it writes");
+    block_on(store.close()).expect("it closes");
+    let sound = fs::read(scratch.file()).expect("it reads");
+    let mut seed = 0x2545_F491_4F6C_DD1D_u64;
+    for _ in 0..60 {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        let at = usize::try_from(seed % sound.len() as u64).expect("in range");
+        let mut bytes = sound.clone();
+        bytes[at] ^= 1 << (seed >> 61);
+        let copy = scratch.0.join("copy.db");
+        for suffix in ["", "-wal", "-shm", ".lock"] {
+            drop(fs::remove_file(scratch.0.join(format!("copy.db{suffix}"))).err());
+        }
+        fs::write(&copy, &bytes).expect("written");
+        let Ok(store) = open(&copy) else { continue };
+        for n in 1..200_u32 {
+            if let Ok(read) = block_on(store.read(&[Offset::new(n.into())]).wait()) {
+                let value =
+                    read[0].payload::<String>().expect("what passes the checksum is JSON of its kind");
+                assert_eq!(*value, text(n), "byte {at} was flipped, and a wrong artifact was served");
+            }
+        }
+        drop(block_on(store.find(&Filter::all())).err());
+        drop(block_on(store.unfinished(Cursor::Claims(Offset::START), 1_000)).err());
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_loses_nothing() {
+    let scratch = Scratch::new();
+    let store = Sqlite::options(scratch.file()).size_max(600_000).open().expect("it opens");
+    block_on(store.open(catalogue())).expect("it opens");
+    let mut written = 0_u32;
+    let full = loop {
+        match fill(&store, written + 1..written + 51) {
+            Ok(()) => written += 50,
+            Err(error) => break error,
+        }
+        assert!(written < 100_000, "it fills up at last");
+    };
+    assert!(matches!(full, StoreError::Full { .. }), "{full}");
+    assert!(written > 0, "something was written before");
+    let again = fill(&store, 1..2).err();
+    assert!(again.is_none(), "what is there already needs no room: {again:?}");
+    let count = || {
+        let kind = Kind::of::<u32>();
+        let rows = block_on(store.summary(&Filter::all(), SummaryBy::Kind)).expect("it counts");
+        rows.iter().find(|row| row.name == kind.name()).map_or(0, |row| row.count)
+    };
+    assert_eq!(count(), u64::from(written), "everything accepted is there, and nothing else");
+    block_on(store.close()).expect("it closes");
+    let store = open(&scratch.file()).expect("it opens with room");
+    fill(&store, written + 1..written + 51).expect("it goes on where it was");
+}

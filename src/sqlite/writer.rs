@@ -1,0 +1,185 @@
+//! The writer: one thread that owns the only connection that writes.
+//!
+//! It takes what waits and writes it as one transaction, so that many callers share one wait for the disk. A connection
+//! that failed is dropped and opened again for the next commit, and everything that is kept in memory is read back from
+//! the file: what a failed write left behind is never guessed, and a failed fsync is never tried again.
+//!
+//! | command | effect |
+//! | --- | --- |
+//! | `Open` | learns the program's names, counts attempts that the life before cut short |
+//! | `Commit` | writes groups; a group that cannot be written is refused alone |
+//! | `Jobs` | lists unfinished jobs, which this thread knows by heart |
+//! | `Remove` | removes finished artifacts |
+//! | `Close` | ends the thread after everything before it |
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use volery_blackboard::matching::panic_text;
+use volery_blackboard::store::{Batch, Catalogue, Cursor, Group, GroupResult, StoreError, Unfinished};
+
+use super::base::Base;
+use super::fault::Fault;
+use super::file;
+use super::session::Session;
+
+mod book;
+mod dead;
+mod desk;
+mod outcome;
+mod publish;
+mod removal;
+mod work;
+
+use desk::Desk;
+
+/// Groups in one transaction. A thousand amortise the wait for the disk fully; more would only delay the first of them.
+const GROUPS_MAX: usize = 1_000;
+
+/// Commands that wait for the writer. One caller commits at a time; more than this wait only behind a disk that hangs.
+pub(super) const WAITING_MAX: usize = 1_024;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+pub(super) enum Command {
+    Open(Catalogue, Reply<()>),
+    Commit(Batch, Reply<Vec<GroupResult>>),
+    Jobs { after: u64, limit: usize, reply: Reply<(Vec<Unfinished>, Option<Cursor>)> },
+    Remove(Vec<u64>, Reply<u64>),
+    Close(Reply<()>),
+}
+
+pub(super) struct Writer {
+    base: Arc<Base>,
+    /// The number of this owner of the file; a later owner has a higher one.
+    epoch: i64,
+    /// `None` after a fault, until the next command.
+    desk: Option<Desk>,
+}
+
+impl Writer {
+    pub(super) fn new(base: Arc<Base>, session: Session, epoch: i64) -> Result<Self, Fault> {
+        let desk = Some(Desk::new(session)?);
+        Ok(Self { base, epoch, desk })
+    }
+
+    /// Serves commands until it is closed, or nobody can send any more.
+    pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut next = None;
+        while let Some(command) = next.take().or_else(|| commands.blocking_recv()) {
+            match command {
+                Command::Commit(batch, reply) => next = self.commit(batch, reply, &mut commands),
+                Command::Open(catalogue, reply) => give(reply, self.attempt(|desk| desk.open(&catalogue))),
+                Command::Jobs { after, limit, reply } => {
+                    give(reply, self.attempt(|desk| desk.jobs(after, limit)));
+                }
+                Command::Remove(places, reply) => {
+                    let removed = self.attempt(|desk| desk.remove(&places));
+                    if removed.is_ok() {
+                        self.base.cache.remove(&places);
+                    }
+                    give(reply, removed);
+                }
+                Command::Close(reply) => {
+                    commands.close();
+                    give(reply, self.close());
+                    return;
+                }
+            }
+        }
+        // Nobody is left to be told; the next one who opens the file does what is left of a checkpoint.
+        drop(self.close().err());
+    }
+
+    /// Commits one batch, and those that wait behind it. Returns a command of another kind that came in between.
+    fn commit(
+        &mut self,
+        batch: Batch,
+        reply: Reply<Vec<GroupResult>>,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Option<Command> {
+        let mut replies = vec![(batch.groups.len(), reply)];
+        let (mut groups, mut next) = (batch.groups, None);
+        while groups.len() < GROUPS_MAX && next.is_none() {
+            match commands.try_recv() {
+                Ok(Command::Commit(batch, reply)) => {
+                    replies.push((batch.groups.len(), reply));
+                    groups.extend(batch.groups);
+                }
+                Ok(other) => next = Some(other),
+                Err(_) => break,
+            }
+        }
+        match self.write(&mut groups) {
+            Ok(results) => {
+                let mut results = results.into_iter();
+                for (count, reply) in replies {
+                    give(reply, Ok(results.by_ref().take(count).collect()));
+                }
+            }
+            Err(error) => replies.into_iter().for_each(|(_, reply)| give(reply, Err(error.clone()))),
+        }
+        // Payloads run code of the user when they are dropped.
+        drop(catch_unwind(AssertUnwindSafe(|| drop(groups))));
+        next
+    }
+
+    /// Writes groups together; if one of them cannot be written, each behind a savepoint of its own.
+    fn write(&mut self, groups: &mut [Group]) -> Result<Vec<GroupResult>, StoreError> {
+        let mut apart = false;
+        let together = self.try_on(|desk| match desk.write_together(groups) {
+            Err(fault) if fault.is_of_group() => {
+                apart = true;
+                Ok(Vec::new())
+            }
+            other => other,
+        });
+        if apart { self.try_on(|desk| desk.write_apart(groups)) } else { together }
+    }
+
+    /// Does something in one transaction.
+    fn attempt<T>(&mut self, work: impl FnOnce(&mut Desk) -> Result<T, Fault>) -> Result<T, StoreError> {
+        self.try_on(|desk| desk.transaction(work))
+    }
+
+    /// Does something on the desk, and clears the desk when that fails.
+    fn try_on<T>(&mut self, work: impl FnOnce(&mut Desk) -> Result<T, Fault>) -> Result<T, StoreError> {
+        let base = Arc::clone(&self.base);
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let epoch = self.epoch;
+            let desk = self.desk()?;
+            desk.epoch = epoch;
+            work(desk)
+        }));
+        match done {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(fault)) => {
+                self.desk = None;
+                Err(base.error(fault))
+            }
+            Err(panic) => {
+                self.desk = None;
+                Err(base.place.unavailable(format!("the writer panicked: {}", panic_text(panic.as_ref()))))
+            }
+        }
+    }
+
+    fn desk(&mut self) -> Result<&mut Desk, Fault> {
+        if self.desk.is_none() {
+            let conn = file::open_writer(&self.base.place, &self.base.options)?;
+            self.desk = Some(Desk::new(Session::new(conn, Arc::clone(&self.base)))?);
+        }
+        self.desk.as_mut().ok_or(Fault::Foreign)
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        let Some(desk) = self.desk.take() else { return Ok(()) };
+        desk.close().map_err(|fault| self.base.error(fault))
+    }
+}
+
+fn give<T>(to: Reply<T>, answer: Result<T, StoreError>) {
+    // Whoever asked may have gone; what was committed is committed.
+    drop(to.send(answer).err());
+}

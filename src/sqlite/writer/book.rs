@@ -1,0 +1,242 @@
+//! The book: what the writer knows by heart, and what a transaction has yet to write down.
+//!
+//! All of it can be read back from the file, and is after every fault. Unfinished jobs are here because the board holds
+//! them as well, so that they are no more than fit into memory.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use volery_blackboard::effect::Start;
+use volery_blackboard::shape::Member;
+use volery_blackboard::{Artifact, JobId, Marks, Offset, RunId, Tally, Timestamp};
+
+use super::desk::Desk;
+use crate::sqlite::fault::Fault;
+use crate::sqlite::row;
+use crate::sqlite::schema::ERA;
+use crate::sqlite::session::Session;
+
+/// Names kept in memory: kinds, agents and tenants. With more of them than this, they are looked up again.
+const NAMES_MAX: usize = 10_000;
+
+#[derive(Default)]
+pub(super) struct Book {
+    /// The last place in the log.
+    pub(super) last_seq: u64,
+    pub(super) last_job: u64,
+    pub(super) last_pair: u64,
+    pub(super) last_dead: u64,
+    pub(super) jobs: FxHashMap<JobId, OpenJob>,
+    /// The same by number.
+    pub(super) numbers: BTreeMap<u64, JobId>,
+    pub(super) marks: HashMap<i64, Marks>,
+    pub(super) names: HashMap<Arc<str>, i64>,
+    pub(super) pending: Pending,
+}
+
+/// A job that has no end.
+pub(super) struct OpenJob {
+    pub(super) number: u64,
+    pub(super) start: Arc<Start>,
+    pub(super) failures: u32,
+    pub(super) until: Option<Timestamp>,
+    pub(super) interruptions: u32,
+    pub(super) deaths_alone: u32,
+}
+
+/// What is written once per transaction, however many groups change it.
+#[derive(Default)]
+pub(super) struct Pending {
+    runs: FxHashMap<RunId, RunChange>,
+    eras: BTreeMap<u64, (i64, i64)>,
+    pub(super) marks: BTreeSet<i64>,
+    /// New artifacts for the cache, with the length of their JSON.
+    pub(super) fresh: Vec<(Arc<Artifact>, usize)>,
+}
+
+/// What a transaction adds to a run.
+#[derive(Default)]
+struct RunChange {
+    /// Tenant and workflow, when an artifact of the run was published.
+    head: Option<(i64, Arc<str>)>,
+    more: Tally,
+    /// Claims that are dead no more.
+    revived: u64,
+}
+
+impl Pending {
+    pub(super) fn run_published(&mut self, run: RunId, head: (i64, &Arc<str>), matched: u64) {
+        let change = self.runs.entry(run).or_default();
+        change.more.matched += matched;
+        if change.head.is_none() {
+            change.head = Some((head.0, Arc::clone(head.1)));
+        }
+    }
+
+    pub(super) fn run_ended(&mut self, run: RunId, count: impl FnOnce(&mut Tally)) {
+        count(&mut self.runs.entry(run).or_default().more);
+    }
+
+    pub(super) fn run_revived(&mut self, run: RunId) {
+        self.runs.entry(run).or_default().revived += 1;
+    }
+
+    pub(super) fn moment(&mut self, seq: u64, at: i64) {
+        let (min, max) = self.eras.entry(seq / ERA).or_insert((at, at));
+        (*min, *max) = ((*min).min(at), (*max).max(at));
+    }
+}
+
+impl Desk {
+    /// Writes down what is pending.
+    pub(super) fn flush(&mut self) -> Result<(), Fault> {
+        let (runs, eras) =
+            (std::mem::take(&mut self.book.pending.runs), std::mem::take(&mut self.book.pending.eras));
+        for (run, change) in runs {
+            let RunChange { head, more, revived } = change;
+            let dead =
+                i64::try_from(more.dead).unwrap_or(i64::MAX) - i64::try_from(revived).unwrap_or(i64::MAX);
+            let run = run.as_uuid();
+            match head {
+                Some((tenant, workflow)) => self.run(
+                    "INSERT INTO run VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT(run) DO UPDATE SET
+                         matched = matched + excluded.matched, consumed = consumed + excluded.consumed,
+                         expired = expired + excluded.expired, discarded = discarded + excluded.discarded,
+                         cancelled = cancelled + excluded.cancelled, dead = dead + excluded.dead",
+                    (
+                        run.as_bytes(),
+                        tenant,
+                        &*workflow,
+                        more.matched,
+                        more.consumed,
+                        more.expired,
+                        more.discarded,
+                        more.cancelled,
+                        dead,
+                    ),
+                )?,
+                None => self.run(
+                    "UPDATE run SET matched = matched + ?2, consumed = consumed + ?3, expired = expired + ?4,
+                         discarded = discarded + ?5, cancelled = cancelled + ?6, dead = dead + ?7 WHERE run = ?1",
+                    (
+                        run.as_bytes(),
+                        more.matched,
+                        more.consumed,
+                        more.expired,
+                        more.discarded,
+                        more.cancelled,
+                        dead,
+                    ),
+                )?,
+            };
+        }
+        for (block, (min, max)) in eras {
+            self.run(
+                "INSERT INTO era VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET
+                     at_min = min(at_min, excluded.at_min), at_max = max(at_max, excluded.at_max)",
+                (block, min, max),
+            )?;
+        }
+        for sub in std::mem::take(&mut self.book.pending.marks) {
+            let text = serde_json::to_string(&self.book.marks.entry(sub).or_default())?;
+            self.run(
+                "INSERT INTO marks VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+                (sub, text),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Book {
+    /// Reads everything back from the file.
+    pub(super) fn read(session: &Session) -> Result<Self, Fault> {
+        let one = |sql: &str| -> Result<u64, Fault> {
+            Ok(session.conn.query_row(sql, [], |row| row.get::<_, Option<u64>>(0))?.unwrap_or_default())
+        };
+        let mut book = Self {
+            last_seq: one(
+                "SELECT max(value, coalesce((SELECT max(seq) FROM artifact), 0)) FROM meta WHERE key = 'last_seq'",
+            )?,
+            last_job: one("SELECT max(number) FROM started")?,
+            last_pair: one("SELECT max(number) FROM pair")?,
+            last_dead: one("SELECT max(number) FROM dead")?,
+            marks: session.all_marks()?.into_iter().collect(),
+            ..Self::default()
+        };
+        book.read_jobs(session)?;
+        Ok(book)
+    }
+
+    /// Reads unfinished jobs. Those of agents and subscriptions that the program has no more stay where they are.
+    fn read_jobs(&mut self, session: &Session) -> Result<(), Fault> {
+        let map = session.base.map();
+        let mut statement = session.conn.prepare_cached(
+            "SELECT job, number, sub, agent, run, opens_run, at, closed, attempt, failed, failures, until, alone,
+                 interruptions, deaths_alone, shared FROM started WHERE number IS NOT NULL",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (Some(subscription), Some(agent)) = (map.index_of(row.get(2)?), map.agent_of(row.get(3)?))
+            else {
+                continue;
+            };
+            let (job, sub): (JobId, i64) = (row::job(row, 0)?, row.get(2)?);
+            let closed: Option<String> = row.get(7)?;
+            let start = Start {
+                job,
+                agent,
+                subscription,
+                members: members(session, sub, job)?,
+                attempt: row.get(8)?,
+                failures: row.get(9)?,
+                run: row::run(row, 4)?,
+                opens_run: row.get(5)?,
+                at: Timestamp::from_micros_since_epoch(row.get(6)?),
+                closed: closed.map(|text| serde_json::from_str(&text)).transpose()?,
+                shared: row.get(15)?,
+                alone: row.get(12)?,
+            };
+            let open = OpenJob {
+                number: row.get(1)?,
+                start: Arc::new(start),
+                failures: row.get(10)?,
+                until: row.get::<_, Option<i64>>(11)?.map(Timestamp::from_micros_since_epoch),
+                interruptions: row.get(13)?,
+                deaths_alone: row.get(14)?,
+            };
+            self.numbers.insert(open.number, job);
+            self.jobs.insert(job, open);
+        }
+        Ok(())
+    }
+
+    pub(super) fn remember_name(&mut self, text: Arc<str>, id: i64) {
+        if self.names.len() >= NAMES_MAX {
+            self.names.clear();
+        }
+        self.names.insert(text, id);
+    }
+
+    /// Moves the marks of a subscription, and returns how they stood before.
+    pub(super) fn note_marks(&mut self, sub: i64, claim: &volery_blackboard::matching::Match) -> Marks {
+        let marks = self.marks.entry(sub).or_default();
+        let before = marks.clone();
+        marks.note(claim);
+        self.pending.marks.insert(sub);
+        before
+    }
+}
+
+/// The members of a job in input order.
+fn members(session: &Session, sub: i64, job: JobId) -> Result<Box<[Member]>, Fault> {
+    let mut statement = session
+        .conn
+        .prepare_cached("SELECT seq, side, grp FROM started WHERE sub = ?1 AND job = ?2 ORDER BY ord")?;
+    let member = |row: &rusqlite::Row<'_>| {
+        Ok(Member { offset: Offset::new(row.get(0)?), side: row.get(1)?, group: row.get(2)? })
+    };
+    let members = statement.query_map((sub, job.as_uuid().as_bytes()), member)?;
+    Ok(members.collect::<Result<Vec<_>, _>>()?.into())
+}

@@ -1,0 +1,244 @@
+//! The desk: the connection that writes, transactions on it, and groups on their way into tables.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use rusqlite::Params;
+use volery_blackboard::effect::Resumed;
+use volery_blackboard::store::{
+    Catalogue, Cursor, Few, Filing, Group, GroupResult, Note, StoreError, Stored, Subject, Unfinished,
+};
+
+use super::book::Book;
+use crate::sqlite::base::Map;
+use crate::sqlite::fault::Fault;
+use crate::sqlite::session::Session;
+
+pub(super) struct Desk {
+    pub(super) session: Session,
+    pub(super) book: Book,
+    pub(super) epoch: i64,
+    /// Something of the group at hand has been written.
+    touched: Cell<bool>,
+}
+
+impl Desk {
+    pub(super) fn new(session: Session) -> Result<Self, Fault> {
+        let book = Book::read(&session)?;
+        Ok(Self { session, book, epoch: 0, touched: Cell::new(false) })
+    }
+
+    /// Runs a statement that writes, and returns how many rows it changed.
+    pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize, Fault> {
+        self.touched.set(true);
+        Ok(self.session.conn.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// Does something in one transaction. After a fault, the book is not to be relied on.
+    pub(super) fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.batch("BEGIN IMMEDIATE")?;
+        let done = self.check_epoch().and_then(|()| work(self)).and_then(|value| {
+            self.flush()?;
+            self.batch("COMMIT")?;
+            Ok(value)
+        });
+        match done {
+            Ok(value) => {
+                let fresh = std::mem::take(&mut self.book.pending.fresh);
+                self.session.base.cache.add(fresh);
+                Ok(value)
+            }
+            Err(fault) => {
+                // Some faults have ended the transaction already; and what cannot be rolled back was never committed.
+                if !self.session.conn.is_autocommit() {
+                    drop(self.batch("ROLLBACK").err());
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    fn batch(&self, sql: &str) -> Result<(), Fault> {
+        Ok(self.session.conn.execute_batch(sql)?)
+    }
+
+    /// A stale owner changes nothing.
+    fn check_epoch(&self) -> Result<(), Fault> {
+        let mut statement = self.session.conn.prepare_cached("SELECT value FROM meta WHERE key = 'epoch'")?;
+        let epoch: i64 = statement.query_row([], |row| row.get(0))?;
+        if epoch == self.epoch {
+            return Ok(());
+        }
+        Err(StoreError::Superseded { store: self.session.base.place.name() }.into())
+    }
+
+    /// Writes all groups in one transaction. A fault of a group that has written something is a fault of all.
+    pub(super) fn write_together(&mut self, groups: &mut [Group]) -> Result<Vec<GroupResult>, Fault> {
+        self.transaction(|desk| {
+            let mut results = Vec::with_capacity(groups.len());
+            for group in &mut *groups {
+                desk.touched.set(false);
+                results.push(match desk.write(group) {
+                    Err(fault) if fault.is_of_group() && !desk.touched.get() => {
+                        GroupResult::Refused(desk.session.base.error(fault))
+                    }
+                    other => other?,
+                });
+            }
+            Ok(results)
+        })
+    }
+
+    /// Writes every group behind a savepoint of its own, in one transaction. Slow, and only for when one group is bad: a
+    /// savepoint has SQLite keep a copy of every page that the group changes.
+    pub(super) fn write_apart(&mut self, groups: &mut [Group]) -> Result<Vec<GroupResult>, Fault> {
+        self.refresh()?;
+        self.transaction(|desk| {
+            let mut results = Vec::with_capacity(groups.len());
+            for group in &mut *groups {
+                desk.flush()?;
+                let kept = desk.book.pending.fresh.len();
+                desk.batch("SAVEPOINT one")?;
+                let written = desk.write(group).and_then(|result| desk.flush().map(|()| result));
+                let result = match written {
+                    Err(fault) if fault.is_of_group() => {
+                        desk.batch("ROLLBACK TO one")?;
+                        let mut fresh = std::mem::take(&mut desk.book.pending.fresh);
+                        desk.refresh()?;
+                        fresh.truncate(kept);
+                        desk.book.pending.fresh = fresh;
+                        GroupResult::Refused(desk.session.base.error(fault))
+                    }
+                    other => other?,
+                };
+                desk.batch("RELEASE one")?;
+                results.push(result);
+            }
+            Ok(results)
+        })
+    }
+
+    /// Reads the book back from the file, as the transaction at hand sees it.
+    fn refresh(&mut self) -> Result<(), Fault> {
+        self.session.forget_names();
+        self.book = Book::read(&self.session)?;
+        Ok(())
+    }
+
+    fn write(&mut self, group: &mut Group) -> Result<GroupResult, Fault> {
+        let stored = match group {
+            Group::Publish(artifacts) => {
+                artifacts.iter_mut().map(|artifact| self.publish(artifact)).collect::<Result<_, _>>()?
+            }
+            Group::Start(start) => self.start(start)?,
+            Group::Retry { job, failures, until, at, error } => {
+                self.retry(*job, *failures, *until, (*at, error))?
+            }
+            Group::Release(job) => self.release(*job)?,
+            Group::Finish(finish) => self.finish(finish)?,
+            Group::Settle(settled) => self.settle(settled)?,
+            Group::Note(note) => self.note(note)?,
+            Group::CancelClaims { run, behind } => {
+                return Ok(GroupResult::Cancelled(self.cancel_claims(*run, behind)?));
+            }
+            Group::Redrive(redrive) => return Ok(GroupResult::Redriven(Box::new(self.redrive(redrive)?))),
+            Group::Discard { letter, at, reason } => self.discard(*letter, *at, reason)?,
+        };
+        Ok(GroupResult::Done(stored))
+    }
+
+    fn note(&self, note: &Note) -> Result<Few<Stored>, Fault> {
+        let subject = match note.subject() {
+            Subject::Agent(agent) => format!("agent:{agent}"),
+            Subject::Run(run) => format!("run:{run}"),
+        };
+        match note.filing() {
+            Filing::Keep => self.run(
+                "INSERT INTO note VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value",
+                (subject, note.topic(), serde_json::to_string(note)?),
+            )?,
+            Filing::Remove => {
+                self.run("DELETE FROM note WHERE subject = ?1 AND topic = ?2", (subject, note.topic()))?
+            }
+            Filing::RemoveAll => self.run("DELETE FROM note WHERE subject = ?1", [subject])?,
+        };
+        Ok(Few::new())
+    }
+
+    /// Learns the program's names, and counts the attempts that the life before left without an end.
+    pub(super) fn open(&mut self, catalogue: &Catalogue) -> Result<(), Fault> {
+        let mut subscriptions = Vec::with_capacity(catalogue.subscriptions.len());
+        for name in &catalogue.subscriptions {
+            self.run("INSERT INTO subscription(name) VALUES (?1) ON CONFLICT DO NOTHING", [name])?;
+            let id = "SELECT id FROM subscription WHERE name = ?1";
+            subscriptions.push(self.session.conn.query_row(id, [name], |row| row.get(0))?);
+        }
+        let agents = catalogue.agents.iter().map(|agent| self.intern(agent.as_str()));
+        let agents = agents.collect::<Result<Vec<i64>, _>>()?;
+        for kind in catalogue.kinds.all() {
+            self.session.base.learn(&kind);
+        }
+        self.run(
+            "UPDATE started SET running = 0, interruptions = interruptions + 1, deaths_alone = deaths_alone + alone
+             WHERE running = 1",
+            [],
+        )?;
+        self.session.base.set_map(Map::new(catalogue, subscriptions, agents));
+        self.refresh()
+    }
+
+    /// Lists unfinished jobs behind a number.
+    pub(super) fn jobs(
+        &mut self,
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<Unfinished>, Option<Cursor>), Fault> {
+        let mut jobs = Vec::new();
+        let mut next = Cursor::Pairs(0);
+        for (number, job) in self.book.numbers.range(after + 1..).take(limit) {
+            next = Cursor::Jobs(*number);
+            if let Some(resumed) = self.resumed(job)? {
+                jobs.push(Unfinished::Job(resumed));
+            }
+        }
+        Ok((jobs, Some(next)))
+    }
+
+    /// An unfinished job as a board takes it in.
+    pub(super) fn resumed(&self, job: &volery_blackboard::JobId) -> Result<Option<Resumed>, Fault> {
+        let Some(open) = self.book.jobs.get(job) else { return Ok(None) };
+        Ok(Some(Resumed {
+            start: volery_blackboard::effect::Start::clone(&open.start),
+            inputs: self.session.inputs(&open.start)?,
+            failures: open.failures,
+            until: open.until,
+            interruptions: open.interruptions,
+            deaths_alone: open.deaths_alone,
+        }))
+    }
+
+    /// Returns the id of a name, and gives it one if it has none.
+    pub(super) fn intern(&mut self, text: &str) -> Result<i64, Fault> {
+        if let Some(id) = self.book.names.get(text) {
+            return Ok(*id);
+        }
+        let id = match self.session.name_id(text)? {
+            Some(id) => id,
+            None => {
+                self.run("INSERT INTO name(text) VALUES (?1)", [text])?;
+                self.session.conn.last_insert_rowid()
+            }
+        };
+        self.book.remember_name(Arc::from(text), id);
+        Ok(id)
+    }
+
+    /// Leaves a file without a log beside it, as far as other readers let it.
+    pub(super) fn close(self) -> Result<(), Fault> {
+        self.session.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        self.session.conn.close().map_err(|(_, error)| Fault::Sqlite(error))
+    }
+}

@@ -1,0 +1,84 @@
+//! Removal: finished artifacts leave the file, with everything that is kept because of them alone.
+
+use std::collections::BTreeSet;
+
+use super::desk::Desk;
+use crate::sqlite::fault::Fault;
+use crate::sqlite::row;
+use crate::sqlite::session::FINISHED;
+
+/// Pages given back to the file system per removal. A commit of this many stays short; the rest goes with later ones.
+const VACUUM_PAGES: u32 = 1_000;
+
+impl Desk {
+    /// Removes those of these artifacts that are finished still, and returns how many were.
+    pub(super) fn remove(&mut self, places: &[u64]) -> Result<u64, Fault> {
+        let mut removed = 0;
+        let mut runs = BTreeSet::new();
+        // Places are never given again, even if the newest artifact goes.
+        self.run("UPDATE meta SET value = ?1 WHERE key = 'last_seq'", [self.book.last_seq])?;
+        for seq in places {
+            let Some((run, tenant, tags)) = self.remove_artifact(*seq)? else { continue };
+            removed += 1;
+            runs.insert(run);
+            self.run("DELETE FROM outcome WHERE seq = ?1", [seq])?;
+            if let Some(tags) = tags {
+                for tag in serde_json::from_str::<Vec<String>>(&tags)? {
+                    self.run(
+                        "DELETE FROM tag WHERE tenant = ?1 AND tag = ?2 AND seq = ?3",
+                        (tenant, tag, seq),
+                    )?;
+                }
+            }
+            if self.book.last_pair > 0 {
+                self.remove_pairs(*seq)?;
+            }
+        }
+        for run in runs {
+            self.run(
+                "DELETE FROM run WHERE run = ?1 AND NOT EXISTS (SELECT 1 FROM artifact a WHERE a.run = ?1)",
+                [run.as_uuid().as_bytes()],
+            )?;
+        }
+        self.run("DELETE FROM era WHERE block < (SELECT min(seq) FROM artifact) / 1024", [])?;
+        if removed > 0 {
+            self.vacuum()?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes one artifact; returns its run, tenant and tags.
+    fn remove_artifact(
+        &self,
+        seq: u64,
+    ) -> Result<Option<(volery_blackboard::RunId, i64, Option<String>)>, Fault> {
+        let sql =
+            format!("DELETE FROM artifact AS a WHERE a.seq = ?1 AND {FINISHED} RETURNING run, tenant, tags");
+        let mut statement = self.session.conn.prepare_cached(&sql)?;
+        let mut rows = statement.query([seq])?;
+        let Some(found) = rows.next()? else { return Ok(None) };
+        let removed = (row::run(found, 0)?, found.get(1)?, found.get(2)?);
+        // The statement has to come to its end for the row to be gone.
+        while rows.next()?.is_some() {}
+        Ok(Some(removed))
+    }
+
+    /// Gives free pages back to the file system, one with every step.
+    fn vacuum(&self) -> Result<(), Fault> {
+        let sql = format!("PRAGMA incremental_vacuum({VACUUM_PAGES})");
+        let mut statement = self.session.conn.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
+
+    fn remove_pairs(&self, seq: u64) -> Result<(), Fault> {
+        let members = "sub IN (SELECT id FROM subscription) AND seq = ?1";
+        self.run(
+            &format!("DELETE FROM pair WHERE number IN (SELECT number FROM pair_member WHERE {members})"),
+            [seq],
+        )?;
+        self.run(&format!("DELETE FROM pair_member WHERE {members}"), [seq])?;
+        Ok(())
+    }
+}
