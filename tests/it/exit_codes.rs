@@ -8,7 +8,9 @@ use volery::store::{
     Answer, Backlog, Batch as Write, Catalogue, Claimed, Commit, Cursor, DeadFilter, DeadLetter, Inspected,
     Lineage, Marks, Note, Read, Store, StoreError, SubscriptionIndex, Summary, SummaryBy, Unfinished,
 };
-use volery::{ArtifactId, Fault, Offset, Page, Phase, RunId, ShutdownReport, Tally};
+use volery::{
+    ArtifactId, Fault, Intensity, Offset, Page, PastIntensity, Phase, RunId, ShutdownReport, Tally,
+};
 
 use crate::child::{Child, is_child, say};
 use crate::support::{A, Gate, SECOND, a};
@@ -167,6 +169,25 @@ fn a_tree_that_gave_up_exits_with_70() {
     let cause = service.next_word();
     assert!(cause.starts_with("because it gave up: "), "{cause}");
     assert_eq!(service.ended().code(), Some(i32::from(volery::EXIT_CODE_GAVE_UP)));
+}
+
+#[test]
+fn an_agent_that_escalates_exits_with_75() {
+    if is_child() {
+        serve(async {
+            let agent = Agent::new("brittle")
+                .intensity(Intensity { restarts: 0, within: SECOND })
+                .past_intensity(PastIntensity::Escalate)
+                .consumes(one::<A>())
+                .engine(|_: A, _| async { panic!("an invariant is broken") as Result<(), Fault> });
+            let volery = Volery::builder("t").agent(agent).start().await?;
+            volery.publish(a(0, 0)).await?;
+            volery.wait_for_shutdown().await
+        });
+    }
+    let mut service = Child::start("exit_codes::an_agent_that_escalates_exits_with_75");
+    service.hears("because agent brittle escalated");
+    assert_eq!(service.ended().code(), Some(i32::from(volery::EXIT_CODE_ESCALATED)));
 }
 
 #[test]

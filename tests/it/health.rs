@@ -2,7 +2,7 @@
 
 use volery::prelude::*;
 use volery::testing::FailingStore;
-use volery::{Event, Fault, Health, Severity};
+use volery::{Event, Fault, Health, Intensity, Severity};
 
 use crate::support::{A, Gate, SECOND, Tested, a, event, is_pending, turns};
 
@@ -89,6 +89,30 @@ async fn a_backlog_at_its_bound_makes_it_not_ready() -> Tested {
     gate.open(2);
     volery.until_idle().await?;
     assert!(volery.health().await.ready);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quarantined_agent_and_a_finding_of_the_lookout_are_told_and_degrade_only() -> Tested {
+    let brittle = Agent::new("brittle")
+        .intensity(Intensity { restarts: 0, within: SECOND })
+        .consumes(one::<A>())
+        .engine(|_: A, _| async { panic!("an invariant is broken") as Result<(), Fault> });
+    let volery = Volery::builder("t")
+        .agents([brittle, waiting(&Gate::new())])
+        .configure(|settings| settings.oldest_age = SECOND)
+        .start()
+        .await?;
+    let mut feed = volery.feed();
+    volery.publish(a(0, 0)).await?;
+    event(&mut feed, |event| matches!(event, Event::Quarantined { .. }).then_some(())).await;
+    let health = volery.health().await;
+    assert_eq!(reasons(&health), [("brittle", Severity::Degraded)]);
+    assert!(health.ready && health.to_string().contains("quarantined since"), "{health}");
+    volery.publish(a(0, 1)).await?;
+    event(&mut feed, |event| matches!(event, Event::Found(_)).then_some(())).await;
+    let health = volery.health().await;
+    assert!(health.ready && health.to_string().contains("has been waiting for agent"), "{health}");
     Ok(())
 }
 

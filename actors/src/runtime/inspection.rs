@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use volery_blackboard::AgentName;
 use volery_blackboard::board::AgentStatus;
 
 use super::Runtime;
@@ -57,6 +58,11 @@ impl Runtime {
             Err(_) => findings.add(Severity::NotLive, "supervisors", "silent", silent()),
         }
         inspect_agents(agents, findings);
+        for found in self.findings() {
+            let part = found.agent().map_or("async runtime", AgentName::as_str);
+            let told = (found.to_string(), found.since());
+            findings.add_since(Severity::Degraded, part, found.name(), told);
+        }
         self.inspect_intake(findings);
     }
 
@@ -116,6 +122,13 @@ fn inspect_agents(
             for agent in agents.iter().filter(|agent| agent.paused) {
                 let what = format!("paused with {} jobs waiting", agent.queued);
                 findings.add(Severity::Degraded, agent.name.as_str(), "paused", what);
+            }
+            for agent in &agents {
+                if let Some(quarantine) = agent.quarantine {
+                    let what = format!("{quarantine}; {} jobs wait", agent.queued);
+                    let told = (what, quarantine.since);
+                    findings.add_since(Severity::Degraded, agent.name.as_str(), "quarantined", told);
+                }
             }
         }
         // It died over the question; the tree tells whether it comes back.

@@ -96,6 +96,23 @@ impl Finding {
         }
     }
 
+    /// Returns since when it is so.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        match self {
+            Self::WorkerBlocked { since, .. }
+            | Self::RuntimeStalled { since }
+            | Self::AttemptOverdue { since, .. }
+            | Self::AgentAging { since, .. } => *since,
+        }
+    }
+
+    /// Returns the finding's name in snake case, for grouping and metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.kind().as_str()
+    }
+
     /// What makes two findings the same one.
     fn key(&self) -> Key {
         let job = match self {
