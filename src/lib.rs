@@ -76,7 +76,7 @@ pub use volery_actors::supervision::Intensity;
 pub use volery_actors::{
     Agent, AgentDraft, Blocking, ChildError, ChildTask, Clock, Context, Engine, Error, ErrorKind, Event,
     Failure, Fault, FeedItem, FeedReader, Finding, IntoOutputs, Lease, Loaded, LoopStatus, Metrics, Missed,
-    Outputs, Overflow, Partial, Publish, Published, Resource, Result, Retry, Schedule, Settings, Tree,
+    Outputs, Overflow, Partial, Publish, Published, Recovered, Resource, Result, Retry, Schedule, Settings, Tree,
     TreeNode, blocking,
 };
 pub use volery_actors::{

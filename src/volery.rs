@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use volery_actors::runtime::Runtime;
-use volery_actors::{FeedReader, Finding, IntoOutputs, LoopStatus, Published, Result, Tree};
+use volery_actors::{FeedReader, Finding, IntoOutputs, LoopStatus, Published, Recovered, Result, Tree};
 use volery_blackboard::board::{AgentStatus, RunningJob};
 use volery_blackboard::store::DeadLetter;
 use volery_blackboard::{Artifact, Filter, Offset, Page, Payload, RunId, Visibility, Waiting};
@@ -166,6 +166,13 @@ impl Volery {
     /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
     pub async fn agents(&self) -> Result<Vec<AgentStatus>> {
         self.0.agents().await
+    }
+
+    /// Tells what was found unfinished at the start, or when the curator was last restarted: jobs that run again, and inputs
+    /// that are read from the log as there is room.
+    #[must_use]
+    pub fn recovered(&self) -> Recovered {
+        self.0.recovered()
     }
 
     /// Lists jobs that failed for good, oldest first, behind number `after` (0 for the first page). Cancel safe.

@@ -7,10 +7,12 @@ mod actor;
 mod after;
 mod ending;
 mod ingress;
+mod paging;
 mod recovery;
 mod restarts;
 
 pub(crate) use actor::{Curator, CuratorParts};
+pub use recovery::Recovered;
 pub(crate) use ingress::{Ingress, Limits, Question, Scope};
 pub use restarts::PastIntensity;
 pub(crate) use restarts::{Restarts, Rule};

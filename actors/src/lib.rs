@@ -37,7 +37,7 @@ pub use agent::{
     Outputs, Publish, Retry, TimedOut, TimeoutKind, blocking,
 };
 pub use clock::Clock;
-pub use curator::PastIntensity;
+pub use curator::{PastIntensity, Recovered};
 pub use error::{Error, ErrorKind, Result};
 pub use feed::{Event, FeedItem, FeedReader};
 pub use health::{Health, Reason, Severity};

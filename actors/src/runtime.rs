@@ -15,7 +15,7 @@ use volery_blackboard::{
 };
 
 use crate::agent::{AgentMessage, IntoOutputs, Output, Outputs, Workshop};
-use crate::curator::{Ingress, Question, Scope};
+use crate::curator::{Ingress, Question, Recovered, Scope};
 use crate::error::{Cause, Result};
 use crate::feed::{Feed, FeedReader};
 use crate::health::FirstSeen;
@@ -32,6 +32,7 @@ mod stopping;
 #[cfg(unix)]
 mod systemd;
 mod tree;
+mod waiting;
 
 pub use builder::RuntimeBuilder;
 pub use settings::{Overflow, Partial, Settings};
@@ -276,10 +277,11 @@ impl Runtime {
         Ok(self.0.workshop.store.dead_letters(&filter).await?)
     }
 
-    /// Lists artifacts that wait, and why: at most `limit`, of one run or agent or of all.
+    /// Lists artifacts that wait, and why: at most `limit`, of one run or agent or of all. Those that are in memory come
+    /// first; for the others the log is read.
     ///
     /// # Errors
-    /// When there is no such agent, or the runtime has stopped.
+    /// When there is no such agent, the runtime has stopped, or the log cannot be read.
     pub async fn waiting(
         &self,
         run: Option<RunId>,
@@ -289,7 +291,9 @@ impl Runtime {
         let mut filter = WaitingFilter::default();
         (filter.run, filter.limit) = (run, Some(limit));
         filter.agent = agent.map(|agent| self.agent(agent)).transpose()?;
-        self.ingress().ask(|answer| Question::Waiting(filter, answer)).await
+        let (mut found, in_log) = self.ingress().ask(|answer| Question::Waiting(filter.clone(), answer)).await?;
+        waiting::in_log(self.0.workshop.store.as_ref(), &in_log, &filter, &mut found).await?;
+        Ok(found)
     }
 
     /// Tells how every agent stands.
@@ -307,6 +311,12 @@ impl Runtime {
     /// When the runtime has stopped.
     pub async fn next_deadline(&self) -> Result<Option<Timestamp>> {
         self.ingress().ask(Question::NextDeadline).await
+    }
+
+    /// Tells what was found unfinished when the curator began its present life: at the start, or after a restart of it.
+    #[must_use]
+    pub fn recovered(&self) -> Recovered {
+        self.ingress().watch().recovered
     }
 
     /// Returns a run's outcomes so far: from the board while it knows the run, else from the store.

@@ -14,28 +14,33 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::collect::{Collector, Complete, Entry, Step};
-use crate::effect::{Effect, Input, PairVerdict, Published, Resumed, Settled, Start, Verdict};
+use crate::effect::{Effect, Input, PairVerdict, Resumed, Settled, Start, Verdict};
 use crate::id::{AgentIndex, AgentName, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::marks::Marks;
-use crate::matching::Match;
-use crate::outcome::{CloseReason, Discard, Outcome, Tally};
+use crate::outcome::{CloseReason, Outcome, Tally};
 use crate::subscription::Subscription;
 use crate::time::Timestamp;
 
 mod audit;
+mod intake;
 mod job;
+mod ledger;
 mod pairs;
 mod queue;
 mod run;
 mod snapshot;
 mod standing;
+mod window;
 
 use job::{Job, JobState};
 use pairs::Uses;
 use queue::{Queue, Ready};
+use ledger::Ledger;
 use run::{Run, Runs};
+use window::Reading;
 
 pub use snapshot::{AgentStatus, RunningJob, RunningState, WaitingFilter};
+pub use window::InLog;
 
 /// The state machine of one blackboard.
 #[derive(Debug, Default)]
@@ -61,6 +66,9 @@ pub struct Board {
     collected: u64,
     /// Complete sets of inputs so far: numbers them, so that one that is handed back finds its place again.
     completed: u64,
+    /// Jobs that an agent may have in memory before its claims stay in the log; `None` for any number.
+    window: Option<usize>,
+    ledger: Ledger,
     /// Agents that may have something to start, and runs whose counts changed, within one input.
     touched_agents: Vec<AgentIndex>,
     touched_runs: Vec<RunId>,
@@ -78,6 +86,9 @@ struct Agent {
     restarts: u64,
     /// When the piece that waits longest will have waited too long, as far as a deadline stands for it.
     armed: Option<Timestamp>,
+    /// Jobs that back off.
+    backing_off: usize,
+    reading: Reading,
 }
 
 /// One subscription's collector and counts.
@@ -93,6 +104,10 @@ struct Collecting {
     tally: Tally,
     uses: Uses,
     armed: Option<Timestamp>,
+    /// Claims that are in the log only.
+    spilled: u64,
+    /// How far the log had come before a restart, kept until the agent is level with it.
+    marks: Option<Marks>,
 }
 
 /// What a deadline belongs to.
@@ -120,7 +135,8 @@ impl Board {
     pub fn add_agent(&mut self, name: AgentName, concurrency: u32) -> AgentIndex {
         let index = AgentIndex(u32::try_from(self.agents.len()).unwrap_or(u32::MAX));
         let queue = Queue::new(concurrency);
-        self.agents.push(Agent { name, queue, ended: 0, restarts: 0, armed: None });
+        let reading = Reading::default();
+        self.agents.push(Agent { name, queue, ended: 0, restarts: 0, armed: None, backing_off: 0, reading });
         index
     }
 
@@ -138,6 +154,8 @@ impl Board {
             tally: Tally::default(),
             uses: Uses::default(),
             armed: None,
+            spilled: 0,
+            marks: None,
         });
         index
     }
@@ -146,20 +164,19 @@ impl Board {
     pub fn handle(&mut self, input: Input, now: Timestamp, effects: &mut Vec<Effect>) {
         self.now = now;
         match input {
-            Input::Published(published) => self.publish(published, now, effects),
+            Input::Published(published) => self.publish(&published, now, effects),
             Input::Resumed(resumed) => self.resume_job(resumed, now),
             Input::PairFinished { subscription, job, verdict } => {
                 self.remember_pair(subscription, job, verdict);
             }
-            Input::Marks { subscription, marks } => self.catch_up(subscription, &marks, effects),
+            Input::Marks { subscription, marks } => self.meet_marks(subscription, marks, effects),
             Input::Finished { job, attempt, verdict } => self.finish(job, attempt, verdict, effects),
             Input::StartRefused(job) => self.hand_back(job, effects),
-            Input::Tick => self.tick(now, effects),
-            Input::PinRun { run, workflow, ended } => {
-                let state = self.run_mut(run, &workflow);
-                state.pinned = true;
-                state.tally += ended;
+            Input::Tick => {
+                self.read_again(effects);
+                self.tick(now, effects);
             }
+            Input::PinRun { run, workflow, tally } => self.pin_run(run, &workflow, tally),
             Input::ReleaseRun(run) => self.release_run(run),
             Input::FinishRun(run) => self.finish_run(run),
             Input::CancelRun(run) => self.cancel_run(run, effects),
@@ -179,9 +196,18 @@ impl Board {
                 self.start_again();
             }
             Input::Flush(reason) => self.flush_all(reason, effects),
+            Input::Backlog(backlog) => self.meet_backlog(backlog),
+            Input::Paged { agent, ticket, claims } => self.page_in(agent, ticket, claims, now, effects),
+            Input::PageFailed { agent, ticket } => self.fail_page(agent, ticket),
+            Input::Recounted { run, ticket, tally } => self.recounted(run, ticket, tally),
+            Input::SpilledCancelled { run, cancelled } => {
+                self.spilled_cancelled(run, &cancelled, now, effects);
+            }
+            Input::CancelRefused(run) => self.cancel_refused(run),
         }
         self.settle_runs(effects);
         self.start_jobs(effects);
+        self.ask_pages(effects);
     }
 
     /// Returns when the board wants an [`Input::Tick`] next.
@@ -199,20 +225,20 @@ impl Board {
     /// Tells whether nothing moves: no job waits for a slot, runs or backs off, and no batch is on a timer.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.moving == 0
+        self.moving == 0 && !self.reads_log()
     }
 
     /// Tells whether a job waits for a slot, runs or backs off. Unlike [`Board::is_idle`] it does not count inputs on a
     /// timer: a stop waits for work, not for time to pass.
     #[must_use]
     pub fn is_at_work(&self) -> bool {
-        self.working > 0
+        self.working > 0 || self.works_on_log()
     }
 
     /// Tells whether nothing of the run moves: see [`Effect::Quiescent`]. True for a run that the board does not know.
     #[must_use]
     pub fn is_quiescent(&self, run: RunId) -> bool {
-        self.runs.get(&run).is_none_or(Run::is_quiescent)
+        self.runs.get(&run).is_none_or(|state| self.is_at_rest(state))
     }
 
     /// Returns how many claims collectors hold: they wait for other input, or for time to pass.
@@ -221,7 +247,7 @@ impl Board {
         self.collected
     }
 
-    /// Returns how many claims wait for an agent, run, back off, or are not visible yet.
+    /// Returns how many claims wait for an agent, run, back off, are not visible yet, or wait in the log only.
     #[must_use]
     pub fn queued(&self) -> u64 {
         self.outstanding - self.collected
@@ -231,63 +257,6 @@ impl Board {
     #[must_use]
     pub fn outstanding(&self) -> u64 {
         self.outstanding
-    }
-
-    fn publish(&mut self, published: Published, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Published { offset, run, workflow, at, matches } = published;
-        let state = self.run_mut(run, &workflow);
-        state.tally.matched += matches.len() as u64;
-        let cancelled = state.cancelled;
-        self.touched_runs.push(run);
-        for claim in matches.iter() {
-            let index = claim.subscription;
-            self.subscriptions[index.at()].tally.matched += 1;
-            self.outstanding += 1;
-            let entry = self.entry(offset, run, at, claim);
-            if cancelled {
-                self.settle(index, &entry, Outcome::Cancelled, effects);
-            } else if let Some(reason) = &claim.refused {
-                self.settle(index, &entry, Outcome::Discarded(Discard::clone(reason)), effects);
-            } else if let Some(opens) = claim.visible_at.filter(|opens| *opens > now) {
-                self.count_delayed(run);
-                self.delayed.insert((opens, index, offset), (entry, claim.key.clone()));
-                self.deadlines.insert((opens, Due::Delayed));
-            } else {
-                if let Some(marks) = &claim.marks {
-                    self.catch_up(index, marks, effects);
-                }
-                self.offer(index, entry, claim.key.clone(), effects);
-            }
-        }
-    }
-
-    /// Lets a collector know how far the log has come, as far as it has not met that itself.
-    fn catch_up(&mut self, index: SubscriptionIndex, marks: &Marks, effects: &mut Vec<Effect>) {
-        let mut steps = std::mem::take(&mut self.steps);
-        self.subscriptions[index.at()].collector.catch_up(marks, &mut steps);
-        self.take_steps(index, &mut steps, effects);
-        self.steps = steps;
-    }
-
-    fn entry(&self, offset: Offset, run: RunId, at: Timestamp, claim: &Match) -> Entry {
-        let by_event_time = self.subscriptions[claim.subscription.at()].by_event_time;
-        let time = if by_event_time { claim.event_time.unwrap_or(at) } else { at };
-        Entry { offset, run, at, time, side: claim.side, weight: claim.weight, lane: claim.lane.clone() }
-    }
-
-    fn offer(&mut self, index: SubscriptionIndex, entry: Entry, key: Option<Key>, effects: &mut Vec<Effect>) {
-        let mut steps = std::mem::take(&mut self.steps);
-        self.collected += 1;
-        let subscription = &mut self.subscriptions[index.at()];
-        if subscription.collector.holds_timed() {
-            let run = entry.run;
-            subscription.collector.offer(entry, key, &mut steps);
-            self.count_moving(run, 1);
-        } else {
-            subscription.collector.offer(entry, key, &mut steps);
-        }
-        self.take_steps(index, &mut steps, effects);
-        self.steps = steps;
     }
 
     /// Carries out what a collector yielded, and re-arms its deadline.
@@ -377,7 +346,9 @@ impl Board {
 
     fn rearm(&mut self, index: SubscriptionIndex) {
         let subscription = &mut self.subscriptions[index.at()];
-        let next = subscription.collector.next_deadline();
+        // Time stands still for an agent that is behind: what is due waits for what was published before.
+        let behind = self.agents[subscription.agent.at()].reading.is_behind();
+        let next = subscription.collector.next_deadline().filter(|_| !behind);
         if next == subscription.armed {
             return;
         }
@@ -396,10 +367,7 @@ impl Board {
             match due {
                 Due::Subscription(index) => {
                     self.subscriptions[index.at()].armed = None;
-                    let mut steps = std::mem::take(&mut self.steps);
-                    self.subscriptions[index.at()].collector.due(now, &mut steps);
-                    self.take_steps(index, &mut steps, effects);
-                    self.steps = steps;
+                    self.let_due_go(index, now, effects);
                 }
                 Due::Job(job) => self.end_back_off(job),
                 Due::Delayed => self.reveal(now, effects),
@@ -411,6 +379,13 @@ impl Board {
                 Due::Run(run) => self.end_deadline(run, effects),
             }
         }
+    }
+
+    fn let_due_go(&mut self, index: SubscriptionIndex, now: Timestamp, effects: &mut Vec<Effect>) {
+        let mut steps = std::mem::take(&mut self.steps);
+        self.subscriptions[index.at()].collector.due(now, &mut steps);
+        self.take_steps(index, &mut steps, effects);
+        self.steps = steps;
     }
 
     /// Offers what has become visible.
@@ -462,7 +437,7 @@ impl Board {
         self.subscriptions[index.at()].tally.count(&outcome);
         self.outstanding -= 1;
         if let Some(state) = self.runs.get_mut(&run) {
-            state.tally.count(&outcome);
+            state.let_go(&outcome);
         }
         self.touched_runs.push(run);
         Settled { subscription: index, offset, run, outcome }

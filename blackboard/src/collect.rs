@@ -26,7 +26,7 @@ use join::Join;
 
 /// The smallest step of time. What lies exactly one window, or one wait, apart still belongs together; an arrival ends
 /// only what was due this much before it.
-const INSTANT: Duration = Duration::from_micros(1);
+pub(crate) const INSTANT: Duration = Duration::from_micros(1);
 
 /// An artifact as a collector sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use crate::marks::Marks;
 use crate::matching::Match;
 use crate::outcome::{CloseReason, Outcome, Overdue, Quarantine, Tally};
 use crate::shape::Member;
+use crate::store::{Backlog, Claimed};
 use crate::time::Timestamp;
 
 /// What the board is told. Everything here is already in the store, or needs no record.
@@ -54,8 +55,8 @@ pub enum Input {
         run: RunId,
         /// The workflow's name.
         workflow: Arc<str>,
-        /// Outcomes that the store knows and this board has not met, because it was read back.
-        ended: Tally,
+        /// What the store has counted for the run, when the board is being read back.
+        tally: Option<Tally>,
     },
     /// The last handle to the run is gone.
     ReleaseRun(RunId),
@@ -95,6 +96,42 @@ pub enum Input {
     Unhold,
     /// Close every open batch, with this reason.
     Flush(CloseReason),
+    /// Claims of a subscription wait in the log: told when the board is read back, before anything else of it.
+    Backlog(Backlog),
+    /// The answer to [`Effect::Page`]. Between the read and this input the board is told nothing else.
+    Paged {
+        /// The agent.
+        agent: AgentIndex,
+        /// As in the effect.
+        ticket: u64,
+        /// The next claims on the agent's subscriptions, in log order.
+        claims: Vec<Claimed>,
+    },
+    /// The log could not be read; the board asks again with the next tick.
+    PageFailed {
+        /// The agent.
+        agent: AgentIndex,
+        /// As in the effect.
+        ticket: u64,
+    },
+    /// The answer to [`Effect::Recount`]. Between the read and this input the board is told nothing else.
+    Recounted {
+        /// The run.
+        run: RunId,
+        /// As in the effect.
+        ticket: u64,
+        /// What the store has counted.
+        tally: Tally,
+    },
+    /// The answer to [`Effect::CancelSpilled`]: so many claims were cancelled, by subscription.
+    SpilledCancelled {
+        /// The run.
+        run: RunId,
+        /// How many, for every subscription that had any.
+        cancelled: Vec<(SubscriptionIndex, u64)>,
+    },
+    /// An [`Effect::CancelSpilled`] was refused; the board asks again with the next tick.
+    CancelRefused(RunId),
 }
 
 /// A committed artifact, as far as the board needs to know it.
@@ -204,6 +241,37 @@ pub enum Effect {
         /// Its outcomes.
         tally: Tally,
     },
+    /// Read the next claims of an agent from the log, once everything that earlier effects write is written.
+    Page(Page),
+    /// Count the outcomes of a run in the store, once everything that earlier effects write is written.
+    Recount {
+        /// The run.
+        run: RunId,
+        /// To be given back.
+        ticket: u64,
+    },
+    /// Commit that every claim of the run that waits in the log only is cancelled.
+    CancelSpilled {
+        /// The run.
+        run: RunId,
+        /// The places behind which claims are in the log only.
+        behind: Vec<(SubscriptionIndex, Option<Offset>)>,
+    },
+}
+
+/// A part of the log that an agent wants to have read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The agent.
+    pub agent: AgentIndex,
+    /// To be given back: an answer to an earlier question is no answer to a later one.
+    pub ticket: u64,
+    /// The agent's subscriptions.
+    pub subscriptions: Vec<SubscriptionIndex>,
+    /// Where to go on.
+    pub after: Offset,
+    /// How many artifacts at most.
+    pub limit: usize,
 }
 
 /// One artifact's outcome for one subscription.

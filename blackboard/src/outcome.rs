@@ -200,6 +200,11 @@ pub enum WaitingReason {
     AgentQuarantined(Quarantine),
     /// The store does not accept the start of the job at the moment.
     StoreUnavailable,
+    /// The agent has as many jobs in memory as it may; it is read from the log in its turn.
+    InLog {
+        /// Jobs and inputs of the agent that go before it.
+        behind: u64,
+    },
 }
 
 impl WaitingReason {
@@ -218,6 +223,7 @@ impl WaitingReason {
             Self::AgentPaused => "agent_paused",
             Self::AgentQuarantined(_) => "agent_quarantined",
             Self::StoreUnavailable => "store_unavailable",
+            Self::InLog { .. } => "in_log",
         }
     }
 }
@@ -241,6 +247,7 @@ impl fmt::Display for WaitingReason {
             Self::AgentPaused => f.write_str("agent is paused"),
             Self::AgentQuarantined(quarantine) => write!(f, "agent is {quarantine}"),
             Self::StoreUnavailable => f.write_str("store is unavailable"),
+            Self::InLog { behind } => write!(f, "in the log behind {behind} others"),
         }
     }
 }
@@ -313,6 +320,14 @@ pub struct Waiting {
     pub since: Timestamp,
     /// Why it does not move.
     pub reason: WaitingReason,
+}
+
+impl Waiting {
+    /// Says behind how many jobs and inputs of its agent it waits in the log.
+    #[must_use]
+    pub fn behind(self, behind: u64) -> Self {
+        Self { reason: WaitingReason::InLog { behind }, ..self }
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use volery_blackboard::{JobId, Offset, RunId, Tally, Timestamp};
 
 use super::after::{After, Claims, PublishAnswer, Unsettled, claims_of, give, join};
 use super::ingress::{Command, Ingress, Question, Scope};
+use super::paging::{Lookup, Lookups};
 use super::recovery::restore;
 use crate::agent::AgentMessage;
 use crate::clock::Clock;
@@ -83,6 +84,7 @@ pub(crate) struct Curator {
     unsettled: Vec<Unsettled>,
     /// Runs with a deadline.
     pub(super) timed: BTreeSet<RunId>,
+    lookups: Lookups,
     /// The store refused a commit; nothing is started until a tick finds it working again.
     store_down: bool,
 }
@@ -115,6 +117,7 @@ impl Curator {
             offsets: Vec::new(),
             unsettled: Vec::new(),
             timed,
+            lookups: Lookups::default(),
             store_down: false,
         })
     }
@@ -206,7 +209,7 @@ impl Curator {
 
     fn answer(&self, question: Question) {
         match question {
-            Question::Waiting(filter, answer) => give(answer, self.board.waiting(&filter)),
+            Question::Waiting(filter, answer) => give(answer, (self.board.waiting(&filter), self.board.in_log())),
             Question::Agents(answer) => give(answer, self.board.agents()),
             Question::Running(answer) => give(answer, self.board.running()),
             Question::Tally(run, answer) => give(answer, self.board.tally(run)),
@@ -258,12 +261,24 @@ impl Curator {
         let after = std::mem::take(&mut self.after);
         match results {
             Ok(results) => {
+                self.board.written();
                 if tries {
                     self.recover_store();
                 }
                 self.apply(after, results);
             }
             Err(error) => self.refuse(after, &error),
+        }
+        self.read_log().await;
+    }
+
+    /// Answers what the board asked about the log. Not while something that it decided is still to be written.
+    async fn read_log(&mut self) {
+        while !self.store_down
+            && self.batch.groups.is_empty()
+            && let Some(answer) = self.lookups.answer(self.parts.store.as_ref()).await
+        {
+            self.handle(answer);
         }
     }
 
@@ -274,10 +289,14 @@ impl Curator {
                 self.apply_done(after, Few::new());
                 continue;
             }
-            match results.next() {
-                Some(GroupResult::Done(stored)) => self.apply_done(after, stored),
-                Some(GroupResult::Refused(error)) => self.apply_refused(after, &error),
-                Some(GroupResult::Cancelled(_) | GroupResult::Redriven(_)) | None => {
+            match (after, results.next()) {
+                (after, Some(GroupResult::Done(stored))) => self.apply_done(after, stored),
+                (After::SpilledCancelled(run), Some(GroupResult::Cancelled(cancelled))) => {
+                    self.handle(Input::SpilledCancelled { run, cancelled });
+                }
+                (after, Some(GroupResult::Refused(error))) => self.apply_refused(after, &error),
+                // Nothing that is written here is answered with anything else.
+                (after, Some(GroupResult::Cancelled(_) | GroupResult::Redriven(_)) | None) => {
                     let cause = "it did not answer for the groups that it was given".to_owned();
                     let error = StoreError::Conflict { store: self.parts.store.name(), cause };
                     self.apply_refused(after, &error);
@@ -310,6 +329,8 @@ impl Curator {
                 self.handle(input);
             }
             After::Ask(question) => self.answer(question),
+            After::Look(lookup) => self.lookups.push(lookup),
+            After::SpilledCancelled(run) => self.handle(Input::CancelRefused(run)),
         }
     }
 
@@ -347,7 +368,11 @@ impl Curator {
                 tracing::error!(target: "volery::curator", ?outcome, %error, "an outcome could not be recorded yet");
                 self.unsettled.push(outcome);
             }
-            After::Input(_) | After::Cancel { .. } => self.apply_done(after, Few::new()),
+            After::SpilledCancelled(run) => {
+                tracing::error!(target: "volery::curator", %run, %error, "claims in the log were not cancelled yet");
+                self.handle(Input::CancelRefused(run));
+            }
+            After::Input(_) | After::Cancel { .. } | After::Look(_) => self.apply_done(after, Few::new()),
             After::Ask(question) => self.answer(question),
         }
     }
@@ -434,6 +459,13 @@ impl Curator {
                 Effect::QuarantineLifted(agent) => self.note_resumed(agent),
                 Effect::RunTimedOut { run, workflow } => self.note_timed_out(run, workflow),
                 Effect::Quiescent { run, tally } => self.quiet.push((run, tally)),
+                Effect::Page(page) => self.after.push(After::Look(Lookup::Page(page))),
+                Effect::Recount { run, ticket } => {
+                    self.after.push(After::Look(Lookup::Recount { run, ticket }));
+                }
+                Effect::CancelSpilled { run, behind } => {
+                    self.write(Group::CancelClaims { run, behind }, After::SpilledCancelled(run));
+                }
                 Effect::RunSettled { run, workflow, tally } => {
                     self.forget_deadline(run);
                     self.parts.feed.tell(|| Event::RunSettled { run, workflow, tally });

@@ -9,9 +9,10 @@ use volery_blackboard::effect::{Input, Settled, Start, Verdict};
 use volery_blackboard::matching::Match;
 use volery_blackboard::outcome::Overdue;
 use volery_blackboard::store::{Few, Finish, Group, JobEnd, Publish, StoreError, Stored};
-use volery_blackboard::{AgentIndex, JobId};
+use volery_blackboard::{AgentIndex, JobId, RunId};
 
 use super::ingress::Question;
+use super::paging::Lookup;
 
 /// What follows once a command, or its write, is done.
 pub(super) enum After {
@@ -38,6 +39,10 @@ pub(super) enum After {
     },
     /// Answered in its turn, so that whoever asks sees what they did before.
     Ask(Question),
+    /// The end of what a cancelled run has in the log only.
+    SpilledCancelled(RunId),
+    /// Read once all of the commit has been told.
+    Look(Lookup),
 }
 
 /// An outcome that no attempt's end writes.
@@ -70,9 +75,13 @@ impl After {
     /// Tells whether it stands for a group of the commit.
     pub(super) fn has_group(&self) -> bool {
         match self {
-            Self::Published { .. } | Self::Started(_) | Self::Buried(..) | Self::Unsettled(_) => true,
+            Self::Published { .. }
+            | Self::Started(_)
+            | Self::Buried(..)
+            | Self::Unsettled(_)
+            | Self::SpilledCancelled(_) => true,
             Self::Ended { verdict, .. } => *verdict != Verdict::Released,
-            Self::Input(_) | Self::Cancel { .. } | Self::Ask(_) => false,
+            Self::Input(_) | Self::Cancel { .. } | Self::Ask(_) | Self::Look(_) => false,
         }
     }
 }

@@ -16,12 +16,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, SetOnce, oneshot};
-use volery_blackboard::board::{AgentStatus, RunningJob, WaitingFilter};
+use volery_blackboard::board::{AgentStatus, InLog, RunningJob, WaitingFilter};
 use volery_blackboard::effect::Input;
 use volery_blackboard::store::{Few, Publish, StoreError, Stored};
 use volery_blackboard::{AgentIndex, AgentName, RunId, Tally, Timestamp, Waiting};
 
 use super::actor::CuratorMessage;
+use super::recovery::Recovered;
 use super::restarts::Restarts;
 use crate::agent::Ended;
 use crate::error::{Cause, Result};
@@ -63,7 +64,8 @@ pub(crate) enum Scope {
 /// What can be asked about the board.
 #[derive(Debug)]
 pub(crate) enum Question {
-    Waiting(WaitingFilter, oneshot::Sender<Vec<Waiting>>),
+    /// What waits in memory, and who has more in the log.
+    Waiting(WaitingFilter, oneshot::Sender<(Vec<Waiting>, Vec<InLog>)>),
     Agents(oneshot::Sender<Vec<AgentStatus>>),
     Running(oneshot::Sender<Vec<RunningJob>>),
     Tally(RunId, oneshot::Sender<Option<Tally>>),
@@ -121,6 +123,8 @@ pub(crate) struct Watch {
     pub(crate) idle: Vec<oneshot::Sender<Tally>>,
     pub(crate) jobs: Vec<oneshot::Sender<Tally>>,
     pub(crate) attempts: Vec<oneshot::Sender<Tally>>,
+    /// What the latest life of the curator found.
+    pub(crate) recovered: Recovered,
 }
 
 /// What is known of a run that handles exist to.
@@ -295,7 +299,7 @@ impl Ingress {
         pin.handles += 1;
         if pin.handles == 1 {
             // Queued before the list is released, so that pins and releases come in the order of the counts.
-            let pin = Input::PinRun { run, workflow: Arc::clone(workflow), ended: Tally::default() };
+            let pin = Input::PinRun { run, workflow: Arc::clone(workflow), tally: None };
             self.enqueue(Command::Input(pin));
             drop(watch);
             self.wake();

@@ -166,7 +166,7 @@ impl Root {
 
 /// Jobs that run or wait for a slot.
 fn work(agent: &AgentStatus) -> u64 {
-    u64::from(agent.running) + agent.queued as u64
+    u64::from(agent.running) + agent.queued as u64 + agent.spilled
 }
 
 /// Attempts as a log record names them.

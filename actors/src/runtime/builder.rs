@@ -226,7 +226,7 @@ impl Plan {
     }
 
     /// Returns what makes an empty board with every agent and subscription.
-    fn board(&self) -> Box<dyn Fn() -> Board + Send + Sync> {
+    fn board(&self, window: u32) -> Box<dyn Fn() -> Board + Send + Sync> {
         let described =
             |agent: &AgentParts| (agent.viewer.name.clone(), agent.concurrency, agent.timeouts.queue);
         let agents: Vec<_> = self.agents.iter().map(described).collect();
@@ -234,6 +234,7 @@ impl Plan {
             self.subscriptions().map(|(agent, _, subscription)| (agent, subscription.clone())).collect();
         Box::new(move || {
             let mut board = Board::new();
+            board.set_window(window as usize);
             for (name, concurrency, queue_timeout) in &agents {
                 let agent = board.add_agent(name.clone(), *concurrency);
                 if let Some(timeout) = queue_timeout {
@@ -259,7 +260,7 @@ async fn assemble(
     let names = plan.agents.iter().map(|agent| agent.viewer.name.clone()).collect();
     let owners = plan.subscriptions().map(|(agent, ..)| agent).collect();
     let feed = Feed::new(settings.feed_capacity, names, owners);
-    let board = plan.board();
+    let board = plan.board(settings.jobs_in_memory_max);
     let (agent_specs, agents) = agent_children(plan, &workshop);
     let (clock, ingress) = (workshop.clock.clone(), Arc::clone(&workshop.ingress));
     let (timekeeper_spec, timekeeper) = {

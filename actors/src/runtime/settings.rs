@@ -49,6 +49,10 @@ pub struct Settings {
     /// Inputs that joins, counts and batches hold, before publishers are refused. Default 1,000,000; at least 1. They
     /// never wait here, because what is held may wait for just what they would publish.
     pub collected_max: u64,
+    /// Jobs of each agent that wait in memory or back off; running ones do not count. Further inputs of the agent stay in
+    /// the log until half of them are gone, and wait there in order. Default 10,000; at least 1. A tenth would read the log
+    /// ten times as often; ten times as many take ten times the memory.
+    pub jobs_in_memory_max: u32,
     /// Jobs between an external publish and an artifact before the loop guard discards it. Default 1,000. With 0,
     /// agents are given only what is published from outside.
     pub generations_max: u32,
@@ -100,6 +104,7 @@ impl Default for Settings {
             queued_max: 1_000_000,
             overflow: Overflow::default(),
             collected_max: 1_000_000,
+            jobs_in_memory_max: 10_000,
             generations_max: 1_000,
             feed_capacity: 1_024,
             shutdown_within: Duration::from_secs(20),
@@ -129,6 +134,12 @@ impl Settings {
                 self.collected_max > 0,
                 "collected_max",
                 self.collected_max.to_string(),
+                "it must be at least 1",
+            ),
+            (
+                self.jobs_in_memory_max > 0,
+                "jobs_in_memory_max",
+                self.jobs_in_memory_max.to_string(),
                 "it must be at least 1",
             ),
             (

@@ -26,10 +26,11 @@ impl Board {
         for (subscription, present) in self.subscriptions.iter().zip(&mut present) {
             present.extend(subscription.uses.pending());
             let outstanding = subscription.tally.outstanding();
-            if outstanding != present.len() as u64 {
+            if outstanding != present.len() as u64 + subscription.spilled {
                 return Err(format!(
-                    "subscription {} has {outstanding} outstanding, but {} wait or run: {present:?}",
+                    "subscription {} has {outstanding} outstanding, but {} are in the log and {} wait or run: {present:?}",
                     subscription.name,
+                    subscription.spilled,
                     present.len()
                 ));
             }
@@ -63,6 +64,7 @@ impl Board {
         if outstanding != self.outstanding {
             return Err(format!("{} claims are counted as open, but {outstanding} are", self.outstanding));
         }
+        self.audit_runs()?;
         let moving: u64 = self.runs.values().map(super::run::Run::moving).sum();
         if moving != self.moving {
             return Err(format!("{} jobs and timed inputs move, but the runs count {moving}", self.moving));
@@ -70,6 +72,34 @@ impl Board {
         let working: u64 = self.runs.values().map(super::run::Run::working).sum();
         if working != self.working {
             return Err(format!("{} jobs are at work, but the runs count {working}", self.working));
+        }
+        Ok(())
+    }
+
+    /// What is in the log only is counted alike by subscriptions, agents and runs.
+    fn audit_runs(&self) -> Result<(), String> {
+        for agent in self.agent_indices() {
+            let own = self.subscriptions_of(agent).map(|index| self.subscriptions[index.at()].spilled);
+            let (own, counted): (u64, u64) = (own.sum(), self.agents[agent.at()].reading.spilled());
+            if own != counted {
+                return Err(format!("{own} claims of {agent:?} are in the log only, but {counted} are counted"));
+            }
+            let waiting = self.agents[agent.at()].queue.waiting().count();
+            let backs_off = |job: &&super::Job| matches!(job.state, JobState::BackingOff(_));
+            let backing_off = self.jobs.values().filter(|job| job.agent == agent).filter(backs_off).count();
+            if waiting + backing_off != self.jobs_in_memory(agent) {
+                return Err(format!("{agent:?} has {waiting} jobs waiting and {backing_off} backing off"));
+            }
+        }
+        let held: u64 = self.runs.values().map(|state| state.held).sum();
+        let spilled: u64 = self.subscriptions.iter().map(|state| state.spilled).sum();
+        if held + spilled != self.outstanding {
+            return Err(format!("runs hold {held}, and {spilled} are in the log, of {}", self.outstanding));
+        }
+        let over = |state: &&super::Run| state.tally.outstanding() < state.held;
+        let under = |state: &&super::Run| self.is_level() && state.spilled() > 0;
+        if let Some(run) = self.runs.values().find(|state| over(state) || under(state)) {
+            return Err(format!("a run counts wrongly what it has in memory: {run:?}"));
         }
         Ok(())
     }

@@ -126,6 +126,7 @@ impl Board {
             Verdict::Retry(until) if !cancelling && state == JobState::Running => {
                 job.failures += 1;
                 job.state = JobState::BackingOff(until);
+                self.agents[agent.at()].backing_off += 1;
                 self.deadlines.insert((until, Due::Job(id)));
             }
             Verdict::Retry(_) | Verdict::Released if !cancelling => self.requeue(id),
@@ -238,6 +239,9 @@ impl Board {
     }
 
     pub(super) fn end_back_off(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get(&id) {
+            self.agents[job.agent.at()].backing_off -= 1;
+        }
         self.requeue(id);
     }
 
@@ -276,9 +280,10 @@ impl Board {
         for input in &inputs {
             self.subscriptions[index.at()].tally.matched += 1;
             self.outstanding += 1;
-            self.run_mut(input.run, &input.workflow).tally.matched += 1;
+            // Others of the run may be in the log.
+            self.run_known(input.run, &input.workflow, false).hold_new();
             if let Some(claim) = input.matches.first() {
-                entries.push(self.entry(input.offset, input.run, input.at, claim));
+                entries.push(self.entry(input, claim));
             }
         }
         let complete = Complete {
@@ -322,6 +327,7 @@ impl Board {
             // is new has taken the lane, and this one waits behind it instead of for its time.
             return self.queue_again(id);
         }
+        self.agents[agent.at()].backing_off += 1;
         self.deadlines.insert((until, Due::Job(id)));
         for run in runs.iter() {
             self.count_job(run);

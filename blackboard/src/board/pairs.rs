@@ -73,6 +73,15 @@ impl Uses {
         self.resumed.insert(job, progress);
     }
 
+    /// Forgets pairs from before a restart, and returns those that were started.
+    fn give_up(&mut self) -> Vec<JobId> {
+        self.finished.clear();
+        let mut started: Vec<JobId> = std::mem::take(&mut self.resumed).into_keys().collect();
+        // The map has no order; effects should have one.
+        started.sort_unstable();
+        started
+    }
+
     /// Tells whether pairs from before a restart may still form again.
     fn expects_pairs(&self) -> bool {
         !(self.finished.is_empty() && self.resumed.is_empty())
@@ -131,6 +140,16 @@ impl Board {
         let Some(progress) = uses.resumed.remove(&id) else { return Some(complete) };
         self.go_on(id, index, complete, progress);
         None
+    }
+
+    /// Every input of a subscription has been read: pairs from before a restart that have not formed again have lost an
+    /// input, because its run was cancelled while it was in the log.
+    pub(super) fn drop_lost_pairs(&mut self, index: SubscriptionIndex, effects: &mut Vec<Effect>) {
+        let waits = self.delayed.keys().any(|(_, of, _)| *of == index);
+        if !waits {
+            let lost = self.subscriptions[index.at()].uses.give_up();
+            effects.extend(lost.into_iter().map(Effect::Drop));
+        }
     }
 
     pub(super) fn end_use(

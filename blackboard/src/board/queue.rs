@@ -66,6 +66,8 @@ pub(super) struct Queue {
     ready: BTreeMap<u64, Ready>,
     /// Lanes in use. A lane is here from the moment its first job is queued until its last job has ended.
     lanes: HashMap<Lane, VecDeque<Ready>>,
+    /// How many wait behind others of their lanes.
+    behind: usize,
     concurrency: u32,
     running: u32,
     paused: bool,
@@ -85,6 +87,7 @@ impl Queue {
         Self {
             ready: BTreeMap::new(),
             lanes: HashMap::new(),
+            behind: 0,
             concurrency,
             running: 0,
             paused: false,
@@ -107,6 +110,7 @@ impl Queue {
         if let Some(lane) = lane {
             if let Some(behind) = self.lanes.get_mut(&lane) {
                 behind.push_back(ready);
+                self.behind += 1;
                 return;
             }
             self.lanes.insert(lane, VecDeque::new());
@@ -183,6 +187,7 @@ impl Queue {
         let lane = lane?;
         let behind = self.lanes.get_mut(&lane)?;
         let place = behind.iter().position(|ready| ready.order() == order)?;
+        self.behind -= 1;
         behind.remove(place).map(|ready| Late { ready, waited, behind: Some(lane.1) })
     }
 
@@ -201,7 +206,10 @@ impl Queue {
     pub(super) fn leave_lane(&mut self, lane: &Lane) {
         let Some(behind) = self.lanes.get_mut(lane) else { return };
         match behind.pop_front() {
-            Some(next) => self.line_up(next),
+            Some(next) => {
+                self.behind -= 1;
+                self.line_up(next);
+            }
             None => {
                 self.lanes.remove(lane);
             }
@@ -256,6 +264,11 @@ impl Queue {
         self.patience.is_none() || (self.waiting().all(timed) && self.waiting().count() == self.clocks.len())
     }
 
+    /// How much waits.
+    pub(super) fn len(&self) -> usize {
+        self.ready.len() + self.behind
+    }
+
     /// Everything that waits, in no order that matters.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Ready> {
         self.ready.values().chain(self.lanes.values().flatten())
@@ -286,6 +299,7 @@ impl Queue {
         for (ready, _) in &taken {
             self.end_clock(ready);
         }
+        self.behind = self.lanes.values().map(VecDeque::len).sum();
         taken
     }
 }

@@ -33,14 +33,20 @@ pub(super) struct Run {
     /// When it is cancelled unless everything of it has an outcome.
     deadline: Option<Timestamp>,
     /// `RunSettled` has been told since the last change.
-    told: bool,
+    pub(super) told: bool,
+    /// Claims that are in memory and have no outcome.
+    pub(super) held: u64,
+    /// The tally is all that there is. If not, claims that the board has not counted may be in the log.
+    pub(super) whole: bool,
+    /// A recount that was asked for and that nothing has overtaken.
+    pub(super) recount: Option<u64>,
 }
 
 impl Run {
-    fn new(workflow: Arc<str>) -> Self {
+    pub(super) fn new(workflow: Arc<str>, tally: Tally, whole: bool) -> Self {
         Self {
             workflow,
-            tally: Tally::default(),
+            tally,
             jobs: 0,
             parked: 0,
             resting: 0,
@@ -51,7 +57,34 @@ impl Run {
             cancelled: false,
             deadline: None,
             told: false,
+            held: 0,
+            whole,
+            recount: None,
         }
+    }
+
+    /// Counts a claim that was just published and taken in.
+    pub(super) fn hold_new(&mut self) {
+        self.tally.matched += 1;
+        self.held += 1;
+        self.recount = None;
+    }
+
+    /// Counts an outcome of a claim that was in memory.
+    pub(super) fn let_go(&mut self, outcome: &Outcome) {
+        self.tally.count(outcome);
+        self.held -= 1;
+        self.recount = None;
+    }
+
+    /// Claims that are known to be in the log only.
+    pub(super) fn spilled(&self) -> u64 {
+        self.tally.outstanding() - self.held
+    }
+
+    /// Tells whether it is remembered although nothing of it is in memory.
+    pub(super) fn is_kept(&self) -> bool {
+        self.pinned || self.finishing || self.cancelled || self.deadline.is_some()
     }
 
     /// What moves without further input: jobs, and inputs on a timer or not visible yet.
@@ -70,7 +103,7 @@ impl Run {
 
     /// Tells whether whatever collectors hold of a finishing run may be let go: nothing can be added to it any more.
     /// Work that waits for a paused or quarantined agent could still add something; inputs on a timer cannot.
-    fn may_let_go(&self) -> bool {
+    pub(super) fn may_let_go(&self) -> bool {
         let quiet = self.jobs == 0 && self.parked == 0 && self.resting == 0 && self.delayed == 0;
         self.finishing && quiet && self.tally.outstanding() > 0
     }
@@ -113,12 +146,6 @@ impl Runs {
 }
 
 impl Board {
-    pub(super) fn run_mut(&mut self, run: RunId, workflow: &Arc<str>) -> &mut Run {
-        let state = self.runs.entry(run).or_insert_with(|| Run::new(Arc::clone(workflow)));
-        state.told = false;
-        state
-    }
-
     pub(super) fn runs_of(&self, ready: &Ready) -> Runs {
         match ready {
             Ready::New { runs, .. } => runs.clone(),
@@ -238,7 +265,10 @@ impl Board {
 
     /// Tells of a run that came to rest, and forgets it when it is settled and no handle to it is left.
     fn tell_rest(&mut self, run: RunId, effects: &mut Vec<Effect>) {
-        let Some(state) = self.runs.get_mut(&run).filter(|state| state.is_quiescent()) else { return };
+        if !self.comes_to_rest(run, effects) {
+            return;
+        }
+        let Some(state) = self.runs.get_mut(&run) else { return };
         if state.pinned {
             effects.push(Effect::Quiescent { run, tally: state.tally });
         }
@@ -260,7 +290,7 @@ impl Board {
     /// One collector at a time, in registration order, and only while nothing else of the run moves: what a collector
     /// releases may end up in a later one, which must then see all of it together.
     fn advance_finishing(&mut self, run: RunId, effects: &mut Vec<Effect>) -> bool {
-        if !self.runs.get(&run).is_some_and(Run::may_let_go) {
+        if !self.runs.get(&run).is_some_and(|state| state.may_let_go() && self.is_in_memory(state)) {
             return false;
         }
         for index in self.subscription_indices() {
@@ -279,6 +309,7 @@ impl Board {
     }
 
     pub(super) fn cancel_run(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+        self.cancel_in_log(run, effects);
         let Some(state) = self.runs.get_mut(&run) else { return };
         state.cancelled = true;
         self.touched_runs.push(run);
@@ -379,6 +410,7 @@ impl Board {
                 }
                 JobState::BackingOff(until) => {
                     self.deadlines.remove(&(until, Due::Job(id)));
+                    self.agents[job.agent.at()].backing_off -= 1;
                     self.uncount_job(run);
                     self.leave_lane_of(id);
                     self.drop_job(id, effects);

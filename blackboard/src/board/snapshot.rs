@@ -33,6 +33,8 @@ pub struct AgentStatus {
     pub queued: usize,
     /// Since when the job waits that waits longest for the agent: its inputs are complete since then.
     pub oldest_queued: Option<Timestamp>,
+    /// Inputs that are in the log only, because its window is full.
+    pub spilled: u64,
     /// Jobs that ended in the curator's present life, whatever their outcome.
     pub ended: u64,
     /// Whether it is paused.
@@ -161,6 +163,7 @@ impl Board {
                 running: agent.queue.running(),
                 queued: agent.queue.waiting().count(),
                 oldest_queued: agent.queue.waiting().filter_map(|ready| self.complete_since(ready)).min(),
+                spilled: agent.reading.spilled(),
                 ended: agent.ended,
                 paused: agent.queue.is_paused(),
                 quarantine: agent.queue.quarantine(),

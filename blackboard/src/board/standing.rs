@@ -70,6 +70,7 @@ impl Board {
             }
         }
         self.touched_agents_push(agent);
+        self.touch_runs_in_log();
         changed
     }
 

@@ -1,6 +1,7 @@
 //! The board against schedules: rules by example, random schedules with every law checked after every input, and
 //! restarts from the store at random moments.
 
+mod log;
 mod rules;
 mod schedule;
 pub(crate) mod shapes;

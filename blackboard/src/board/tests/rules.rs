@@ -18,7 +18,7 @@ fn world(concurrency: u32, subscriptions: Vec<Subscription>) -> World {
     let subscriptions = subscriptions.into_iter().map(|subscription| (0, subscription)).collect();
     World::new(Setup {
         agents: vec![concurrency],
-        patience: None,
+        patience: None, window: None,
         subscriptions,
         in_log_order: BTreeSet::new(),
     })
@@ -28,7 +28,7 @@ fn world(concurrency: u32, subscriptions: Vec<Subscription>) -> World {
 fn world_of_agents(subscriptions: Vec<Subscription>) -> World {
     let agents = vec![3; subscriptions.len()];
     let subscriptions = (0..).zip(subscriptions).collect();
-    World::new(Setup { agents, patience: None, subscriptions, in_log_order: BTreeSet::new() })
+    World::new(Setup { agents, patience: None, window: None, subscriptions, in_log_order: BTreeSet::new() })
 }
 
 fn publish(world: &mut World, claims: &[Match]) -> Vec<Offset> {

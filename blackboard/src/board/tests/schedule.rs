@@ -41,6 +41,10 @@ enum Step {
     Cancel(u8),
     Flush,
     Restart(usize),
+    Write,
+    Read {
+        fails: bool,
+    },
     /// The process crashes in the middle of performing effects.
     Crash(usize),
 }
@@ -91,7 +95,7 @@ fn setup() -> Setup {
         (2, batched(by_event_time(2, JoinMode::Outer, 30, 0, 80), Batch::of(2))),
     ];
     let in_log_order = BTreeSet::from([0, 3, 4, 8]);
-    Setup { agents: vec![2, 1, 3], patience: None, subscriptions, in_log_order }
+    Setup { agents: vec![2, 1, 3], patience: None, window: None, subscriptions, in_log_order }
 }
 
 impl Draft {
@@ -149,6 +153,8 @@ fn perform(world: &mut World, step: &Step) {
         Step::Flush => world.handle(Input::Flush(CloseReason::Shutdown)),
         Step::Restart(limit) => world.restart(*limit),
         Step::Crash(effects) => world.crash_after = Some(*effects),
+        Step::Write => world.write(),
+        Step::Read { fails } => world.read(*fails),
     }
 }
 
@@ -225,6 +231,8 @@ fn step(claimed: u16, restarts: bool) -> impl Strategy<Value = Step> {
         2 => (0_u32..3).prop_map(Step::Resume),
         1 => (0_u32..3, prop::option::of(0_u64..30)).prop_map(|(agent, span)| Step::Quarantine(agent, span)),
         1 => (0_u8..3, 0_u64..40).prop_map(|(run, span)| Step::Deadline(run, span)),
+        6 => Just(Step::Write),
+        4 => prop::bool::weighted(0.1).prop_map(|fails| Step::Read { fails }),
         1 => Just(Step::Hold),
         3 => Just(Step::Unhold),
         2 => (0_u8..3).prop_map(Step::Pin),
@@ -265,6 +273,41 @@ proptest! {
     }
 
     #[test]
+    fn every_law_holds_with_a_window(
+        window in 1_usize..5,
+        patience in prop::option::of((5_u64..40).prop_map(|span| span * 2)),
+        steps in vec(step(u16::MAX, true), 0..120),
+    ) {
+        let mut world = World::new(Setup { patience, window: Some(window), ..setup() }).lazy();
+        for step in &steps {
+            perform(&mut world, step);
+        }
+        world.finish_everything();
+    }
+
+    #[test]
+    fn a_window_changes_no_job(
+        window in 1_usize..5,
+        steps in vec(quiet_step(), 0..100),
+        restart in 0_usize..200,
+        lazy in any::<bool>(),
+    ) {
+        let mut plain = World::new(setup());
+        let mut windowed = World::new(Setup { window: Some(window), ..setup() });
+        windowed.log.lazy = lazy;
+        for (number, step) in steps.iter().enumerate() {
+            if number == restart {
+                windowed.restart(3);
+            }
+            perform(&mut plain, step);
+            perform(&mut windowed, step);
+        }
+        plain.finish_everything();
+        windowed.finish_everything();
+        prop_assert_eq!(plain.done(), windowed.done());
+    }
+
+    #[test]
     fn a_restart_changes_no_job(
         steps in vec(quiet_step(), 0..100),
         restart in 0_usize..100,
@@ -288,9 +331,9 @@ proptest! {
 }
 
 /// Steps whose effect on what is collected a restart keeps: no delays, no outputs, nothing that lives in memory only
-/// (pauses, flushes, watermarks, counts of arrivals).
+/// (pauses, flushes).
 fn quiet_step() -> impl Strategy<Value = Step> {
-    let kept = 0b0_1000_1111_1111_u16;
+    let kept = u16::MAX;
     let plain = draft(kept).prop_map(|draft| Step::Publish(Draft { delay: None, ..draft }));
     prop_oneof![
         6 => plain,

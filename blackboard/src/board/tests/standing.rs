@@ -15,7 +15,7 @@ const AGENT: AgentIndex = AgentIndex(0);
 /// One agent with this many slots, whose jobs wait at most this many microseconds.
 fn world(slots: u32, patience: Option<u64>) -> World {
     let subscriptions = vec![(0, each())];
-    World::new(Setup { agents: vec![slots], patience, subscriptions, in_log_order: BTreeSet::new() })
+    World::new(Setup { agents: vec![slots], patience, window: None, subscriptions, in_log_order: BTreeSet::new() })
 }
 
 fn publish(world: &mut World, number: usize) {

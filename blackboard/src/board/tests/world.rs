@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::log::Log;
 use super::shapes::{at, name};
 use crate::artifact::Artifact;
 use crate::board::{Board, WaitingFilter};
@@ -31,6 +32,8 @@ pub(super) struct Setup {
     pub(super) agents: Vec<u32>,
     /// How many microseconds jobs of any agent may wait for a slot.
     pub(super) patience: Option<u64>,
+    /// How many jobs an agent may have in memory.
+    pub(super) window: Option<usize>,
     /// Agent and shape, in registration order.
     pub(super) subscriptions: Vec<(u32, Subscription)>,
     /// Subscriptions whose jobs complete by their newest input, so that first starts follow the log.
@@ -38,11 +41,11 @@ pub(super) struct Setup {
 }
 
 #[derive(Debug)]
-struct Claim {
-    run: RunId,
+pub(super) struct Claim {
+    pub(super) run: RunId,
     lane: Option<Key>,
     delayed: bool,
-    outcome: Option<Outcome>,
+    pub(super) outcome: Option<Outcome>,
 }
 
 #[derive(Debug)]
@@ -52,13 +55,13 @@ pub(super) struct World {
     pub(super) store: Memory,
     pub(super) now: Timestamp,
     published: u32,
-    claims: BTreeMap<(SubscriptionIndex, Offset), Claim>,
+    pub(super) claims: BTreeMap<(SubscriptionIndex, Offset), Claim>,
     /// Starts that are not committed yet, in order.
     pub(super) fresh: Vec<Arc<Start>>,
     /// Running attempts whose start is committed.
     pub(super) running: BTreeMap<JobId, Arc<Start>>,
     /// Jobs that the store holds as unfinished, with the newest attempt.
-    open: BTreeMap<JobId, Arc<Start>>,
+    pub(super) open: BTreeMap<JobId, Arc<Start>>,
     /// Jobs that ended, with the members they had.
     pub(super) ended: BTreeMap<JobId, (Arc<Start>, Verdict)>,
     cancelling: BTreeSet<JobId>,
@@ -75,8 +78,9 @@ pub(super) struct World {
     /// How many effects of the next input are still performed before the process crashes.
     pub(super) crash_after: Option<usize>,
     /// Counts crashes and restarts.
-    life: u32,
+    pub(super) life: u32,
     pub(super) told: Vec<Effect>,
+    pub(super) log: Log,
 }
 
 pub(super) fn run(number: u8) -> RunId {
@@ -114,6 +118,7 @@ impl World {
             crash_after: None,
             life: 0,
             told: Vec::new(),
+            log: Log::default(),
         }
     }
 
@@ -124,6 +129,7 @@ impl World {
     /// Ticks. A microsecond early, so that no tick and no publication ever fall on the same instant.
     pub(super) fn tick(&mut self) {
         self.handle_at(Input::Tick, self.now.before(super::shapes::micros(1)));
+        self.settle_up();
     }
 
     pub(super) fn publish(&mut self, of: RunId, matches: Vec<Match>) -> Offset {
@@ -165,7 +171,7 @@ impl World {
     pub(super) fn pin(&mut self, of: RunId) {
         self.pinned.insert(of);
         self.runs.insert(of);
-        self.handle(Input::PinRun { run: of, workflow: Arc::from("test"), ended: crate::Tally::default() });
+        self.handle(Input::PinRun { run: of, workflow: Arc::from("test"), tally: None });
     }
 
     pub(super) fn release(&mut self, of: RunId) {
@@ -223,11 +229,14 @@ impl World {
     /// Tells the board of these inputs, unless the process crashes before.
     fn handle_in_this_life(&mut self, inputs: Vec<Input>) {
         let life = self.life;
+        self.log.untold += 1;
         for input in inputs {
             if self.life == life {
                 self.handle(input);
             }
         }
+        self.log.untold -= 1;
+        self.settle_up();
     }
 
     /// Ends a running attempt; `outputs` are published with a job that is done.
@@ -253,12 +262,15 @@ impl World {
             }
         };
         let life = self.life;
+        self.log.untold += 1;
         if let Some(end) = end {
             self.finish(&start, end, verdict, outputs);
         }
         if self.life == life {
             self.handle(Input::Finished { job, attempt: start.attempt, verdict });
         }
+        self.log.untold -= 1;
+        self.settle_up();
     }
 
     fn finish(&mut self, start: &Arc<Start>, end: JobEnd, verdict: Verdict, outputs: Vec<Vec<Match>>) {
@@ -284,7 +296,7 @@ impl World {
         }
     }
 
-    fn record(&mut self, index: SubscriptionIndex, offset: Offset, outcome: Outcome) {
+    pub(super) fn record(&mut self, index: SubscriptionIndex, offset: Offset, outcome: Outcome) {
         let claim = self.claims.get_mut(&(index, offset)).expect("only claims have outcomes");
         let before = claim.outcome.replace(outcome);
         assert_eq!(before, None, "{index:?} {offset} has one outcome only");
@@ -292,20 +304,25 @@ impl World {
 
     fn commit(&mut self, group: Group) -> Vec<Stored> {
         let text = format!("{group:?}");
-        let Commit::Done(result) = self.store.commit(Batch { groups: vec![group] }) else {
-            panic!("memory answers at once")
-        };
-        match result.expect("memory does not fail").pop() {
+        match self.write_group(group) {
             Some(GroupResult::Done(stored)) => stored.into_vec(),
             other => panic!("the store accepts {text}: {other:?}"),
         }
     }
 
-    pub(super) fn handle(&mut self, input: Input) {
-        self.handle_at(input, self.now);
+    pub(super) fn write_group(&mut self, group: Group) -> Option<GroupResult> {
+        let Commit::Done(result) = self.store.commit(Batch { groups: vec![group] }) else {
+            panic!("memory answers at once")
+        };
+        result.expect("memory does not fail").pop()
     }
 
-    fn handle_at(&mut self, input: Input, now: Timestamp) {
+    pub(super) fn handle(&mut self, input: Input) {
+        self.handle_at(input, self.now);
+        self.settle_up();
+    }
+
+    pub(super) fn handle_at(&mut self, input: Input, now: Timestamp) {
         let text = format!("{input:?}");
         let mut effects = Vec::new();
         self.board.handle(input, now, &mut effects);
@@ -364,11 +381,14 @@ impl World {
                 let covered = self.open.values().any(|start| !start.shared && covers(start, settled));
                 assert!(!covered, "a job settles its inputs itself: {settled:?}");
                 self.record(settled.subscription, settled.offset, settled.outcome.clone());
-                self.commit(Group::Settle(settled.clone()));
+                self.log.unwritten.push_back(effect.clone());
             }
             Effect::Settled(settled) => {
                 let claim = &self.claims[&(settled.subscription, settled.offset)];
                 assert_eq!(claim.outcome.as_ref(), Some(&settled.outcome), "as committed: {settled:?}");
+            }
+            Effect::Page(_) | Effect::Recount { .. } | Effect::CancelSpilled { .. } => {
+                self.log.unwritten.push_back(effect.clone());
             }
             Effect::Quiescent { run, tally } => {
                 assert!(self.pinned.contains(run), "only runs with a handle are told of");
@@ -378,8 +398,7 @@ impl World {
             Effect::RunSettled { run, tally, .. } => {
                 self.check_rest(*run);
                 assert_eq!(tally.outstanding(), 0, "{run} is settled as far as the board knows");
-                // While the store is being read again the board does not know all of the run yet.
-                assert!(self.replaying || self.outstanding(*run) == 0, "{run} is settled");
+                assert_eq!(self.outstanding(*run), 0, "{run} is settled");
                 self.cancelled.remove(run);
             }
         }
@@ -456,6 +475,7 @@ impl World {
 
     /// Throws the board away, as a crash does, and rebuilds it from the store in slices of `limit`.
     pub(super) fn restart(&mut self, limit: usize) {
+        self.lose_unwritten();
         self.board = board(&self.setup);
         let lost = std::mem::take(&mut self.fresh);
         self.forgive_order(&lost);
@@ -468,26 +488,26 @@ impl World {
         (self.replaying, self.restarted) = (true, true);
         self.crash_after = None;
         self.life += 1;
+        let mut inputs = self.backlog();
         let mut after = Cursor::default();
-        loop {
+        while !matches!(after, Cursor::Claims(_)) {
             let (slice, next) = block_on(self.store.unfinished(after, limit)).expect("memory reads");
-            for entry in slice {
-                self.handle(match entry {
-                    Unfinished::Job(resumed) => Input::Resumed(resumed),
-                    Unfinished::Pair { subscription, job, verdict } => {
-                        Input::PairFinished { subscription, job, verdict }
-                    }
-                    Unfinished::Claims(published) => Input::Published(published),
-                });
-            }
-            match next {
-                Some(next) => after = next,
-                None => break,
-            }
+            inputs.extend(slice.into_iter().map(|entry| match entry {
+                Unfinished::Job(resumed) => Input::Resumed(resumed),
+                Unfinished::Pair { subscription, job, verdict } => {
+                    Input::PairFinished { subscription, job, verdict }
+                }
+                Unfinished::Claims(_) => panic!("claims come last"),
+            }));
+            after = next.expect("claims are still to come");
         }
-        for (subscription, marks) in block_on(self.store.marks()).expect("memory reads") {
-            self.handle(Input::Marks { subscription, marks });
-        }
+        inputs.extend(
+            block_on(self.store.marks())
+                .expect("memory reads")
+                .into_iter()
+                .map(|(subscription, marks)| Input::Marks { subscription, marks }),
+        );
+        self.handle_in_this_life(inputs);
         self.replaying = false;
         self.tick();
     }
@@ -507,6 +527,7 @@ impl World {
         for of in self.runs.clone() {
             self.release(of);
         }
+        self.settle_all();
         let left: Vec<_> = self.claims.iter().filter(|(_, claim)| claim.outcome.is_none()).collect();
         assert!(left.is_empty(), "everything ends: {left:?}\n{:?}", self.board);
         assert_eq!(self.board.waiting(&WaitingFilter::default()), [], "nothing waits");
@@ -527,7 +548,10 @@ impl World {
 
     /// Lets jobs finish and time pass until nothing moves by itself.
     pub(super) fn let_pass(&mut self) {
+        self.tick();
         for _ in 0..100_000 {
+            self.commit_starts();
+            self.settle_all();
             self.commit_starts();
             if let Some(job) = self.running.keys().next().copied() {
                 self.end(job, Verdict::Done, Vec::new());
@@ -571,6 +595,9 @@ fn covers(start: &Start, settled: &Settled) -> bool {
 
 fn board(setup: &Setup) -> Board {
     let mut board = Board::new();
+    if let Some(window) = setup.window {
+        board.set_window(window);
+    }
     for (number, concurrency) in setup.agents.iter().enumerate() {
         let agent = board.add_agent(AgentName::from(name(number)), *concurrency);
         if let Some(patience) = setup.patience {

@@ -1,0 +1,313 @@
+//! The window: how many jobs an agent has in memory, and how the rest is read from the log in its turn.
+//!
+//! A claim that comes while its agent has a full window stays in the log, and so do all that follow, until the agent has
+//! read them: an agent reads its claims in log order, as if it had met them then. Time stands still for it at the place
+//! that it has read up to, so that nothing expires, and no batch closes, before what was published earlier is there.
+//! What collectors hold and what is not visible yet does not count: a full window of one side, with the other side
+//! behind it, would wait for ever. Pure: no I/O, no clock.
+
+use super::queue::Standing;
+use super::{Board, Effect};
+use crate::collect::INSTANT;
+use crate::effect::{Page, Published};
+use crate::id::{AgentIndex, AgentName, Offset, SubscriptionIndex};
+use crate::outcome::{Waiting, WaitingReason};
+use crate::marks::Marks;
+use crate::store::{Backlog, Claimed};
+use crate::time::Timestamp;
+
+/// Artifacts that are read at a time. A tenth would read ten times as often; ten times as many would hold up whatever
+/// else the board is told for several milliseconds.
+const PAGE_MAX: usize = 1_000;
+
+/// How far an agent has read the log.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Claims up to this place have been taken into memory.
+    taken: Offset,
+    /// The last place of which it is known that a claim is in the log only.
+    last: Offset,
+    /// Claims that are in the log only, over all of its subscriptions.
+    spilled: u64,
+    /// The number of the question that is being answered.
+    page: Option<u64>,
+    /// The log could not be read; wait for a tick.
+    failed: bool,
+    /// When the newest artifact that was read was published.
+    time: Option<Timestamp>,
+}
+
+impl Reading {
+    /// Tells whether something is in the log only.
+    pub(super) fn is_behind(&self) -> bool {
+        self.spilled > 0
+    }
+
+    pub(super) fn spilled(&self) -> u64 {
+        self.spilled
+    }
+
+    pub(super) fn taken(&self) -> Offset {
+        self.taken
+    }
+
+    /// Makes whatever answer is under way worthless.
+    pub(super) fn drop_page(&mut self) {
+        self.page = None;
+    }
+}
+
+impl Board {
+    /// Lets every agent have so many jobs in memory; further claims stay in the log until they are read. Jobs that run do
+    /// not count, jobs that back off do. Default: any number. Called before anything is on the board.
+    pub fn set_window(&mut self, jobs: usize) {
+        self.window = Some(jobs.max(1));
+    }
+
+    /// Returns where each agent's claims that are in the log only begin: the agent, its subscriptions, the place behind
+    /// which they lie, and how many jobs of the agent go before them.
+    #[must_use]
+    pub fn in_log(&self) -> Vec<InLog> {
+        let behind = self.agent_indices().filter(|agent| self.agents[agent.at()].reading.is_behind());
+        behind
+            .map(|agent| InLog {
+                agent,
+                name: self.agents[agent.at()].name.clone(),
+                subscriptions: self.subscriptions_of(agent).map(|index| (index, self.ordinal(index))).collect(),
+                after: self.agents[agent.at()].reading.taken,
+                jobs: self.jobs_in_memory(agent) as u64,
+            })
+            .collect()
+    }
+
+    /// Decides about a claim at this place, which is the next of the agent's or one that comes again.
+    pub(super) fn stays_in_log(&mut self, agent: AgentIndex, offset: Offset) -> bool {
+        let full = self.window.is_some_and(|window| self.jobs_in_memory(agent) >= window);
+        let reading = &mut self.agents[agent.at()].reading;
+        if offset <= reading.taken {
+            return false;
+        }
+        if reading.is_behind() || full {
+            return true;
+        }
+        reading.taken = offset;
+        false
+    }
+
+    /// Leaves a claim in the log.
+    pub(super) fn spill(&mut self, index: SubscriptionIndex, offset: Offset) {
+        self.subscriptions[index.at()].spilled += 1;
+        self.count_spilled(self.subscriptions[index.at()].agent, 1, offset);
+    }
+
+    /// Takes note of claims that were there before the board.
+    pub(super) fn meet_backlog(&mut self, backlog: Backlog) {
+        let Backlog { subscription, count, last, .. } = backlog;
+        let state = &mut self.subscriptions[subscription.at()];
+        state.tally.matched += count;
+        state.spilled += count;
+        self.outstanding += count;
+        self.count_spilled(self.subscriptions[subscription.at()].agent, count, last);
+    }
+
+    fn count_spilled(&mut self, agent: AgentIndex, count: u64, last: Offset) {
+        let reading = &mut self.agents[agent.at()].reading;
+        let was_behind = reading.is_behind();
+        reading.spilled += count;
+        reading.last = reading.last.max(last);
+        if !was_behind && count > 0 {
+            self.ledger.fall_behind();
+            self.subscriptions_of(agent).for_each(|index| self.rearm(index));
+        }
+    }
+
+    /// Counts claims that are not in the log only any more; true when the agent has none left.
+    pub(super) fn uncount_spilled(&mut self, index: SubscriptionIndex, count: u64) -> bool {
+        let subscription = &mut self.subscriptions[index.at()];
+        subscription.spilled -= count;
+        let reading = &mut self.agents[subscription.agent.at()].reading;
+        reading.spilled -= count;
+        !reading.is_behind()
+    }
+
+    /// Takes over how far the log has come for a subscription, once it is level with it.
+    pub(super) fn meet_marks(&mut self, index: SubscriptionIndex, marks: Marks, effects: &mut Vec<Effect>) {
+        let subscription = &mut self.subscriptions[index.at()];
+        if self.agents[subscription.agent.at()].reading.is_behind() {
+            subscription.marks = Some(marks);
+        } else {
+            self.catch_up(index, &marks, effects);
+        }
+    }
+
+    /// Lets a collector know how far the log has come, as far as it has not met that itself.
+    pub(super) fn catch_up(&mut self, index: SubscriptionIndex, marks: &Marks, effects: &mut Vec<Effect>) {
+        let mut steps = std::mem::take(&mut self.steps);
+        self.subscriptions[index.at()].collector.catch_up(marks, &mut steps);
+        self.take_steps(index, &mut steps, effects);
+        self.steps = steps;
+    }
+
+    /// Asks for what comes next for every agent that is behind and has room.
+    pub(super) fn ask_pages(&mut self, effects: &mut Vec<Effect>) {
+        if self.is_level() || self.held || self.store_down || self.ledger.is_cancelling() {
+            return;
+        }
+        for agent in self.agent_indices() {
+            let (waiting, window) = (self.jobs_in_memory(agent), self.window.unwrap_or(usize::MAX));
+            let reading = &self.agents[agent.at()].reading;
+            let asks = reading.is_behind() && reading.page.is_none() && !reading.failed;
+            // Not before half of the window is free, so that pages are worth their price.
+            if !asks || waiting > window / 2 {
+                continue;
+            }
+            let (after, ticket) = (reading.taken, self.ledger.ticket());
+            let subscriptions = self.subscriptions_of(agent).collect();
+            let limit = (window - waiting).clamp(1, PAGE_MAX);
+            self.agents[agent.at()].reading.page = Some(ticket);
+            effects.push(Effect::Page(Page { agent, ticket, subscriptions, after, limit }));
+        }
+    }
+
+    /// Takes in what was read, in its place and at its time.
+    pub(super) fn page_in(
+        &mut self,
+        agent: AgentIndex,
+        ticket: u64,
+        claims: Vec<Claimed>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.agents[agent.at()].reading.page != Some(ticket) {
+            return;
+        }
+        debug_assert!(!claims.is_empty(), "what is in the log can be read");
+        let reading = &mut self.agents[agent.at()].reading;
+        reading.page = None;
+        // Nothing is asked for again at once if it did not help.
+        reading.failed = claims.is_empty();
+        for Claimed { published, tally } in claims {
+            let reading = &mut self.agents[agent.at()].reading;
+            reading.taken = reading.taken.max(published.offset);
+            reading.time = reading.time.max(Some(published.at));
+            for claim in published.matches.iter() {
+                self.uncount_spilled(claim.subscription, 1);
+                let cancelled = self.take_up(&published, tally);
+                self.take_in(&published, claim, cancelled, now, effects);
+            }
+            self.touched_runs.push(published.run);
+        }
+        self.read_on(agent, now, effects);
+    }
+
+    /// Lets time pass for an agent as far as it has read, or on from now when it is level with the log.
+    pub(super) fn read_on(&mut self, agent: AgentIndex, now: Timestamp, effects: &mut Vec<Effect>) {
+        let reading = &mut self.agents[agent.at()].reading;
+        if !reading.is_behind() {
+            return self.come_level(agent, effects);
+        }
+        let Some(time) = reading.time.map(|time| time.before(INSTANT).min(now)) else { return };
+        for index in self.subscriptions_of(agent) {
+            self.let_due_go(index, time, effects);
+        }
+    }
+
+    /// Everything of an agent is in memory again.
+    fn come_level(&mut self, agent: AgentIndex, effects: &mut Vec<Effect>) {
+        let reading = &mut self.agents[agent.at()].reading;
+        reading.taken = reading.taken.max(reading.last);
+        (reading.page, reading.time, reading.failed) = (None, None, false);
+        self.ledger.come_level();
+        for index in self.subscriptions_of(agent) {
+            if let Some(marks) = self.subscriptions[index.at()].marks.take() {
+                self.catch_up(index, &marks, effects);
+            }
+            self.drop_lost_pairs(index, effects);
+            self.rearm(index);
+        }
+        self.touch_runs_in_log();
+    }
+
+    pub(super) fn fail_page(&mut self, agent: AgentIndex, ticket: u64) {
+        let reading = &mut self.agents[agent.at()].reading;
+        if reading.page == Some(ticket) {
+            (reading.page, reading.failed) = (None, true);
+        }
+    }
+
+    /// Asks again for what could not be read or written before.
+    pub(super) fn read_again(&mut self, effects: &mut Vec<Effect>) {
+        if !self.is_level() {
+            self.agents.iter_mut().for_each(|agent| agent.reading.failed = false);
+            self.cancel_again(effects);
+        }
+    }
+
+    /// Jobs of an agent that wait or back off.
+    pub(super) fn jobs_in_memory(&self, agent: AgentIndex) -> usize {
+        let agent = &self.agents[agent.at()];
+        agent.queue.len() + agent.backing_off
+    }
+
+    /// Tells whether something in the log will be read without further input.
+    pub(super) fn reads_log(&self) -> bool {
+        self.is_behind_for(|standing| standing != Standing::Shut)
+    }
+
+    /// Tells whether something in the log is read, and may start, as soon as there is room.
+    pub(super) fn works_on_log(&self) -> bool {
+        self.is_behind_for(|standing| standing == Standing::Open)
+    }
+
+    fn is_behind_for(&self, wanted: impl Fn(Standing) -> bool) -> bool {
+        let behind = |agent: &super::Agent| agent.reading.is_behind() && wanted(agent.queue.standing());
+        !self.is_level() && self.agents.iter().any(behind)
+    }
+
+    pub(super) fn agent_indices(&self) -> impl Iterator<Item = AgentIndex> + use<> {
+        (0..u32::try_from(self.agents.len()).unwrap_or(u32::MAX)).map(AgentIndex)
+    }
+
+    pub(super) fn subscriptions_of(&self, agent: AgentIndex) -> impl Iterator<Item = SubscriptionIndex> + use<> {
+        let all = (0..).map(SubscriptionIndex).zip(&self.subscriptions);
+        let own: Vec<_> = all.filter(|(_, state)| state.agent == agent).map(|(index, _)| index).collect();
+        own.into_iter()
+    }
+
+    fn ordinal(&self, index: SubscriptionIndex) -> u32 {
+        self.subscriptions[index.at()].ordinal
+    }
+}
+
+/// What an agent has in the log only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InLog {
+    /// The agent.
+    pub agent: AgentIndex,
+    /// Its name.
+    pub name: AgentName,
+    /// Its subscriptions, each with its number among the agent's.
+    pub subscriptions: Vec<(SubscriptionIndex, u32)>,
+    /// Claims behind this place are in the log only.
+    pub after: Offset,
+    /// Jobs of the agent that are in memory and go before them.
+    pub jobs: u64,
+}
+
+impl InLog {
+    /// Returns what an artifact that was read from the log waits for: the agent, once for each claim of it.
+    pub fn waiting<'a>(&'a self, published: &'a Published) -> impl Iterator<Item = Waiting> + 'a {
+        published.matches.iter().filter_map(|claim| {
+            let own = self.subscriptions.iter().find(|(index, _)| *index == claim.subscription);
+            own.map(|(_, ordinal)| Waiting {
+                offset: published.offset,
+                run: published.run,
+                agent: self.name.clone(),
+                subscription: *ordinal,
+                since: published.at,
+                reason: WaitingReason::InLog { behind: self.jobs },
+            })
+        })
+    }
+}
