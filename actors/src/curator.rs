@@ -12,7 +12,7 @@ mod recovery;
 mod restarts;
 
 pub(crate) use actor::{Curator, CuratorParts};
-pub use recovery::Recovered;
 pub(crate) use ingress::{Ingress, Limits, Question, Scope};
+pub use recovery::Recovered;
 pub use restarts::PastIntensity;
 pub(crate) use restarts::{Restarts, Rule};

@@ -291,7 +291,8 @@ impl Runtime {
         let mut filter = WaitingFilter::default();
         (filter.run, filter.limit) = (run, Some(limit));
         filter.agent = agent.map(|agent| self.agent(agent)).transpose()?;
-        let (mut found, in_log) = self.ingress().ask(|answer| Question::Waiting(filter.clone(), answer)).await?;
+        let (mut found, in_log) =
+            self.ingress().ask(|answer| Question::Waiting(filter.clone(), answer)).await?;
         waiting::in_log(self.0.workshop.store.as_ref(), &in_log, &filter, &mut found).await?;
         Ok(found)
     }

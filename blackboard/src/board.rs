@@ -21,6 +21,7 @@ use crate::outcome::{CloseReason, Outcome, Tally};
 use crate::subscription::Subscription;
 use crate::time::Timestamp;
 
+mod alone;
 mod audit;
 mod intake;
 mod job;
@@ -32,10 +33,11 @@ mod snapshot;
 mod standing;
 mod window;
 
+use alone::Suspects;
 use job::{Job, JobState};
+use ledger::Ledger;
 use pairs::Uses;
 use queue::{Queue, Ready};
-use ledger::Ledger;
 use run::{Run, Runs};
 use window::Reading;
 
@@ -69,6 +71,7 @@ pub struct Board {
     /// Jobs that an agent may have in memory before its claims stay in the log; `None` for any number.
     window: Option<usize>,
     ledger: Ledger,
+    suspects: Suspects,
     /// Agents that may have something to start, and runs whose counts changed, within one input.
     touched_agents: Vec<AgentIndex>,
     touched_runs: Vec<RunId>,
@@ -329,6 +332,14 @@ impl Board {
     }
 
     fn start_jobs(&mut self, effects: &mut Vec<Effect>) {
+        if !self.others_may_start(effects) {
+            self.suspects.shut = true;
+            self.touched_agents.clear();
+            return;
+        }
+        if std::mem::take(&mut self.suspects.shut) {
+            self.start_again();
+        }
         let mut touched = std::mem::take(&mut self.touched_agents);
         for agent in touched.drain(..) {
             while self.may_start()

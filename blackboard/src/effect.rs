@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::id::{AgentIndex, JobId, Offset, RunId, SubscriptionIndex};
 use crate::marks::Marks;
 use crate::matching::Match;
-use crate::outcome::{CloseReason, Outcome, Overdue, Quarantine, Tally};
+use crate::outcome::{Burial, CloseReason, Outcome, Quarantine, Tally};
 use crate::shape::Member;
 use crate::store::{Backlog, Claimed};
 use crate::time::Timestamp;
@@ -195,13 +195,13 @@ pub enum Verdict {
 pub enum Effect {
     /// Commit the start of this job; once that is done, hand it to its agent.
     Start(Arc<Start>),
-    /// This job waited too long for a slot: commit its start, then have its agent write its failure instead of calling an
+    /// This job waited too long for a slot, or cost the process too many lives: commit its start, then have its agent write its failure instead of calling an
     /// engine. It ends like an attempt, and takes no slot.
     Bury {
         /// The job.
         start: Arc<Start>,
-        /// How long it waited, and for what.
-        overdue: Overdue,
+        /// Why it is given up.
+        why: Burial,
     },
     /// Tell the agent to cancel the running attempt of this job.
     Cancel {

@@ -39,7 +39,7 @@ pub use id::{AgentIndex, AgentName, ArtifactId, JobId, Key, Offset, RunId, Subsc
 pub use kind::{Kind, Kinds, Payload};
 pub use marks::Marks;
 pub use outcome::{
-    CloseReason, Discard, Expiry, Outcome, Overdue, Quarantine, Tally, Waiting, WaitingReason,
+    Burial, CloseReason, Discard, Expiry, Outcome, Overdue, Quarantine, Tally, Waiting, WaitingReason,
 };
 pub use shape::Shape;
 pub use store::Store;

@@ -200,6 +200,8 @@ pub enum WaitingReason {
     AgentQuarantined(Quarantine),
     /// The store does not accept the start of the job at the moment.
     StoreUnavailable,
+    /// A job that was interrupted before runs, or is about to run, with nothing beside it.
+    JobRunsAlone,
     /// The agent has as many jobs in memory as it may; it is read from the log in its turn.
     InLog {
         /// Jobs and inputs of the agent that go before it.
@@ -223,6 +225,7 @@ impl WaitingReason {
             Self::AgentPaused => "agent_paused",
             Self::AgentQuarantined(_) => "agent_quarantined",
             Self::StoreUnavailable => "store_unavailable",
+            Self::JobRunsAlone => "job_runs_alone",
             Self::InLog { .. } => "in_log",
         }
     }
@@ -247,6 +250,7 @@ impl fmt::Display for WaitingReason {
             Self::AgentPaused => f.write_str("agent is paused"),
             Self::AgentQuarantined(quarantine) => write!(f, "agent is {quarantine}"),
             Self::StoreUnavailable => f.write_str("store is unavailable"),
+            Self::JobRunsAlone => f.write_str("a job that was interrupted before runs alone"),
             Self::InLog { behind } => write!(f, "in the log behind {behind} others"),
         }
     }
@@ -282,6 +286,15 @@ impl fmt::Display for Quarantine {
             None => f.write_str(", waits to be resumed"),
         }
     }
+}
+
+/// Why a job is given up without another attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Burial {
+    /// It waited too long for a slot.
+    Overdue(Overdue),
+    /// The process died while it ran alone, so many times.
+    DiedAlone(u32),
 }
 
 /// How long a job waited in vain for its agent, and who was in its way.

@@ -6,7 +6,7 @@
 //! | message | effect | fails with |
 //! | --- | --- | --- |
 //! | `Run` | starts an attempt | never; the attempt tells its own end |
-//! | `Bury` | gives a job up that waited too long, in a task | never; the task tells the end |
+//! | `Bury` | gives a job up without another attempt, in a task | never; the task tells the end |
 //! | `Cancel` | cancels the attempt of a job | never; unknown jobs have ended already |
 //! | `Look` | tells what its attempts are at | never |
 //! | `ReleaseAll` | cancels every attempt; the jobs are handed back | never |
@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use rustc_hash::FxHashMap;
 use tokio::task::JoinSet;
 use volery_blackboard::effect::Start;
-use volery_blackboard::outcome::Overdue;
+use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::Read;
 use volery_blackboard::{JobId, SubscriptionIndex};
 
@@ -40,7 +40,7 @@ pub(crate) enum AgentMessage {
         epoch: u64,
     },
     /// Write the failure of this job, which waited too long.
-    Bury { start: Arc<Start>, inputs: Read, epoch: u64, overdue: Overdue },
+    Bury { start: Arc<Start>, inputs: Read, epoch: u64, why: Burial },
     /// Cancel the attempt of this job.
     Cancel(JobId),
     /// Tell what the attempts are at.
@@ -85,10 +85,10 @@ impl AgentActor {
         self.attempts.spawn(run(Task { start, inputs, pulse, seat, retired }, guard));
     }
 
-    fn bury(&mut self, start: Arc<Start>, inputs: Read, overdue: Overdue) {
+    fn bury(&mut self, start: Arc<Start>, inputs: Read, why: Burial) {
         self.reap();
         let guard = Guard::new(Arc::clone(&start), Arc::clone(&self.bench));
-        self.attempts.spawn(bury(start, inputs, overdue, guard));
+        self.attempts.spawn(bury(start, inputs, why, guard));
     }
 
     /// Takes note of attempts that have ended.
@@ -116,7 +116,7 @@ impl Life for AgentActor {
         match message {
             AgentMessage::Run { epoch, .. } | AgentMessage::Bury { epoch, .. } if self.is_stale(epoch) => {}
             AgentMessage::Run { start, inputs, .. } => self.start(start, inputs),
-            AgentMessage::Bury { start, inputs, overdue, .. } => self.bury(start, inputs, overdue),
+            AgentMessage::Bury { start, inputs, why, .. } => self.bury(start, inputs, why),
             AgentMessage::Cancel(job) => {
                 if let Some((_, pulse)) = self.pulses.get(&job) {
                     pulse.cancel(self.bench.workshop.clock.now());

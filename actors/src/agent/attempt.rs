@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use volery_blackboard::effect::Start;
 use volery_blackboard::matching::panic_text;
-use volery_blackboard::outcome::Overdue;
+use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Few, Publish, Read};
 use volery_blackboard::{JobId, Timestamp};
 
@@ -106,14 +106,17 @@ pub(super) async fn run(task: Task, mut guard: Guard) -> Reaped {
     Reaped { job: start.job, attempt: start.attempt }
 }
 
-/// Gives up a job that waited too long for a slot; calls no engine. Cancel safe: dropped early, its guard hands the job
+/// Gives up a job without another attempt; calls no engine. Cancel safe: dropped early, its guard hands the job
 /// back.
-pub(super) async fn bury(start: Arc<Start>, inputs: Read, overdue: Overdue, mut guard: Guard) -> Reaped {
+pub(super) async fn bury(start: Arc<Start>, inputs: Read, why: Burial, mut guard: Guard) -> Reaped {
     let bench = Arc::clone(&guard.bench);
     // Without its inputs the failure cannot name its causes; it is told all the same.
     let inputs = inputs.wait().await.unwrap_or_default();
-    let error = vec![TimedOut::in_queue(bench.name.as_str(), &overdue).to_string()];
-    guard.tell(bench.give_up(&start, &inputs, error, start.failures), EngineState::Sound);
+    let error = match &why {
+        Burial::Overdue(overdue) => TimedOut::in_queue(bench.name.as_str(), overdue).to_string(),
+        Burial::DiedAlone(times) => format!("the process died {times} times while this job ran alone"),
+    };
+    guard.tell(bench.give_up(&start, &inputs, vec![error], start.failures), EngineState::Sound);
     Reaped { job: start.job, attempt: start.attempt }
 }
 

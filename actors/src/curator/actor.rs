@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use volery_blackboard::board::Board;
 use volery_blackboard::effect::{Effect, Input, Published, Start, Verdict};
-use volery_blackboard::outcome::Overdue;
+use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Batch, Commit, Few, Group, GroupResult, Store, StoreError, Stored};
 use volery_blackboard::{JobId, Offset, RunId, Tally, Timestamp};
 
@@ -209,7 +209,9 @@ impl Curator {
 
     fn answer(&self, question: Question) {
         match question {
-            Question::Waiting(filter, answer) => give(answer, (self.board.waiting(&filter), self.board.in_log())),
+            Question::Waiting(filter, answer) => {
+                give(answer, (self.board.waiting(&filter), self.board.in_log()))
+            }
             Question::Agents(answer) => give(answer, self.board.agents()),
             Question::Running(answer) => give(answer, self.board.running()),
             Question::Tally(run, answer) => give(answer, self.board.tally(run)),
@@ -313,7 +315,7 @@ impl Curator {
                 self.answers.push((answer, Ok(stored)));
             }
             After::Started(start) => self.dispatch(start, None),
-            After::Buried(start, overdue) => self.dispatch(start, Some(overdue)),
+            After::Buried(start, why) => self.dispatch(start, Some(why)),
             After::Ended { start, verdict, claims, error } => {
                 self.tell_published(claims, &stored);
                 self.parts.feed.tell_attempt(&start, verdict, error);
@@ -410,8 +412,8 @@ impl Curator {
     }
 
     /// Hands a job to its agent, with its inputs if the store has them at hand.
-    fn dispatch(&mut self, start: Arc<Start>, overdue: Option<Overdue>) {
-        if overdue.is_none() {
+    fn dispatch(&mut self, start: Arc<Start>, why: Option<Burial>) {
+        if why.is_none() {
             self.parts.feed.tell_started(&start);
         }
         let (job, attempt, agent) = (start.job, start.attempt, start.agent);
@@ -425,9 +427,9 @@ impl Curator {
             }
         };
         let epoch = self.epoch;
-        let message = match overdue {
+        let message = match why {
             None => AgentMessage::Run { start, inputs, epoch },
-            Some(overdue) => AgentMessage::Bury { start, inputs, epoch, overdue },
+            Some(why) => AgentMessage::Bury { start, inputs, epoch, why },
         };
         if let Err(error) = self.parts.agents[agent.at()].send(message) {
             tracing::error!(target: "volery::curator", %job, reason = %error.reason, "agent cannot be given a job");
@@ -453,8 +455,8 @@ impl Curator {
                     self.write_outcome(Unsettled::Claim(settled));
                 }
                 Effect::Settled(settled) => self.parts.feed.tell_settled(&settled),
-                Effect::Bury { start, overdue } => {
-                    self.write(Group::Start(Arc::clone(&start)), After::Buried(start, overdue));
+                Effect::Bury { start, why } => {
+                    self.write(Group::Start(Arc::clone(&start)), After::Buried(start, why));
                 }
                 Effect::QuarantineLifted(agent) => self.note_resumed(agent),
                 Effect::RunTimedOut { run, workflow } => self.note_timed_out(run, workflow),

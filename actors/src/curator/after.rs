@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use volery_blackboard::effect::{Input, Settled, Start, Verdict};
 use volery_blackboard::matching::Match;
-use volery_blackboard::outcome::Overdue;
+use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Few, Finish, Group, JobEnd, Publish, StoreError, Stored};
 use volery_blackboard::{AgentIndex, JobId, RunId};
 
@@ -22,7 +22,7 @@ pub(super) enum After {
     },
     Started(Arc<Start>),
     /// The start of a job that is to be given up at once.
-    Buried(Arc<Start>, Overdue),
+    Buried(Arc<Start>, Burial),
     Ended {
         start: Arc<Start>,
         verdict: Verdict,
@@ -79,8 +79,8 @@ impl After {
             | Self::Started(_)
             | Self::Buried(..)
             | Self::Unsettled(_)
-            | Self::SpilledCancelled(_) => true,
-            Self::Ended { verdict, .. } => *verdict != Verdict::Released,
+            | Self::SpilledCancelled(_)
+            | Self::Ended { .. } => true,
             Self::Input(_) | Self::Cancel { .. } | Self::Ask(_) | Self::Look(_) => false,
         }
     }

@@ -47,7 +47,10 @@ impl Curator {
                 let after = ended(Verdict::Cancelled, Few::new(), none);
                 self.write(Group::Finish(Finish { job, end: JobEnd::Cancelled, outputs: Few::new() }), after);
             }
-            AttemptEnd::Released => self.after.push(ended(Verdict::Released, Few::new(), none)),
+            // Recorded, so that it is no interruption.
+            AttemptEnd::Released => {
+                self.write(Group::Release(job), ended(Verdict::Released, Few::new(), none));
+            }
         }
     }
 

@@ -34,7 +34,10 @@ pub struct Recovered {
 impl fmt::Display for Recovered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { runs, jobs, interrupted, inputs } = self;
-        write!(f, "resumed: {runs} runs, {jobs} jobs run again, {interrupted} interrupted, {inputs} inputs replayed")
+        write!(
+            f,
+            "resumed: {runs} runs, {jobs} jobs run again, {interrupted} interrupted, {inputs} inputs replayed"
+        )
     }
 }
 
@@ -83,10 +86,7 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<(Board, Vec<Effect>)
 }
 
 /// Feeds the jobs that are unfinished to a board, and tells it how much waits in the log: it reads that itself.
-async fn replay(
-    store: &dyn Store,
-    tell: &mut (dyn FnMut(Input) + Send),
-) -> Result<Recovered, StoreError> {
+async fn replay(store: &dyn Store, tell: &mut (dyn FnMut(Input) + Send)) -> Result<Recovered, StoreError> {
     let (mut recovered, mut runs) = (Recovered::default(), HashSet::new());
     for backlog in store.backlog().await? {
         recovered.inputs += backlog.count;

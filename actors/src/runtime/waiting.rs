@@ -20,7 +20,8 @@ pub(super) async fn in_log(
 ) -> Result<()> {
     let limit = filter.limit.unwrap_or(usize::MAX);
     for agent in agents.iter().filter(|agent| filter.agent.is_none_or(|wanted| agent.agent == wanted)) {
-        let subscriptions: Vec<SubscriptionIndex> = agent.subscriptions.iter().map(|(index, _)| *index).collect();
+        let subscriptions: Vec<SubscriptionIndex> =
+            agent.subscriptions.iter().map(|(index, _)| *index).collect();
         let (mut after, mut behind) = (Some(agent.after), agent.jobs);
         while found.len() < limit {
             let page = store.claims(&subscriptions, after, PAGE).await?;

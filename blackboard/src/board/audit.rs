@@ -82,7 +82,9 @@ impl Board {
             let own = self.subscriptions_of(agent).map(|index| self.subscriptions[index.at()].spilled);
             let (own, counted): (u64, u64) = (own.sum(), self.agents[agent.at()].reading.spilled());
             if own != counted {
-                return Err(format!("{own} claims of {agent:?} are in the log only, but {counted} are counted"));
+                return Err(format!(
+                    "{own} claims of {agent:?} are in the log only, but {counted} are counted"
+                ));
             }
             let waiting = self.agents[agent.at()].queue.waiting().count();
             let backs_off = |job: &&super::Job| matches!(job.state, JobState::BackingOff(_));

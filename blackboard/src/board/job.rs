@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O, no clock.
 
+use super::alone::Care;
 use super::pairs;
 use super::queue::{Lane, Ready, Standing};
 use super::run::Runs;
@@ -19,7 +20,7 @@ pub(super) struct Job {
     pub(super) complete: Complete,
     pub(super) runs: Runs,
     /// Its place among all complete sets of inputs; 0 for a job from before a restart, which is never new again.
-    order: u64,
+    pub(super) order: u64,
     pub(super) attempt: u32,
     failures: u32,
     pub(super) state: JobState,
@@ -106,7 +107,7 @@ impl Board {
             at,
             closed: job.complete.closed,
             shared: job.complete.shared,
-            alone: false,
+            alone: self.suspects.runs_alone(id),
         })
     }
 
@@ -267,13 +268,13 @@ impl Board {
 
     /// Takes in a job that was started before a restart.
     pub(super) fn resume_job(&mut self, resumed: Resumed, now: Timestamp) {
-        let Resumed { start, inputs, failures, until, interruptions: _, deaths_alone: _ } = resumed;
+        let Resumed { start, inputs, failures, until, interruptions, deaths_alone } = resumed;
         let until = until.filter(|until| *until > now);
+        let care = Care::after(interruptions, deaths_alone);
+        let progress = pairs::Progress { attempts: start.attempt, failures, until, care };
         let index = start.subscription;
         if start.shared {
-            self.subscriptions[index.at()]
-                .uses
-                .resume(start.job, pairs::Progress { attempts: start.attempt, failures, until });
+            self.subscriptions[index.at()].uses.resume(start.job, progress);
             return;
         }
         let mut entries = Vec::with_capacity(inputs.len());
@@ -292,7 +293,6 @@ impl Board {
             closed: start.closed,
             shared: false,
         };
-        let progress = pairs::Progress { attempts: start.attempt, failures, until };
         self.go_on(start.job, index, complete, progress);
     }
 
@@ -320,6 +320,7 @@ impl Board {
             cancelling: None,
         };
         self.jobs.insert(id, job);
+        self.suspects.add(id, progress.care);
         let Some(until) = progress.until else { return self.queue_again(id) };
         let lane = self.lane_of_job(id);
         if lane.is_some_and(|lane| !self.agents[agent.at()].queue.hold_lane(lane)) {

@@ -144,7 +144,9 @@ impl Board {
     }
 
     pub(super) fn recounted(&mut self, run: RunId, ticket: u64, tally: Tally) {
-        let Some(state) = self.runs.get_mut(&run).filter(|state| state.recount == Some(ticket)) else { return };
+        let Some(state) = self.runs.get_mut(&run).filter(|state| state.recount == Some(ticket)) else {
+            return;
+        };
         (state.tally, state.whole, state.recount) = (tally, true, None);
         self.touched_runs.push(run);
     }

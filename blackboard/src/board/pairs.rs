@@ -6,6 +6,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::alone::Care;
 use super::{Board, Effect, Outcome, PairVerdict};
 use crate::collect::{Complete, Entry};
 use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
@@ -29,6 +30,8 @@ pub(super) struct Progress {
     pub(super) failures: u32,
     /// When the next attempt may start.
     pub(super) until: Option<Timestamp>,
+    /// What it went through.
+    pub(super) care: Care,
 }
 
 #[derive(Debug)]

@@ -159,6 +159,26 @@ impl Queue {
         Some(ready)
     }
 
+    /// Tells whether a piece is not behind another of its lane.
+    pub(super) fn is_at_front(&self, order: u64) -> bool {
+        self.ready.contains_key(&order)
+    }
+
+    /// Takes this piece of work before all others, and takes a slot.
+    pub(super) fn pop_this(&mut self, order: u64) -> Option<Ready> {
+        let ready = self.ready.remove(&order)?;
+        self.end_clock(&ready);
+        self.running += 1;
+        Some(ready)
+    }
+
+    /// Takes out a job that is to be given up. The bool says whether it was its lane's current one.
+    pub(super) fn take_to_bury(&mut self, id: JobId) -> Vec<(Ready, bool)> {
+        let taken = self.take(|ready| matches!(ready, Ready::Again { job, .. } if *job == id));
+        self.burying += u32::try_from(taken.len()).unwrap_or(u32::MAX);
+        taken
+    }
+
     /// Gives a slot back.
     pub(super) fn free_slot(&mut self) {
         debug_assert!(self.running > 0, "a slot is given back once");

@@ -202,6 +202,7 @@ impl Board {
             let reason = match agent.queue.quarantine() {
                 _ if agent.queue.is_paused() => WaitingReason::AgentPaused,
                 Some(quarantine) => WaitingReason::AgentQuarantined(quarantine),
+                None if self.suspects.shut => WaitingReason::JobRunsAlone,
                 None if (self.held || self.store_down) && agent.queue.has_slot() => {
                     WaitingReason::StoreUnavailable
                 }

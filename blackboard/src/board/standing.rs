@@ -10,7 +10,7 @@ use super::queue::{Late, Queue};
 use super::run::Runs;
 use super::{Board, Due, Effect, JobState};
 use crate::id::{AgentIndex, JobId, Key};
-use crate::outcome::{Overdue, Quarantine};
+use crate::outcome::{Burial, Overdue, Quarantine};
 use crate::time::Timestamp;
 
 impl Board {
@@ -96,9 +96,9 @@ impl Board {
             {
                 self.agents[agent.at()].queue.leave_lane(&lane);
             }
-            let overdue = self.overdue(agent, waited, behind);
+            let why = Burial::Overdue(self.overdue(agent, waited, behind));
             if let Some(start) = self.start(agent, ready, JobState::Burying) {
-                effects.push(Effect::Bury { start: Arc::new(start), overdue });
+                effects.push(Effect::Bury { start: Arc::new(start), why });
             }
         }
         let next = self.agents[agent.at()].queue.overdue_at().filter(|_| self.may_start());

@@ -1,9 +1,11 @@
 //! The board against schedules: rules by example, random schedules with every law checked after every input, and
 //! restarts from the store at random moments.
 
+mod alone;
 mod log;
 mod rules;
 mod schedule;
 pub(crate) mod shapes;
 mod standing;
+mod window;
 mod world;

@@ -11,8 +11,8 @@ use super::{Board, Effect};
 use crate::collect::INSTANT;
 use crate::effect::{Page, Published};
 use crate::id::{AgentIndex, AgentName, Offset, SubscriptionIndex};
-use crate::outcome::{Waiting, WaitingReason};
 use crate::marks::Marks;
+use crate::outcome::{Waiting, WaitingReason};
 use crate::store::{Backlog, Claimed};
 use crate::time::Timestamp;
 
@@ -73,7 +73,10 @@ impl Board {
             .map(|agent| InLog {
                 agent,
                 name: self.agents[agent.at()].name.clone(),
-                subscriptions: self.subscriptions_of(agent).map(|index| (index, self.ordinal(index))).collect(),
+                subscriptions: self
+                    .subscriptions_of(agent)
+                    .map(|index| (index, self.ordinal(index)))
+                    .collect(),
                 after: self.agents[agent.at()].reading.taken,
                 jobs: self.jobs_in_memory(agent) as u64,
             })
@@ -268,7 +271,10 @@ impl Board {
         (0..u32::try_from(self.agents.len()).unwrap_or(u32::MAX)).map(AgentIndex)
     }
 
-    pub(super) fn subscriptions_of(&self, agent: AgentIndex) -> impl Iterator<Item = SubscriptionIndex> + use<> {
+    pub(super) fn subscriptions_of(
+        &self,
+        agent: AgentIndex,
+    ) -> impl Iterator<Item = SubscriptionIndex> + use<> {
         let all = (0..).map(SubscriptionIndex).zip(&self.subscriptions);
         let own: Vec<_> = all.filter(|(_, state)| state.agent == agent).map(|(index, _)| index).collect();
         own.into_iter()

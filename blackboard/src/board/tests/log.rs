@@ -56,18 +56,25 @@ impl World {
                     };
                     let ends = |(index, offset)| {
                         let claim = &self.claims[&(index, offset)];
-                        let lies_behind = behind.iter().any(|(of, after)| *of == index && Some(offset) > *after);
+                        let lies_behind =
+                            behind.iter().any(|(of, after)| *of == index && Some(offset) > *after);
                         claim.run == run && claim.outcome.is_none() && lies_behind && !covered(index, offset)
                     };
                     let ended: Vec<_> = self.claims.keys().copied().filter(|claim| ends(*claim)).collect();
                     let wanted = ended.len() as u64;
-                    ended.into_iter().for_each(|(index, offset)| self.record(index, offset, Outcome::Cancelled));
+                    ended
+                        .into_iter()
+                        .for_each(|(index, offset)| self.record(index, offset, Outcome::Cancelled));
                     let Some(GroupResult::Cancelled(cancelled)) =
                         self.write_group(Group::CancelClaims { run, behind })
                     else {
                         panic!("claims can be cancelled")
                     };
-                    assert_eq!(cancelled.iter().map(|(_, count)| count).sum::<u64>(), wanted, "just these end");
+                    assert_eq!(
+                        cancelled.iter().map(|(_, count)| count).sum::<u64>(),
+                        wanted,
+                        "just these end"
+                    );
                     answers.push(Input::SpilledCancelled { run, cancelled });
                 }
                 question => self.log.asked.push(question),

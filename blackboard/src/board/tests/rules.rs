@@ -18,7 +18,8 @@ fn world(concurrency: u32, subscriptions: Vec<Subscription>) -> World {
     let subscriptions = subscriptions.into_iter().map(|subscription| (0, subscription)).collect();
     World::new(Setup {
         agents: vec![concurrency],
-        patience: None, window: None,
+        patience: None,
+        window: None,
         subscriptions,
         in_log_order: BTreeSet::new(),
     })

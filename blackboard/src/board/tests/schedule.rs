@@ -41,6 +41,8 @@ enum Step {
     Cancel(u8),
     Flush,
     Restart(usize),
+    /// The process dies.
+    Die,
     Write,
     Read {
         fails: bool,
@@ -153,6 +155,7 @@ fn perform(world: &mut World, step: &Step) {
         Step::Flush => world.handle(Input::Flush(CloseReason::Shutdown)),
         Step::Restart(limit) => world.restart(*limit),
         Step::Crash(effects) => world.crash_after = Some(*effects),
+        Step::Die => world.die(),
         Step::Write => world.write(),
         Step::Read { fails } => world.read(*fails),
     }
@@ -231,6 +234,7 @@ fn step(claimed: u16, restarts: bool) -> impl Strategy<Value = Step> {
         2 => (0_u32..3).prop_map(Step::Resume),
         1 => (0_u32..3, prop::option::of(0_u64..30)).prop_map(|(agent, span)| Step::Quarantine(agent, span)),
         1 => (0_u8..3, 0_u64..40).prop_map(|(run, span)| Step::Deadline(run, span)),
+        4 => Just(if restarts { Step::Die } else { Step::Tick }),
         6 => Just(Step::Write),
         4 => prop::bool::weighted(0.1).prop_map(|fails| Step::Read { fails }),
         1 => Just(Step::Hold),

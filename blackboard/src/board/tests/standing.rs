@@ -15,7 +15,13 @@ const AGENT: AgentIndex = AgentIndex(0);
 /// One agent with this many slots, whose jobs wait at most this many microseconds.
 fn world(slots: u32, patience: Option<u64>) -> World {
     let subscriptions = vec![(0, each())];
-    World::new(Setup { agents: vec![slots], patience, window: None, subscriptions, in_log_order: BTreeSet::new() })
+    World::new(Setup {
+        agents: vec![slots],
+        patience,
+        window: None,
+        subscriptions,
+        in_log_order: BTreeSet::new(),
+    })
 }
 
 fn publish(world: &mut World, number: usize) {
@@ -119,7 +125,8 @@ fn what_waits_too_long_for_a_slot_is_given_up_and_takes_none() {
     pass(&mut world, 2);
     assert_eq!(buried(&world), [vec![3]]);
     let (job, running) = (job_of(&world, 3), [job_of(&world, 1), job_of(&world, 2)]);
-    let overdue = world.buried[&job].clone();
+    assert!(world.buried.contains_key(&job));
+    let overdue = world.overdue()[0].clone();
     assert_eq!((overdue.waited, overdue.taken, overdue.slots), (micros(30), 2, 2));
     assert_eq!(overdue.jobs.iter().collect::<BTreeSet<_>>(), running.iter().collect());
     assert_eq!(world.board.agents()[0].running, 2);
@@ -174,7 +181,7 @@ fn what_waits_behind_its_key_is_given_up_and_the_key_goes_on() {
     }
     pass(&mut world, 10);
     assert_eq!(buried(&world), [vec![2]]);
-    assert!(world.buried.values().all(|overdue| overdue.behind.is_some() && overdue.taken == 1));
+    assert!(world.overdue().iter().all(|overdue| overdue.behind.is_some() && overdue.taken == 1));
     end(&mut world, 2, Verdict::Dead);
     assert_eq!(world.busy(), [vec![1]], "the key is still taken");
     end(&mut world, 1, Verdict::Done);

@@ -17,7 +17,7 @@ use crate::effect::{Effect, Input, Published, Settled, Start, Verdict};
 use crate::id::{AgentIndex, AgentName, ArtifactId, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::kind::Kind;
 use crate::matching::Match;
-use crate::outcome::{CloseReason, Outcome, Overdue, Quarantine};
+use crate::outcome::{Burial, CloseReason, Outcome, Overdue, Quarantine};
 use crate::store::conformance::block_on;
 use crate::store::{
     Batch, Catalogue, Commit, Cursor, Finish, Group, GroupResult, JobEnd, Memory, Publish, Store, Stored,
@@ -66,7 +66,7 @@ pub(super) struct World {
     pub(super) ended: BTreeMap<JobId, (Arc<Start>, Verdict)>,
     cancelling: BTreeSet<JobId>,
     /// Those of the fresh and running ones that waited too long.
-    pub(super) buried: BTreeMap<JobId, Overdue>,
+    pub(super) buried: BTreeMap<JobId, Burial>,
     /// Agents in quarantine.
     quarantined: BTreeSet<AgentIndex>,
     cancelled: BTreeSet<RunId>,
@@ -90,11 +90,7 @@ pub(super) fn run(number: u8) -> RunId {
 impl World {
     pub(super) fn new(setup: Setup) -> Self {
         let store = Memory::new();
-        let subscriptions = (0..).map(SubscriptionIndex).zip(&setup.subscriptions);
-        let marked = subscriptions.filter(|(_, (_, subscription))| subscription.keeps_marks());
-        let catalogue =
-            Catalogue { marked: marked.map(|(index, _)| index).collect(), ..Catalogue::default() };
-        block_on(store.open(catalogue)).expect("memory opens");
+        block_on(store.open(catalogue(&setup))).expect("memory opens");
         Self {
             board: board(&setup),
             setup,
@@ -203,6 +199,15 @@ impl World {
         }
     }
 
+    /// What is said about those that waited too long.
+    pub(super) fn overdue(&self) -> Vec<&Overdue> {
+        let overdue = |why| match why {
+            &Burial::Overdue(ref overdue) => Some(overdue),
+            Burial::DiedAlone(_) => None,
+        };
+        self.buried.values().filter_map(overdue).collect()
+    }
+
     /// Commits the starts that wait for it.
     pub(super) fn commit_starts(&mut self) {
         for start in std::mem::take(&mut self.fresh) {
@@ -254,7 +259,10 @@ impl World {
             Verdict::Done => Some(JobEnd::Done),
             Verdict::Dead => Some(JobEnd::Dead { attempts: start.attempt, error: Vec::new(), at: self.now }),
             Verdict::Cancelled => Some(JobEnd::Cancelled),
-            Verdict::Released => None,
+            Verdict::Released => {
+                self.commit(Group::Release(job));
+                None
+            }
             Verdict::Retry(until) => {
                 let failures = start.failures + 1;
                 self.commit(Group::Retry { job, failures, until, at: self.now, error: Vec::new() });
@@ -348,14 +356,19 @@ impl World {
                 self.check_credit(start);
                 self.begin(start);
             }
-            Effect::Bury { start, overdue } => {
-                let patience = self.setup.patience.expect("somebody has to be in a hurry");
-                assert!(overdue.waited >= super::shapes::micros(patience), "{overdue:?}");
+            Effect::Bury { start, why } => {
+                match why {
+                    Burial::Overdue(overdue) => {
+                        let patience = self.setup.patience.expect("somebody has to be in a hurry");
+                        assert!(overdue.waited >= super::shapes::micros(patience), "{overdue:?}");
+                    }
+                    Burial::DiedAlone(times) => assert!(*times >= 3, "{times} deaths are not too many"),
+                }
                 let of_agent = |other: &&Arc<Start>| other.agent == start.agent;
                 let buried = self.running.values().chain(&self.fresh).filter(of_agent);
                 let buried = buried.filter(|other| self.buried.contains_key(&other.job)).count();
                 assert!(buried < self.setup.agents[start.agent.at()] as usize, "burials are bounded");
-                self.buried.insert(start.job, overdue.clone());
+                self.buried.insert(start.job, why.clone());
                 self.begin(start);
             }
             Effect::QuarantineLifted(agent) => {
@@ -420,6 +433,9 @@ impl World {
         let busy: Vec<_> = self.running.values().chain(&self.fresh).cloned().collect();
         assert!(busy.iter().all(|other| other.job != job), "a job runs once at a time: {start:?}");
         assert!(!self.has_finished(job), "a finished job does not run again: {start:?}");
+        let beside = busy.iter().filter(|other| !self.buried.contains_key(&other.job)).collect::<Vec<_>>();
+        let accompanied = start.alone || beside.iter().any(|other| other.alone);
+        assert!(!accompanied || beside.is_empty(), "what runs alone runs alone: {start:?} beside {beside:?}");
         assert!(!self.quarantined.contains(&start.agent), "nothing of a quarantined agent starts: {start:?}");
         let of_runs: BTreeSet<RunId> =
             start.members.iter().map(|m| self.claims[&(start.subscription, m.offset)].run).collect();
@@ -471,6 +487,12 @@ impl World {
 
     fn outstanding(&self, of: RunId) -> u64 {
         self.claims.values().filter(|claim| claim.run == of && claim.outcome.is_none()).count() as u64
+    }
+
+    /// Ends the life of the process: what runs is interrupted.
+    pub(super) fn die(&mut self) {
+        block_on(self.store.open(catalogue(&self.setup))).expect("memory opens");
+        self.restart(3);
     }
 
     /// Throws the board away, as a crash does, and rebuilds it from the store in slices of `limit`.
@@ -565,6 +587,15 @@ impl World {
         panic!("the board comes to rest: {:?}", self.board);
     }
 
+    /// Lets jobs finish; no time passes.
+    pub(super) fn let_pass_jobs(&mut self) {
+        self.commit_starts();
+        while let Some(job) = self.running.keys().find(|job| !self.buried.contains_key(job)).copied() {
+            self.end(job, Verdict::Done, Vec::new());
+            self.commit_starts();
+        }
+    }
+
     pub(super) fn outcome(&self, subscription: u32, offset: Offset) -> Option<Outcome> {
         self.claims[&(SubscriptionIndex(subscription), offset)].outcome.clone()
     }
@@ -591,6 +622,12 @@ pub(super) fn inputs(start: &Start) -> Vec<u64> {
 fn covers(start: &Start, settled: &Settled) -> bool {
     start.subscription == settled.subscription
         && start.members.iter().any(|member| member.offset == settled.offset)
+}
+
+fn catalogue(setup: &Setup) -> Catalogue {
+    let subscriptions = (0..).map(SubscriptionIndex).zip(&setup.subscriptions);
+    let marked = subscriptions.filter(|(_, (_, subscription))| subscription.keeps_marks());
+    Catalogue { marked: marked.map(|(index, _)| index).collect(), ..Catalogue::default() }
 }
 
 fn board(setup: &Setup) -> Board {
