@@ -5,6 +5,7 @@
 
 mod actor;
 mod after;
+mod effects;
 mod ending;
 mod ingress;
 mod paging;

@@ -140,6 +140,30 @@ async fn a_killed_curator_loses_nothing_and_handles_stay_valid() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_backlog_is_read_again_after_the_curator_was_killed() -> Result<()> {
+    let seen = Seen::new();
+    let builder = RuntimeBuilder::new("killed").agent(clerk(&seen));
+    let runtime = builder.configure(|settings| settings.jobs_in_memory_max = 2).start().await?;
+    let mut feed = runtime.feed();
+    let (run, other) = (pinned(&runtime), pinned(&runtime));
+    runtime.pause("clerk")?;
+    for id in 1..=20 {
+        publish(&runtime, if id % 2 == 0 { run } else { other }, Order { id }).await?;
+    }
+    runtime.cancel(other);
+    kill(&runtime, &mut feed, "curator").await;
+    assert_eq!(runtime.recovered().inputs, 20, "the cancellation had not been taken yet");
+    let waiting = runtime.waiting(Some(run), None, 100).await?;
+    assert_eq!(waiting.len(), 10, "in memory and in the log: {waiting:?}");
+    runtime.resume("clerk")?;
+    let tally = soon(runtime.settled(run)).await?;
+    assert_eq!((tally.consumed, tally.outstanding()), (10, 0));
+    assert_eq!(soon(runtime.settled(other)).await?.cancelled, 10);
+    assert_eq!(seen.all(), (1..=10).map(|id| id * 2).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_asked_between_two_lives_of_the_curator_is_answered_by_the_next() -> Result<()> {
     let seen = Seen::new();
     let runtime = start([clerk(&seen)]).await?;

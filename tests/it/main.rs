@@ -30,3 +30,4 @@ mod tree;
 mod upkeep;
 mod visibility;
 mod waiting;
+mod window;

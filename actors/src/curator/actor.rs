@@ -20,7 +20,7 @@ use volery_blackboard::{JobId, Offset, RunId, Tally, Timestamp};
 
 use super::after::{After, Claims, PublishAnswer, Unsettled, claims_of, give, join};
 use super::ingress::{Command, Ingress, Question, Scope};
-use super::paging::{Lookup, Lookups};
+use super::paging::Lookups;
 use super::recovery::restore;
 use crate::agent::AgentMessage;
 use crate::clock::Clock;
@@ -65,7 +65,7 @@ pub(crate) struct Curator {
     /// Writes for the next commit, and what to do once they are done, in the same order.
     batch: Batch,
     pub(super) after: Vec<After>,
-    effects: Vec<Effect>,
+    pub(super) effects: Vec<Effect>,
     commands: VecDeque<Command>,
     /// Which life this is; agents take jobs of the latest only.
     epoch: u64,
@@ -74,7 +74,7 @@ pub(crate) struct Curator {
     /// Publishers to be answered.
     answers: Vec<(PublishAnswer, Result<Few<Stored>, StoreError>)>,
     /// Runs to be told of as quiet, once everything about them is committed.
-    quiet: Vec<(RunId, Tally)>,
+    pub(super) quiet: Vec<(RunId, Tally)>,
     /// Runs that somebody asked about in this commit.
     asked: Vec<RunId>,
     armed: Option<Timestamp>,
@@ -234,7 +234,7 @@ impl Curator {
         }
     }
 
-    fn write_outcome(&mut self, outcome: Unsettled) {
+    pub(super) fn write_outcome(&mut self, outcome: Unsettled) {
         self.write(outcome.group(), After::Unsettled(outcome));
     }
 
@@ -441,40 +441,6 @@ impl Curator {
 
     fn handle(&mut self, input: Input) {
         self.board.handle(input, self.now, &mut self.effects);
-    }
-
-    fn perform_effects(&mut self) {
-        let mut effects = std::mem::take(&mut self.effects);
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Start(start) => self.write(Group::Start(Arc::clone(&start)), After::Started(start)),
-                Effect::Cancel { agent, job } => self.after.push(After::Cancel { agent, job }),
-                Effect::Drop(job) => self.write_outcome(Unsettled::Job(job)),
-                Effect::Settle(settled) => {
-                    self.parts.feed.tell_settled(&settled);
-                    self.write_outcome(Unsettled::Claim(settled));
-                }
-                Effect::Settled(settled) => self.parts.feed.tell_settled(&settled),
-                Effect::Bury { start, why } => {
-                    self.write(Group::Start(Arc::clone(&start)), After::Buried(start, why));
-                }
-                Effect::QuarantineLifted(agent) => self.note_resumed(agent),
-                Effect::RunTimedOut { run, workflow } => self.note_timed_out(run, workflow),
-                Effect::Quiescent { run, tally } => self.quiet.push((run, tally)),
-                Effect::Page(page) => self.after.push(After::Look(Lookup::Page(page))),
-                Effect::Recount { run, ticket } => {
-                    self.after.push(After::Look(Lookup::Recount { run, ticket }));
-                }
-                Effect::CancelSpilled { run, behind } => {
-                    self.write(Group::CancelClaims { run, behind }, After::SpilledCancelled(run));
-                }
-                Effect::RunSettled { run, workflow, tally } => {
-                    self.forget_deadline(run);
-                    self.parts.feed.tell(|| Event::RunSettled { run, workflow, tally });
-                }
-            }
-        }
-        self.effects = effects;
     }
 
     fn cancel(&self, agent: usize, job: JobId) {

@@ -41,8 +41,9 @@ pub enum Partial {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Inputs that wait for an agent, run or back off, counted once per subscription, before publishers are held back.
-    /// Default 1,000,000; at least 1. What agents publish is never held back, so that cascades cannot deadlock.
+    /// Inputs that wait for an agent, in memory or in the log, run or back off, counted once per subscription, before
+    /// publishers are held back. Default 1,000,000; at least 1. With a durable store it bounds the log, not the memory, and
+    /// may be as large as the disk allows. What agents publish is never held back, so that cascades cannot deadlock.
     pub queued_max: u64,
     /// What to do then. Default: wait.
     pub overflow: Overflow,

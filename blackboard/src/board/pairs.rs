@@ -148,8 +148,9 @@ impl Board {
     /// Every input of a subscription has been read: pairs from before a restart that have not formed again have lost an
     /// input, because its run was cancelled while it was in the log.
     pub(super) fn drop_lost_pairs(&mut self, index: SubscriptionIndex, effects: &mut Vec<Effect>) {
-        let waits = self.delayed.keys().any(|(_, of, _)| *of == index);
-        if !waits {
+        let expects = self.subscriptions[index.at()].uses.expects_pairs();
+        // One that is not visible yet may still form them.
+        if expects && !self.delayed.keys().any(|(_, of, _)| *of == index) {
             let lost = self.subscriptions[index.at()].uses.give_up();
             effects.extend(lost.into_iter().map(Effect::Drop));
         }

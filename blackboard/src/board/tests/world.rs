@@ -201,11 +201,11 @@ impl World {
 
     /// What is said about those that waited too long.
     pub(super) fn overdue(&self) -> Vec<&Overdue> {
-        let overdue = |why| match why {
-            &Burial::Overdue(ref overdue) => Some(overdue),
+        let all = self.buried.values().filter_map(|why| match why {
+            Burial::Overdue(overdue) => Some(overdue),
             Burial::DiedAlone(_) => None,
-        };
-        self.buried.values().filter_map(overdue).collect()
+        });
+        all.collect()
     }
 
     /// Commits the starts that wait for it.

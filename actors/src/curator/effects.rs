@@ -1,0 +1,49 @@
+//! What the curator makes of the board's effects: writes for the next commit, or notes of what to do after it.
+//!
+//! Nothing is done here that the next commit could still refuse.
+
+use std::sync::Arc;
+
+use volery_blackboard::effect::Effect;
+use volery_blackboard::store::Group;
+
+use super::actor::Curator;
+use super::after::{After, Unsettled};
+use super::paging::Lookup;
+use crate::feed::Event;
+
+impl Curator {
+    pub(super) fn perform_effects(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Start(start) => self.write(Group::Start(Arc::clone(&start)), After::Started(start)),
+                Effect::Cancel { agent, job } => self.after.push(After::Cancel { agent, job }),
+                Effect::Drop(job) => self.write_outcome(Unsettled::Job(job)),
+                Effect::Settle(settled) => {
+                    self.parts.feed.tell_settled(&settled);
+                    self.write_outcome(Unsettled::Claim(settled));
+                }
+                Effect::Settled(settled) => self.parts.feed.tell_settled(&settled),
+                Effect::Bury { start, why } => {
+                    self.write(Group::Start(Arc::clone(&start)), After::Buried(start, why));
+                }
+                Effect::QuarantineLifted(agent) => self.note_resumed(agent),
+                Effect::RunTimedOut { run, workflow } => self.note_timed_out(run, workflow),
+                Effect::Quiescent { run, tally } => self.quiet.push((run, tally)),
+                Effect::Page(page) => self.after.push(After::Look(Lookup::Page(page))),
+                Effect::Recount { run, ticket } => {
+                    self.after.push(After::Look(Lookup::Recount { run, ticket }));
+                }
+                Effect::CancelSpilled { run, behind } => {
+                    self.write(Group::CancelClaims { run, behind }, After::SpilledCancelled(run));
+                }
+                Effect::RunSettled { run, workflow, tally } => {
+                    self.forget_deadline(run);
+                    self.parts.feed.tell(|| Event::RunSettled { run, workflow, tally });
+                }
+            }
+        }
+        self.effects = effects;
+    }
+}
