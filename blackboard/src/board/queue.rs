@@ -289,6 +289,11 @@ impl Queue {
         self.ready.len() + self.behind
     }
 
+    /// Those of them that wait behind others of their lanes.
+    pub(super) fn len_behind(&self) -> usize {
+        self.behind
+    }
+
     /// Everything that waits, in no order that matters.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Ready> {
         self.ready.values().chain(self.lanes.values().flatten())

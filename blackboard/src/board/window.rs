@@ -7,7 +7,7 @@
 //! behind it, would wait for ever. Pure: no I/O, no clock.
 
 use super::queue::Standing;
-use super::{Board, Effect};
+use super::{Agent, Board, Effect};
 use crate::collect::INSTANT;
 use crate::effect::{Page, Published};
 use crate::id::{AgentIndex, AgentName, Offset, SubscriptionIndex};
@@ -19,6 +19,11 @@ use crate::time::Timestamp;
 /// Artifacts that are read at a time. A tenth would read ten times as often; ten times as many would hold up whatever
 /// else the board is told for several milliseconds.
 const PAGE_MAX: usize = 1_000;
+
+/// Jobs that cannot start before something else has happened, because they back off or are behind another of their lane,
+/// for one that counts like a job that can. At 1 a busy key, or a partner that is down, would soon keep everything else of
+/// the agent in the log; the memory that an agent may take grows with it.
+const STUCK_JOBS: usize = 4;
 
 /// How far an agent has read the log.
 #[derive(Debug, Default)]
@@ -59,7 +64,8 @@ impl Reading {
 
 impl Board {
     /// Lets every agent have so many jobs in memory; further claims stay in the log until they are read. Jobs that run do
-    /// not count, jobs that back off do. Default: any number. Called before anything is on the board.
+    /// not count; of those that back off, or are behind another of their lane, four count like one. So there are never more
+    /// than four times as many, and a page. Default: any number. Called before anything is on the board.
     pub fn set_window(&mut self, jobs: usize) {
         self.window = Some(jobs.max(1));
     }
@@ -85,7 +91,7 @@ impl Board {
 
     /// Decides about a claim at this place, which is the next of the agent's or one that comes again.
     pub(super) fn stays_in_log(&mut self, agent: AgentIndex, offset: Offset) -> bool {
-        let full = self.window.is_some_and(|window| self.jobs_in_memory(agent) >= window);
+        let full = self.window.is_some_and(|window| self.load(agent) >= window);
         let reading = &mut self.agents[agent.at()].reading;
         if offset <= reading.taken {
             return false;
@@ -157,16 +163,16 @@ impl Board {
             return;
         }
         for agent in self.agent_indices() {
-            let (waiting, window) = (self.jobs_in_memory(agent), self.window.unwrap_or(usize::MAX));
+            let (load, window) = (self.load(agent), self.window.unwrap_or(usize::MAX));
             let reading = &self.agents[agent.at()].reading;
             let asks = reading.is_behind() && reading.page.is_none() && !reading.failed;
             // Not before half of the window is free, so that pages are worth their price.
-            if !asks || waiting > window / 2 {
+            if !asks || load > window / 2 {
                 continue;
             }
             let (after, ticket) = (reading.taken, self.ledger.ticket());
             let subscriptions = self.subscriptions_of(agent).collect();
-            let limit = (window - waiting).clamp(1, PAGE_MAX);
+            let limit = (window - load).clamp(1, PAGE_MAX);
             self.agents[agent.at()].reading.page = Some(ticket);
             effects.push(Effect::Page(Page { agent, ticket, subscriptions, after, limit }));
         }
@@ -252,6 +258,13 @@ impl Board {
         agent.queue.len() + agent.backing_off
     }
 
+    /// What the jobs of an agent that wait or back off count for in its window.
+    fn load(&self, agent: AgentIndex) -> usize {
+        let Agent { queue, backing_off, .. } = &self.agents[agent.at()];
+        let stuck = queue.len_behind() + backing_off;
+        queue.len() - queue.len_behind() + stuck / STUCK_JOBS
+    }
+
     /// Tells whether something in the log will be read without further input.
     pub(super) fn reads_log(&self) -> bool {
         self.is_behind_for(|standing| standing != Standing::Shut)
@@ -263,7 +276,7 @@ impl Board {
     }
 
     fn is_behind_for(&self, wanted: impl Fn(Standing) -> bool) -> bool {
-        let behind = |agent: &super::Agent| agent.reading.is_behind() && wanted(agent.queue.standing());
+        let behind = |agent: &Agent| agent.reading.is_behind() && wanted(agent.queue.standing());
         !self.is_level() && self.agents.iter().any(behind)
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::shapes::{batched, by_event_time, claim, each, join, keyed, micros, within};
+use super::shapes::{batched, by_event_time, claim, each, in_lane, join, keyed, micros, within};
 use super::world::{Setup, World, inputs, run};
 use crate::effect::{Effect, Input, Verdict};
 use crate::id::{AgentIndex, JobId, Offset};
@@ -165,17 +165,38 @@ fn a_full_window_of_one_side_does_not_wait_for_the_other_side_behind_it() {
 }
 
 #[test]
-fn jobs_that_back_off_fill_the_window() {
+fn four_jobs_that_back_off_count_like_one_in_the_window() {
     let mut world = world(2, vec![each()]);
-    for _ in 0..10 {
+    for _ in 0..20 {
         world.publish(run(0), vec![claim(0, 0)]);
     }
-    for _ in 0..6 {
+    let mut tries = 0;
+    loop {
         world.commit_starts();
         let Some(job) = world.running.keys().next().copied() else { break };
         world.end(job, Verdict::Retry(world.now.after(micros(1_000))), Vec::new());
+        tries += 1;
     }
-    assert_eq!(world.board.agents()[0].spilled, 7, "two back off, one waited when they began to");
+    assert_eq!(
+        (tries, in_memory(&world)),
+        (8, (0, 12)),
+        "eight back off, which is all that there is room for"
+    );
+    world.finish_everything();
+}
+
+#[test]
+fn others_are_read_past_jobs_that_wait_behind_a_key() {
+    let mut world = world(2, vec![each()]);
+    for _ in 0..6 {
+        world.publish(run(0), vec![in_lane(claim(0, 0), "hot")]);
+    }
+    world.publish(run(0), vec![in_lane(claim(0, 0), "cold")]);
+    assert_eq!(in_memory(&world), (6, 0), "five of the busy key count like one, the other key is there");
+    for _ in 0..30 {
+        world.publish(run(0), vec![in_lane(claim(0, 0), "hot")]);
+    }
+    assert!(in_memory(&world).0 <= 8, "four times the window is the end of it");
     world.finish_everything();
 }
 
