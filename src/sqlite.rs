@@ -220,6 +220,10 @@ impl Store for Sqlite {
         self.readers.ask(move |session| session.tally(run))
     }
 
+    fn workflow(&self, run: RunId) -> Answer<'_, Option<Arc<str>>> {
+        self.readers.ask(move |session| session.workflow(run))
+    }
+
     fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>> {
         let filter = filter.clone();
         self.readers.ask(move |session| session.dead_letters(&filter))

@@ -71,6 +71,8 @@ pub enum Discard {
     Unreadable(String),
     /// The chain of jobs that led to it is longer than the runtime allows.
     LoopGuard,
+    /// What the store has of the input is not what was written; the text says what is wrong.
+    Damaged(String),
 }
 
 /// Counts of outcomes. Addition is per field.

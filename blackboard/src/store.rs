@@ -92,6 +92,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Reads artifacts with claims of these subscriptions that have no outcome and that no unfinished job covers, in log
     /// order behind a place; at most `limit` artifacts.
+    ///
+    /// A claim that cannot be read as what was written keeps nobody from reading the others: it comes as one that is refused
+    /// with [`Discard::Damaged`](crate::Discard::Damaged), with what can still be known of its artifact.
     fn claims<'a>(
         &'a self,
         subscriptions: &'a [SubscriptionIndex],
@@ -108,6 +111,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Counts the outcomes of one run.
     fn tally(&self, run: RunId) -> Answer<'_, Tally>;
+
+    /// Names the workflow of a run; `None` when nothing that was published in it is there.
+    fn workflow(&self, run: RunId) -> Answer<'_, Option<Arc<str>>>;
 
     /// Lists dead letters, oldest first.
     fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>>;

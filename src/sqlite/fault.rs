@@ -97,6 +97,16 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// Returns what is wrong with a row that can be read and is not what was written; any other fault stays one.
+    pub(super) fn damage(self) -> Result<String, Self> {
+        match self {
+            Self::Damaged(_, cause) => Ok(cause),
+            // A value of the wrong type, in a column that has but one.
+            Self::Sqlite(error) if error.sqlite_error_code().is_none() => Ok(error.to_string()),
+            other => Err(other),
+        }
+    }
+
     /// Tells whether it condemns one group alone, and the others of a commit may still be written.
     pub(super) fn is_of_group(&self) -> bool {
         match self {

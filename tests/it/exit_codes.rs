@@ -1,6 +1,7 @@
 //! Exit codes and a SIGTERM in the middle of work, seen from outside the process.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use volery::prelude::*;
@@ -64,6 +65,10 @@ impl Store for Breaking {
             return Box::pin(std::future::ready(Err(self.error())));
         }
         self.inner.unfinished(after, limit)
+    }
+
+    fn workflow(&self, run: RunId) -> Answer<'_, Option<Arc<str>>> {
+        self.inner.workflow(run)
     }
 
     fn tally(&self, run: RunId) -> Answer<'_, Tally> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use volery_blackboard::effect::Effect;
 use volery_blackboard::store::Group;
+use volery_blackboard::{AgentName, Discard, Offset, Outcome, SubscriptionIndex};
 
 use super::actor::Curator;
 use super::after::{After, Unsettled};
@@ -21,6 +22,9 @@ impl Curator {
                 Effect::Cancel { agent, job } => self.after.push(After::Cancel { agent, job }),
                 Effect::Drop(job) => self.write_outcome(Unsettled::Job(job)),
                 Effect::Settle(settled) => {
+                    if let Outcome::Discarded(Discard::Damaged(cause)) = &settled.outcome {
+                        self.log_damage(settled.offset, settled.subscription, cause);
+                    }
                     self.parts.feed.tell_settled(&settled);
                     self.write_outcome(Unsettled::Claim(settled));
                 }
@@ -39,11 +43,19 @@ impl Curator {
                     self.write(Group::CancelClaims { run, behind }, After::SpilledCancelled(run));
                 }
                 Effect::RunSettled { run, workflow, tally } => {
-                    self.forget_deadline(run);
+                    self.forget_run(run);
                     self.parts.feed.tell(|| Event::RunSettled { run, workflow, tally });
                 }
             }
         }
         self.effects = effects;
+    }
+
+    fn log_damage(&self, offset: Offset, subscription: SubscriptionIndex, cause: &str) {
+        let agent = self.parts.feed.owner(subscription).map(|agent| self.parts.feed.name(agent));
+        tracing::error!(
+            target: "volery::curator", %offset, agent = agent.as_ref().map(AgentName::as_str), cause,
+            "an input is damaged in the store; it was discarded, and the others go on"
+        );
     }
 }

@@ -88,6 +88,7 @@ pub async fn check(stores: &dyn Stores) {
         query::pages_have_limits,
         query::tenants_see_their_own,
         query::the_tally_of_a_run_counts_its_outcomes,
+        query::a_run_names_its_workflow,
         query::dead_letters_are_numbered_and_paged,
         work::claims_without_a_job_are_unfinished_in_log_order,
         work::claims_come_back_as_they_were,

@@ -243,6 +243,10 @@ impl Store for FailingStore {
         self.reading(self.inner.tally(run))
     }
 
+    fn workflow(&self, run: RunId) -> Answer<'_, Option<Arc<str>>> {
+        self.reading(self.inner.workflow(run))
+    }
+
     fn writes_payloads(&self) -> bool {
         self.inner.writes_payloads()
     }

@@ -124,6 +124,10 @@ impl Store for Memory {
         self.answer(|shelf| Ok(shelf.lineage(artifact)))
     }
 
+    fn workflow(&self, run: RunId) -> Answer<'_, Option<Arc<str>>> {
+        self.answer(|shelf| Ok(shelf.workflow(run)))
+    }
+
     fn notes(&self) -> Answer<'_, Vec<Note>> {
         self.answer(|shelf| Ok(shelf.notes()))
     }

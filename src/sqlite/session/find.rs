@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use rusqlite::types::Value;
-use rusqlite::{Row, params_from_iter};
+use rusqlite::{OptionalExtension, Row, params_from_iter};
 use volery_blackboard::filter::Conditions;
 use volery_blackboard::store::{StoreError, Summary, SummaryBy};
 use volery_blackboard::{Artifact, Filter, Offset, Page, Producer, RunId, Tally, Timestamp, Visibility};
@@ -212,6 +212,14 @@ impl Session {
         )?;
         let mut rows = statement.query([run.as_uuid().as_bytes()])?;
         rows.next()?.map_or(Ok(Tally::default()), |row| tally(row, 0))
+    }
+
+    /// Names the workflow of a run.
+    pub(in crate::sqlite) fn workflow(&self, run: RunId) -> Result<Option<Arc<str>>, Fault> {
+        let mut statement = self.conn.prepare_cached("SELECT workflow FROM run WHERE run = ?1")?;
+        let workflow: Option<String> =
+            statement.query_row([run.as_uuid().as_bytes()], |row| row.get(0)).optional()?;
+        Ok(workflow.map(Arc::from))
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, Row};
+use uuid::Uuid;
 use volery_blackboard::effect::{PairVerdict, Published, Start};
 use volery_blackboard::matching::Match;
 use volery_blackboard::store::{Backlog, Claimed, Cursor, Note, Unfinished};
-use volery_blackboard::{Marks, Offset, SubscriptionIndex, Tally};
+use volery_blackboard::{Discard, Marks, Offset, RunId, SubscriptionIndex, Tally, Timestamp};
 
 use super::Session;
 use super::find::tally;
@@ -22,7 +23,7 @@ impl Session {
     pub(in crate::sqlite) fn claims_sql() -> String {
         format!(
             "SELECT c.seq, {}, a.run, a.at, r.workflow, r.matched, r.consumed, r.expired, r.discarded, r.cancelled, r.dead
-             FROM claim c CROSS JOIN artifact a ON a.seq = c.seq CROSS JOIN run r ON r.run = a.run
+             FROM claim c LEFT JOIN artifact a ON a.seq = c.seq LEFT JOIN run r ON r.run = a.run
              WHERE c.sub = ?1 AND c.seq > ?2 AND {FREE} ORDER BY c.seq LIMIT ?3",
             row::CLAIM
         )
@@ -47,14 +48,8 @@ impl Session {
                 if found.len() >= limit && found.last_key_value().is_some_and(|(last, _)| seq > *last) {
                     break;
                 }
-                let claim = row::claim(row, 1, *index)?;
-                match found.get_mut(&seq) {
-                    Some((.., claims)) => claims.push(claim),
-                    None => {
-                        let published = row::published(row, 9, seq, Vec::new())?;
-                        found.insert(seq, (published, tally(row, 12)?, vec![claim]));
-                    }
-                }
+                let (published, tally, claim) = readable(row, seq, *index)?;
+                found.entry(seq).or_insert_with(|| (published, tally, Vec::new())).2.push(claim);
             }
         }
         let first = found.into_values().take(limit);
@@ -131,7 +126,7 @@ impl Session {
         let sub = self.base.map().subscription(start.subscription)?;
         let sql = format!(
             "SELECT {}, a.run, a.at, r.workflow
-             FROM claim c CROSS JOIN artifact a ON a.seq = c.seq CROSS JOIN run r ON r.run = a.run
+             FROM claim c LEFT JOIN artifact a ON a.seq = c.seq LEFT JOIN run r ON r.run = a.run
              WHERE c.sub = ?1 AND c.seq = ?2",
             row::CLAIM
         );
@@ -140,8 +135,11 @@ impl Session {
         for member in &start.members {
             let mut rows = statement.query((sub, member.offset.get()))?;
             if let Some(row) = rows.next()? {
-                let claim = row::claim(row, 0, start.subscription)?;
-                inputs.push(row::published(row, 8, member.offset.get(), vec![claim])?);
+                let (seq, subscription) = (member.offset.get(), start.subscription);
+                let whole = row::claim(row, 0, subscription)
+                    .and_then(|claim| row::published(row, 8, seq, vec![claim]));
+                // The job runs all the same: what its attempt cannot read either, it fails with.
+                inputs.push(whole.or_else(|fault| damaged(row, 8, seq, subscription, fault))?);
             }
         }
         Ok(inputs)
@@ -166,4 +164,49 @@ impl Session {
         let known = self.all_marks()?.into_iter().filter(|(sub, _)| map.keeps_marks(*sub));
         Ok(known.filter_map(|(sub, marks)| Some((map.index_of(sub)?, marks))).collect())
     }
+}
+
+/// Reads a claim with what belongs to it. One that is damaged is refused for that, so that it keeps nobody from reading what
+/// comes after it.
+fn readable(
+    row: &Row<'_>,
+    seq: u64,
+    subscription: SubscriptionIndex,
+) -> Result<(Published, Tally, Match), Fault> {
+    let whole =
+        || Ok((row::published(row, 9, seq, Vec::new())?, tally(row, 12)?, row::claim(row, 1, subscription)?));
+    whole().or_else(|fault| {
+        let published = damaged(row, 9, seq, subscription, fault)?;
+        let refused = published.matches[0].clone();
+        // Of a run that can still be told, the counts are what they are.
+        Ok((published, tally(row, 12).unwrap_or_default(), refused))
+    })
+}
+
+/// What can be told of an artifact whose claim, or whose own row, is not as it was written. Its run, time and workflow begin
+/// at column `first`. Any other fault stays one.
+fn damaged(
+    row: &Row<'_>,
+    first: usize,
+    seq: u64,
+    subscription: SubscriptionIndex,
+    fault: Fault,
+) -> Result<Published, Fault> {
+    let cause = fault.damage()?;
+    let run = row::run(row, first).unwrap_or_else(|_| RunId::from_uuid(Uuid::nil()));
+    let at = row.get(first + 1).map(Timestamp::from_micros_since_epoch).unwrap_or_default();
+    let workflow: String = row.get(first + 2).unwrap_or_default();
+    let refused = Match {
+        subscription,
+        side: 0,
+        weight: 0,
+        key: None,
+        lane: None,
+        event_time: None,
+        visible_at: None,
+        refused: Some(Box::new(Discard::Damaged(cause))),
+        marks: None,
+    };
+    let offset = Offset::new(seq);
+    Ok(Published { offset, run, workflow: workflow.into(), at, matches: [refused].into() })
 }

@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{Read as _, Seek, SeekFrom, Write as _};
 
 use super::*;
-use volery_blackboard::Offset;
+use volery_blackboard::effect::Settled;
+use volery_blackboard::store::Claimed;
+use volery_blackboard::{Discard, Offset, Outcome};
 
 fn error(result: Result<Sqlite, StoreError>) -> StoreError {
     result.expect_err("it does not open")
@@ -229,4 +231,44 @@ fn a_full_disk_refuses_writes_and_loses_nothing() {
     block_on(store.close()).expect("it closes");
     let store = open(&scratch.file()).expect("it opens with room");
     fill(&store, written + 1..written + 51).expect("it goes on where it was");
+}
+
+#[test]
+fn a_damaged_claim_is_refused_and_keeps_nobody_from_reading_the_others() {
+    let scratch = Scratch::new();
+    let store = open(&scratch.file()).expect("it opens");
+    fill(&store, 1..7).expect("it writes");
+    let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
+    for damage in [
+        "UPDATE claim SET refused = 'no JSON' WHERE seq = 2",
+        "UPDATE claim SET side = -1 WHERE seq = 3",
+        "UPDATE artifact SET run = x'00' WHERE seq = 4",
+        "DELETE FROM artifact WHERE seq = 5",
+    ] {
+        tool.execute(damage, []).expect("damaged");
+    }
+    let claims = block_on(store.claims(&[SubscriptionIndex(0)], None, 10)).expect("it reads");
+    let read: Vec<(u64, bool)> = claims
+        .iter()
+        .map(|claimed| {
+            let refused = claimed.published.matches[0].refused.as_deref();
+            (claimed.published.offset.get(), matches!(refused, Some(Discard::Damaged(_))))
+        })
+        .collect();
+    assert_eq!(read, [(1, false), (2, true), (3, true), (4, true), (5, true), (6, false)]);
+    assert_eq!(claims[1].published.run, run(1), "what can be told is told");
+    let settle = |claimed: &Claimed| {
+        Group::Settle(Settled {
+            subscription: SubscriptionIndex(0),
+            offset: claimed.published.offset,
+            run: claimed.published.run,
+            outcome: Outcome::Discarded(Discard::clone(
+                claimed.published.matches[0].refused.as_deref().expect("it is refused"),
+            )),
+        })
+    };
+    let results = commit(&store, claims[1..5].iter().map(settle).collect()).expect("it writes");
+    assert!(results.iter().all(|result| matches!(result, GroupResult::Done(_))), "{results:?}");
+    let backlog = block_on(store.backlog()).expect("it counts");
+    assert_eq!(backlog.iter().map(|backlog| backlog.count).sum::<u64>(), 2, "they have ended");
 }

@@ -171,3 +171,12 @@ pub(super) async fn dead_letters_are_numbered_and_paged(case: &Case<'_>) {
         case.same(numbers, wanted, &format!("{limit} after {after}"));
     }
 }
+
+pub(super) async fn a_run_names_its_workflow(case: &Case<'_>) {
+    case.write(Group::Publish([publish(number(1), Vec::new())].into())).await;
+    case.die().await;
+    let workflow = case.good(case.store().workflow(run(1)).await, "reads a run");
+    case.same(workflow.as_deref(), Some("test"), "a run with an artifact");
+    let unknown = case.good(case.store().workflow(run(7)).await, "reads a run");
+    case.same(unknown.as_deref(), None, "a run without one");
+}

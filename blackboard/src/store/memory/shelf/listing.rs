@@ -20,6 +20,11 @@ impl Shelf {
         self.runs.get(&run).map(|run| run.tally).unwrap_or_default()
     }
 
+    pub(in crate::store::memory) fn workflow(&self, run: RunId) -> Option<Arc<str>> {
+        let offsets = &self.runs.get(&run)?.offsets;
+        offsets.iter().find_map(|offset| self.slot(*offset)).map(|slot| Arc::clone(&slot.workflow))
+    }
+
     pub(in crate::store::memory) fn notes(&self) -> Vec<Note> {
         self.notes.values().cloned().collect()
     }
