@@ -8,6 +8,7 @@ mod after;
 mod effects;
 mod ending;
 mod ingress;
+mod notes;
 mod paging;
 mod recovery;
 mod restarts;

@@ -44,6 +44,7 @@ async fn what_was_accepted_runs_in_the_next_life() -> Tested {
     })
     .await;
     let second = start(&path, noting(&seen)).await?;
+    second.resume("noting")?;
     soon(second.until_idle()).await?;
     assert_eq!(seen.all(), [a(0, 0), a(0, 1), a(0, 2)], "all of it, once, in log order");
     second.shutdown().await?;

@@ -9,6 +9,7 @@ mod agents_intensity;
 mod batch;
 mod child;
 mod collecting;
+mod decisions;
 mod deploy;
 #[cfg(feature = "sqlite")]
 mod durable;
@@ -20,6 +21,7 @@ mod health;
 mod join;
 mod lookout;
 mod pipeline;
+mod place;
 mod resources;
 mod runs;
 mod schedule;

@@ -1,15 +1,27 @@
 //! Bounded memory: agents with small windows, what waits in the log, and jobs that the process died of.
 
-use std::sync::atomic::Ordering;
-
 use volery::prelude::*;
+use volery::testing::FailingStore;
 use volery::{Failure, Fault, WaitingReason};
 
-use crate::support::{A, B, Gate, Moody, Seen, Tested, a, b, soon, turns};
+use crate::place::{Place, die, hand_back, over_every_store};
+use crate::support::{A, B, Gate, Seen, Tested, a, b, soon};
+
+over_every_store! {
+    a_cascade_in_a_cycle_with_full_windows_does_not_deadlock,
+    jobs_start_in_log_order_with_a_window_of_one,
+    what_waits_in_the_log_is_listed_behind_what_is_in_memory,
+    a_run_in_the_log_settles_when_its_inputs_have_ended,
+    a_run_is_cancelled_while_it_is_in_the_log,
+    a_shutdown_drains_what_is_in_the_log,
+    other_keys_go_on_while_one_key_waits,
+    a_backlog_of_a_life_before_starts_in_order_and_within_the_window,
+    a_job_that_the_process_died_of_is_given_up_and_says_so,
+}
 
 /// A runtime whose agents have room for this many jobs.
-fn windowed(jobs: u32) -> volery::Builder {
-    Volery::builder("t").configure(|settings| settings.jobs_in_memory_max = jobs)
+fn windowed(jobs: u32, store: &FailingStore) -> volery::Builder {
+    Volery::builder("t").store(store.clone()).configure(|settings| settings.jobs_in_memory_max = jobs)
 }
 
 /// An agent that runs one job at a time and waits at a gate in each.
@@ -25,25 +37,23 @@ fn gated(gate: &Gate, seen: &Seen<A>) -> Agent {
     })
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_cascade_in_a_cycle_with_full_windows_does_not_deadlock() -> Tested {
+async fn a_cascade_in_a_cycle_with_full_windows_does_not_deadlock(place: &Place) -> Tested {
     let ping = Agent::new("ping").consumes(one::<A>()).concurrency(1).engine(|input: A, _| async move {
         Ok::<_, Fault>(if input.n == 0 { Vec::new() } else { vec![b(0, input.n - 1); 2] })
     });
     let pong = Agent::new("pong").consumes(one::<B>()).concurrency(1).engine(|input: B, _| async move {
         Ok::<_, Fault>(if input.n == 0 { Vec::new() } else { vec![a(0, input.n - 1); 2] })
     });
-    let volery = windowed(1).agents([ping, pong]).start().await?;
+    let volery = windowed(1, &place.store().await).agents([ping, pong]).start().await?;
     let run = volery.run("cycle").publish(a(0, 8)).await?;
     let report = soon(run.settled()).await?;
     assert_eq!((report.is_complete(), report.tally.consumed), (true, (1 << 9) - 1));
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
-async fn jobs_start_in_log_order_with_a_window_of_one() -> Tested {
+async fn jobs_start_in_log_order_with_a_window_of_one(place: &Place) -> Tested {
     let (gate, seen) = (Gate::new(), Seen::new());
-    let volery = windowed(1).agent(gated(&gate, &seen)).start().await?;
+    let volery = windowed(1, &place.store().await).agent(gated(&gate, &seen)).start().await?;
     for n in 0..30 {
         volery.publish(a(0, n)).await?;
     }
@@ -53,10 +63,9 @@ async fn jobs_start_in_log_order_with_a_window_of_one() -> Tested {
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_waits_in_the_log_is_listed_behind_what_is_in_memory() -> Tested {
+async fn what_waits_in_the_log_is_listed_behind_what_is_in_memory(place: &Place) -> Tested {
     let gate = Gate::new();
-    let volery = windowed(2).agent(gated(&gate, &Seen::new())).start().await?;
+    let volery = windowed(2, &place.store().await).agent(gated(&gate, &Seen::new())).start().await?;
     let run = volery.run("one").publish(a(0, 0)).await?;
     gate.reached().await;
     for n in 1..6 {
@@ -76,10 +85,9 @@ async fn what_waits_in_the_log_is_listed_behind_what_is_in_memory() -> Tested {
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_run_in_the_log_settles_when_its_inputs_have_ended() -> Tested {
+async fn a_run_in_the_log_settles_when_its_inputs_have_ended(place: &Place) -> Tested {
     let gate = Gate::new();
-    let volery = windowed(1).agent(gated(&gate, &Seen::new())).start().await?;
+    let volery = windowed(1, &place.store().await).agent(gated(&gate, &Seen::new())).start().await?;
     for n in 0..5 {
         volery.publish(a(0, n)).await?;
     }
@@ -92,10 +100,9 @@ async fn a_run_in_the_log_settles_when_its_inputs_have_ended() -> Tested {
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_run_is_cancelled_while_it_is_in_the_log() -> Tested {
+async fn a_run_is_cancelled_while_it_is_in_the_log(place: &Place) -> Tested {
     let gate = Gate::new();
-    let volery = windowed(1).agent(gated(&gate, &Seen::new())).start().await?;
+    let volery = windowed(1, &place.store().await).agent(gated(&gate, &Seen::new())).start().await?;
     for n in 0..3 {
         volery.publish(a(0, n)).await?;
     }
@@ -109,10 +116,9 @@ async fn a_run_is_cancelled_while_it_is_in_the_log() -> Tested {
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_shutdown_drains_what_is_in_the_log() -> Tested {
+async fn a_shutdown_drains_what_is_in_the_log(place: &Place) -> Tested {
     let (gate, seen) = (Gate::new(), Seen::new());
-    let volery = windowed(1).agent(gated(&gate, &seen)).start().await?;
+    let volery = windowed(1, &place.store().await).agent(gated(&gate, &seen)).start().await?;
     for n in 0..9 {
         volery.publish(a(0, n)).await?;
     }
@@ -122,45 +128,127 @@ async fn a_shutdown_drains_what_is_in_the_log() -> Tested {
     Ok(())
 }
 
-/// Starts a runtime whose only job never ends, and lets its process die.
-async fn die(store: &Moody) -> Tested {
-    let stuck = Gate::new();
-    let volery = windowed(9).store(store.clone()).agent(gated(&stuck, &Seen::new())).start().await?;
-    soon(stuck.reached()).await;
-    store.mood.down.store(true, Ordering::Release);
-    drop(volery);
-    turns().await;
-    store.mood.down.store(false, Ordering::Release);
+async fn other_keys_go_on_while_one_key_waits(place: &Place) -> Tested {
+    let (gate, seen) = (Gate::new(), Seen::new());
+    let agent = {
+        let (gate, seen) = (gate.clone(), seen.clone());
+        let shape = one::<A>().ordered_by(|a| a.key);
+        Agent::new("keyed").consumes(shape).concurrency(2).engine(move |input: A, _| {
+            let (gate, seen) = (gate.clone(), seen.clone());
+            async move {
+                if input.key == 0 {
+                    gate.pass().await;
+                }
+                seen.note(input);
+                Ok::<_, Fault>(())
+            }
+        })
+    };
+    let volery = windowed(2, &place.store().await).agent(agent).start().await?;
+    for n in 0..6 {
+        volery.publish(a(0, n)).await?;
+    }
+    let other = volery.run("other").publish(a(1, 6)).await?;
+    let report = soon(other.settled()).await?;
+    assert_eq!(
+        (report.tally.consumed, seen.all()),
+        (1, vec![a(1, 6)]),
+        "the busy key does not fill the window"
+    );
+    gate.open(6);
+    soon(volery.until_idle()).await?;
+    assert_eq!(seen.all().len(), 7);
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_job_that_the_process_died_of_is_given_up_and_says_so() -> Tested {
-    let (store, mood) = Moody::new();
-    mood.lasting.store(true, Ordering::Release);
-    let heard = Seen::new();
+async fn a_backlog_of_a_life_before_starts_in_order_and_within_the_window(place: &Place) -> Tested {
+    let (gate, seen) = (Gate::new(), Seen::new());
     {
-        let volery =
-            windowed(9).store(store.clone()).agent(gated(&Gate::new(), &Seen::new())).start().await?;
-        volery.pause("gated")?;
-        volery.publish(a(0, 7)).await?;
-        volery.shutdown().await?;
+        let store = place.store().await;
+        let first = windowed(2, &store).agent(gated(&Gate::new(), &Seen::new())).start().await?;
+        for n in 0..20 {
+            first.publish(a(0, n)).await?;
+        }
+        die(first, &store).await;
     }
+    let second = windowed(2, &place.store().await).agent(gated(&gate, &seen)).start().await?;
+    let recovered = second.recovered();
+    assert_eq!(
+        recovered.to_string(),
+        "resumed: 1 runs, 1 jobs replayed, 1 re-run; 19 inputs wait in the log",
+        "one was running"
+    );
+    soon(gate.reached()).await;
+    let status = second.agents().await?.swap_remove(0);
+    assert!(status.queued <= 2 && status.spilled >= 17, "{status:?}");
+    gate.open(20);
+    soon(second.until_idle()).await?;
+    assert_eq!(seen.all(), (0..20).map(|n| a(0, n)).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// Starts a runtime whose only job never ends, and lets its process die.
+async fn die_of_it(place: &Place, input: Option<A>) -> Tested {
+    let (store, stuck) = (place.store().await, Gate::new());
+    let volery = windowed(9, &store).agent(gated(&stuck, &Seen::new())).start().await?;
+    if let Some(input) = input {
+        volery.publish(input).await?;
+    }
+    soon(stuck.reached()).await;
+    die(volery, &store).await;
+    Ok(())
+}
+
+async fn a_job_that_the_process_died_of_is_given_up_and_says_so(place: &Place) -> Tested {
     for death in 1..5 {
-        die(&store).await?;
-        let volery =
-            windowed(9).store(store.clone()).agent(gated(&Gate::new(), &Seen::new())).start().await?;
+        die_of_it(place, (death == 1).then(|| a(0, 7))).await?;
+        let gate = Gate::new();
+        let volery = windowed(9, &place.store().await).agent(gated(&gate, &Seen::new())).start().await?;
         let recovered = volery.recovered();
-        assert_eq!((recovered.jobs, recovered.interrupted, recovered.runs), (1, 1, 1), "after death {death}");
+        let counts = (recovered.jobs_replayed, recovered.interrupted, recovered.runs);
+        assert_eq!(counts, (1, 1, 1), "after death {death}");
         // This one ends in an orderly way, which counts for nothing.
-        volery.shutdown().await?;
+        soon(gate.reached()).await;
+        hand_back(volery).await?;
     }
-    die(&store).await?;
+    die_of_it(place, None).await?;
+    let heard = Seen::new();
     let nurse = Agent::new("nurse").consumes(one::<Failure>()).engine(heard.engine());
-    let volery = windowed(9).store(store).agents([gated(&Gate::new(), &Seen::new()), nurse]).start().await?;
+    let agents = [gated(&Gate::new(), &Seen::new()), nurse];
+    let volery = windowed(9, &place.store().await).agents(agents).start().await?;
     soon(volery.until_idle()).await?;
     let letters = volery.dead_letters(0, 10).await?;
     assert_eq!(letters[0].error, ["the process died 3 times while this job ran alone"]);
     assert_eq!(heard.all()[0].error, letters[0].error, "a failure artifact says so as well");
+    Ok(())
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn damaged_inputs_end_with_a_reason_and_the_others_go_on() -> Tested {
+    let place = Place::file("window-damaged");
+    let Place::File(path) = &place else { panic!("it is a file") };
+    {
+        let store = place.store().await;
+        let first = windowed(1, &store).agent(gated(&Gate::new(), &Seen::new())).start().await?;
+        for n in 0..6 {
+            first.publish(a(0, n)).await?;
+        }
+        die(first, &store).await;
+    }
+    drop(place.store().await);
+    let tool = rusqlite::Connection::open(path).expect("tools may open the file");
+    tool.execute("UPDATE claim SET refused = 'no JSON' WHERE seq = 3", []).expect("a claim");
+    tool.execute("UPDATE artifact SET payload = '{}' WHERE seq = 4", []).expect("a payload");
+    drop(tool);
+    let (gate, seen) = (Gate::new(), Seen::new());
+    gate.open_for_good();
+    let second = windowed(1, &place.store().await).agent(gated(&gate, &seen)).start().await?;
+    soon(second.until_idle()).await?;
+    assert_eq!(seen.all(), [0, 1, 4, 5].map(|n| a(0, n)));
+    let tally = crate::support::tally(&second, "gated").await?;
+    assert_eq!((tally.consumed, tally.discarded, tally.dead, tally.outstanding()), (4, 1, 1, 0));
+    let letters = second.dead_letters(0, 10).await?;
+    assert!(letters[0].error.iter().any(|cause| cause.contains("damaged at offset 4")), "{letters:?}");
     Ok(())
 }

@@ -21,7 +21,7 @@ use volery_blackboard::{JobId, Offset, RunId, Tally, Timestamp};
 use super::after::{After, Claims, PublishAnswer, Unsettled, claims_of, give, join};
 use super::ingress::{Command, Ingress, Question, Scope};
 use super::paging::Lookups;
-use super::recovery::restore;
+use super::recovery::{Restored, restore};
 use crate::agent::AgentMessage;
 use crate::clock::Clock;
 use crate::feed::{Event, Feed};
@@ -81,9 +81,9 @@ pub(crate) struct Curator {
     /// Kept between dispatches to save allocations.
     offsets: Vec<Offset>,
     /// Outcomes that the store refused.
-    unsettled: Vec<Unsettled>,
-    /// Runs with a deadline.
-    pub(super) timed: BTreeSet<RunId>,
+    pub(super) unsettled: Vec<Unsettled>,
+    /// Runs that something was decided about.
+    pub(super) noted: BTreeSet<RunId>,
     lookups: Lookups,
     /// The store refused a commit; nothing is started until a tick finds it working again.
     store_down: bool,
@@ -92,16 +92,16 @@ pub(crate) struct Curator {
 impl Curator {
     /// Begins a life: reads the board back from the store.
     pub(crate) async fn begin(parts: Arc<CuratorParts>) -> Result<Self, supervision::Fault> {
-        let (board, effects) = restore(&parts).await?;
+        let Restored { board, effects, notes } = restore(&parts).await?;
         let now = parts.clock.now();
         // Whoever waited when the life before ended is told by this one.
-        let (quiet, timed) = {
+        let (quiet, noted) = {
             let watch = parts.ingress.watch();
             let quiet = watch.runs.keys().map(|run| (*run, Tally::default())).collect();
-            (quiet, watch.deadlines.keys().copied().collect())
+            (quiet, watch.decided.keys().copied().collect())
         };
         let epoch = parts.ingress.begin_epoch();
-        Ok(Self {
+        let mut curator = Self {
             epoch,
             parts,
             board,
@@ -116,10 +116,12 @@ impl Curator {
             armed: None,
             offsets: Vec::new(),
             unsettled: Vec::new(),
-            timed,
+            noted,
             lookups: Lookups::default(),
             store_down: false,
-        })
+        };
+        notes.into_iter().for_each(|note| curator.write_note(note));
+        Ok(curator)
     }
 
     /// Takes what is there until nothing is left, or it is time to let the mailbox speak.
@@ -201,7 +203,7 @@ impl Curator {
                 self.write(Group::Publish(artifacts), After::Published { claims, answer });
             }
             Command::Ended(ended) => self.prepare_end(ended),
-            Command::Input(input) => self.after.push(After::Input(input)),
+            Command::Input(input) => self.prepare_input(input),
             Command::Ask(question) => self.after.push(After::Ask(question)),
             Command::WhenQuiet { scope, answer } => self.watch(scope, answer),
         }
@@ -294,7 +296,7 @@ impl Curator {
             match (after, results.next()) {
                 (after, Some(GroupResult::Done(stored))) => self.apply_done(after, stored),
                 (After::SpilledCancelled(run), Some(GroupResult::Cancelled(cancelled))) => {
-                    self.handle(Input::SpilledCancelled { run, cancelled });
+                    self.handle_decided(Input::SpilledCancelled { run, cancelled });
                 }
                 (after, Some(GroupResult::Refused(error))) => self.apply_refused(after, &error),
                 // Nothing that is written here is answered with anything else.
@@ -327,8 +329,7 @@ impl Curator {
                 if matches!(input, Input::Tick) {
                     self.armed = None;
                 }
-                self.note_deadline(&input);
-                self.handle(input);
+                self.handle_decided(input);
             }
             After::Ask(question) => self.answer(question),
             After::Look(lookup) => self.lookups.push(lookup),
@@ -439,7 +440,7 @@ impl Curator {
         }
     }
 
-    fn handle(&mut self, input: Input) {
+    pub(super) fn handle(&mut self, input: Input) {
         self.board.handle(input, self.now, &mut self.effects);
     }
 

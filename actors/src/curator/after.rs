@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use volery_blackboard::effect::{Input, Settled, Start, Verdict};
 use volery_blackboard::matching::Match;
 use volery_blackboard::outcome::Burial;
-use volery_blackboard::store::{Few, Finish, Group, JobEnd, Publish, StoreError, Stored};
+use volery_blackboard::store::{Few, Finish, Group, JobEnd, Note, Publish, StoreError, Stored};
 use volery_blackboard::{AgentIndex, JobId, RunId};
 
 use super::ingress::Question;
@@ -52,12 +52,15 @@ pub(super) enum Unsettled {
     Claim(Settled),
     /// Of a job that did not run when its run was cancelled.
     Job(JobId),
+    /// None, but to be kept in the same way: what was decided from outside.
+    Note(Note),
 }
 
 impl Unsettled {
     pub(super) fn group(&self) -> Group {
         match self {
             Self::Claim(settled) => Group::Settle(settled.clone()),
+            Self::Note(note) => Group::Note(note.clone()),
             Self::Job(job) => {
                 Group::Finish(Finish { job: *job, end: JobEnd::Cancelled, outputs: Few::new() })
             }

@@ -72,6 +72,9 @@ impl Curator {
                 target: "volery::agent", agent = %name, restarts, escalates = matches!(counted, Counted::Escalated(_)),
                 "engines panicked too often; the agent is given no jobs"
             );
+            if matches!(counted, Counted::Quarantined(_)) {
+                self.note_quarantine(agent, Some(quarantine));
+            }
             self.after.push(After::Input(Input::Quarantine { agent, quarantine }));
             self.parts.feed.tell(|| Event::Quarantined { agent: name.clone(), quarantine });
         }
@@ -81,17 +84,12 @@ impl Curator {
     }
 
     /// A quarantine is over.
-    pub(super) fn note_resumed(&self, agent: AgentIndex) {
+    pub(super) fn note_resumed(&mut self, agent: AgentIndex) {
         self.parts.ingress.watch().restarts.lift(agent);
+        self.note_quarantine(agent, None);
         let name = self.parts.feed.name(agent);
         tracing::warn!(target: "volery::agent", agent = %name, "the agent is given jobs again");
         self.parts.feed.tell(|| Event::Resumed { agent: name });
-    }
-
-    pub(super) fn note_deadline(&mut self, input: &Input) {
-        if let Input::DeadlineRun { run, .. } = input {
-            self.timed.insert(*run);
-        }
     }
 
     /// A run is being cancelled, because its time is over.
@@ -101,12 +99,5 @@ impl Curator {
         }
         tracing::warn!(target: "volery::curator", %run, workflow = &*workflow, "a run is cancelled at its deadline");
         self.parts.feed.tell(|| Event::RunTimedOut { run, workflow });
-    }
-
-    /// A run has ended; its deadline need not be kept for another life.
-    pub(super) fn forget_deadline(&mut self, run: RunId) {
-        if self.timed.remove(&run) {
-            self.parts.ingress.watch().deadlines.remove(&run);
-        }
     }
 }

@@ -22,6 +22,7 @@ use volery_blackboard::store::{Few, Publish, StoreError, Stored};
 use volery_blackboard::{AgentIndex, AgentName, RunId, Tally, Timestamp, Waiting};
 
 use super::actor::CuratorMessage;
+use super::notes::Decided;
 use super::recovery::Recovered;
 use super::restarts::Restarts;
 use crate::agent::Ended;
@@ -115,8 +116,10 @@ pub(crate) struct Watch {
     pub(crate) paused: BTreeSet<AgentIndex>,
     /// How often engines panicked, and whose agents are in quarantine.
     pub(super) restarts: Restarts,
-    /// Runs that are to end in time and have not ended.
-    pub(super) deadlines: BTreeMap<RunId, Timestamp>,
+    /// What was decided about runs that are not over.
+    pub(super) decided: BTreeMap<RunId, Decided>,
+    /// What the store has noted was taken over.
+    pub(super) reconciled: bool,
     /// The runtime is stopping and starts nothing more.
     pub(crate) held: bool,
     pub(crate) runs: HashMap<RunId, Vec<oneshot::Sender<Tally>>>,
@@ -136,27 +139,6 @@ pub(crate) struct Pin {
     pub(crate) cancelled: bool,
     /// Its deadline came before its end.
     pub(crate) timed_out: bool,
-}
-
-impl Watch {
-    fn note(&mut self, input: &Input) {
-        match input {
-            Input::Pause(agent) => {
-                self.paused.insert(*agent);
-            }
-            Input::Resume(agent) => {
-                self.paused.remove(agent);
-                self.restarts.lift(*agent);
-            }
-            Input::Hold => self.held = true,
-            Input::DeadlineRun { run, at } => {
-                self.deadlines.insert(*run, *at);
-            }
-            Input::FinishRun(run) => self.pins.get_mut(run).into_iter().for_each(|pin| pin.finishing = true),
-            Input::CancelRun(run) => self.pins.get_mut(run).into_iter().for_each(|pin| pin.cancelled = true),
-            _ => {}
-        }
-    }
 }
 
 impl Ingress {

@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use volery_blackboard::board::Board;
 use volery_blackboard::effect::{Effect, Input};
-use volery_blackboard::store::{Cursor, Store, StoreError, Unfinished};
+use volery_blackboard::store::{Cursor, Note, Store, StoreError, Unfinished};
+use volery_blackboard::{AgentIndex, RunId};
 
 use super::actor::CuratorParts;
+use super::notes::Decided;
 
 /// Entries per slice: enough to make reads cheap, few enough to hold in memory.
 const SLICE: usize = 1_000;
@@ -23,9 +25,11 @@ const SLICE: usize = 1_000;
 pub struct Recovered {
     /// Runs that have a part in these jobs.
     pub runs: u64,
-    /// Jobs that had been started, and are run again or back off.
-    pub jobs: u64,
-    /// Those of them whose last attempt was cut short by the death of the process.
+    /// Jobs that had been started and have no end.
+    pub jobs_replayed: u64,
+    /// Those of them whose last attempt has no end, and that run again. The others wait for the end of their back-off.
+    pub jobs_rerun: u64,
+    /// Those of them that the death of the process has ever cut short.
     pub interrupted: u64,
     /// Inputs in the log that no such job takes, counted once per subscription. They are read as there is room.
     pub inputs: u64,
@@ -33,27 +37,38 @@ pub struct Recovered {
 
 impl fmt::Display for Recovered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { runs, jobs, interrupted, inputs } = self;
-        write!(
-            f,
-            "resumed: {runs} runs, {jobs} jobs run again, {interrupted} interrupted, {inputs} inputs replayed"
-        )
+        let Self { runs, jobs_replayed, jobs_rerun, inputs, .. } = self;
+        write!(f, "resumed: {runs} runs, {jobs_replayed} jobs replayed, {jobs_rerun} re-run")?;
+        if *inputs > 0 { write!(f, "; {inputs} inputs wait in the log") } else { Ok(()) }
     }
 }
 
-/// Returns a board with everything unfinished on it, and what it wants done.
+/// What a life begins with.
+pub(super) struct Restored {
+    /// With everything unfinished on it.
+    pub(super) board: Board,
+    /// What it wants done.
+    pub(super) effects: Vec<Effect>,
+    /// What the store has not noted yet.
+    pub(super) notes: Vec<Note>,
+}
+
+/// Reads a board back.
 ///
-/// What handles and operators asked for before (pinned, finished and cancelled runs, deadlines, paused agents) holds again, and so do
-/// quarantines.
-pub(super) async fn restore(parts: &CuratorParts) -> Result<(Board, Vec<Effect>), StoreError> {
-    let mut board = (parts.board)();
-    let mut effects = Vec::new();
-    let mut tell = |input| board.handle(input, parts.clock.now(), &mut effects);
-    let (pins, paused, held, quarantines, deadlines) = {
-        let watch = parts.ingress.watch();
+/// What handles and operators asked for before holds again (pinned, finished and cancelled runs, deadlines, paused agents),
+/// and so do quarantines: in this process by the watch list, over processes by the store's notes.
+pub(super) async fn restore(parts: &CuratorParts) -> Result<Restored, StoreError> {
+    let (mut board, mut effects) = ((parts.board)(), Vec::new());
+    let agents = (0..).map(AgentIndex).take(parts.agents.len());
+    let names: Vec<_> = agents.map(|agent| parts.feed.name(agent)).collect();
+    let noted = parts.store.notes().await?;
+    let (mut notes, pins, paused, held, quarantines, decided) = {
+        let mut watch = parts.ingress.watch();
+        let notes = watch.reconcile(noted, &names);
         let quarantines = watch.restarts.quarantines();
-        (watch.pins.clone(), watch.paused.clone(), watch.held, quarantines, watch.deadlines.clone())
+        (notes, watch.pins.clone(), watch.paused.clone(), watch.held, quarantines, watch.decided.clone())
     };
+    let mut tell = |input| board.handle(input, parts.clock.now(), &mut effects);
     tell(Input::Hold);
     let recovered = replay(parts.store.as_ref(), &mut tell).await?;
     for (run, pin) in &pins {
@@ -65,15 +80,22 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<(Board, Vec<Effect>)
         tell(Input::Quarantine { agent, quarantine });
     }
     for (run, pin) in &pins {
-        if pin.cancelled || pin.timed_out {
-            tell(Input::CancelRun(*run));
-        }
-        if pin.finishing {
-            tell(Input::FinishRun(*run));
-        }
+        let (cancelled, finishing) = (pin.cancelled || pin.timed_out, pin.finishing);
+        decide(*run, Decided { cancelled, finishing, deadline: None }, &mut tell);
     }
-    for (run, at) in deadlines {
-        tell(Input::DeadlineRun { run, at });
+    for (run, decided) in decided {
+        if pins.contains_key(&run) {
+            decide(run, decided, &mut tell);
+        } else if let Some(workflow) = parts.store.workflow(run).await? {
+            // Kept by what was decided, although no handle to it is left, and all of it may be in the log.
+            let tally = Some(parts.store.tally(run).await?);
+            tell(Input::PinRun { run, workflow, tally });
+            decide(run, decided, &mut tell);
+            tell(Input::ReleaseRun(run));
+        } else {
+            parts.ingress.watch().decided.remove(&run);
+            notes.push(Note::RunSettled(run));
+        }
     }
     if !held {
         tell(Input::Unhold);
@@ -82,7 +104,19 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<(Board, Vec<Effect>)
         tracing::info!(target: "volery::curator", "{recovered}");
     }
     parts.ingress.watch().recovered = recovered;
-    Ok((board, effects))
+    Ok(Restored { board, effects, notes })
+}
+
+fn decide(run: RunId, decided: Decided, tell: &mut (dyn FnMut(Input) + Send)) {
+    if decided.cancelled {
+        tell(Input::CancelRun(run));
+    }
+    if decided.finishing {
+        tell(Input::FinishRun(run));
+    }
+    if let Some(at) = decided.deadline {
+        tell(Input::DeadlineRun { run, at });
+    }
 }
 
 /// Feeds the jobs that are unfinished to a board, and tells it how much waits in the log: it reads that itself.
@@ -98,7 +132,8 @@ async fn replay(store: &dyn Store, tell: &mut (dyn FnMut(Input) + Send)) -> Resu
         for unfinished in slice {
             tell(match unfinished {
                 Unfinished::Job(resumed) => {
-                    recovered.jobs += 1;
+                    recovered.jobs_replayed += 1;
+                    recovered.jobs_rerun += u64::from(resumed.until.is_none());
                     recovered.interrupted += u64::from(resumed.interruptions > 0);
                     runs.extend(resumed.inputs.iter().map(|input| input.run));
                     Input::Resumed(resumed)

@@ -97,6 +97,19 @@ impl Restarts {
         }
     }
 
+    /// Puts an agent into the quarantine that it was in when the process before this one ended.
+    pub(super) fn restore(&mut self, agent: AgentIndex, quarantine: Quarantine) {
+        if let Some(record) = self.0.get_mut(agent.at()) {
+            record.quarantine = Some(quarantine);
+        }
+    }
+
+    /// Lists the quarantines that outlive the process. One that was an escalation does not: its agent begins anew.
+    pub(super) fn durable(&self) -> impl Iterator<Item = (AgentIndex, Quarantine)> {
+        let escalates = |agent: AgentIndex| matches!(self.0[agent.at()].rule.past, PastIntensity::Escalate);
+        self.quarantines().into_iter().filter(move |(agent, _)| !escalates(*agent))
+    }
+
     /// Lists the agents in quarantine.
     pub(super) fn quarantines(&self) -> Vec<(AgentIndex, Quarantine)> {
         let all = (0..).map(AgentIndex).zip(&self.0);

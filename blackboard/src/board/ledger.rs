@@ -61,6 +61,12 @@ impl Board {
         self.ledger.forgotten.clear();
     }
 
+    /// Tells whether anything is kept about a run: a count, a decision, or a cancellation under way in the log.
+    #[must_use]
+    pub fn knows(&self, run: RunId) -> bool {
+        self.runs.contains_key(&run) || self.ledger.cancels.contains_key(&run)
+    }
+
     /// Tells whether nothing is in the log only.
     pub(super) fn is_level(&self) -> bool {
         self.ledger.behind == 0
