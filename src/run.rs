@@ -31,9 +31,9 @@ impl RunStart {
     /// Cancels the run this long after it began, unless everything of it has an outcome by then. It begins with the call of
     /// [`publish`](Self::publish) or [`open`](Self::open). Its report says that it timed out.
     ///
-    /// The deadline outlives the handles to the run and a restart of the curator, not the process. Nothing waits for it: a run
-    /// that waits for further input is settled all the same. What is published in the run after its deadline is cancelled, as
-    /// long as a handle exists.
+    /// The deadline outlives the handles to the run, a restart of the curator and, with a durable store, the process.
+    /// Nothing waits for it: a run that waits for further input is settled all the same. What is published in the run
+    /// after its deadline is cancelled, as long as a handle exists.
     pub fn deadline(self, within: Duration) -> Self {
         Self { deadline: Some(within), ..self }
     }

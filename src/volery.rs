@@ -185,6 +185,8 @@ impl Volery {
 
     /// Starts no jobs of an agent until it is resumed; running ones finish.
     ///
+    /// It returns before that is written. With a durable store the agent is still paused in the next life of the process.
+    ///
     /// # Errors
     /// When there is no such agent.
     pub fn pause(&self, agent: &str) -> Result<()> {

@@ -236,6 +236,8 @@ impl Runtime {
 
     /// Starts no jobs of an agent until it is resumed. Running ones finish.
     ///
+    /// It returns before that is written. With a durable store the agent is still paused in the next life of the process.
+    ///
     /// # Errors
     /// When there is no such agent.
     pub fn pause(&self, agent: &str) -> Result<()> {

@@ -50,9 +50,10 @@ pub struct Settings {
     /// Inputs that joins, counts and batches hold, before publishers are refused. Default 1,000,000; at least 1. They
     /// never wait here, because what is held may wait for just what they would publish.
     pub collected_max: u64,
-    /// Jobs of each agent that wait in memory or back off; running ones do not count. Further inputs of the agent stay in
-    /// the log until half of them are gone, and wait there in order. Default 10,000; at least 1. A tenth would read the log
-    /// ten times as often; ten times as many take ten times the memory.
+    /// Jobs of each agent that wait in memory; running ones do not count, and of those that back off, or wait behind
+    /// another of their key, four count like one. Further inputs of the agent stay in the log until half of them are gone,
+    /// and wait there in order. Default 10,000; at least 1. A tenth would read the log ten times as often; ten times as many
+    /// take ten times the memory.
     pub jobs_in_memory_max: u32,
     /// Jobs between an external publish and an artifact before the loop guard discards it. Default 1,000. With 0,
     /// agents are given only what is published from outside.

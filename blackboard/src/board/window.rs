@@ -65,7 +65,7 @@ impl Reading {
 impl Board {
     /// Lets every agent have so many jobs in memory; further claims stay in the log until they are read. Jobs that run do
     /// not count; of those that back off, or are behind another of their lane, four count like one. So there are never more
-    /// than four times as many, and a page. Default: any number. Called before anything is on the board.
+    /// than four times as many, a page, and as many as ran and back off now. Default: any number. Called before anything is on the board.
     pub fn set_window(&mut self, jobs: usize) {
         self.window = Some(jobs.max(1));
     }
