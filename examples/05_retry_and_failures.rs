@@ -54,7 +54,7 @@ async fn main() -> volery::Result<()> {
     assert_eq!(delivered, [Delivered { to: "Ada".into(), attempt: 3 }]);
 
     // The other letter is dead: it has a dead letter for queries, and a `Failure` artifact for agents.
-    let dead = volery.dead_letters(0, 10).await?;
+    let dead = volery.dead_letters().await?;
     println!("dead       {} after {} attempt", dead[0].error[0], dead[0].attempts);
     assert_eq!((dead.len(), dead[0].attempts), (1, 1));
     let apologies: Vec<Apology> = run.artifacts().await?;

@@ -55,8 +55,11 @@ pub mod blocking;
 mod builder;
 mod condition;
 mod health;
+mod letters;
+mod lineage;
 pub mod prelude;
 mod publishing;
+mod query;
 mod run;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -66,7 +69,10 @@ pub mod testing;
 mod volery;
 
 pub use builder::Builder;
+pub use letters::{DeadLetters, Letter, RedriveAll, Redriving};
+pub use lineage::{CauseTree, FateTree, LineageQuery, LineageTree, ResultTree};
 pub use publishing::Publishing;
+pub use query::{Pages, Query};
 pub use run::{Run, RunPublishing, RunReport, RunStart};
 pub use volery::Volery;
 
@@ -76,8 +82,8 @@ pub use volery_actors::supervision::Intensity;
 pub use volery_actors::{
     Agent, AgentDraft, Blocking, ChildError, ChildTask, Clock, Context, Engine, Error, ErrorKind, Event,
     Failure, Fault, FeedItem, FeedReader, Finding, IntoOutputs, Lease, Loaded, LoopStatus, Metrics, Missed,
-    Outputs, Overflow, Partial, Publish, Published, Recovered, Resource, Result, Retry, Schedule, Settings,
-    Tree, TreeNode, blocking,
+    Outputs, Overflow, Partial, Publish, Published, Recovered, Redriven, Resource, Result, Retry, Schedule,
+    Settings, Tree, TreeNode, blocking,
 };
 pub use volery_actors::{
     CallbackReport, CutOff, EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED,

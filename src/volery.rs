@@ -6,7 +6,6 @@ use std::sync::Arc;
 use volery_actors::runtime::Runtime;
 use volery_actors::{FeedReader, Finding, IntoOutputs, LoopStatus, Published, Recovered, Result, Tree};
 use volery_blackboard::board::{AgentStatus, RunningJob};
-use volery_blackboard::store::DeadLetter;
 use volery_blackboard::{Artifact, Filter, Offset, Page, Payload, RunId, Visibility, Waiting};
 
 use crate::builder::Builder;
@@ -173,14 +172,6 @@ impl Volery {
     #[must_use]
     pub fn recovered(&self) -> Recovered {
         self.0.recovered()
-    }
-
-    /// Lists jobs that failed for good, oldest first, behind number `after` (0 for the first page). Cancel safe.
-    ///
-    /// # Errors
-    /// When the store cannot be read, or is closed after a shutdown.
-    pub async fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>> {
-        self.0.dead_letters(after, limit).await
     }
 
     /// Starts no jobs of an agent until it is resumed; running ones finish.

@@ -135,6 +135,6 @@ async fn a_process_gives_its_output_and_its_status() -> volery::Result<()> {
     });
     let volery = Volery::builder("t").agent(agent).start().await?;
     let run = volery.run("output").publish(Go).await?;
-    assert_eq!(run.settled().await?.tally.consumed, 1, "{:?}", volery.dead_letters(0, 1).await?);
+    assert_eq!(run.settled().await?.tally.consumed, 1, "{:?}", volery.dead_letters().limit(1).await?);
     Ok(())
 }

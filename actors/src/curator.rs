@@ -8,6 +8,7 @@ mod after;
 mod effects;
 mod ending;
 mod ingress;
+mod letters;
 mod notes;
 mod paging;
 mod recovery;
@@ -15,6 +16,7 @@ mod restarts;
 
 pub(crate) use actor::{Curator, CuratorParts};
 pub(crate) use ingress::{Ingress, Limits, Question, Scope};
+pub(crate) use letters::LetterDecision;
 pub use recovery::Recovered;
 pub use restarts::PastIntensity;
 pub(crate) use restarts::{Restarts, Rule};

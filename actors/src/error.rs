@@ -44,6 +44,18 @@ pub(crate) enum Cause {
     Unanswered,
     #[error("agent `{agent}` does not take this {kind}; see its subscriptions")]
     NotTaken { agent: String, kind: String },
+    #[error("there is no dead letter {0}; `dead_letters()` lists them")]
+    NoSuchLetter(u64),
+    #[error(
+        "dead letter {0} was driven again already; should its job have failed again, that is another letter"
+    )]
+    LetterRedriven(u64),
+    #[error("dead letter {0} was discarded already: {1}")]
+    LetterDiscarded(u64, String),
+    #[error("dead letter {letter} cannot be driven again like this: {what}")]
+    LetterEdit { letter: u64, what: String },
+    #[error("dead letter {0} was refused")]
+    LetterRefused(u64, #[source] StoreError),
     #[error("{0}")]
     Misuse(&'static str),
     #[error("agent `{0}` is declared twice; agents of one runtime need different names")]
@@ -90,6 +102,10 @@ impl Error {
         Cause::Misuse(what).into()
     }
 
+    pub(crate) fn cause(&self) -> &Cause {
+        &self.0
+    }
+
     /// Returns what can be done about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -112,6 +128,11 @@ impl Error {
             | Cause::TooShort { .. }
             | Cause::NoTokio
             | Cause::NotTaken { .. }
+            | Cause::NoSuchLetter(_)
+            | Cause::LetterRedriven(_)
+            | Cause::LetterDiscarded(..)
+            | Cause::LetterEdit { .. }
+            | Cause::LetterRefused(..)
             | Cause::Misuse(_)
             | Cause::Blackboard(_)
             | Cause::Store(StoreError::Missing { .. }) => ErrorKind::FixInput,

@@ -98,6 +98,20 @@ pub enum Event {
     },
     /// The lookout found something that does not come on.
     Found(Finding),
+    /// The job of a dead letter runs again.
+    Redriven {
+        /// The letter's number.
+        letter: u64,
+        /// The job; another one than before if inputs were replaced.
+        job: JobId,
+    },
+    /// A dead letter was given up by a decision.
+    LetterDiscarded {
+        /// The letter's number.
+        letter: u64,
+        /// Why.
+        reason: String,
+    },
     /// What the lookout had found is over.
     Over(Finding),
     /// A run's deadline came before its end, and it is being cancelled.
@@ -185,6 +199,15 @@ impl Feed {
     /// The agent that a subscription belongs to.
     pub(crate) fn owner(&self, subscription: SubscriptionIndex) -> Option<AgentIndex> {
         self.owners.get(subscription.at()).copied()
+    }
+
+    /// A subscription by its stable name: its agent and its number there.
+    pub(crate) fn subscription(&self, name: &str) -> Option<SubscriptionIndex> {
+        let (agent, ordinal) = name.rsplit_once('/')?;
+        let agent = self.agents.iter().position(|known| known.as_str() == agent)?;
+        let all = (0..).map(SubscriptionIndex).zip(self.owners.iter());
+        let mut own = all.filter(|(_, owner)| owner.at() == agent).map(|(index, _)| index);
+        own.nth(ordinal.parse().ok()?)
     }
 
     pub(crate) fn name(&self, agent: AgentIndex) -> AgentName {

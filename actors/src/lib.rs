@@ -48,6 +48,8 @@ pub use root::{
 };
 #[cfg(unix)]
 pub use runtime::Systemd;
-pub use runtime::{Draft, Overflow, Partial, Published, Runtime, RuntimeBuilder, Settings, Tree, TreeNode};
+pub use runtime::{
+    Draft, Edit, Overflow, Partial, Published, Redriven, Runtime, RuntimeBuilder, Settings, Tree, TreeNode,
+};
 pub use upkeep::{Finding, LoopStatus, Missed, Schedule};
 pub use volery_observability::Metrics;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::AbortHandle;
 use volery_blackboard::board::{AgentStatus, WaitingFilter};
 use volery_blackboard::effect::Input;
-use volery_blackboard::store::{DeadFilter, DeadLetter, Few, Publish, Stored};
+use volery_blackboard::store::{Few, Publish, Stored};
 use volery_blackboard::{
     AgentIndex, AgentName, Artifact, ArtifactId, Body, Filter, Offset, Page, Payload, RunId, Tally,
     Timestamp, Waiting,
@@ -25,6 +25,9 @@ use crate::upkeep::{Finding, Findings, LoopStatus, Loops};
 
 mod builder;
 mod inspection;
+mod letters;
+mod querying;
+mod redriving;
 mod running;
 mod settings;
 mod signal;
@@ -35,6 +38,8 @@ mod tree;
 mod waiting;
 
 pub use builder::RuntimeBuilder;
+pub use letters::Edit;
+pub use redriving::Redriven;
 pub use settings::{Overflow, Partial, Settings};
 #[cfg(unix)]
 pub use systemd::Systemd;
@@ -268,15 +273,6 @@ impl Runtime {
     /// When one of them was never written or is not kept any more, or the store cannot be read.
     pub async fn read(&self, offsets: &[Offset]) -> Result<Arc<[Arc<Artifact>]>> {
         Ok(self.0.workshop.store.read(offsets).wait().await?)
-    }
-
-    /// Lists dead letters, oldest first, behind number `after`.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>> {
-        let filter = DeadFilter::all().after(after).limit(limit);
-        Ok(self.0.workshop.store.dead_letters(&filter).await?)
     }
 
     /// Lists artifacts that wait, and why: at most `limit`, of one run or agent or of all. Those that are in memory come

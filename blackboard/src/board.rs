@@ -28,6 +28,7 @@ mod job;
 mod ledger;
 mod pairs;
 mod queue;
+mod redrive;
 mod run;
 mod snapshot;
 mod standing;
@@ -169,6 +170,7 @@ impl Board {
         match input {
             Input::Published(published) => self.publish(&published, now, effects),
             Input::Resumed(resumed) => self.resume_job(resumed, now),
+            Input::Redriven { resumed, dead } => self.redrive(resumed, &dead, effects),
             Input::PairFinished { subscription, job, verdict } => {
                 self.remember_pair(subscription, job, verdict);
             }

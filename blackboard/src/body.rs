@@ -30,6 +30,14 @@ impl Body {
         Self { value: OnceLock::new(), json: OnceLock::from(text.into()) }
     }
 
+    /// Holds what JSON text says as a value of the kind's type; what the type does not know is dropped.
+    ///
+    /// # Errors
+    /// [`BlackboardError::Decode`] when the text does not fit.
+    pub fn checked(kind: &Kind, text: &str) -> Result<Self, BlackboardError> {
+        Ok(Self { value: OnceLock::from(kind.decode(text)?), json: OnceLock::new() })
+    }
+
     /// Returns the payload as a value of its Rust type.
     ///
     /// # Errors

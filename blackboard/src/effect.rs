@@ -19,6 +19,13 @@ pub enum Input {
     Published(Published),
     /// A job that had been started before a restart is unfinished.
     Resumed(Resumed),
+    /// The job of a dead letter is unfinished again.
+    Redriven {
+        /// The job.
+        resumed: Resumed,
+        /// Those of its inputs that had been dead; the others are new and were published with it.
+        dead: Vec<Offset>,
+    },
     /// A pair of an every-pair join had been finished before a restart; it must not run again.
     PairFinished {
         /// The join.

@@ -43,6 +43,17 @@ impl Outcome {
     }
 }
 
+impl fmt::Display for Outcome {
+    /// Writes the name, and the reason if there is one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired(why) => write!(f, "expired: {why}"),
+            Self::Discarded(why) => write!(f, "discarded: {why}"),
+            Self::Consumed | Self::Cancelled | Self::Dead => f.write_str(self.name()),
+        }
+    }
+}
+
 /// Why an input stopped waiting for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -60,6 +71,18 @@ pub enum Expiry {
     EndOfInput,
 }
 
+impl fmt::Display for Expiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TimeWindow => "its time window closed",
+            Self::CountWindow => "too many came after it",
+            Self::Watermark => "the watermark passed its window",
+            Self::Patience => "the join's patience was over",
+            Self::EndOfInput => "no more input was to come",
+        })
+    }
+}
+
 /// Why an artifact was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -73,6 +96,17 @@ pub enum Discard {
     LoopGuard,
     /// What the store has of the input is not what was written; the text says what is wrong.
     Damaged(String),
+}
+
+impl fmt::Display for Discard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClosurePanicked(text) => write!(f, "a closure of the subscription panicked: {text}"),
+            Self::Unreadable(text) => write!(f, "it could not be read: {text}"),
+            Self::LoopGuard => f.write_str("too many jobs led to it"),
+            Self::Damaged(text) => write!(f, "its claim in the store is damaged: {text}"),
+        }
+    }
 }
 
 /// Counts of outcomes. Addition is per field.
@@ -97,6 +131,14 @@ impl Tally {
     #[must_use]
     pub const fn outstanding(&self) -> u64 {
         self.matched - (self.consumed + self.expired + self.discarded + self.cancelled + self.dead)
+    }
+
+    /// Takes back an outcome as [`Outcome::Dead`], together with its match, if one is counted here.
+    pub(crate) fn revive(&mut self) {
+        if self.dead > 0 {
+            self.dead -= 1;
+            self.matched -= 1;
+        }
     }
 
     /// Counts one outcome.

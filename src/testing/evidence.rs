@@ -50,7 +50,7 @@ pub(super) async fn evidence(volery: &Volery, run: Option<&Run>) -> String {
     };
     text.push_str(&part("waiting", waiting_lines(volery, waiting).await));
     text.push_str(&part("at work", agent_lines(volery).await));
-    let letters = answered(volery.dead_letters(0, LETTERS)).await.map(|letters| {
+    let letters = answered(volery.dead_letters().limit(LETTERS).into_future()).await.map(|letters| {
         let of_run = |letter: &DeadLetter| run.is_none_or(|run| run.id() == letter.run);
         letters.into_iter().filter(of_run).map(|letter| letter_line(&letter)).collect()
     });

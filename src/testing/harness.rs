@@ -277,7 +277,7 @@ impl Harness {
 
     async fn letters(&self, at: &'static Location<'static>) -> Vec<DeadLetter> {
         self.idle_at(at).await;
-        match answered(self.volery.dead_letters(0, LETTERS)).await {
+        match answered(self.volery.dead_letters().limit(LETTERS).into_future()).await {
             Ok(letters) => letters,
             Err(error) => fail(at, &format!("the dead letters cannot be read: {error}")),
         }

@@ -21,7 +21,7 @@ async fn stuck(ctx: Context, what: Option<&'static str>) -> Result<(), Fault> {
 
 /// The error of the only dead letter.
 async fn error(volery: &Volery) -> volery::Result<String> {
-    let letters = volery.dead_letters(0, 10).await?;
+    let letters = volery.dead_letters().await?;
     assert_eq!(letters.len(), 1, "{letters:?}");
     Ok(letters[0].error.join(": "))
 }
@@ -127,7 +127,7 @@ async fn a_timed_out_engine_is_told_has_its_grace_and_fails_whatever_it_returns(
     assert_eq!(watch.elapsed().as_secs(), 13, "the second was dropped at the end of its grace");
     assert_eq!(seen.all(), [2], "the first ended by itself");
     assert!(on_board::<B>(&volery).await?.is_empty());
-    let letters = volery.dead_letters(0, 10).await?;
+    let letters = volery.dead_letters().await?;
     assert!(letters.iter().all(|letter| letter.error[0] == "timed out after 3s"), "{letters:?}");
     assert_eq!(letters.len(), 2);
     Ok(())
@@ -165,7 +165,7 @@ async fn a_job_that_waits_too_long_for_a_slot_is_a_dead_letter_and_a_failure_tha
     assert_eq!((report.tally.dead, report.tally.consumed), (1, 1), "the failure was consumed");
     let text = format!("waited 3s for a slot of agent busy, 1 of 1 taken by {job}");
     assert_eq!(error(&volery).await?, text);
-    let letter = &volery.dead_letters(0, 1).await?[0];
+    let letter = &volery.dead_letters().limit(1).await?[0];
     assert_eq!((letter.attempts, &*letter.inputs), (0, &[input.offset][..]));
     let failure = &heard.all()[0];
     assert_eq!((&*failure.error, failure.attempts, &*failure.agent), (&[text][..], 0, "busy"));

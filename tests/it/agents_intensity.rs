@@ -206,7 +206,7 @@ async fn a_factory_that_panics_or_fails_fails_the_attempt_and_counts() -> Tested
         let volery = Volery::builder("t").agent(agent).start().await?;
         volery.publish(a(0, 0)).await?;
         soon(volery.until_idle()).await?;
-        let letters = volery.dead_letters(0, 10).await?;
+        let letters = volery.dead_letters().await?;
         assert_eq!(letters[0].attempts, 2);
         assert_eq!(letters[0].error[0], "engine could not be made");
         assert!(letters[0].error[1].contains("no model today"), "{:?}", letters[0].error);

@@ -102,7 +102,7 @@ async fn dead_letters_and_payloads_are_read_back() -> Tested {
     drop(run);
     first.shutdown().await?;
     let second = start(&path, failing()).await?;
-    let letters = second.dead_letters(0, 10).await?;
+    let letters = second.dead_letters().await?;
     assert_eq!(
         (letters.len(), letters[0].run, letters[0].error.clone()),
         (1, id, vec!["no luck".to_owned()])

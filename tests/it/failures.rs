@@ -41,7 +41,7 @@ async fn a_panicking_engine_kills_its_job_and_the_others_go_on() -> Tested {
     let shaky = tally(&volery, "shaky").await?;
     assert_eq!((shaky.consumed, shaky.dead), (2, 1));
     assert_eq!(tally(&volery, "steady").await?.consumed, 3);
-    let letters = volery.dead_letters(0, 10).await?;
+    let letters = volery.dead_letters().await?;
     assert!(letters[0].error[0].contains("two is too much"), "{:?}", letters[0].error);
     Ok(())
 }
@@ -56,7 +56,7 @@ async fn a_blocking_engine_runs_and_its_panic_kills_the_job() -> Tested {
     volery.publish_all(vec![a(0, 1), a(0, 2)]).await?;
     volery.until_idle().await?;
     assert_eq!(on_board::<B>(&volery).await?, [b(0, 1)]);
-    let letters = volery.dead_letters(0, 10).await?;
+    let letters = volery.dead_letters().await?;
     assert!(letters[0].error[0].contains("two is too much"), "{:?}", letters[0].error);
     Ok(())
 }
@@ -208,7 +208,7 @@ async fn a_failing_job_is_tried_again_after_its_back_off() -> Tested {
     let (attempts, times): (Vec<u32>, Vec<Timestamp>) = seen.all().into_iter().unzip();
     assert_eq!(attempts, [1, 2, 3]);
     assert!(times[1].since(times[0]) >= SECOND && times[2].since(times[1]) >= 2 * SECOND, "{times:?}");
-    assert!(volery.dead_letters(0, 10).await?.is_empty());
+    assert!(volery.dead_letters().await?.is_empty());
     Ok(())
 }
 
@@ -274,7 +274,7 @@ async fn a_dead_job_is_a_dead_letter_and_a_failure_artifact_with_the_whole_chain
 
     assert_eq!((report.tally.dead, report.tally.consumed), (1, 1), "the failure was consumed");
     let chain = ["the order cannot be read", "invalid digit found in string"];
-    let letters = volery.dead_letters(0, 10).await?;
+    let letters = volery.dead_letters().await?;
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].agent.as_str(), &*letters[0].error), ("reader", &chain.map(str::to_owned)[..]));
     assert_eq!(letters[0].inputs, [input.offset]);
@@ -307,7 +307,7 @@ async fn an_error_whose_text_panics_kills_its_job_like_any_other() -> Tested {
     let volery = Volery::builder("t").agent(agent).start().await?;
     let run = volery.run("unspeakable").publish(a(0, 0)).await?;
     assert_eq!(soon(run.settled()).await?.tally.dead, 1);
-    let letters = volery.dead_letters(0, 9).await?;
+    let letters = volery.dead_letters().limit(9).await?;
     assert!(letters[0].error[0].contains("even its text panics"), "{:?}", letters[0].error);
     Ok(())
 }
@@ -321,9 +321,9 @@ async fn a_failing_failure_handler_ends() -> Tested {
     let run = test.run("fails").publish(a(0, 1)).await?;
     test.expect(&run).dead(2).await;
     assert_eq!(test.expect_published::<Failure>().await.len(), 1, "no failure of a failure");
-    let letters = test.dead_letters(0, 10).await?;
+    let letters = test.dead_letters().await?;
     assert_eq!(letters.iter().map(|letter| letter.agent.as_str()).collect::<Vec<_>>(), ["worker", "nurse"]);
-    assert_eq!(test.dead_letters(letters[0].number, 10).await?, letters[1..], "the list has pages");
+    assert_eq!(test.dead_letters().after(letters[0].number).await?, letters[1..], "the list has pages");
     test.finish().await;
     Ok(())
 }

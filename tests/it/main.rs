@@ -9,6 +9,7 @@ mod agents_intensity;
 mod batch;
 mod child;
 mod collecting;
+mod dead_letters;
 mod decisions;
 mod deploy;
 #[cfg(feature = "sqlite")]
@@ -22,6 +23,7 @@ mod join;
 mod lookout;
 mod pipeline;
 mod place;
+mod queries;
 mod resources;
 mod runs;
 mod schedule;

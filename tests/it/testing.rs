@@ -178,7 +178,7 @@ async fn a_script_plays_its_steps_one_by_one_and_fails_when_it_is_exhausted() ->
     let run = test.run("played").open();
     run.publish_all((1..=4).map(|n| a(0, n)).collect::<Vec<_>>()).await?;
     test.expect(&run).consumed(1).dead(3).await;
-    let letters = test.dead_letters(0, 9).await?;
+    let letters = test.dead_letters().limit(9).await?;
     let errors: Vec<&str> = letters.iter().map(|letter| letter.error[0].as_str()).collect();
     assert_eq!(errors[0], "first");
     assert!(errors[1].contains("second"), "{errors:?}");

@@ -217,7 +217,7 @@ async fn a_job_that_the_process_died_of_is_given_up_and_says_so(place: &Place) -
     let agents = [gated(&Gate::new(), &Seen::new()), nurse];
     let volery = windowed(9, &place.store().await).agents(agents).start().await?;
     soon(volery.until_idle()).await?;
-    let letters = volery.dead_letters(0, 10).await?;
+    let letters = volery.dead_letters().await?;
     assert_eq!(letters[0].error, ["the process died 3 times while this job ran alone"]);
     assert_eq!(heard.all()[0].error, letters[0].error, "a failure artifact says so as well");
     Ok(())
@@ -248,7 +248,7 @@ async fn damaged_inputs_end_with_a_reason_and_the_others_go_on() -> Tested {
     assert_eq!(seen.all(), [0, 1, 4, 5].map(|n| a(0, n)));
     let tally = crate::support::tally(&second, "gated").await?;
     assert_eq!((tally.consumed, tally.discarded, tally.dead, tally.outstanding()), (4, 1, 1, 0));
-    let letters = second.dead_letters(0, 10).await?;
+    let letters = second.dead_letters().await?;
     assert!(letters[0].error.iter().any(|cause| cause.contains("damaged at offset 4")), "{letters:?}");
     Ok(())
 }

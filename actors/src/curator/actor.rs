@@ -203,6 +203,7 @@ impl Curator {
                 self.write(Group::Publish(artifacts), After::Published { claims, answer });
             }
             Command::Ended(ended) => self.prepare_end(ended),
+            Command::Letter(decision) => self.prepare_letter(decision),
             Command::Input(input) => self.prepare_input(input),
             Command::Ask(question) => self.after.push(After::Ask(question)),
             Command::WhenQuiet { scope, answer } => self.watch(scope, answer),
@@ -294,6 +295,7 @@ impl Curator {
                 continue;
             }
             match (after, results.next()) {
+                (After::Letter(decided), result) => self.apply_letter(decided, result),
                 (after, Some(GroupResult::Done(stored))) => self.apply_done(after, stored),
                 (After::SpilledCancelled(run), Some(GroupResult::Cancelled(cancelled))) => {
                     self.handle_decided(Input::SpilledCancelled { run, cancelled });
@@ -324,6 +326,7 @@ impl Curator {
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
             }
             After::Unsettled(_) => {}
+            After::Letter(decided) => self.apply_letter(decided, None),
             After::Cancel { agent, job } => self.cancel(agent.at(), job),
             After::Input(input) => {
                 if matches!(input, Input::Tick) {
@@ -356,6 +359,7 @@ impl Curator {
     fn apply_refused(&mut self, after: After, error: &StoreError) {
         match after {
             After::Published { answer, .. } => self.answers.push((answer, Err(error.clone()))),
+            After::Letter(decided) => decided.refuse(error),
             After::Started(start) | After::Buried(start, _) => {
                 // Held first, so that the slot does not go to a later job.
                 self.hold(error);

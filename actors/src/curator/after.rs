@@ -12,6 +12,7 @@ use volery_blackboard::store::{Few, Finish, Group, JobEnd, Note, Publish, StoreE
 use volery_blackboard::{AgentIndex, JobId, RunId};
 
 use super::ingress::Question;
+use super::letters::LetterDecided;
 use super::paging::Lookup;
 
 /// What follows once a command, or its write, is done.
@@ -29,6 +30,8 @@ pub(super) enum After {
         claims: Few<Claims>,
         error: Vec<String>,
     },
+    /// A decision about a dead letter.
+    Letter(LetterDecided),
     /// An outcome of its own; kept, to be written again should the store refuse it.
     Unsettled(Unsettled),
     Input(Input),
@@ -83,6 +86,7 @@ impl After {
             | Self::Buried(..)
             | Self::Unsettled(_)
             | Self::SpilledCancelled(_)
+            | Self::Letter(_)
             | Self::Ended { .. } => true,
             Self::Input(_) | Self::Cancel { .. } | Self::Ask(_) | Self::Look(_) => false,
         }

@@ -8,6 +8,7 @@
 //! | `Publish` | where the artifacts stand in the log | shutting down, overloaded, store error |
 //! | `Ended` | nothing | never; ends of attempts that are not current are dropped |
 //! | `Input` | nothing | never |
+//! | `Letter` | the job of a redriven letter | as `Publish`; the letter is decided |
 //! | `Ask` | what the board shows | never |
 //! | `WhenQuiet` | the outcomes, once nothing moves | never |
 
@@ -19,9 +20,10 @@ use tokio::sync::{Notify, Semaphore, SetOnce, oneshot};
 use volery_blackboard::board::{AgentStatus, InLog, RunningJob, WaitingFilter};
 use volery_blackboard::effect::Input;
 use volery_blackboard::store::{Few, Publish, StoreError, Stored};
-use volery_blackboard::{AgentIndex, AgentName, RunId, Tally, Timestamp, Waiting};
+use volery_blackboard::{AgentIndex, AgentName, JobId, RunId, Tally, Timestamp, Waiting};
 
 use super::actor::CuratorMessage;
+use super::letters::LetterDecision;
 use super::notes::Decided;
 use super::recovery::Recovered;
 use super::restarts::Restarts;
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Publish { artifacts: Few<Publish>, answer: oneshot::Sender<Result<Few<Stored>, StoreError>> },
     /// An attempt ended.
     Ended(Ended),
+    /// Decide about a dead letter.
+    Letter(LetterDecision),
     /// Tell the board something that needs no record.
     Input(Input),
     /// Show something.
@@ -184,6 +188,27 @@ impl Ingress {
     /// Cancel safe in this sense: dropped while it waits for room, nothing is published; dropped later, the artifacts
     /// may or may not be.
     pub(crate) async fn publish(&self, artifacts: Few<Publish>) -> Result<Few<Stored>> {
+        self.enter().await?;
+        let (answer, answered) = oneshot::channel();
+        self.push(Command::Publish { artifacts, answer });
+        answered.await.map_err(|_| self.unanswered())?.map_err(Into::into)
+    }
+
+    /// Decides about a dead letter; returns the job if it is driven again. Waits for room as a publish does.
+    ///
+    /// Cancel safe as a publish is.
+    pub(crate) async fn decide_letter<'a>(
+        &'a self,
+        decision: impl FnOnce(oneshot::Sender<Result<Option<JobId>, StoreError>>) -> LetterDecision + 'a,
+    ) -> Result<Option<JobId>> {
+        self.enter().await?;
+        let (answer, answered) = oneshot::channel();
+        self.push(Command::Letter(decision(answer)));
+        answered.await.map_err(|_| self.unanswered())?.map_err(Into::into)
+    }
+
+    /// Waits for room for one command that adds work.
+    async fn enter(&self) -> Result<()> {
         let room = loop {
             self.admit().await?;
             let Ok(room) = self.room.acquire().await else { return Err(self.shut()) };
@@ -197,9 +222,7 @@ impl Ingress {
         }
         // Given back by the curator when it takes the command out.
         room.forget();
-        let (answer, answered) = oneshot::channel();
-        self.push(Command::Publish { artifacts, answer });
-        answered.await.map_err(|_| self.unanswered())?.map_err(Into::into)
+        Ok(())
     }
 
     /// Waits until the backlog has room, or refuses.
@@ -344,9 +367,10 @@ impl Ingress {
                 commands.extend(queue.drain(..limit));
             }
         }
-        let publishes = commands.iter().filter(|command| matches!(command, Command::Publish { .. })).count();
-        if publishes > 0 && self.is_open() {
-            self.room.add_permits(publishes);
+        let entered = |command: &&Command| matches!(command, Command::Publish { .. } | Command::Letter(_));
+        let entered = commands.iter().filter(entered).count();
+        if entered > 0 && self.is_open() {
+            self.room.add_permits(entered);
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod alone;
 mod log;
+mod redrive;
 mod rules;
 mod schedule;
 pub(crate) mod shapes;

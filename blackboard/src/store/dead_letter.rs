@@ -23,6 +23,8 @@ pub struct DeadLetter {
     pub job: JobId,
     /// The agent.
     pub agent: AgentName,
+    /// The subscription's stable name: its agent and its number there, as in `settle/0`.
+    pub subscription: String,
     /// The run of its outputs.
     pub run: RunId,
     /// Its inputs, in input order.
@@ -48,6 +50,8 @@ pub struct DeadParts {
     pub job: JobId,
     /// As [`DeadLetter::agent`].
     pub agent: AgentName,
+    /// As [`DeadLetter::subscription`].
+    pub subscription: String,
     /// As [`DeadLetter::run`].
     pub run: RunId,
     /// As [`DeadLetter::inputs`].
@@ -66,8 +70,9 @@ pub struct DeadParts {
 
 impl From<DeadParts> for DeadLetter {
     fn from(parts: DeadParts) -> Self {
-        let DeadParts { number, job, agent, run, inputs, kinds, attempts, error, at, state } = parts;
-        Self { number, job, agent, run, inputs, kinds, attempts, error, at, state }
+        let DeadParts { number, job, agent, subscription, run, inputs, kinds, attempts, error, at, state } =
+            parts;
+        Self { number, job, agent, subscription, run, inputs, kinds, attempts, error, at, state }
     }
 }
 

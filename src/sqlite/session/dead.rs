@@ -17,7 +17,8 @@ use super::Session;
 use crate::sqlite::fault::Fault;
 use crate::sqlite::row;
 
-const LETTER: &str = "number, job, agent, run, inputs, kinds, attempts, error, at, state, decided, reason";
+const LETTER: &str = "number, job, agent, run, inputs, kinds, attempts, error, at, state, decided, reason, \
+     (SELECT name FROM subscription WHERE id = dead.sub)";
 
 /// What is kept of a dead job, as JSON: everything that the tables forget when it ends.
 #[derive(Debug, Serialize, Deserialize)]
@@ -213,6 +214,7 @@ impl Session {
             number: row.get(0)?,
             job: row::job(row, 1)?,
             agent: AgentName::from(self.name(row.get(2)?)?),
+            subscription: row.get(12)?,
             run: row::run(row, 3)?,
             inputs: serde_json::from_str(&row.get::<_, String>(4)?)?,
             kinds: texts(5)?,

@@ -41,6 +41,12 @@ impl Shelf {
             number: self.dead_count,
             job: start.job,
             agent: self.catalogue.agents.get(start.agent.at()).cloned().unwrap_or_default(),
+            subscription: self
+                .catalogue
+                .subscriptions
+                .get(start.subscription.at())
+                .cloned()
+                .unwrap_or_default(),
             run: start.run,
             inputs,
             kinds,

@@ -1,0 +1,101 @@
+//! Driving many dead letters again, one after the other, at a rate.
+//!
+//! Runs in the caller's task: nothing is spawned, and dropping it ends it after the letter at hand.
+
+use std::fmt;
+use std::time::Duration;
+
+use volery_blackboard::store::{DeadFilter, DeadState};
+
+use super::Runtime;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Letters per page. A tenth would ask the store more often than it takes to drive them; more only take memory.
+const PAGE: usize = 100;
+
+/// What became of many dead letters.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Redriven {
+    /// Letters whose jobs run again.
+    pub redriven: u64,
+    /// Letters that could not be driven again.
+    pub refused: u64,
+    /// The first of these, by number, and why.
+    pub first_refusal: Option<(u64, Error)>,
+}
+
+impl fmt::Display for Redriven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} driven again, {} refused", self.redriven, self.refused)?;
+        match &self.first_refusal {
+            Some((number, error)) => write!(f, "; letter {number}: {error}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Runtime {
+    /// Drives every open letter that a filter accepts again, oldest first, with at least this span between two of them.
+    ///
+    /// Only letters that are there at the beginning are taken, so that jobs which fail again are not driven in a circle.
+    /// Besides, each waits for room as a publish does. The filter's limit has no meaning here. Cancel safe: letters that
+    /// were driven again stay so, and the one at hand is driven or not.
+    ///
+    /// # Errors
+    /// When the store cannot be read or refuses all writes, or the runtime stops. What was driven again stays so; the same
+    /// call goes on with the others. Letters that cannot be driven again are counted instead.
+    pub async fn redrive_all(&self, filter: DeadFilter, every: Duration) -> Result<Redriven> {
+        let mut filter = filter.only_open().limit(PAGE);
+        let Some(last) = self.last_letter(filter.clone()).await? else { return Ok(Redriven::default()) };
+        let clock = &self.0.workshop.clock;
+        let (mut report, mut next) = (Redriven::default(), clock.now());
+        loop {
+            let page = self.dead_letters(&filter).await?;
+            let Some(behind) = page.last().map(|letter| letter.number) else { return Ok(report) };
+            for letter in page {
+                if letter.number > last {
+                    return Ok(report);
+                }
+                if !every.is_zero() {
+                    clock.sleep_until(next).await;
+                    next = clock.now().max(next).after(every);
+                }
+                self.redrive_one(letter.number, &mut report).await?;
+            }
+            filter = filter.after(behind);
+        }
+    }
+
+    async fn redrive_one(&self, number: u64, report: &mut Redriven) -> Result<()> {
+        let driven = async {
+            let found = self.dead_letter(number).await?;
+            // Somebody else may have decided since the page was read.
+            if found.letter.state != DeadState::Open {
+                return Ok(false);
+            }
+            self.redrive(&found, Vec::new()).await.map(|_| true)
+        };
+        match driven.await {
+            Ok(true) => report.redriven += 1,
+            Ok(false) => {}
+            Err(error) if error.kind() == ErrorKind::FixInput => {
+                report.refused += 1;
+                report.first_refusal.get_or_insert((number, error));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// The number of the last letter that a filter accepts now.
+    async fn last_letter(&self, mut filter: DeadFilter) -> Result<Option<u64>> {
+        let mut last = None;
+        loop {
+            let page = self.dead_letters(&filter).await?;
+            let Some(letter) = page.last() else { return Ok(last) };
+            last = Some(letter.number);
+            filter = filter.after(letter.number);
+        }
+    }
+}

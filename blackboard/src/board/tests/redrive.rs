@@ -1,0 +1,72 @@
+//! Redrive: the counts of a board on which a dead letter's job runs again.
+
+use std::sync::Arc;
+
+use super::shapes::{at, claim, each};
+use super::world::run;
+use crate::board::Board;
+use crate::effect::{Effect, Input, Published, Resumed, Start, Verdict};
+use crate::id::Offset;
+
+fn published(offset: u64) -> Published {
+    let matches = Arc::from([claim(0, 0)]);
+    Published { offset: Offset::new(offset), run: run(0), workflow: Arc::from("test"), at: at(1), matches }
+}
+
+/// Tells the board, and returns what it starts.
+fn tell(board: &mut Board, input: Input) -> Option<Arc<Start>> {
+    let mut effects = Vec::new();
+    board.handle(input, at(5), &mut effects);
+    board.audit().expect("every law holds");
+    effects.into_iter().find_map(|effect| match effect {
+        Effect::Start(start) => Some(start),
+        _ => None,
+    })
+}
+
+/// A board on which the job of artifact 1 is dead; the run has a handle.
+fn with_a_dead_job() -> (Board, Start) {
+    let mut board = Board::new();
+    let agent = board.add_agent("a".into(), 1);
+    board.add_subscription(agent, &each());
+    tell(&mut board, Input::PinRun { run: run(0), workflow: Arc::from("test"), tally: None });
+    let start = tell(&mut board, Input::Published(published(1))).expect("it starts");
+    tell(&mut board, Input::Finished { job: start.job, attempt: 1, verdict: Verdict::Dead });
+    (board, Start::clone(&start))
+}
+
+fn redriven(start: Start, input: Published) -> Input {
+    let (failures, until, interruptions, deaths_alone) = (0, None, 0, 0);
+    let resumed = Resumed { start, inputs: vec![input], failures, until, interruptions, deaths_alone };
+    Input::Redriven { resumed, dead: vec![Offset::new(1)] }
+}
+
+#[test]
+fn a_redriven_input_is_not_dead_any_more_and_is_counted_once() {
+    let (mut board, start) = with_a_dead_job();
+    let again = tell(&mut board, redriven(start, published(1))).expect("it starts again");
+    assert_eq!((again.attempt, again.failures), (2, 0), "attempts go on, failures begin anew");
+    tell(&mut board, Input::Finished { job: again.job, attempt: 2, verdict: Verdict::Done });
+    let tally = board.tally(run(0)).expect("the run has a handle");
+    assert_eq!((tally.matched, tally.consumed, tally.dead), (1, 1, 0));
+}
+
+#[test]
+fn an_input_that_replaces_another_is_counted_beside_it() {
+    let (mut board, start) = with_a_dead_job();
+    let start = start.redriven("a/0", &[(Offset::new(1), Offset::new(2), at(3))]);
+    let again = tell(&mut board, redriven(start, published(2))).expect("it starts");
+    assert_eq!(again.attempt, 1, "it is another job");
+    tell(&mut board, Input::Finished { job: again.job, attempt: 1, verdict: Verdict::Done });
+    let tally = board.tally(run(0)).expect("the run has a handle");
+    assert_eq!((tally.matched, tally.consumed, tally.dead), (2, 1, 1));
+}
+
+#[test]
+fn a_job_redriven_in_a_cancelled_run_does_not_start() {
+    let (mut board, start) = with_a_dead_job();
+    tell(&mut board, Input::CancelRun(run(0)));
+    assert!(tell(&mut board, redriven(start, published(1))).is_none());
+    assert_eq!(board.outstanding(), 0);
+    assert_eq!(board.tally(run(0)).map(|tally| tally.cancelled), Some(1));
+}

@@ -1,0 +1,236 @@
+//! Lineage: what led to an artifact and what became of it, as a tree.
+//!
+//! Walks the store step by step, up to a depth and a number of artifacts; the store answers one step at a time.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use volery_actors::runtime::Runtime;
+use volery_actors::{ErrorKind, Result};
+use volery_blackboard::store::Fate;
+use volery_blackboard::{Artifact, ArtifactId};
+
+use crate::volery::Volery;
+
+/// Steps in each direction unless told otherwise: chains of agents are seldom longer, and a person reads no longer ones.
+const DEPTH_DEFAULT: usize = 16;
+
+/// Artifacts in one tree. A burst that fans out into millions must not end in memory; nobody reads a tenth of this.
+const ARTIFACTS_MAX: usize = 1_000;
+
+impl Volery {
+    /// Tells where an artifact came from, what every subscription made of it, and what came of that:
+    /// `println!("{}", volery.lineage(id).await?.ok_or("gone")?)`.
+    pub fn lineage(&self, artifact: ArtifactId) -> LineageQuery {
+        LineageQuery { runtime: self.runtime().clone(), artifact, depth: DEPTH_DEFAULT }
+    }
+}
+
+/// A question about an artifact's lineage. Awaiting it gives the tree, or `None` when the artifact is not there.
+///
+/// It fails when the store cannot be read, or is closed after a shutdown. Cancel safe.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is read until it is awaited"]
+pub struct LineageQuery {
+    runtime: Runtime,
+    artifact: ArtifactId,
+    depth: usize,
+}
+
+impl LineageQuery {
+    /// Goes this many steps up and down. Default 16; with 0 the tree has the artifact and its fates only.
+    pub fn depth(self, steps: usize) -> Self {
+        Self { depth: steps, ..self }
+    }
+}
+
+/// What led to an artifact, and what became of it. Its `Display` is a tree. At most 1,000 artifacts.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LineageTree {
+    /// The artifact.
+    pub artifact: Arc<Artifact>,
+    /// The inputs of the job that published it, as far as the store still keeps them.
+    pub causes: Vec<CauseTree>,
+    /// What became of it, by subscription.
+    pub fates: Vec<FateTree>,
+    /// Whether there is more than the tree shows: it was cut at its depth or at its size.
+    pub cut: bool,
+}
+
+/// An artifact that led to another, and what led to it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CauseTree {
+    /// The artifact.
+    pub artifact: Arc<Artifact>,
+    /// What led to it.
+    pub causes: Vec<CauseTree>,
+}
+
+/// What became of an artifact for one subscription, and what its job published.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FateTree {
+    /// The subscription, the outcome with its reason, and the job.
+    pub fate: Fate,
+    /// What that job published, as far as the store still keeps it.
+    pub published: Vec<ResultTree>,
+}
+
+/// An artifact that came of another, and what became of it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ResultTree {
+    /// The artifact.
+    pub artifact: Arc<Artifact>,
+    /// What became of it, by subscription.
+    pub fates: Vec<FateTree>,
+}
+
+impl IntoFuture for LineageQuery {
+    type Output = Result<Option<LineageTree>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let Some(found) = self.runtime.lineage(self.artifact).await? else { return Ok(None) };
+            let mut walk = Walk { runtime: &self.runtime, left: ARTIFACTS_MAX, cut: false };
+            let causes = walk.causes(found.causes, self.depth).await?;
+            let fates = walk.fates(found.fates, self.depth).await?;
+            Ok(Some(LineageTree { artifact: found.artifact, causes, fates, cut: walk.cut }))
+        })
+    }
+}
+
+/// A walk through the store, with what it may still take.
+struct Walk<'a> {
+    runtime: &'a Runtime,
+    left: usize,
+    cut: bool,
+}
+
+type Steps<'a, T> = Pin<Box<dyn Future<Output = Result<Vec<T>>> + Send + 'a>>;
+
+impl Walk<'_> {
+    /// Takes one more artifact, if there may be one.
+    fn takes(&mut self) -> bool {
+        self.cut |= self.left == 0;
+        let takes = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        takes
+    }
+
+    fn causes(&mut self, causes: Vec<Arc<Artifact>>, depth: usize) -> Steps<'_, CauseTree> {
+        Box::pin(async move {
+            if depth == 0 {
+                self.cut |= !causes.is_empty();
+                return Ok(Vec::new());
+            }
+            let mut trees = Vec::new();
+            for artifact in causes {
+                if !self.takes() {
+                    break;
+                }
+                let found = self.runtime.lineage(artifact.id()).await?;
+                let further = found.map(|found| found.causes).unwrap_or_default();
+                let causes = self.causes(further, depth - 1).await?;
+                trees.push(CauseTree { artifact, causes });
+            }
+            Ok(trees)
+        })
+    }
+
+    fn fates(&mut self, fates: Vec<Fate>, depth: usize) -> Steps<'_, FateTree> {
+        Box::pin(async move {
+            let mut trees = Vec::with_capacity(fates.len());
+            for fate in fates {
+                let published = self.published(&fate, depth).await?;
+                trees.push(FateTree { fate, published });
+            }
+            Ok(trees)
+        })
+    }
+
+    async fn published(&mut self, fate: &Fate, depth: usize) -> Result<Vec<ResultTree>> {
+        if depth == 0 {
+            self.cut |= !fate.published.is_empty();
+            return Ok(Vec::new());
+        }
+        let mut trees = Vec::new();
+        for offset in &fate.published {
+            if !self.takes() {
+                break;
+            }
+            let artifact = match self.runtime.read(&[*offset]).await {
+                Ok(read) => read.first().cloned(),
+                // Retention removed it.
+                Err(error) if error.kind() == ErrorKind::FixInput => None,
+                Err(error) => return Err(error),
+            };
+            let Some(artifact) = artifact else { continue };
+            let found = self.runtime.lineage(artifact.id()).await?;
+            let fates = self.fates(found.map(|found| found.fates).unwrap_or_default(), depth - 1).await?;
+            trees.push(ResultTree { artifact, fates });
+        }
+        Ok(trees)
+    }
+}
+
+/// A line with the lines below it.
+struct Line {
+    text: String,
+    below: Vec<Line>,
+}
+
+fn named(artifact: &Artifact) -> String {
+    format!("{} #{} by {}", artifact.kind().name(), artifact.offset(), artifact.producer())
+}
+
+fn told(fate: &Fate) -> String {
+    let how = match &fate.outcome {
+        None => "outstanding".to_owned(),
+        Some(outcome) => outcome.to_string(),
+    };
+    format!("{}: {how}", fate.subscription)
+}
+
+fn cause_lines(causes: &[CauseTree]) -> Vec<Line> {
+    let line = |cause: &CauseTree| Line {
+        text: format!("caused by {}", named(&cause.artifact)),
+        below: cause_lines(&cause.causes),
+    };
+    causes.iter().map(line).collect()
+}
+
+fn fate_lines(fates: &[FateTree]) -> Vec<Line> {
+    let result =
+        |result: &ResultTree| Line { text: named(&result.artifact), below: fate_lines(&result.fates) };
+    let line =
+        |tree: &FateTree| Line { text: told(&tree.fate), below: tree.published.iter().map(result).collect() };
+    fates.iter().map(line).collect()
+}
+
+fn draw(f: &mut fmt::Formatter<'_>, lines: &[Line], indent: &str) -> fmt::Result {
+    for (index, line) in lines.iter().enumerate() {
+        let (mark, further) = if index + 1 == lines.len() { ("└─", "   ") } else { ("├─", "│  ") };
+        write!(f, "\n{indent}{mark} {}", line.text)?;
+        draw(f, &line.below, &format!("{indent}{further}"))?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for LineageTree {
+    /// Draws causes first, then what became of the artifact, each with what is behind it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&named(&self.artifact))?;
+        let mut lines = cause_lines(&self.causes);
+        lines.extend(fate_lines(&self.fates));
+        if self.cut {
+            lines.push(Line { text: "… and more".to_owned(), below: Vec::new() });
+        }
+        draw(f, &lines, "")
+    }
+}
