@@ -22,13 +22,15 @@
 //!
 //! ```text
 //! cargo run --release --example triage -- [--log FILE]... [--changes FILE]... [--window 10m] [--gap 2m]
-//!     [--min-count 3] [--year YEAR] [--store memory] [--report FILE.md] [--json FILE.json]
+//!     [--min-count 3] [--year YEAR] [--store memory|FILE] [--report FILE.md] [--json FILE.json]
 //! ```
 //!
 //! Inputs may be gzip; `-` is standard input. Files are read twice, the first time for the year of stamps that name
 //! none; what can be read only once (standard input, pipes) is held in memory instead. A line that cannot be parsed is
 //! a dead letter; the report counts them by cause. The same inputs give the same JSON, byte for byte: of the counts of
-//! outcomes those that depend on wall time are left out (see `agents.rs`). Exit codes stand in `trouble.rs`.
+//! outcomes those that depend on wall time are left out (see `agents.rs`). With `--store FILE` a start that was cut off,
+//! at whatever moment, is taken up by the next one with the same arguments and inputs, and the JSON is the same as well.
+//! Exit codes stand in `trouble.rs`.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
@@ -36,7 +38,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use volery::{Error, Memory, Partial, Run, Tally, Volery};
+use volery::{Error, Memory, Partial, Run, Sqlite, Tally, Volery};
 
 mod triage {
     pub(crate) mod agents;
@@ -55,6 +57,7 @@ mod triage {
     pub(crate) mod package_log;
     pub(crate) mod report;
     pub(crate) mod scan;
+    pub(crate) mod session;
     pub(crate) mod severity;
     pub(crate) mod source;
     pub(crate) mod stamp;
@@ -69,6 +72,7 @@ use triage::ledger::Ledger;
 use triage::options::{Options, Store};
 use triage::report::{Outcomes, Report, Totals};
 use triage::scan::Scan;
+use triage::session::{self, Session};
 use triage::trouble::{CUT_SHORT, Trouble};
 use triage::{changes::Change, defaults, scan::Log};
 
@@ -107,16 +111,12 @@ async fn triage(options: &Options) -> Result<ExitCode, Trouble> {
 
     let ledger = Ledger::default();
     let volery = start(options, &scan, &ledger).await?;
-    let ended = investigate(&volery, scan.logs, scan.changes, lines).await;
-    let outcomes = match ended {
-        Ok(()) => outcomes(&volery).await?,
-        Err(trouble) => {
-            // A second signal cuts this short.
-            volery.shutdown().await?;
-            return Err(trouble);
-        }
-    };
+    let session = Session::new(options, &scan);
+    let (logs, changes) = (std::mem::take(&mut scan.logs), std::mem::take(&mut scan.changes));
+    let ended = investigate(&volery, session, options, (logs, changes), &ledger).await;
+    // After an interruption, a second signal cuts this short.
     volery.shutdown().await?;
+    let (outcomes, ledger) = ended?;
 
     let parse = outcomes.get(PARSE).cloned().unwrap_or_default();
     let count = |outcome: &str| parse.get(outcome).copied().unwrap_or_default();
@@ -129,12 +129,12 @@ async fn triage(options: &Options) -> Result<ExitCode, Trouble> {
 
 /// Starts the runtime, which from now on stops on signals.
 async fn start(options: &Options, scan: &Scan, ledger: &Ledger) -> Result<Volery, Trouble> {
-    let store = match options.store {
-        Store::Memory => Memory::new().keep(KEEP),
+    let builder = Volery::builder("triage").agents(agents::all(options, scan.years.clone(), ledger));
+    let builder = match &options.store {
+        Store::Memory => builder.store(Memory::new().keep(KEEP)),
+        Store::File(path) => builder.store(Sqlite::open(path).map_err(Error::from)?),
     };
-    let volery = Volery::builder("triage")
-        .agents(agents::all(options, scan.years.clone(), ledger))
-        .store(store)
+    let volery = builder
         .configure(|settings| {
             // Lines wait in their file rather than in memory; what is held until the end must not stop them.
             settings.queued_max = QUEUED_MAX;
@@ -149,20 +149,28 @@ async fn start(options: &Options, scan: &Scan, ledger: &Ledger) -> Result<Volery
     Ok(volery)
 }
 
-/// Publishes everything in one run and waits until all of it has its outcome.
+/// Publishes everything in one run, waits until all of it has its outcome, and returns what is known then.
 async fn investigate(
     volery: &Volery,
-    logs: Vec<Log>,
-    changes: Vec<Change>,
-    lines: u64,
-) -> Result<(), Trouble> {
-    let run = volery.run("triage").open();
-    let progress = progress(lines);
+    session: Session,
+    options: &Options,
+    (logs, changes): (Vec<Log>, Vec<Change>),
+    ledger: &Ledger,
+) -> Result<(Outcomes, Ledger), Trouble> {
+    let run = match options.store {
+        Store::Memory => volery.run("triage").open(),
+        Store::File(_) => session.run(volery).await?,
+    };
+    let progress = progress(logs.iter().map(|log| log.lines).sum());
     let published = publish_lines(&run, logs, &progress).await;
     progress.finish_and_clear();
     published?;
     publish_changes(&run, changes).await?;
-    finish(&run).await
+    finish(&run).await?;
+    Ok(match options.store {
+        Store::Memory => (outcomes(volery).await?, ledger.clone()),
+        Store::File(_) => (session::outcomes(volery, &run).await?, session::ledger(volery, &run).await?),
+    })
 }
 
 async fn finish(run: &Run) -> Result<(), Trouble> {

@@ -454,3 +454,82 @@ fn an_interrupt_ends_the_program_without_a_report() {
     assert!(answer.stderr.contains("interrupted; no report was written"), "{answer:#?}");
     assert!(answer.json.is_none() && answer.markdown.is_none());
 }
+
+/// Artifacts in a store, as any tool would count them; 0 while the file is not there yet.
+fn artifacts(store: &str) -> u64 {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let count = |store: rusqlite::Connection| {
+        store.query_row("SELECT coalesce(max(seq), 0) FROM artifact", [], |row| row.get(0))
+    };
+    rusqlite::Connection::open_with_flags(store, flags).and_then(count).unwrap_or_default()
+}
+
+/// Starts the program, kills it once its store holds so many artifacts, and tells whether it had ended before.
+fn killed_at(folder: &Folder, arguments: &[&str], store: &str, artifacts_min: u64) -> bool {
+    let mut child = folder.command(arguments).spawn().expect("the program starts");
+    while artifacts(store) < artifacts_min {
+        if child.try_wait().expect("a child of ours").is_some() {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+    child.kill().expect("SIGKILL");
+    child.wait().expect("it is dead").code().is_none()
+}
+
+#[test]
+fn killed_at_any_moment_it_ends_with_the_same_json() {
+    let folder = Folder::new("killed");
+    let log = folder.file("busy.log", busy_log(1_500));
+    let changes = folder.file("changes.csv", "at,component,summary\n2026-11-20T00:00:00Z,api,v2\n");
+    let undisturbed = folder.run(&["--log", &log, "--changes", &changes]).json.expect("a report");
+    let (all, mut kills) = (folder.path("whole.db"), 0);
+    let arguments = |store: &str| -> Vec<String> {
+        ["--log", &log, "--changes", &changes, "--store", store].map(str::to_owned).to_vec()
+    };
+    let run = |store: &str| {
+        let arguments = arguments(store);
+        folder.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    assert_eq!(run(&all).json.as_deref(), Some(&*undisturbed), "with a store, without a kill");
+    let total = artifacts(&all);
+    // A generator of its own, so that every run of the test kills at the same places.
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    for round in 0..4 {
+        let store = folder.path(&format!("{round}.db"));
+        for _ in 0..3 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (arguments, at) = (arguments(&store), artifacts(&store) + 1 + (seed >> 33) % (total / 3));
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            kills += u32::from(killed_at(&folder, &arguments, &store, at));
+        }
+        drop(std::fs::remove_file(folder.path("report.json")));
+        let answer = run(&store);
+        assert_eq!(answer.code, Some(0), "{answer:#?}");
+        assert_eq!(answer.json.as_deref(), Some(&*undisturbed), "round {round}");
+    }
+    assert!(kills >= 6, "only {kills} starts were killed while they worked");
+}
+
+#[test]
+fn a_store_gives_the_golden_json_however_often_it_is_asked() {
+    let folder = Folder::new("stored");
+    let store = folder.path("triage.db");
+    let mut arguments = sample(LOG);
+    arguments.extend(["--store", &store]);
+    for start in 0..3 {
+        let answer = folder.run(&arguments);
+        assert_eq!(
+            (answer.code, answer.json.as_deref()),
+            (Some(0), Some(GOLDEN)),
+            "start {start}: {answer:#?}"
+        );
+    }
+    let once = artifacts(&store);
+    arguments.extend(["--min-count", "1"]);
+    assert!(
+        folder.run(&arguments).report()["incidents"].as_array().map(Vec::len) > Some(3),
+        "another question"
+    );
+    assert!(artifacts(&store) > once, "is another session in the same file");
+}

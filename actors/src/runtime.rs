@@ -145,7 +145,10 @@ impl Runtime {
             let kind = workshop.kinds.kind(output.type_id, output.kind)?;
             let workflow = workflow.map_or_else(|| kind.shared_name(), Arc::clone);
             let id = workshop.clock.artifact_id(now);
-            let artifact = output.adorn(Artifact::new(id, kind, output.body.clone(), run, now));
+            let mut artifact = output.adorn(Artifact::new(id, kind, output.body.clone(), run, now));
+            if let Some(key) = output.idempotency_key {
+                artifact = artifact.with_idempotency_key(key);
+            }
             Ok(Draft { artifact, workflow })
         };
         outputs.items.into_iter().map(draft).collect()

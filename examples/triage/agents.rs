@@ -40,6 +40,17 @@ const GATHER: &str = "gather";
 const MERGE: &str = "merge";
 const BURY: &str = "bury";
 
+/// The kinds that each agent takes, as far as its outcomes do not depend on wall time. Of `Incident`, see `session.rs`.
+pub(crate) const IN_STORE: [(&str, &[&str]); 7] = [
+    (PARSE, &["RawLine"]),
+    (CLASSIFY, &["ParsedLine"]),
+    (FINGERPRINT, &["Classified"]),
+    (GATHER, &["Symptom"]),
+    ("accuse", &["Incident", "Change"]),
+    ("record", &["Suspect"]),
+    (BURY, &["Failure"]),
+];
+
 /// Agents whose outcomes depend on wall time: `gather` closes batches by the clock, so how many `Burst`s `merge` takes
 /// differs from run to run. Its results do not; only its counts are left out of the report.
 pub(crate) const UNSTEADY: [&str; 1] = [MERGE];

@@ -2,11 +2,12 @@
 //! to that.
 //!
 //! Lines are read by a thread of their own, a few chunks ahead. Each line is an artifact by itself, so that a dead
-//! letter is about one line; publishing them in chunks saves commits. Does not wait for results.
+//! letter is about one line; publishing them in chunks saves commits. What an earlier start has published already, by
+//! its input and place, is not published again. Does not wait for results.
 
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
-use volery::{Error, Run};
+use volery::{Error, IntoOutputs, Outputs, Payload, Run};
 
 use super::changes::Change;
 use super::scan::Log;
@@ -31,7 +32,7 @@ pub(crate) async fn publish_lines(run: &Run, logs: Vec<Log>, progress: &Progress
     let reading = tokio::task::spawn_blocking(move || read(logs, &sender));
     while let Some(chunk) = chunks.recv().await {
         let lines = chunk.len() as u64;
-        run.publish_all(chunk).await?;
+        run.publish_all(keyed(run, chunk, |line| format!("{}:{}", line.source, line.number))).await?;
         progress.inc(lines);
     }
     reading.await.map_err(Error::other)?.map_err(Trouble::Input)
@@ -43,11 +44,25 @@ pub(crate) async fn publish_lines(run: &Run, logs: Vec<Log>, progress: &Progress
 /// # Errors
 /// Where the runtime stops.
 pub(crate) async fn publish_changes(run: &Run, mut changes: Vec<Change>) -> Result<(), Trouble> {
+    let mut place = 0_u64;
     while !changes.is_empty() {
         let rest = changes.split_off(changes.len().min(CHUNK_LINES_MAX));
-        run.publish_all(std::mem::replace(&mut changes, rest)).await?;
+        let chunk = std::mem::replace(&mut changes, rest);
+        let next = |_: &Change| {
+            place += 1;
+            format!("change {place}")
+        };
+        run.publish_all(keyed(run, chunk, next)).await?;
     }
     Ok(())
+}
+
+/// Names each by its run and place, so that the same place is published once, however often the program is started.
+fn keyed<T: Payload>(run: &Run, chunk: Vec<T>, mut place: impl FnMut(&T) -> String) -> impl IntoOutputs {
+    chunk.into_iter().fold(Outputs::none(), |outputs, one| {
+        let key = format!("{}/{}", run.id(), place(&one));
+        outputs.with(one).idempotency_key(key)
+    })
 }
 
 /// Reads the logs in chunks until the receiver is gone.

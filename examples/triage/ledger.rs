@@ -1,7 +1,8 @@
 //! The ledger: incidents, suspects and causes of dead letters, as the agents `record` and `bury` write them down.
 //!
 //! The report is made from it and not from pages of the board: the board forgets finished artifacts beyond a number
-//! chosen for small memory, and a log may hold more incidents than that. Entries are kept under the ids of their
+//! chosen for small memory, and a log may hold more incidents than that. With a store in a file, which forgets nothing,
+//! it is filled from there in the end: an earlier start of the program may have had part of it. Entries are kept under the ids of their
 //! artifacts, so that writing one twice changes nothing.
 
 use std::collections::{BTreeMap, HashMap};

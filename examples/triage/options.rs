@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{CommandFactory, Parser};
 
 use super::stamp::MICROS_PER_SECOND;
 
@@ -39,8 +39,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "YEAR", value_parser = clap::value_parser!(i16).range(1..=9999))]
     pub(crate) year: Option<i16>,
 
-    /// Where intermediate results are kept
-    #[arg(long, value_enum, default_value_t = Store::Memory)]
+    /// Where intermediate results are kept: `memory`, or a file, and then the same command goes on where an earlier one
+    /// was cut off
+    #[arg(long, value_name = "memory|FILE", default_value = "memory", value_parser = store)]
     pub(crate) store: Store,
 
     /// Write the report as Markdown
@@ -53,10 +54,21 @@ pub(crate) struct Options {
 }
 
 /// The places for intermediate results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Store {
     /// The memory of the process.
     Memory,
+    /// A file.
+    File(PathBuf),
+}
+
+impl Store {
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Memory => None,
+            Self::File(path) => Some(path),
+        }
+    }
 }
 
 impl Options {
@@ -93,12 +105,21 @@ impl Options {
         {
             return Err(format!("--report and --json both name {}", json.display()));
         }
+        let mut others = self.logs.iter().chain(&self.changes).map(Path::new).chain(outputs.iter().copied());
+        if let Some(path) = others.find(|path| self.store.path() == Some(path)) {
+            return Err(format!("the store {} is an input or an output as well", path.display()));
+        }
         let mut inputs = self.logs.iter().chain(&self.changes);
         match inputs.find(|name| outputs.contains(&Path::new(name.as_str()))) {
             Some(name) => Err(format!("the output {name} would overwrite an input")),
             None => Ok(()),
         }
     }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "what clap calls gives a result")]
+fn store(text: &str) -> Result<Store, String> {
+    Ok(if text == "memory" { Store::Memory } else { Store::File(PathBuf::from(text)) })
 }
 
 /// Reads `90s`, `10m`, `2h`, `1d` or `500ms` as microseconds.
@@ -147,7 +168,8 @@ mod tests {
         .expect("valid");
         assert_eq!(options.logs, ["a", "-"]);
         assert_eq!((options.window, options.gap), (90 * MICROS_PER_SECOND, 500_000));
-        assert_eq!(options.year, Some(2025));
+        assert_eq!((options.year, options.store), (Some(2025), Store::Memory));
+        assert_eq!(read("--store a.db").map(|options| options.store), Ok(Store::File("a.db".into())));
     }
 
     #[test]
@@ -162,7 +184,8 @@ mod tests {
         check("--gap -5m", "-5");
         check("--min-count 0", "0");
         check("--year 0", "0");
-        check("--store disk", "memory");
+        check("--log a --store a", "the store a is an input");
+        check("--log a --store j --json j", "an output as well");
         check("--changes c", "without --log");
         check("--log a --log a", "twice");
         check("--log - --changes -", "not both");

@@ -32,6 +32,8 @@ pub(crate) struct Output {
     pub(crate) tags: BTreeSet<String>,
     pub(crate) visibility: Visibility,
     pub(crate) partition: Option<Key>,
+    /// For what is published from outside only.
+    pub(crate) idempotency_key: Option<Arc<str>>,
 }
 
 impl Output {
@@ -43,6 +45,7 @@ impl Output {
             tags: BTreeSet::new(),
             visibility: Visibility::Public,
             partition: None,
+            idempotency_key: None,
         }
     }
 
@@ -85,6 +88,16 @@ impl Outputs {
     pub fn visible_to(mut self, visibility: Visibility) -> Self {
         if let Some(last) = self.items.last_mut() {
             last.visibility = visibility;
+        }
+        self
+    }
+
+    /// Publishes the output added last at most once per tenant and key, in `publish_all`: a repeat returns where the first one
+    /// stands, and the others are published. What an engine returns is published once anyway, and needs no key: there it has
+    /// no meaning.
+    pub fn idempotency_key(mut self, key: impl Into<Arc<str>>) -> Self {
+        if let Some(last) = self.items.last_mut() {
+            last.idempotency_key = Some(key.into());
         }
         self
     }
