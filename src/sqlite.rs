@@ -154,6 +154,10 @@ impl Store for Sqlite {
         true
     }
 
+    fn outlives_process(&self) -> bool {
+        true
+    }
+
     fn commit(&self, batch: Batch) -> Commit {
         Commit::Pending(self.tell(|reply| Command::Commit(batch, reply)))
     }

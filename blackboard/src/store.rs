@@ -75,6 +75,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// Tells whether what it accepted is there in the next life of the process.
+    fn outlives_process(&self) -> bool {
+        false
+    }
+
     /// Finds artifacts, one page at a time.
     fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page>;
 

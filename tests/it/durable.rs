@@ -152,3 +152,58 @@ async fn a_store_in_use_is_refused_before_anything_starts() -> Tested {
     first.shutdown().await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_partial_batch_waits_for_the_next_life_unless_told_otherwise() -> Tested {
+    let (path, seen) = (file("partial"), Seen::new());
+    let batching = || Agent::new("batching").consumes(one::<A>().batch(Batch::of(3))).engine(seen.engine());
+    let first = start(&path, batching()).await?;
+    first.publish_all(vec![a(0, 1), a(0, 2)]).await?;
+    let report = first.shutdown().await?;
+    assert_eq!(report.phase(volery::Phase::Board).map(|board| board.remaining), Some(2), "{report}");
+    let second = start(&path, batching()).await?;
+    second.publish(a(0, 3)).await?;
+    soon(second.until_idle()).await?;
+    assert_eq!(seen.all(), [vec![a(0, 1), a(0, 2), a(0, 3)]], "one batch over two lives");
+    second.publish(a(0, 4)).await?;
+    second.shutdown().await?;
+    let told = Volery::builder("t")
+        .store(Sqlite::open(&path)?)
+        .agent(batching())
+        .configure(|settings| settings.partial_batches = volery::Partial::Flush)
+        .start()
+        .await?;
+    told.shutdown().await?;
+    assert_eq!(seen.all().last(), Some(&vec![a(0, 4)]), "flushed when told to");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_what_was_accepted_runs_when_there_is_room() -> Tested {
+    let (path, seen) = (file("full"), Seen::new());
+    let store = Sqlite::options(&path).size_max(600_000).open()?;
+    let first = Volery::builder("t").store(store).agent(noting(&seen)).start().await?;
+    first.pause("noting")?;
+    let mut accepted = 0;
+    let error = loop {
+        match first.publish_all((accepted..accepted + 50).map(|n| a(0, n)).collect::<Vec<_>>()).await {
+            Ok(_) => accepted += 50,
+            Err(error) => break error,
+        }
+        assert!(accepted < 100_000, "it fills up at last");
+    };
+    assert_eq!(error.kind(), volery::ErrorKind::Retry, "{error}");
+    let health = first.health().await;
+    assert!(health.live && !health.ready, "{health}");
+    assert!(
+        health.reasons.iter().any(|reason| reason.part == "store" && reason.what.contains("full")),
+        "{health}"
+    );
+    first.interrupt();
+    soon(first.shutdown()).await?;
+    let second = start(&path, noting(&seen)).await?;
+    soon(second.until_idle()).await?;
+    assert_eq!(seen.all(), (0..accepted).map(|n| a(0, n)).collect::<Vec<_>>(), "all of it, once");
+    second.shutdown().await?;
+    Ok(())
+}

@@ -90,7 +90,12 @@ impl Root {
     }
 
     fn flush_partial_batches(&self) {
-        if self.settings.partial_batches == Partial::Flush {
+        let flush = match self.settings.partial_batches {
+            Partial::ByStore => !self.store.outlives_process(),
+            Partial::Flush => true,
+            Partial::Keep => false,
+        };
+        if flush {
             self.ingress.input(Input::Flush(CloseReason::Shutdown));
         }
     }

@@ -24,8 +24,10 @@ pub enum Overflow {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Partial {
-    /// They are closed and run before the agents stop.
+    /// Keep them on a store that outlives the process, flush them on one that does not.
     #[default]
+    ByStore,
+    /// They are closed and run before the agents stop.
     Flush,
     /// They stay open; a durable store brings them back.
     Keep,
@@ -78,7 +80,8 @@ pub struct Settings {
     /// Whether a shutdown runs jobs that wait for a slot (true), or only those that run already (false).
     /// Default true, because the memory store would lose them.
     pub drain_queued: bool,
-    /// What a shutdown does with batches that are not full. Default: flush.
+    /// What a shutdown does with batches that are not full. Default: keep them on a store that outlives the process, where
+    /// they close by their original deadline in the next life; flush them on the memory store.
     pub partial_batches: Partial,
     /// Period of the sweep for batch time-outs that the timekeeper may have missed. Default 1 s; at least 10 ms.
     pub batch_sweep_every: Duration,

@@ -251,6 +251,10 @@ impl Store for FailingStore {
         self.inner.writes_payloads()
     }
 
+    fn outlives_process(&self) -> bool {
+        self.inner.outlives_process()
+    }
+
     fn summary<'a>(&'a self, filter: &'a Filter, by: SummaryBy) -> Answer<'a, Vec<Summary>> {
         self.reading(self.inner.summary(filter, by))
     }
