@@ -217,9 +217,10 @@ impl fmt::Display for Letter {
     /// Writes all of it, on several lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let DeadLetter { number, subscription, run, attempts, at, .. } = &self.known.letter;
+        let tries = if *attempts == 1 { "attempt" } else { "attempts" };
         write!(
             f,
-            "dead letter {number}: {subscription} gave up at {at} after {attempts} attempts, run {run}, "
+            "dead letter {number}: {subscription} gave up at {at} after {attempts} {tries}, run {run}, "
         )?;
         match &self.known.letter.state {
             DeadState::Open => f.write_str("open")?,

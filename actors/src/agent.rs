@@ -11,6 +11,7 @@ mod context;
 mod definition;
 mod engine;
 mod failure;
+mod fallback;
 mod outputs;
 #[cfg(feature = "process")]
 mod process;
@@ -25,6 +26,7 @@ pub use context::Context;
 pub use definition::{Agent, AgentDraft};
 pub use engine::{Blocking, Engine, Fault, blocking};
 pub use failure::Failure;
+pub use fallback::GaveUp;
 pub use outputs::{IntoOutputs, Outputs, Publish};
 #[cfg(feature = "process")]
 pub use process::Process;
@@ -35,5 +37,6 @@ pub(crate) use actor::{AgentActor, AgentMessage};
 pub(crate) use attempt::{AttemptEnd, Ended, EngineState};
 pub(crate) use bench::{Bench, Workshop};
 pub(crate) use definition::AgentParts;
+pub(crate) use fallback::Fallbacks;
 pub(crate) use outputs::Output;
 pub(crate) use roll::{Entry, Roll};

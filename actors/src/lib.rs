@@ -33,7 +33,7 @@ mod upkeep;
 #[cfg(feature = "process")]
 pub use agent::Process;
 pub use agent::{
-    Agent, AgentDraft, Blocking, ChildError, ChildTask, Context, Engine, Failure, Fault, IntoOutputs,
+    Agent, AgentDraft, Blocking, ChildError, ChildTask, Context, Engine, Failure, Fault, GaveUp, IntoOutputs,
     Outputs, Publish, Retry, TimedOut, TimeoutKind, blocking,
 };
 pub use clock::Clock;

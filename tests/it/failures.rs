@@ -395,3 +395,92 @@ async fn time_is_the_clocks() {
     volery.until_idle().await.expect("it runs");
     assert_eq!(seen.all(), [(1, at)]);
 }
+
+/// An agent whose jobs fail three times, with a fallback.
+fn falling_back<E: Engine<(A, volery::GaveUp)>>(attempts: &Seen<(u32, Timestamp)>, fallback: E) -> Agent {
+    Agent::new("careful")
+        .consumes(one::<A>())
+        .retry(Retry::fixed(2, SECOND))
+        .fallback(fallback)
+        .engine(failing(9, attempts))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_runs_once_when_attempts_are_used_up_and_its_outputs_end_the_job() -> Tested {
+    let (attempts, told) = (Seen::new(), Seen::new());
+    let noting = told.clone();
+    let agent = falling_back(&attempts, move |(input, gave_up): (A, volery::GaveUp), ctx: Context| {
+        noting.note((gave_up.to_string(), ctx.attempt()));
+        async move { Ok::<_, Fault>(Publish(b(input.key, input.n))) }
+    });
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    let run = volery.run("w").publish(a(3, 4)).await?;
+    let report = run.settled().await?;
+    assert_eq!((report.tally.consumed, report.tally.dead), (1, 0));
+    assert_eq!(attempts.all().len(), 2);
+    assert_eq!(told.all(), [("gave up after 2 attempts: not yet".to_owned(), 2)]);
+    assert_eq!(on_board::<B>(&volery).await?, [b(3, 4)]);
+    assert!(volery.dead_letters().await?.is_empty() && on_board::<Failure>(&volery).await?.is_empty());
+    let page = volery.query().kind("B").await?;
+    assert_eq!(
+        page.artifacts[0].producer(),
+        &Producer::Agent("careful".into()),
+        "with the lineage of an output"
+    );
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_that_fails_or_panics_gives_the_job_up_with_both_errors() -> Tested {
+    for (n, wanted) in
+        [(0, "the fallback failed as well: no luck"), (1, "the fallback failed as well: it panicked: boom")]
+    {
+        let agent = falling_back(&Seen::new(), |(input, _): (A, volery::GaveUp), _: Context| async move {
+            assert_eq!(input.n, 0, "boom");
+            Err::<(), Fault>("no luck".into())
+        });
+        let volery = Volery::builder("t").agent(agent).start().await?;
+        volery.publish(a(0, n)).await?;
+        volery.until_idle().await?;
+        let letter = volery.dead_letter(1).await?;
+        assert!(letter.error[0].starts_with("the fallback failed as well: "), "{:?}", letter.error);
+        assert!(
+            letter.error[0].contains(wanted.rsplit(": ").next().unwrap_or_default()),
+            "{:?}",
+            letter.error
+        );
+        assert_eq!((letter.error[1].as_str(), letter.attempts), ("not yet", 2));
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_follows_a_time_out_and_is_cancelled_with_its_run() -> Tested {
+    let gate = Gate::new();
+    let entered = gate.clone();
+    let agent = Agent::new("slow")
+        .consumes(one::<A>())
+        .timeout(SECOND)
+        .fallback(move |(input, _): (A, volery::GaveUp), ctx: Context| {
+            let gate = entered.clone();
+            async move {
+                assert!(!ctx.is_cancelled(), "its time is its own");
+                if input.n == 1 {
+                    gate.pass().await;
+                }
+                Ok::<_, Fault>(Publish(b(0, input.n)))
+            }
+        })
+        .engine(|_: A, _: Context| std::future::pending::<Result<(), Fault>>());
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    volery.publish(a(0, 0)).await?;
+    soon(volery.until_idle()).await?;
+    assert_eq!(on_board::<B>(&volery).await?, [b(0, 0)]);
+    let run = volery.run("w").publish(a(0, 1)).await?;
+    gate.reached().await;
+    run.cancel();
+    let tally = soon(run.settled()).await?.tally;
+    assert_eq!((tally.cancelled, tally.consumed), (1, 0));
+    assert_eq!(on_board::<B>(&volery).await?.len(), 1);
+    Ok(())
+}

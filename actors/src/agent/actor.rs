@@ -76,7 +76,8 @@ impl AgentActor {
         self.reap();
         let guard = Guard::new(Arc::clone(&start), Arc::clone(&self.bench));
         let ordinal = (start.subscription.0 - self.first.0) as usize;
-        let pulse = Arc::new(Pulse::new());
+        let rescued = self.bench.fallbacks.of(start.subscription).is_some();
+        let pulse = Arc::new(if rescued { Pulse::with_fallback() } else { Pulse::new() });
         self.pulses.insert(start.job, (start.attempt, Arc::clone(&pulse)));
         let seat = &mut self.seats[ordinal];
         let retired =

@@ -20,11 +20,13 @@ use volery_blackboard::{JobId, Timestamp};
 use super::bench::Bench;
 use super::context::Context;
 use super::engine::Fault;
+use super::fallback::{FellThrough, GaveUp, Rescue};
 use super::outputs::Outputs;
 use super::pulse::Pulse;
 use super::roll::Entry;
 use super::seat::{NotMade, Seat};
 use super::timeout::TimedOut;
+use crate::error::chain;
 use crate::upkeep::Watched;
 
 /// The end of an attempt, as the curator is told.
@@ -128,7 +130,7 @@ async fn execute(task: Task, bench: &Bench, entry: Option<Arc<Entry>>) -> (Attem
         return (bench.cancelled(), EngineState::Sound);
     }
     let on_roll = entry.as_ref().map(Arc::downgrade).unwrap_or_default();
-    let context = Context::new(bench, &start, pulse, on_roll);
+    let context = Context::new(bench, &start, Arc::clone(&pulse), on_roll.clone());
     let ended = attempt(&start, bench, &seat, inputs, (&context, entry.as_deref())).await;
     let inputs = context.inputs();
     let (fault, engine): (Fault, EngineState) = match ended {
@@ -142,7 +144,51 @@ async fn execute(task: Task, bench: &Bench, entry: Option<Arc<Entry>>) -> (Attem
         Err(Stopped::Panicked(text)) => (format!("engine panicked: {text}").into(), EngineState::Suspect),
         Err(Stopped::TimedOut(error, engine)) => (error.into(), engine),
     };
-    (bench.fail(&start, inputs, &fault), engine)
+    let end = bench.fail(&start, inputs, &fault);
+    let end = match (end, bench.fallbacks.of(start.subscription)) {
+        (AttemptEnd::Dead { attempts, error, .. }, Some(fallback)) if !inputs.is_empty() => {
+            let own = Context::new(bench, &start, Arc::new(pulse.of_fallback()), on_roll);
+            own.learn(inputs.into());
+            rescue(&start, bench, fallback, GaveUp { attempts, error }, fault, (&own, entry.as_deref())).await
+        }
+        (end, _) => end,
+    };
+    (end, engine)
+}
+
+/// Runs the fallback of a job that would be given up. When this returns, its future has been dropped, and what it started
+/// beside itself is gone.
+async fn rescue(
+    start: &Arc<Start>,
+    bench: &Bench,
+    fallback: &dyn Rescue,
+    gave_up: GaveUp,
+    cause: Fault,
+    (context, entry): (&Context, Option<&Entry>),
+) -> AttemptEnd {
+    let (attempts, agent) = (gave_up.attempts, &bench.name);
+    tracing::warn!(target: "volery::agent", agent = %agent, job = %start.job, attempts, "a job falls back");
+    let cut_off = context.cut_off_children();
+    let work = async {
+        let inputs = Arc::from(context.inputs());
+        context.progress();
+        fallback.run(Arc::clone(start), inputs, gave_up, context.clone()).await.map_err(Stopped::Failed)
+    };
+    let ended = supervise(AssertUnwindSafe(work).catch_unwind(), bench, context.pulse(), entry).await;
+    drop(cut_off);
+    context.end_children().await;
+    let published =
+        ended.and_then(|outputs| bench.publishes(start, context.inputs(), outputs).map_err(Stopped::Failed));
+    let text = match published {
+        Ok(outputs) => return AttemptEnd::Done(outputs),
+        Err(Stopped::Cancelled) => return bench.cancelled(),
+        Err(Stopped::Failed(error)) => chain(error.as_ref()).join(": "),
+        Err(Stopped::NotMade(error)) => error.to_string(),
+        Err(Stopped::Panicked(text)) => format!("it panicked: {text}"),
+        Err(Stopped::TimedOut(error, _)) => error.to_string(),
+    };
+    let error = chain(&FellThrough { text, cause });
+    bench.give_up(start, context.inputs(), error, attempts)
 }
 
 /// Reads the inputs, makes the engine if nobody has, and calls it. When this returns, the engine's future has been dropped,
@@ -195,7 +241,7 @@ async fn supervise(
         timed_out = bench.timeouts.run_out(begun, pulse, clock) => timed_out,
     };
     // It is cancelled like an attempt of a cancelled run, and fails whatever it still returns.
-    pulse.cancel(clock.now());
+    pulse.end_time(clock.now());
     let ended = tokio::select! {
         biased;
         () = cancelled(&pulse.cancel, bench.cancel_grace, entry) => None,

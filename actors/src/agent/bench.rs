@@ -15,6 +15,7 @@ use volery_blackboard::{AgentName, Artifact, ArtifactId, Producer, Tenant, Times
 use super::attempt::AttemptEnd;
 use super::engine::Fault;
 use super::failure::Failure;
+use super::fallback::Fallbacks;
 use super::outputs::{Output, Outputs};
 use super::retry::Retry;
 use super::roll::Roll;
@@ -45,6 +46,7 @@ pub(crate) struct Bench {
     /// The name again, for runs that the agent's jobs open.
     pub(crate) workflow: Arc<str>,
     pub(crate) retry: Retry,
+    pub(crate) fallbacks: Fallbacks,
     pub(crate) expected: Option<Duration>,
     pub(crate) cancel_grace: Duration,
     pub(crate) timeouts: Timeouts,

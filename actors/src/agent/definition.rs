@@ -8,6 +8,7 @@ use std::time::Duration;
 use volery_blackboard::{AgentName, BlackboardError, Kinds, Shape, Subscription, Tenant, Viewer};
 
 use super::engine::{Assembling, Engine, Fault, Runner};
+use super::fallback::{GaveUp, Rescue, Rescuing};
 use super::outputs::IntoOutputs;
 use super::retry::Retry;
 use super::timeout::{TIMEOUT_MIN, Timeouts};
@@ -41,6 +42,8 @@ pub(crate) struct AgentParts {
     pub(crate) viewer: Viewer,
     pub(crate) subscriptions: Vec<(Subscription, Factory)>,
     pub(crate) outputs: Vec<RegisterOutputs>,
+    /// For every subscription, if it has one.
+    pub(crate) fallbacks: Vec<Option<Arc<dyn Rescue>>>,
     pub(crate) concurrency: u32,
     pub(crate) retry: Retry,
     pub(crate) cancel_grace: Duration,
@@ -60,6 +63,7 @@ impl Agent {
                 viewer,
                 subscriptions: Vec::new(),
                 outputs: Vec::new(),
+                fallbacks: Vec::new(),
                 concurrency: CONCURRENCY_DEFAULT,
                 retry: Retry::none(),
                 cancel_grace: Duration::ZERO,
@@ -73,7 +77,7 @@ impl Agent {
     /// Declares an interest; [`AgentDraft::engine`] completes it. Several interests are alternatives, each with its
     /// engine.
     pub fn consumes<S: Shape + 'static>(self, shape: S) -> AgentDraft<S> {
-        AgentDraft { agent: self, shape }
+        AgentDraft { agent: self, shape, fallback: None }
     }
 
     /// Runs at most this many jobs at once. Default 8; 0 counts as 1.
@@ -211,6 +215,7 @@ impl fmt::Debug for Agent {
 pub struct AgentDraft<S> {
     agent: Agent,
     shape: S,
+    fallback: Option<(Arc<dyn Rescue>, RegisterOutputs)>,
 }
 
 impl<S: Shape + 'static> AgentDraft<S> {
@@ -243,8 +248,23 @@ impl<S: Shape + 'static> AgentDraft<S> {
         self.with_factory::<E::Output>(Arc::new(factory))
     }
 
+    /// Calls this engine once when a job of this interest would be given up, because its attempts are used up or its error is
+    /// not worth another: with the inputs, and what went wrong. What it returns is published, and the job is done: neither a
+    /// dead letter nor a `Failure` comes of it. When it fails or panics as well, or takes longer than the agent's time-outs
+    /// allow, the job is given up, with both errors.
+    ///
+    /// It is part of the last attempt: cut short by a stop or by the end of the process, it runs again after another attempt.
+    /// It is not called for jobs that no engine was called for, such as those that waited too long for a slot.
+    pub fn fallback<E: Engine<(S::Input, GaveUp)>>(self, engine: E) -> Self {
+        let rescue: Arc<dyn Rescue> = Arc::new(Rescuing::<S, E>::new(engine));
+        Self { fallback: Some((rescue, E::Output::register)), ..self }
+    }
+
     fn with_factory<O: IntoOutputs>(self, factory: Factory) -> Agent {
         let mut agent = self.agent;
+        let (fallback, register) = self.fallback.unzip();
+        agent.parts.fallbacks.push(fallback);
+        agent.parts.outputs.extend(register);
         agent.parts.subscriptions.push((self.shape.subscription(), factory));
         agent.parts.outputs.push(O::register);
         agent

@@ -16,6 +16,8 @@ const NEVER: i64 = i64::MIN;
 #[derive(Debug)]
 pub(crate) struct Pulse {
     pub(super) cancel: CancellationToken,
+    /// What the actor cancels, where that has to be told apart from the end of an attempt's time: above `cancel`.
+    above: Option<CancellationToken>,
     /// Microseconds of its cancellation; [`NEVER`] before it.
     cancelled_at: AtomicI64,
     /// Microseconds of the last sign; [`NEVER`] before the first.
@@ -44,14 +46,37 @@ impl Pulse {
     pub(super) fn new() -> Self {
         Self {
             cancel: CancellationToken::new(),
+            above: None,
             cancelled_at: AtomicI64::new(NEVER),
             last: AtomicI64::new(NEVER),
             note: Mutex::default(),
         }
     }
 
+    /// The pulse of an attempt that may be followed by a fallback.
+    pub(super) fn with_fallback() -> Self {
+        Self::below(CancellationToken::new())
+    }
+
+    /// The pulse of the fallback after this attempt: cancelled when the attempt is, and not because its time is over.
+    pub(super) fn of_fallback(&self) -> Self {
+        Self::below(self.above.clone().unwrap_or_else(|| self.cancel.clone()))
+    }
+
+    fn below(above: CancellationToken) -> Self {
+        Self { cancel: above.child_token(), above: Some(above), ..Self::new() }
+    }
+
     /// Asks the engine to end; the first time is the one that is told.
     pub(super) fn cancel(&self, now: Timestamp) {
+        self.end_time(now);
+        if let Some(above) = &self.above {
+            above.cancel();
+        }
+    }
+
+    /// Asks the engine to end because its time is over; a fallback may follow.
+    pub(super) fn end_time(&self, now: Timestamp) {
         if !self.cancel.is_cancelled() {
             self.cancelled_at.store(now.as_micros_since_epoch(), Ordering::Relaxed);
         }

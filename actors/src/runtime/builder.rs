@@ -16,7 +16,7 @@ use volery_blackboard::{AgentIndex, AgentName, Kinds, Subscription, Subscription
 use volery_observability::Metrics;
 
 use super::{Parts, Runtime, Settings};
-use crate::agent::{Agent, AgentActor, AgentMessage, AgentParts, Bench, Failure, Workshop};
+use crate::agent::{Agent, AgentActor, AgentMessage, AgentParts, Bench, Failure, Fallbacks, Workshop};
 use crate::clock::Clock;
 use crate::curator::{Curator, CuratorParts, Ingress, Limits, Restarts};
 use crate::error::{Cause, Result};
@@ -355,6 +355,7 @@ fn agent_children(plan: Plan, workshop: &Arc<Workshop>) -> (SupervisorSpec, Agen
             workflow: Arc::from(name.as_str()),
             name: name.clone(),
             retry: agent.retry,
+            fallbacks: Fallbacks { first, list: agent.fallbacks },
             expected: agent.expected,
             cancel_grace: agent.cancel_grace,
             timeouts: agent.timeouts,
