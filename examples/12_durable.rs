@@ -50,6 +50,7 @@ async fn main() -> volery::Result<()> {
     first.shutdown().await?;
 
     let second = start(&file).await?;
+    println!("{}", second.recovered());
     second.publish(Payment { order: 7, cents: 500 }).idempotency_key("payment 7").await?;
     second.until_idle().await?;
     second.shutdown().await?;

@@ -8,7 +8,7 @@ use crate::support::{A, B, SECOND, Tested, a, b, event};
 
 /// Publishes four `A` and, through an agent, two `B`.
 async fn filled() -> volery::Result<(Volery, Run)> {
-    let even = one::<A>().filter(|a: &A| a.n % 2 == 0);
+    let even = one::<A>().filter(|a: &A| a.n.is_multiple_of(2));
     let doubling = Agent::new("doubling").consumes(even).engine(|input: A, _: Context| async move {
         Ok::<_, volery::Error>(Publish(b(input.key, input.n * 2)))
     });

@@ -5,7 +5,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use volery_blackboard::matching::Match;
 use volery_blackboard::store::{DeadFilter, DeadLetter, DeadState, Inspected, Publish, Redrive, StoreError};
 use volery_blackboard::{
     Artifact, Body, JobId, Kind, Offset, Payload, Producer, SubscriptionIndex, Timestamp, Visibility,
@@ -16,12 +15,14 @@ use crate::curator::LetterDecision;
 use crate::error::{Cause, Error, Result};
 use crate::kinds::KindTable;
 
+type MakePayload = Box<dyn FnOnce(&KindTable, &Kind) -> std::result::Result<(Kind, Body), String> + Send>;
+
 /// What takes the place of an input of a dead letter's job.
 pub struct Edit {
     /// Which input, counted from 0 in input order.
     input: usize,
     /// Makes the payload, given the kind of the input that it replaces.
-    payload: Box<dyn FnOnce(&KindTable, &Kind) -> std::result::Result<(Kind, Body), String> + Send>,
+    payload: MakePayload,
 }
 
 impl Edit {
@@ -176,7 +177,7 @@ impl Runtime {
         let claims = workshop.matcher.matches(&by(old.producer().clone()));
         let own = claims.iter().find(|claim| claim.subscription == subscription);
         Ok(Publish {
-            matches: own.into_iter().map(Match::clone).collect(),
+            matches: own.into_iter().cloned().collect(),
             artifact: Arc::new(by(Producer::External)),
             workflow: Arc::from(old.kind().name()),
         })
