@@ -202,6 +202,7 @@ async fn a_full_disk_is_told_and_what_was_accepted_runs_when_there_is_room() -> 
     first.interrupt();
     soon(first.shutdown()).await?;
     let second = start(&path, noting(&seen)).await?;
+    second.resume("noting")?;
     soon(second.until_idle()).await?;
     assert_eq!(seen.all(), (0..accepted).map(|n| a(0, n)).collect::<Vec<_>>(), "all of it, once");
     second.shutdown().await?;
