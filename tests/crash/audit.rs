@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use volery::prelude::*;
 use volery::store::{DeadFilter, Store};
 use volery::{Artifact, Kind, Outcome, Payload, Timestamp};
 
 use crate::service::{
-    Ack, Bundle, Done, Flaky, HOUR, Item, Left, Order, Paired, Priced, Right, Shipped, is_hopeless,
+    Ack, Bundle, Done, Flaky, OPEN_FOR, Item, Left, Order, Paired, Parcel, Priced, Right, Shipped, Slow, is_hopeless,
 };
 
 /// Every artifact of a store, in log order, and what became of each.
@@ -95,27 +96,23 @@ impl Audit {
         assert_eq!(once, self.numbers::<Item>(|item| item.n), "every item is in a bundle");
     }
 
-    /// Bundles that were not full were closed by the deadline of their first item. Returns how many there are.
-    ///
-    /// `lives` are the beginnings of all lives: a deadline that came between two lives is met in the next.
-    pub(crate) fn bundles_met_their_deadlines(&self, lives: &[Timestamp]) -> usize {
-        let at: BTreeMap<u64, Timestamp> = self
-            .of_kind::<Item>()
-            .map(|item| (read::<Item>(item).n, item.published_at()))
-            .collect();
-        let mut late = 0;
-        for bundle in self.of_kind::<Bundle>() {
-            let items = read::<Bundle>(bundle).items;
-            if items.len() >= 5 {
-                continue;
-            }
-            late += 1;
-            let deadline = at[&items[0]].after(HOUR);
-            assert!(bundle.published_at() >= deadline, "{items:?} was closed before its deadline");
-            let met = lives.iter().any(|life| *life >= deadline);
-            assert!(met, "{items:?} was closed in no life after its deadline");
+    /// Parcels were closed at the deadline of what was first in them: not before it, and without what came after it. Returns
+    /// how long after it the latest was.
+    pub(crate) fn parcels_met_their_deadlines(&self) -> Duration {
+        let at: BTreeMap<u64, Timestamp> =
+            self.of_kind::<Slow>().map(|slow| (read::<Slow>(slow).n, slow.published_at())).collect();
+        let mut packed = BTreeSet::new();
+        let mut latest = Duration::ZERO;
+        for parcel in self.of_kind::<Parcel>() {
+            let numbers = read::<Parcel>(parcel).slow;
+            let deadline = at[&numbers[0]].after(OPEN_FOR);
+            assert!(parcel.published_at() >= deadline, "{numbers:?} was closed before its deadline");
+            assert!(numbers.iter().all(|n| at[n] <= deadline), "{numbers:?} was closed after its deadline");
+            assert!(numbers.iter().all(|n| packed.insert(*n)), "one of {numbers:?} is in two parcels");
+            latest = latest.max(parcel.published_at().since(deadline));
         }
-        late
+        assert!(packed.iter().eq(at.keys()), "everything is in a parcel: {packed:?}");
+        latest
     }
 
     fn has_one_outcome(&self, artifact: &Arc<Artifact>) {
@@ -125,7 +122,10 @@ impl Audit {
             "Priced" => Some("ship/0"),
             "Left" | "Right" => Some("pair/0"),
             "Item" => Some("bundle/0"),
+            "Slow" => Some("collect/0"),
             "Flaky" => Some("flaky/0"),
+            "Bad" => Some("panics/0"),
+            "Doomed" => Some("idle/0"),
             _ => None,
         };
         let hopeless = kind == "Flaky" && is_hopeless(read::<Flaky>(artifact).n);
@@ -141,6 +141,8 @@ impl Audit {
         let as_expected = match outcome {
             Outcome::Consumed => !hopeless,
             Outcome::Dead => hopeless,
+            // Its run is cancelled, unless a life ran it before it was asked to.
+            Outcome::Cancelled => kind == "Doomed",
             _ => false,
         };
         assert!(as_expected, "{kind} {} ended as {outcome:?}", artifact.id());

@@ -9,7 +9,7 @@
 mod audit;
 mod chance;
 mod child;
-//X mod commits;
+mod commits;
 //X mod deaths;
 //X mod disk;
 mod kills;

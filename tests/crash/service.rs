@@ -4,10 +4,11 @@
 //! | --- | --- | --- |
 //! | `price`, `ship` | `Order`, `Priced` | `Priced`, `Shipped`: the chain |
 //! | `pair` | `Left` and `Right` of one number | `Paired` |
-//! | `bundle` | up to five `Item`s, or those of an hour | `Bundle` |
+//! | `bundle` | up to five `Item`s, or those of a minute | `Bundle` |
+//! | `collect` | the `Slow`s of a minute, of which a life publishes one | `Parcel` |
 //! | `flaky` | `Flaky`; its first attempt fails, every seventh job fails for good | `Done` |
 //!
-//! Lives of the service are [`LIFE`] apart by their clocks, so that hours pass without waiting.
+//! Lives of the service are [`LIFE`] apart by their clocks, so that minutes pass without waiting.
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,7 +28,7 @@ macro_rules! payloads {
     )+};
 }
 
-payloads! { Order Priced Shipped Left Right Item Flaky Done }
+payloads! { Order Priced Shipped Left Right Item Slow Flaky Done Bad Doomed }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Paired {
@@ -40,11 +41,17 @@ pub(crate) struct Bundle {
     pub(crate) items: Vec<u64>,
 }
 
-/// How long a bundle stays open.
-pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Parcel {
+    pub(crate) slow: Vec<u64>,
+}
 
-/// From the beginning of one life to that of the next, by their clocks.
-pub(crate) const LIFE: Duration = Duration::from_secs(600);
+/// How long bundles and parcels stay open.
+pub(crate) const OPEN_FOR: Duration = Duration::from_secs(60);
+
+/// From the beginning of one life to that of the next, by their clocks. The minute is no multiple of it, so that no deadline
+/// comes while a life has just begun.
+pub(crate) const LIFE: Duration = Duration::from_secs(11);
 
 /// A `Right` comes this many steps after its `Left`.
 const LAG: u64 = 5;
@@ -69,10 +76,16 @@ pub(crate) fn agents() -> Vec<Agent> {
         .engine(async |(left, right): (Left, Right), _: Context| {
             Ok::<_, Fault>(Publish(Paired { left: left.n, right: right.n }))
         });
-    let bundle = Agent::new("bundle").consumes(one::<Item>().batch(Batch::of(5).or_after(HOUR))).engine(
+    let bundle = Agent::new("bundle").consumes(one::<Item>().batch(Batch::of(5).or_after(OPEN_FOR))).engine(
         async |items: Vec<Item>, _: Context| {
             let items = items.iter().map(|item| item.n).collect();
             Ok::<_, Fault>(Publish(Bundle { items }))
+        },
+    );
+    let collect = Agent::new("collect").consumes(one::<Slow>().batch(Batch::after(OPEN_FOR))).engine(
+        async |slow: Vec<Slow>, _: Context| {
+            let slow = slow.iter().map(|slow| slow.n).collect();
+            Ok::<_, Fault>(Publish(Parcel { slow }))
         },
     );
     let flaky = Agent::new("flaky")
@@ -84,7 +97,7 @@ pub(crate) fn agents() -> Vec<Agent> {
             }
             Ok(Publish(Done { n: flaky.n }))
         });
-    vec![price, ship, pair, bundle, flaky]
+    vec![price, ship, pair, bundle, collect, flaky]
 }
 
 /// The clock of a life: later than the one before, with ids of its own.
@@ -108,6 +121,7 @@ pub(crate) struct Progress {
 
 /// Publishes in four streams at once, saying each acknowledgement, `steps` steps each.
 pub(crate) async fn publish(volery: &Volery, from: Progress, life: u64, steps: u64) -> volery::Result<()> {
+    acknowledged("slow", life, &volery.publish(Slow { n: life }).await?);
     tokio::try_join!(
         orders(volery, from.orders, steps),
         sides(volery, from.sides, steps),
@@ -182,6 +196,12 @@ pub(crate) struct Ack {
 }
 
 impl Ack {
+    /// Notes what a publish returned.
+    pub(crate) fn of(published: &Published) -> Self {
+        let (id, offset) = (published.id.to_string(), published.offset.to_string());
+        Self { stream: String::new(), n: 0, id, offset }
+    }
+
     /// Reads a word of the service; `None` if it is none.
     pub(crate) fn read(word: &str) -> Option<Self> {
         let mut parts = word.strip_prefix("ack ")?.split(' ').map(str::to_owned);
