@@ -10,7 +10,8 @@ use volery::store::{DeadFilter, Store};
 use volery::{Artifact, Kind, Outcome, Payload, Timestamp};
 
 use crate::service::{
-    Ack, Bundle, Done, Flaky, OPEN_FOR, Item, Left, Order, Paired, Parcel, Priced, Right, Shipped, Slow, is_hopeless,
+    Ack, Bundle, Done, Flaky, Item, Left, OPEN_FOR, Order, Paired, Parcel, Priced, Right, Shipped, Slow,
+    is_hopeless,
 };
 
 /// Every artifact of a store, in log order, and what became of each.
@@ -90,7 +91,8 @@ impl Audit {
         let hopeless = self.numbers::<Flaky>(|flaky| flaky.n).into_iter().filter(|n| is_hopeless(*n)).count();
         let failures = self.payloads::<Failure>();
         assert_eq!((failures.len(), self.dead), (hopeless, hopeless as u64), "failures and dead letters");
-        let bundled: Vec<u64> = self.payloads::<Bundle>().into_iter().flat_map(|bundle| bundle.items).collect();
+        let bundled: Vec<u64> =
+            self.payloads::<Bundle>().into_iter().flat_map(|bundle| bundle.items).collect();
         let once: BTreeSet<u64> = bundled.iter().copied().collect();
         assert_eq!(bundled.len(), once.len(), "no item is in two bundles");
         assert_eq!(once, self.numbers::<Item>(|item| item.n), "every item is in a bundle");

@@ -56,7 +56,10 @@ fn kill_once(path: &Path, life: u64, progress: &mut Progress, acks: &mut Vec<Ack
     let mut child = Child::start(TEST, &serde_json::to_string(&role).expect("it is data"));
     let moment = |chance: &mut Chance, end| {
         let moment = Duration::from_micros(chance.below(end));
-        #[expect(clippy::disallowed_methods, reason = "the moment is the chance itself; nothing waits for it")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the moment is the chance itself; nothing waits for it"
+        )]
         std::thread::sleep(moment);
     };
     // One in eight dies while it starts, or recovers, or has just begun.

@@ -10,7 +10,7 @@ mod audit;
 mod chance;
 mod child;
 mod commits;
-//X mod deaths;
+mod deaths;
 mod disk;
 mod kills;
 mod power;

@@ -8,8 +8,7 @@ use crate::service::Ack;
 /// What `strace` is asked for: every call that changes a file or waits for the disk, all text as hexadecimal numbers, paths
 /// beside descriptors.
 pub(crate) fn command(trace: &Path) -> Vec<String> {
-    let calls =
-        "trace=openat,pwrite64,pwritev,write,writev,ftruncate,fallocate,fsync,fdatasync,rename,renameat2,unlink";
+    let calls = "trace=openat,pwrite64,pwritev,write,writev,ftruncate,fallocate,fsync,fdatasync,rename,renameat2,unlink";
     let trace = trace.display().to_string();
     ["strace", "--seccomp-bpf", "-f", "-y", "-xx", "-s", "1048576", "-o", &trace, "-e", calls]
         .map(str::to_owned)
