@@ -5,6 +5,7 @@
 //! killed, `VOLERY_CUTS` how often power is cut. Time that has to pass between lives passes by their clocks, not by waiting.
 
 #![cfg(all(target_os = "linux", feature = "sqlite"))]
+#![expect(clippy::print_stderr, reason = "seeds and figures stand in the output of a test that failed")]
 
 mod audit;
 mod chance;
