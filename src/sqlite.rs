@@ -73,12 +73,14 @@ impl Sqlite {
         if !options.allow_network {
             file::refuse_network(&place)?;
         }
-        let was_used = place.beside(".lock").exists();
-        let lock = file::lock(&place)?;
+        let (mut lock, was_used) = file::lock(&place)?;
         file::inspect(&place, was_used)?;
         let base = Arc::new(Base::new(place, options));
         let opened = file::open_writer(&base.place, &base.options).and_then(|conn| {
             let epoch = schema::prepare(&conn, &base.place)?;
+            if !was_used {
+                file::mark_used(&mut lock, &conn, &base.place)?;
+            }
             Writer::new(Arc::clone(&base), Session::new(conn, Arc::clone(&base)), epoch)
         });
         let writer = opened.map_err(|fault| base.error(fault))?;

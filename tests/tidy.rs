@@ -378,8 +378,17 @@ fn suppressed_lints_say_why() {
 fn every_test_that_a_guarantee_names_exists() {
     let page = |name: &str| fs::read_to_string(root().join(name)).expect("the guarantees are written down");
     let text = page("docs/semantics.md") + &page("docs/storage.md");
-    let homes =
-        ["it::", "runtime::", "supervision::", "board::", "collect::", "matching::", "store::", "sqlite::"];
+    let homes = [
+        "it::",
+        "runtime::",
+        "supervision::",
+        "board::",
+        "collect::",
+        "matching::",
+        "store::",
+        "sqlite::",
+        "crash::",
+    ];
     let quoted = text.split('`').skip(1).step_by(2);
     let named: Vec<&str> = quoted.filter(|name| homes.iter().any(|home| name.starts_with(home))).collect();
     assert!(named.len() > 20, "the guarantees name {} tests", named.len());
@@ -392,6 +401,7 @@ fn every_test_that_a_guarantee_names_exists() {
             ("runtime", _) => "actors/tests/runtime.rs".to_owned(),
             ("supervision", _) => "actors/tests/supervision/".to_owned(),
             ("sqlite", _) => "src/sqlite/tests".to_owned(),
+            ("crash", Some(module)) => format!("tests/crash/{module}"),
             (module, _) => format!("blackboard/src/{module}"),
         };
         // A rule that a macro expands into a test is named like a field: `name: …`.

@@ -27,33 +27,55 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements kept prepared: more than any connection here uses.
 const STATEMENTS: usize = 128;
 
-/// Takes the lock beside the file. It holds until the value is dropped, or the process ends however it ends.
+/// The last word in the lock file of a store that has been on disk as a whole.
+const IN_USE: &str = "used";
+
+/// Takes the lock beside the file. It holds until the value is dropped, or the process ends however it ends. Tells also
+/// whether the store has been on disk before, as [`mark_used`] has noted.
 ///
 /// # Errors
 /// When another store has it, naming its process and host; when the lock file cannot be written.
-pub(super) fn lock(place: &Place) -> Result<File, StoreError> {
+pub(super) fn lock(place: &Place) -> Result<(File, bool), StoreError> {
     let path = place.beside(".lock");
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = opened.map_err(|error| place.io_error(&error, "opening its lock file"))?;
-    match file.try_lock() {
+    let locked = file.try_lock();
+    let mut holder = String::new();
+    file.read_to_string(&mut holder).map_err(|error| place.io_error(&error, "reading its lock file"))?;
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            file.read_to_string(&mut holder)
-                .map_err(|error| place.io_error(&error, "reading its lock file"))?;
             let mut words = holder.split_whitespace().map(str::to_owned);
             let mut word = || words.next().unwrap_or_else(|| "unknown".to_owned());
             return Err(StoreError::InUse { store: place.name(), pid: word(), host: word() });
         }
         Err(TryLockError::Error(error)) => return Err(place.io_error(&error, "taking its lock")),
     }
+    let was_used = holder.split_whitespace().nth(2) == Some(IN_USE);
+    sign(&mut file, if was_used { IN_USE } else { "" }, place)?;
+    Ok((file, was_used))
+}
+
+/// Notes in the lock file that the store is on disk as a whole. Before that an empty or half-written file is what is left of
+/// a beginning that was cut short, and afterwards it is damage.
+///
+/// # Errors
+/// When the store cannot be brought to disk or the lock file not be written.
+pub(super) fn mark_used(lock: &mut File, conn: &Connection, place: &Place) -> Result<(), Fault> {
+    // Without waiting for the disk at each commit it may all be in the log, and that nowhere.
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    Ok(sign(lock, IN_USE, place)?)
+}
+
+/// Writes who holds the lock.
+fn sign(file: &mut File, mark: &str, place: &Place) -> Result<(), StoreError> {
+    let line = format!("{} {} {mark}", std::process::id(), host());
     let written = file
         .set_len(0)
         .and_then(|()| file.seek(SeekFrom::Start(0)))
-        .and_then(|_| writeln!(file, "{} {}", std::process::id(), host()))
+        .and_then(|_| writeln!(file, "{}", line.trim_end()))
         .and_then(|()| file.flush());
-    written.map_err(|error| place.io_error(&error, "writing its lock file"))?;
-    Ok(file)
+    written.map_err(|error| place.io_error(&error, "writing its lock file"))
 }
 
 #[cfg(unix)]
@@ -112,7 +134,7 @@ fn folder(place: &Place) -> &Path {
 }
 
 /// Looks at the file before SQLite does: it would take an empty one for new, and tell of a short one only when it comes to
-/// the missing part. `was_used` says that the lock file had been there before.
+/// the missing part. `was_used` says that it has been on disk as a whole before.
 ///
 /// # Errors
 /// When the file is something else, empty although it was in use, or shorter than it says.
@@ -129,6 +151,10 @@ pub(super) fn inspect(place: &Place, was_used: bool) -> Result<(), StoreError> {
     if length == 0 {
         let lost = was_used && wal == 0;
         return if lost { damaged("the file is empty, although it has been in use") } else { Ok(()) };
+    }
+    // What a beginning left that was cut short, SQLite takes back.
+    if !was_used && std::fs::metadata(place.beside("-journal")).is_ok_and(|journal| journal.len() > 0) {
+        return Ok(());
     }
     let mut head = [0_u8; 32];
     if file.read_exact(&mut head).is_err() || !head.starts_with(MAGIC) {

@@ -52,6 +52,7 @@ struct Rules {
     reads_refused: bool,
     groups_refused: Option<Refusal>,
     before_commit: Option<Wait>,
+    after_commit: Option<Wait>,
     before_close: Option<Wait>,
     stays_open: bool,
 }
@@ -119,6 +120,20 @@ impl FailingStore {
     /// Ends [`delay_commits`](Self::delay_commits) for commits to come; one that waits goes on waiting.
     pub fn commit_at_once(&self) {
         self.rules().before_commit = None;
+    }
+
+    /// Lets every commit wait for a future after it has written and before it answers: what is written then is not known
+    /// to its callers yet, and never is if the future never ends.
+    pub fn delay_answers<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        wait: impl Fn() -> F + Send + Sync + 'static,
+    ) {
+        self.rules().after_commit = Some(Arc::new(move || Box::pin(wait())));
+    }
+
+    /// Ends [`delay_answers`](Self::delay_answers) for commits to come; one that waits goes on waiting.
+    pub fn answer_at_once(&self) {
+        self.rules().after_commit = None;
     }
 
     /// Lets the store wait for a future before it closes: a timer, a gate, or one that never ends.
@@ -204,23 +219,31 @@ impl Store for FailingStore {
     }
 
     fn commit(&self, batch: Batch) -> Commit {
-        let (fails, delay) = {
+        let (fails, before, after) = {
             let mut rules = self.rules();
             rules.commits += 1;
             let number = rules.commits;
-            (rules.failing.remove(&number), rules.before_commit.clone())
+            (rules.failing.remove(&number), rules.before_commit.clone(), rules.after_commit.clone())
         };
         if fails {
             return Commit::Done(Err(self.unavailable("the test fails this commit")));
         }
-        let Some(delay) = delay else { return self.write(batch) };
+        if before.is_none() && after.is_none() {
+            return self.write(batch);
+        }
         let store = self.clone();
         Commit::Pending(Box::pin(async move {
-            delay().await;
-            match store.write(batch) {
+            if let Some(before) = before {
+                before().await;
+            }
+            let written = match store.write(batch) {
                 Commit::Done(written) => written,
                 Commit::Pending(answer) => answer.await,
+            };
+            if let Some(after) = after {
+                after().await;
             }
+            written
         }))
     }
 
@@ -401,6 +424,23 @@ mod tests {
         );
         store.accept_reads();
         assert_eq!(kept(&store), 1);
+    }
+
+    #[test]
+    fn a_commit_whose_answer_is_delayed_has_written() {
+        let store = FailingStore::over(Memory::new());
+        let written = Arc::new(AtomicBool::new(false));
+        store.delay_answers({
+            let (written, store) = (Arc::clone(&written), store.clone());
+            move || {
+                written.store(kept(&store) == 1, Ordering::Release);
+                std::future::ready(())
+            }
+        });
+        commit(&store, &[1]).expect("it is written");
+        assert!(written.load(Ordering::Acquire));
+        store.answer_at_once();
+        commit(&store, &[2]).expect("nothing delays it");
     }
 
     #[test]

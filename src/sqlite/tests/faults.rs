@@ -82,6 +82,20 @@ fn an_empty_file_is_new_only_if_it_was_never_in_use() {
     assert!(matches!(error(Sqlite::open(scratch.file())), StoreError::Corrupt { .. }));
 }
 
+/// A beginning that lost power before anything was on disk leaves its lock file and an empty file.
+#[test]
+fn a_beginning_that_was_cut_short_is_begun_again() {
+    let scratch = Scratch::new();
+    let mut lock = scratch.file().into_os_string();
+    lock.push(".lock");
+    fs::write(&lock, b"1 somewhere\n").expect("written");
+    fs::write(scratch.file(), b"").expect("written");
+    let store = open(&scratch.file()).expect("it begins again");
+    fill(&store, 1..3).expect("it writes");
+    drop(store);
+    assert_eq!(numbers(&open(&scratch.file()).expect("it opens")).expect("it reads"), [1, 2]);
+}
+
 #[test]
 fn a_file_that_is_cut_short_is_refused() {
     let scratch = Scratch::new();
