@@ -6,6 +6,7 @@ mod agents_cancelling;
 mod agents_children;
 mod agents_clocks;
 mod agents_intensity;
+mod agents_obeying;
 mod batch;
 mod child;
 mod collecting;

@@ -91,13 +91,20 @@ enum Stopped {
 /// Runs one attempt to its end. Cancel safe: dropped early, its guard hands the job back.
 pub(super) async fn run(task: Task, mut guard: Guard) -> Reaped {
     let bench = Arc::clone(&guard.bench);
-    let (start, seat) = (Arc::clone(&task.start), Arc::clone(&task.seat));
+    let (start, seat, pulse) = (Arc::clone(&task.start), Arc::clone(&task.seat), Arc::clone(&task.pulse));
     let entry = guard.entry.clone();
     // Code of the user runs outside the engine, too: schemas, the texts of errors, drops.
     let ended = AssertUnwindSafe(execute(task, &bench, entry)).catch_unwind().await;
     let (end, engine) = ended.unwrap_or_else(|panic| {
-        let error: Fault = format!("panicked beside the engine: {}", take_text(panic)).into();
-        (bench.fail(&start, &[], &error), EngineState::Suspect)
+        let text = take_text(panic);
+        let end = if pulse.is_called_off() {
+            tracing::warn!(target: "volery::agent", agent = %bench.name, text, "a cancelled attempt panicked");
+            bench.cancelled()
+        } else {
+            let error: Fault = format!("panicked beside the engine: {text}").into();
+            bench.fail(&start, &[], &error)
+        };
+        (end, EngineState::Suspect)
     });
     if engine == EngineState::Suspect {
         seat.suspect();
@@ -142,6 +149,11 @@ async fn execute(task: Task, bench: &Bench, entry: Option<Arc<Entry>>) -> (Attem
         Err(Stopped::Panicked(text)) => (format!("engine panicked: {text}").into(), EngineState::Suspect),
         Err(Stopped::TimedOut(error, engine)) => (error.into(), engine),
     };
+    if context.pulse().is_called_off() {
+        // It was told to end and did, in its way: that is no failure.
+        tracing::debug!(target: "volery::agent", agent = %bench.name, job = %start.job, %fault, "a cancelled attempt failed");
+        return (bench.cancelled(), engine);
+    }
     (bench.fail(&start, inputs, &fault), engine)
 }
 
@@ -195,7 +207,7 @@ async fn supervise(
         timed_out = bench.timeouts.run_out(begun, pulse, clock) => timed_out,
     };
     // It is cancelled like an attempt of a cancelled run, and fails whatever it still returns.
-    pulse.cancel(clock.now());
+    pulse.run_out(clock.now());
     let ended = tokio::select! {
         biased;
         () = cancelled(&pulse.cancel, bench.cancel_grace, entry) => None,

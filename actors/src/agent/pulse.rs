@@ -3,7 +3,7 @@
 //! Shared by the agent's actor, which cancels and looks, and by the engine's context, which tells.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,8 @@ pub(crate) struct Pulse {
     pub(super) cancel: CancellationToken,
     /// Microseconds of its cancellation; [`NEVER`] before it.
     cancelled_at: AtomicI64,
+    /// It was cancelled because its time was over, and by nobody before.
+    timed_out: AtomicBool,
     /// Microseconds of the last sign; [`NEVER`] before the first.
     last: AtomicI64,
     note: Mutex<Option<Note>>,
@@ -45,6 +47,7 @@ impl Pulse {
         Self {
             cancel: CancellationToken::new(),
             cancelled_at: AtomicI64::new(NEVER),
+            timed_out: AtomicBool::new(false),
             last: AtomicI64::new(NEVER),
             note: Mutex::default(),
         }
@@ -56,6 +59,19 @@ impl Pulse {
             self.cancelled_at.store(now.as_micros_since_epoch(), Ordering::Relaxed);
         }
         self.cancel.cancel();
+    }
+
+    /// Asks the engine to end because its time is over.
+    pub(super) fn run_out(&self, now: Timestamp) {
+        if !self.cancel.is_cancelled() {
+            self.timed_out.store(true, Ordering::Release);
+        }
+        self.cancel(now);
+    }
+
+    /// Tells whether it was cancelled with its run, or because the runtime stops.
+    pub(super) fn is_called_off(&self) -> bool {
+        self.cancel.is_cancelled() && !self.timed_out.load(Ordering::Acquire)
     }
 
     /// Notes a sign of progress: one store, no lock.
