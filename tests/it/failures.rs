@@ -8,7 +8,7 @@ use volery::prelude::*;
 use volery::testing::{FailingStore, Probe, Script, Test};
 use volery::{Clock, Discard, Engine, ErrorKind, Failure, Fault, Intensity, Outcome, Producer, Timestamp};
 
-use crate::support::{A, B, Gate, SECOND, Seen, Tested, a, b, on_board, outcome, soon, tally};
+use crate::support::{A, B, Gate, SECOND, Seen, Tested, a, b, on_board, outcome, soon, status_of, tally};
 
 /// Fails the first `failures` attempts of every job; notes attempts and times.
 fn failing(failures: u32, seen: &Seen<(u32, Timestamp)>) -> impl Engine<A, Output = ()> + use<> {
@@ -151,6 +151,41 @@ async fn no_attempt_ever_sees_an_engine_that_has_panicked() -> Tested {
     volery.until_idle().await?;
     assert_eq!(tally(&volery, "brittle").await?.consumed, 200);
     assert_eq!(used_broken.load(Ordering::Acquire), 0);
+    Ok(())
+}
+
+/// Panics at the first job it is given, and once more when it is dropped after that.
+struct Thorny {
+    broken: AtomicBool,
+}
+
+impl Engine<A> for Thorny {
+    type Output = ();
+
+    async fn run(&self, input: A, _: Context) -> Result<(), Fault> {
+        self.broken.store(input.n == 1, Ordering::Release);
+        assert_ne!(input.n, 1, "breaks");
+        Ok(())
+    }
+}
+
+impl Drop for Thorny {
+    fn drop(&mut self) {
+        assert!(!self.broken.load(Ordering::Acquire), "and cannot be dropped");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_panics_when_it_is_dropped_does_not_harm_the_next_job() -> Tested {
+    let agent = Agent::new("thorny")
+        .consumes(one::<A>())
+        .concurrency(1)
+        .engine_with(|| Thorny { broken: AtomicBool::new(false) });
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    volery.publish_all(vec![a(0, 1), a(0, 2), a(0, 3)]).await?;
+    volery.until_idle().await?;
+    let status = status_of(&volery, "thorny").await?;
+    assert_eq!((status.tally.dead, status.tally.consumed, status.restarts), (1, 2, 1));
     Ok(())
 }
 

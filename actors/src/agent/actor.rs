@@ -67,7 +67,7 @@ pub(crate) struct AgentActor {
 
 impl AgentActor {
     pub(crate) fn new(bench: Arc<Bench>, first: SubscriptionIndex, factories: Arc<[Factory]>) -> Self {
-        let seats = factories.iter().map(|make| Arc::new(Seat::new(make))).collect();
+        let seats = factories.iter().map(|make| Arc::new(Seat::new(&bench.name, make))).collect();
         let (attempts, pulses) = (JoinSet::new(), FxHashMap::default());
         Self { bench, first, factories, seats, attempts, pulses, cut_off: false }
     }
@@ -79,8 +79,8 @@ impl AgentActor {
         let pulse = Arc::new(Pulse::new());
         self.pulses.insert(start.job, (start.attempt, Arc::clone(&pulse)));
         let seat = &mut self.seats[ordinal];
-        let retired =
-            seat.is_suspect().then(|| std::mem::replace(seat, Arc::new(Seat::new(&self.factories[ordinal]))));
+        let fresh = || Arc::new(Seat::new(&self.bench.name, &self.factories[ordinal]));
+        let retired = seat.is_suspect().then(|| std::mem::replace(seat, fresh()));
         let seat = Arc::clone(seat);
         self.attempts.spawn(run(Task { start, inputs, pulse, seat, retired }, guard));
     }
@@ -156,7 +156,7 @@ impl Life for AgentActor {
         self.bench.children.wait().await;
         self.bench.children.reopen();
         if tokio::task::spawn(async move { drop(seats) }).await.is_err() {
-            tracing::warn!(target: "volery::agent", agent = %self.bench.name, "an engine panicked when it was dropped");
+            tracing::debug!(target: "volery::agent", agent = %self.bench.name, "the async runtime ended before the engines");
         }
     }
 }
