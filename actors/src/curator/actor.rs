@@ -330,7 +330,10 @@ impl Curator {
                     self.armed = None;
                 }
                 self.handle_decided(input);
+                // It may have lifted a quarantine, and the panics that come after it in this commit count anew.
+                self.perform_effects();
             }
+            After::EngineLost(agent) => self.count_restart(agent),
             After::Ask(question) => self.answer(question),
             After::Look(lookup) => self.lookups.push(lookup),
             After::SpilledCancelled(run) => self.handle(Input::CancelRefused(run)),
@@ -375,7 +378,9 @@ impl Curator {
                 tracing::error!(target: "volery::curator", %run, %error, "claims in the log were not cancelled yet");
                 self.handle(Input::CancelRefused(run));
             }
-            After::Input(_) | After::Cancel { .. } | After::Look(_) => self.apply_done(after, Few::new()),
+            After::Input(_) | After::EngineLost(_) | After::Cancel { .. } | After::Look(_) => {
+                self.apply_done(after, Few::new());
+            }
             After::Ask(question) => self.answer(question),
         }
     }

@@ -32,6 +32,8 @@ pub(super) enum After {
     /// An outcome of its own; kept, to be written again should the store refuse it.
     Unsettled(Unsettled),
     Input(Input),
+    /// An engine of this agent panicked or could not be made.
+    EngineLost(AgentIndex),
     /// Told in its turn: the start that it is about may stand before it in the same commit.
     Cancel {
         agent: AgentIndex,
@@ -84,7 +86,9 @@ impl After {
             | Self::Unsettled(_)
             | Self::SpilledCancelled(_)
             | Self::Ended { .. } => true,
-            Self::Input(_) | Self::Cancel { .. } | Self::Ask(_) | Self::Look(_) => false,
+            Self::Input(_) | Self::EngineLost(_) | Self::Cancel { .. } | Self::Ask(_) | Self::Look(_) => {
+                false
+            }
         }
     }
 }
