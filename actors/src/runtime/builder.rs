@@ -326,6 +326,7 @@ async fn assemble(
         roll: Arc::clone(&workshop.roll),
         resources,
         sentry,
+        silent: AtomicBool::new(false),
     };
     let root = root.keep();
     Ok(Runtime(Arc::new(Parts {
