@@ -5,7 +5,7 @@
 //!
 //! | message | effect | fails with |
 //! | --- | --- | --- |
-//! | `Run` | starts an attempt | never; the attempt tells its own end |
+//! | `Run` | starts an attempt; hands the job back when the runtime stops | never; the attempt tells its own end |
 //! | `Bury` | gives a job up without another attempt, in a task | never; the task tells the end |
 //! | `Cancel` | cancels the attempt of a job | never; unknown jobs have ended already |
 //! | `Look` | tells what its attempts are at | never |
@@ -75,6 +75,9 @@ impl AgentActor {
     fn start(&mut self, start: Arc<Start>, inputs: Read) {
         self.reap();
         let guard = Guard::new(Arc::clone(&start), Arc::clone(&self.bench));
+        if self.takes_nothing() {
+            return drop(guard);
+        }
         let ordinal = (start.subscription.0 - self.first.0) as usize;
         let pulse = Arc::new(Pulse::new());
         self.pulses.insert(start.job, (start.attempt, Arc::clone(&pulse)));
@@ -88,7 +91,16 @@ impl AgentActor {
     fn bury(&mut self, start: Arc<Start>, inputs: Read, why: Burial) {
         self.reap();
         let guard = Guard::new(Arc::clone(&start), Arc::clone(&self.bench));
+        if self.takes_nothing() {
+            return drop(guard);
+        }
         self.attempts.spawn(bury(start, inputs, why, guard));
+    }
+
+    /// Its attempts have been released or cut off, and nobody would do that for another one: a job that comes is handed
+    /// back, by the drop of its guard.
+    fn takes_nothing(&self) -> bool {
+        self.cut_off || self.bench.stopping.load(Ordering::Acquire)
     }
 
     /// Takes note of attempts that have ended.

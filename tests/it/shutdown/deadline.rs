@@ -208,3 +208,34 @@ async fn a_curator_that_gives_no_answer_does_not_make_a_stop_late() -> Tested {
     assert!(report.duration <= SECOND * 22 / 10, "{report}");
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_reaches_its_agent_after_the_release_is_handed_back_and_not_begun() -> Tested {
+    let (store, commits, seen) = (FailingStore::over(Memory::new()), Gate::new(), Seen::new());
+    let agent = Agent::new("late").consumes(one::<A>()).engine({
+        let seen = seen.clone();
+        move |input: A, _| {
+            seen.note(input);
+            std::future::pending::<Result<(), Fault>>()
+        }
+    });
+    let volery = Volery::builder("t").agent(agent).store(store.clone()).start().await?;
+    store.delay_commits({
+        let commits = commits.clone();
+        move || commits.pass()
+    });
+    let (published, ()) = tokio::join!(volery.publish(a(0, 0)), async {
+        commits.reached().await;
+        commits.open(1);
+    });
+    published?;
+    // The commit of its start.
+    commits.reached().await;
+    assert!(volery.interrupt() && volery.interrupt());
+    // The curator has been given up as silent, and the attempts have been released; the cut is yet to come.
+    tokio::time::sleep(SECOND * 7 / 10).await;
+    commits.open_for_good();
+    let report = soon(volery.shutdown()).await?;
+    assert!(seen.all().is_empty() && report.cut_off.is_empty(), "{report}");
+    Ok(())
+}
