@@ -11,6 +11,7 @@ mod ingress;
 mod notes;
 mod paging;
 mod recovery;
+mod refusal;
 mod restarts;
 
 pub(crate) use actor::{Curator, CuratorParts};

@@ -23,6 +23,7 @@ mod join;
 mod lookout;
 mod pipeline;
 mod place;
+mod refusals;
 mod resources;
 mod runs;
 mod schedule;

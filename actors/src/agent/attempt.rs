@@ -119,11 +119,16 @@ pub(super) async fn bury(start: Arc<Start>, inputs: Read, why: Burial, mut guard
     let bench = Arc::clone(&guard.bench);
     // Without its inputs the failure cannot name its causes; it is told all the same.
     let inputs = inputs.wait().await.unwrap_or_default();
-    let error = match &why {
-        Burial::Overdue(overdue) => TimedOut::in_queue(bench.name.as_str(), overdue).to_string(),
-        Burial::DiedAlone(times) => format!("the process died {times} times while this job ran alone"),
+    let (attempts, error) = match why {
+        Burial::Overdue(overdue) => {
+            (start.failures, vec![TimedOut::in_queue(bench.name.as_str(), &overdue).to_string()])
+        }
+        Burial::DiedAlone(times) => {
+            (start.failures, vec![format!("the process died {times} times while this job ran alone")])
+        }
+        Burial::EndRefused { attempts, error } => (attempts, error),
     };
-    guard.tell(bench.give_up(&start, &inputs, vec![error], start.failures), EngineState::Sound);
+    guard.tell(bench.give_up(&start, &inputs, error, attempts), EngineState::Sound);
     Reaped { job: start.job, attempt: start.attempt }
 }
 

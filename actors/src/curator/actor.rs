@@ -298,12 +298,12 @@ impl Curator {
                 (After::SpilledCancelled(run), Some(GroupResult::Cancelled(cancelled))) => {
                     self.handle_decided(Input::SpilledCancelled { run, cancelled });
                 }
-                (after, Some(GroupResult::Refused(error))) => self.apply_refused(after, &error),
+                (after, Some(GroupResult::Refused(error))) => self.apply_refused_alone(after, &error),
                 // Nothing that is written here is answered with anything else.
                 (after, Some(GroupResult::Cancelled(_) | GroupResult::Redriven(_)) | None) => {
                     let cause = "it did not answer for the groups that it was given".to_owned();
                     let error = StoreError::Conflict { store: self.parts.store.name(), cause };
-                    self.apply_refused(after, &error);
+                    self.apply_refused_alone(after, &error);
                 }
             }
         }
@@ -322,6 +322,14 @@ impl Curator {
                 self.tell_published(claims, &stored);
                 self.parts.feed.tell_attempt(&start, verdict, error);
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
+            }
+            After::GivenUp { start, error } => {
+                self.parts.feed.tell_attempt(&start, Verdict::Dead, error);
+                self.handle(Input::Finished {
+                    job: start.job,
+                    attempt: start.attempt,
+                    verdict: Verdict::Dead,
+                });
             }
             After::Unsettled(_) => {}
             After::Cancel { agent, job } => self.cancel(agent.at(), job),
@@ -356,7 +364,7 @@ impl Curator {
         }
     }
 
-    fn apply_refused(&mut self, after: After, error: &StoreError) {
+    pub(super) fn apply_refused(&mut self, after: After, error: &StoreError) {
         match after {
             After::Published { answer, .. } => self.answers.push((answer, Err(error.clone()))),
             After::Started(start) | After::Buried(start, _) => {
@@ -364,7 +372,7 @@ impl Curator {
                 self.hold(error);
                 self.handle(Input::StartRefused(start.job));
             }
-            After::Ended { start, .. } => {
+            After::Ended { start, .. } | After::GivenUp { start, .. } => {
                 tracing::error!(target: "volery::curator", job = %start.job, %error, "end of an attempt was refused");
                 let verdict = Verdict::Released;
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
@@ -418,7 +426,7 @@ impl Curator {
     }
 
     /// Hands a job to its agent, with its inputs if the store has them at hand.
-    fn dispatch(&mut self, start: Arc<Start>, why: Option<Burial>) {
+    pub(super) fn dispatch(&mut self, start: Arc<Start>, why: Option<Burial>) {
         if why.is_none() {
             self.parts.feed.tell_started(&start);
         }

@@ -29,6 +29,11 @@ pub(super) enum After {
         claims: Few<Claims>,
         error: Vec<String>,
     },
+    /// The end, with nothing but the error, of a job whose other ends the store refused.
+    GivenUp {
+        start: Arc<Start>,
+        error: Vec<String>,
+    },
     /// An outcome of its own; kept, to be written again should the store refuse it.
     Unsettled(Unsettled),
     Input(Input),
@@ -85,6 +90,7 @@ impl After {
             | Self::Buried(..)
             | Self::Unsettled(_)
             | Self::SpilledCancelled(_)
+            | Self::GivenUp { .. }
             | Self::Ended { .. } => true,
             Self::Input(_) | Self::EngineLost(_) | Self::Cancel { .. } | Self::Ask(_) | Self::Look(_) => {
                 false
