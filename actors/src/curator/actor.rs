@@ -258,7 +258,10 @@ impl Curator {
                 Commit::Done(results) => results,
                 Commit::Pending(results) => {
                     self.give_answers();
-                    results.await
+                    self.parts.ingress.note_committing(Some(self.now));
+                    let results = results.await;
+                    self.parts.ingress.note_committing(None);
+                    results
                 }
             }
         };
