@@ -118,9 +118,10 @@ async fn a_quarantined_agent_and_a_finding_of_the_lookout_are_told_and_degrade_o
 
 /// A runtime whose curator waits for ever for a part of its log, and not for a commit.
 async fn silent() -> volery::Result<Volery> {
-    let store = FailingStore::over(Memory::new());
+    let (store, gate) = (FailingStore::over(Memory::new()), Gate::new());
+    gate.open_for_good();
     let volery = Volery::builder("t")
-        .agent(waiting(&Gate::new()))
+        .agent(waiting(&gate))
         .configure(|settings| settings.jobs_in_memory_max = 1)
         .store(store.clone())
         .start()
@@ -136,6 +137,7 @@ async fn a_commit_that_does_not_end_makes_it_not_ready_and_leaves_it_live() -> T
     let volery = Volery::builder("t").agent(waiting(&Gate::new())).store(stuck()).start().await?;
     let mut publishing = std::future::IntoFuture::into_future(volery.publish(a(0, 0)));
     assert!(is_pending(&mut publishing).await);
+    turns().await;
     tokio::time::advance(10 * SECOND).await;
     let health = volery.health().await;
     assert_eq!(reasons(&health), [("store", Severity::NotReady)]);
