@@ -12,6 +12,7 @@ mod letters;
 mod notes;
 mod paging;
 mod recovery;
+mod refusal;
 mod restarts;
 
 pub(crate) use actor::{Curator, CuratorParts};

@@ -339,6 +339,13 @@ pub enum Burial {
     Overdue(Overdue),
     /// The process died while it ran alone, so many times.
     DiedAlone(u32),
+    /// The store refused the end of its attempt. The runtime finds that, never the board.
+    EndRefused {
+        /// Attempts that failed, with the one whose end was refused.
+        attempts: u32,
+        /// The store's error, and then what the attempt had failed with, if it had.
+        error: Vec<String>,
+    },
 }
 
 /// How long a job waited in vain for its agent, and who was in its way.

@@ -1,5 +1,7 @@
 //! The start of a test: what its runtime is made of, its seed, and paused time.
 
+use std::time::Duration;
+
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::harness::Harness;
@@ -31,8 +33,10 @@ impl Test {
         Self::of(Volery::builder("test"))
     }
 
-    /// Begins a test with what a service itself would start. The test sets its clock.
+    /// Begins a test with what a service itself would start. The test sets its clock, and turns the sentry off
+    /// (`blocked_after` is 0): its thread looks in real time. [`configure`](Self::configure) can turn it on.
     pub fn of(builder: Builder) -> Self {
+        let builder = builder.configure(|settings| settings.blocked_after = Duration::ZERO);
         Self { builder, seed: 0, started_at: STARTED_AT }
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Barrier};
 
 use volery::prelude::*;
 use volery::supervision::LifeEvent;
+use volery::testing::FailingStore;
 use volery::{AgentStatus, Event, Fault, FeedReader, Intensity, PastIntensity, StopCause, WaitingReason};
 
 use crate::support::{A, B, Gate, SECOND, Seen, Stopwatch, Tested, a, b, drain, event, soon, turns};
@@ -160,6 +161,53 @@ async fn a_quarantine_survives_the_curator() -> Tested {
     assert_eq!(status(&volery).await?.quarantine, None);
     restarted_curator(&volery, &mut feed).await?;
     assert_eq!(status(&volery).await?.quarantine, None, "what is over stays over");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quarantine_that_follows_a_lifted_one_at_once_is_not_forgotten() -> Tested {
+    let (gate, commits, store) = (Gate::new(), Gate::new(), FailingStore::over(Memory::new()));
+    let none = Intensity { restarts: 0, within: SECOND };
+    let agent = Agent::new("brittle").consumes(one::<A>()).concurrency(2).intensity(none).engine({
+        let gate = gate.clone();
+        move |input: A, _| {
+            let gate = gate.clone();
+            async move {
+                gate.pass().await;
+                assert_ne!(input.key, 1, "always");
+                Ok::<_, Fault>(())
+            }
+        }
+    });
+    let volery = Volery::builder("t").agent(agent).store(store.clone()).start().await?;
+    let mut feed = volery.feed();
+    volery.publish_all(jobs(2, 0)).await?;
+    gate.reached().await;
+    gate.reached().await;
+    gate.open(1);
+    event(&mut feed, |event| matches!(event, Event::Quarantined { .. }).then_some(())).await;
+    // While a commit is under way, a resume and then a panic come together.
+    turns().await;
+    store.delay_commits({
+        let commits = commits.clone();
+        move || commits.pass()
+    });
+    let (published, told) = tokio::join!(volery.publish(b(0, 0)), async {
+        commits.reached().await;
+        volery.resume("brittle")?;
+        turns().await;
+        gate.open(1);
+        turns().await;
+        commits.open_for_good();
+        Ok::<_, volery::Error>(())
+    });
+    published?;
+    told?;
+    turns().await;
+    let before = status(&volery).await?.quarantine;
+    assert!(before.is_some(), "the second panic is one too many as well");
+    restarted_curator(&volery, &mut feed).await?;
+    assert_eq!(status(&volery).await?.quarantine, before, "it is kept for another life");
     Ok(())
 }
 

@@ -8,7 +8,9 @@ use volery::prelude::*;
 use volery::testing::{FailingStore, Probe, Script, Test};
 use volery::{Clock, Discard, Engine, ErrorKind, Failure, Fault, Intensity, Outcome, Producer, Timestamp};
 
-use crate::support::{A, B, Gate, SECOND, Seen, Tested, a, b, on_board, outcome, soon, tally};
+use crate::support::{
+    A, B, Gate, SECOND, Seen, Tested, a, b, on_board, outcome, soon, status_of, tally, turns,
+};
 
 /// Fails the first `failures` attempts of every job; notes attempts and times.
 fn failing(failures: u32, seen: &Seen<(u32, Timestamp)>) -> impl Engine<A, Output = ()> + use<> {
@@ -58,6 +60,46 @@ async fn a_blocking_engine_runs_and_its_panic_kills_the_job() -> Tested {
     assert_eq!(on_board::<B>(&volery).await?, [b(0, 1)]);
     let letters = volery.dead_letters().await?;
     assert!(letters[0].error[0].contains("two is too much"), "{:?}", letters[0].error);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocking_call_that_outlives_its_attempt_keeps_its_slot() -> Tested {
+    let (seen, gate) = (Seen::new(), Gate::new());
+    let (open, dam) = std::sync::mpsc::channel::<()>();
+    let dam = std::sync::Mutex::new(dam);
+    let agent = Agent::new("blocking").consumes(one::<A>()).concurrency(1).engine(blocking({
+        let (seen, gate) = (seen.clone(), gate.clone());
+        move |input: A, _| {
+            seen.note(input.n);
+            // Tells that it is here.
+            tokio::runtime::Handle::current().block_on(gate.pass());
+            if input.n == 1 {
+                let over = dam.lock().map(|dam| dam.recv().is_err());
+                assert_eq!(over.ok(), Some(true), "nothing is ever sent");
+            }
+            Ok::<_, Fault>(())
+        }
+    }));
+    gate.open_for_good();
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    let first = volery.run("first").publish(a(0, 1)).await?;
+    gate.reached().await;
+    let second = volery.run("second").publish(a(0, 2)).await?;
+    first.cancel();
+    assert_eq!(soon(first.settled()).await?.tally.cancelled, 1, "its attempt has ended");
+    while volery.running().await?.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    turns().await;
+    for _ in 0..10 {
+        // Called after whatever was given to the blocking pool before.
+        assert!(tokio::task::spawn_blocking(|| ()).await.is_ok());
+    }
+    assert_eq!(seen.all(), [1], "the call goes on and has the only slot");
+    drop(open);
+    assert_eq!(soon(second.settled()).await?.tally.consumed, 1);
+    assert_eq!(seen.all(), [1, 2]);
     Ok(())
 }
 
@@ -151,6 +193,41 @@ async fn no_attempt_ever_sees_an_engine_that_has_panicked() -> Tested {
     volery.until_idle().await?;
     assert_eq!(tally(&volery, "brittle").await?.consumed, 200);
     assert_eq!(used_broken.load(Ordering::Acquire), 0);
+    Ok(())
+}
+
+/// Panics at the first job it is given, and once more when it is dropped after that.
+struct Thorny {
+    broken: AtomicBool,
+}
+
+impl Engine<A> for Thorny {
+    type Output = ();
+
+    async fn run(&self, input: A, _: Context) -> Result<(), Fault> {
+        self.broken.store(input.n == 1, Ordering::Release);
+        assert_ne!(input.n, 1, "breaks");
+        Ok(())
+    }
+}
+
+impl Drop for Thorny {
+    fn drop(&mut self) {
+        assert!(!self.broken.load(Ordering::Acquire), "and cannot be dropped");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_panics_when_it_is_dropped_does_not_harm_the_next_job() -> Tested {
+    let agent = Agent::new("thorny")
+        .consumes(one::<A>())
+        .concurrency(1)
+        .engine_with(|| Thorny { broken: AtomicBool::new(false) });
+    let volery = Volery::builder("t").agent(agent).start().await?;
+    volery.publish_all(vec![a(0, 1), a(0, 2), a(0, 3)]).await?;
+    volery.until_idle().await?;
+    let status = status_of(&volery, "thorny").await?;
+    assert_eq!((status.tally.dead, status.tally.consumed, status.restarts), (1, 2, 1));
     Ok(())
 }
 

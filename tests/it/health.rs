@@ -116,11 +116,39 @@ async fn a_quarantined_agent_and_a_finding_of_the_lookout_are_told_and_degrade_o
     Ok(())
 }
 
+/// A runtime whose curator waits for ever for a part of its log, and not for a commit.
+async fn silent() -> volery::Result<Volery> {
+    let (store, gate) = (FailingStore::over(Memory::new()), Gate::new());
+    gate.open_for_good();
+    let volery = Volery::builder("t")
+        .agent(waiting(&gate))
+        .configure(|settings| settings.jobs_in_memory_max = 1)
+        .store(store.clone())
+        .start()
+        .await?;
+    store.delay_reads(std::future::pending);
+    volery.publish_all((0..4).map(|n| a(0, n)).collect::<Vec<_>>()).await?;
+    turns().await;
+    Ok(volery)
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_curator_that_does_not_answer_makes_it_not_live_and_the_answer_comes_all_the_same() -> Tested {
+async fn a_commit_that_does_not_end_makes_it_not_ready_and_leaves_it_live() -> Tested {
     let volery = Volery::builder("t").agent(waiting(&Gate::new())).store(stuck()).start().await?;
     let mut publishing = std::future::IntoFuture::into_future(volery.publish(a(0, 0)));
     assert!(is_pending(&mut publishing).await);
+    turns().await;
+    tokio::time::advance(10 * SECOND).await;
+    let health = volery.health().await;
+    assert_eq!(reasons(&health), [("store", Severity::NotReady)]);
+    assert!(health.live && !health.ready);
+    assert_eq!(health.at.since(health.reasons[0].since), 11 * SECOND, "since the commit began");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_curator_that_does_not_answer_makes_it_not_live_and_the_answer_comes_all_the_same() -> Tested {
+    let volery = silent().await?;
     let before = volery.health().await.at;
     let health = volery.health().await;
     assert_eq!(reasons(&health), [("curator", Severity::NotLive)]);
@@ -242,10 +270,8 @@ mod systemd {
     #[tokio::test(start_paused = true)]
     async fn the_watchdog_is_not_fed_while_the_runtime_is_not_live() -> Tested {
         let manager = Manager::new("starved");
-        let volery = Volery::builder("t").agent(waiting(&Gate::new())).store(stuck()).start().await?;
+        let volery = silent().await?;
         volery.notify_systemd_at(Systemd::new(&manager.path, Some(10 * SECOND))?)?;
-        let mut publishing = std::future::IntoFuture::into_future(volery.publish(a(0, 0)));
-        assert!(is_pending(&mut publishing).await);
         for _ in 0..60 {
             tokio::time::advance(SECOND).await;
             turns().await;

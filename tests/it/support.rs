@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use volery::prelude::*;
-use volery::{CloseReason, Event, Fault, FeedItem, FeedReader, Offset, Outcome, Tally};
+use volery::{AgentStatus, CloseReason, Event, Fault, FeedItem, FeedReader, Offset, Outcome, Tally};
 
 pub(crate) use volery::testing::Gate;
 
@@ -203,6 +203,12 @@ pub(crate) async fn closes(feed: &mut FeedReader) -> Vec<CloseReason> {
 pub(crate) async fn tally(volery: &Volery, agent: &str) -> volery::Result<Tally> {
     let agents = volery.agents().await?;
     Ok(agents.iter().find(|status| status.name.as_str() == agent).expect("the agent is declared").tally)
+}
+
+/// How an agent stands.
+pub(crate) async fn status_of(volery: &Volery, agent: &str) -> volery::Result<AgentStatus> {
+    let agents = volery.agents().await?;
+    Ok(agents.into_iter().find(|status| status.name.as_str() == agent).expect("the agent is declared"))
 }
 
 /// Every payload of one kind on the board, oldest first.

@@ -540,3 +540,17 @@ async fn a_commit_that_fails_fails_its_publisher_and_no_other() -> Tested {
     test.finish().await;
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_kit_leaves_the_sentry_out_unless_it_is_asked_for() -> Tested {
+    for asked in [Duration::ZERO, SECOND] {
+        let mut test = Test::new().agent(Probe::<A>::agent("any").0);
+        if !asked.is_zero() {
+            test = test.configure(move |settings| settings.blocked_after = asked);
+        }
+        let test = test.start().await?;
+        assert_eq!(test.tree().await.to_string().contains("sentry"), !asked.is_zero(), "{asked:?}");
+        test.finish().await;
+    }
+    Ok(())
+}

@@ -5,7 +5,7 @@
 //!
 //! | message | effect | fails with |
 //! | --- | --- | --- |
-//! | `Run` | starts an attempt | never; the attempt tells its own end |
+//! | `Run` | starts an attempt; hands the job back when the runtime stops | never; the attempt tells its own end |
 //! | `Bury` | gives a job up without another attempt, in a task | never; the task tells the end |
 //! | `Cancel` | cancels the attempt of a job | never; unknown jobs have ended already |
 //! | `Look` | tells what its attempts are at | never |
@@ -67,7 +67,7 @@ pub(crate) struct AgentActor {
 
 impl AgentActor {
     pub(crate) fn new(bench: Arc<Bench>, first: SubscriptionIndex, factories: Arc<[Factory]>) -> Self {
-        let seats = factories.iter().map(|make| Arc::new(Seat::new(make))).collect();
+        let seats = factories.iter().map(|make| Arc::new(Seat::new(&bench.name, make))).collect();
         let (attempts, pulses) = (JoinSet::new(), FxHashMap::default());
         Self { bench, first, factories, seats, attempts, pulses, cut_off: false }
     }
@@ -75,13 +75,16 @@ impl AgentActor {
     fn start(&mut self, start: Arc<Start>, inputs: Read) {
         self.reap();
         let guard = Guard::new(Arc::clone(&start), Arc::clone(&self.bench));
+        if self.takes_nothing() {
+            return drop(guard);
+        }
         let ordinal = (start.subscription.0 - self.first.0) as usize;
         let rescued = self.bench.fallbacks.of(start.subscription).is_some();
         let pulse = Arc::new(if rescued { Pulse::with_fallback() } else { Pulse::new() });
         self.pulses.insert(start.job, (start.attempt, Arc::clone(&pulse)));
         let seat = &mut self.seats[ordinal];
-        let retired =
-            seat.is_suspect().then(|| std::mem::replace(seat, Arc::new(Seat::new(&self.factories[ordinal]))));
+        let fresh = || Arc::new(Seat::new(&self.bench.name, &self.factories[ordinal]));
+        let retired = seat.is_suspect().then(|| std::mem::replace(seat, fresh()));
         let seat = Arc::clone(seat);
         self.attempts.spawn(run(Task { start, inputs, pulse, seat, retired }, guard));
     }
@@ -89,7 +92,16 @@ impl AgentActor {
     fn bury(&mut self, start: Arc<Start>, inputs: Read, why: Burial) {
         self.reap();
         let guard = Guard::new(Arc::clone(&start), Arc::clone(&self.bench));
+        if self.takes_nothing() {
+            return drop(guard);
+        }
         self.attempts.spawn(bury(start, inputs, why, guard));
+    }
+
+    /// Its attempts have been released or cut off, and nobody would do that for another one: a job that comes is handed
+    /// back, by the drop of its guard.
+    fn takes_nothing(&self) -> bool {
+        self.cut_off || self.bench.stopping.load(Ordering::Acquire)
     }
 
     /// Takes note of attempts that have ended.
@@ -157,7 +169,7 @@ impl Life for AgentActor {
         self.bench.children.wait().await;
         self.bench.children.reopen();
         if tokio::task::spawn(async move { drop(seats) }).await.is_err() {
-            tracing::warn!(target: "volery::agent", agent = %self.bench.name, "an engine panicked when it was dropped");
+            tracing::debug!(target: "volery::agent", agent = %self.bench.name, "the async runtime ended before the engines");
         }
     }
 }

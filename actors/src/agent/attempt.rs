@@ -93,13 +93,20 @@ enum Stopped {
 /// Runs one attempt to its end. Cancel safe: dropped early, its guard hands the job back.
 pub(super) async fn run(task: Task, mut guard: Guard) -> Reaped {
     let bench = Arc::clone(&guard.bench);
-    let (start, seat) = (Arc::clone(&task.start), Arc::clone(&task.seat));
+    let (start, seat, pulse) = (Arc::clone(&task.start), Arc::clone(&task.seat), Arc::clone(&task.pulse));
     let entry = guard.entry.clone();
     // Code of the user runs outside the engine, too: schemas, the texts of errors, drops.
     let ended = AssertUnwindSafe(execute(task, &bench, entry)).catch_unwind().await;
     let (end, engine) = ended.unwrap_or_else(|panic| {
-        let error: Fault = format!("panicked beside the engine: {}", take_text(panic)).into();
-        (bench.fail(&start, &[], &error), EngineState::Suspect)
+        let text = take_text(panic);
+        let end = if pulse.is_called_off() {
+            tracing::warn!(target: "volery::agent", agent = %bench.name, text, "a cancelled attempt panicked");
+            bench.cancelled()
+        } else {
+            let error: Fault = format!("panicked beside the engine: {text}").into();
+            bench.fail(&start, &[], &error)
+        };
+        (end, EngineState::Suspect)
     });
     if engine == EngineState::Suspect {
         seat.suspect();
@@ -114,11 +121,16 @@ pub(super) async fn bury(start: Arc<Start>, inputs: Read, why: Burial, mut guard
     let bench = Arc::clone(&guard.bench);
     // Without its inputs the failure cannot name its causes; it is told all the same.
     let inputs = inputs.wait().await.unwrap_or_default();
-    let error = match &why {
-        Burial::Overdue(overdue) => TimedOut::in_queue(bench.name.as_str(), overdue).to_string(),
-        Burial::DiedAlone(times) => format!("the process died {times} times while this job ran alone"),
+    let (attempts, error) = match why {
+        Burial::Overdue(overdue) => {
+            (start.failures, vec![TimedOut::in_queue(bench.name.as_str(), &overdue).to_string()])
+        }
+        Burial::DiedAlone(times) => {
+            (start.failures, vec![format!("the process died {times} times while this job ran alone")])
+        }
+        Burial::EndRefused { attempts, error } => (attempts, error),
     };
-    guard.tell(bench.give_up(&start, &inputs, vec![error], start.failures), EngineState::Sound);
+    guard.tell(bench.give_up(&start, &inputs, error, attempts), EngineState::Sound);
     Reaped { job: start.job, attempt: start.attempt }
 }
 
@@ -144,6 +156,11 @@ async fn execute(task: Task, bench: &Bench, entry: Option<Arc<Entry>>) -> (Attem
         Err(Stopped::Panicked(text)) => (format!("engine panicked: {text}").into(), EngineState::Suspect),
         Err(Stopped::TimedOut(error, engine)) => (error.into(), engine),
     };
+    if context.pulse().is_called_off() {
+        // It was told to end and did, in its way: that is no failure.
+        tracing::debug!(target: "volery::agent", agent = %bench.name, job = %start.job, %fault, "a cancelled attempt failed");
+        return (bench.cancelled(), engine);
+    }
     let end = bench.fail(&start, inputs, &fault);
     let end = match (end, bench.fallbacks.of(start.subscription)) {
         (AttemptEnd::Dead { attempts, error, .. }, Some(fallback)) if !inputs.is_empty() => {
@@ -241,7 +258,7 @@ async fn supervise(
         timed_out = bench.timeouts.run_out(begun, pulse, clock) => timed_out,
     };
     // It is cancelled like an attempt of a cancelled run, and fails whatever it still returns.
-    pulse.end_time(clock.now());
+    pulse.run_out(clock.now());
     let ended = tokio::select! {
         biased;
         () = cancelled(&pulse.cancel, bench.cancel_grace, entry) => None,

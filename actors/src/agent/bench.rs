@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use volery_blackboard::effect::Start;
 use volery_blackboard::matching::Matcher;
@@ -54,6 +55,8 @@ pub(crate) struct Bench {
     pub(crate) stopping: AtomicBool,
     /// What engines of the agent started beside themselves.
     pub(crate) children: TaskTracker,
+    /// Slots for calls that block their thread; an attempt may end before its call does.
+    pub(crate) blocking: Arc<Semaphore>,
     pub(crate) workshop: Arc<Workshop>,
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, OnceLock, Weak};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use volery_blackboard::effect::Start;
 use volery_blackboard::{AgentName, Artifact, JobId, RunId, Timestamp};
@@ -36,6 +37,8 @@ struct Parts {
     /// Made when the engine starts something beside itself; `None` once the attempt has ended without that.
     children: OnceLock<Option<Children>>,
     all_children: TaskTracker,
+    /// Slots for calls that block, as many as the agent's concurrency.
+    blocking: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Parts {
@@ -64,6 +67,7 @@ impl Context {
             inputs: OnceLock::new(),
             children: OnceLock::new(),
             all_children: bench.children.clone(),
+            blocking: Arc::clone(&bench.blocking),
         };
         Self(Arc::new(parts))
     }
@@ -151,6 +155,12 @@ impl Context {
     /// Keeps the attempt on the roll, for engines that go on when their future is gone.
     pub(super) fn stay(&self) -> Option<Arc<Entry>> {
         self.0.entry.upgrade()
+    }
+
+    /// Waits until fewer calls of the agent block than its concurrency allows, those of ended attempts included.
+    pub(super) async fn blocking_slot(&self) -> Option<OwnedSemaphorePermit> {
+        // Nobody closes it.
+        Arc::clone(&self.0.blocking).acquire_owned().await.ok()
     }
 
     /// Says that the attempt makes progress: the agent's idle time-out begins anew. Costs a reading of the clock and one

@@ -61,7 +61,7 @@ pub struct Blocking<F>(Arc<F>);
 
 /// Runs a synchronous function as an engine, on tokio's blocking threads instead of an async worker.
 ///
-/// At most the agent's concurrency run at once. A blocking call cannot be interrupted: when its run is cancelled or the
+/// At most the agent's concurrency run at once, those included whose attempt has ended. A blocking call cannot be interrupted: when its run is cancelled or the
 /// runtime stops, its result is dropped, and the thread goes on until the function returns.
 pub fn blocking<F>(function: F) -> Blocking<F> {
     Blocking(Arc::new(function))
@@ -78,11 +78,13 @@ where
 
     async fn run(&self, input: I, context: Context) -> Result<O, Fault> {
         let function = Arc::clone(&self.0);
+        // Taken by the call, not by this future: one that was cancelled, and still runs, counts.
+        let slot = context.blocking_slot().await;
         // The function goes on when this future is dropped, and is named as running until it returns.
         let entry = context.stay();
         let call = move || {
             let result = function(input, context).map_err(Into::into);
-            drop(entry);
+            drop((entry, slot));
             result
         };
         let ran = tokio::task::spawn_blocking(call).await;

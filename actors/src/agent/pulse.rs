@@ -3,7 +3,7 @@
 //! Shared by the agent's actor, which cancels and looks, and by the engine's context, which tells.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,8 @@ pub(crate) struct Pulse {
     above: Option<CancellationToken>,
     /// Microseconds of its cancellation; [`NEVER`] before it.
     cancelled_at: AtomicI64,
+    /// It was cancelled because its time was over, and by nobody before.
+    timed_out: AtomicBool,
     /// Microseconds of the last sign; [`NEVER`] before the first.
     last: AtomicI64,
     note: Mutex<Option<Note>>,
@@ -48,6 +50,7 @@ impl Pulse {
             cancel: CancellationToken::new(),
             above: None,
             cancelled_at: AtomicI64::new(NEVER),
+            timed_out: AtomicBool::new(false),
             last: AtomicI64::new(NEVER),
             note: Mutex::default(),
         }
@@ -69,18 +72,30 @@ impl Pulse {
 
     /// Asks the engine to end; the first time is the one that is told.
     pub(super) fn cancel(&self, now: Timestamp) {
-        self.end_time(now);
+        self.end(now);
         if let Some(above) = &self.above {
             above.cancel();
         }
     }
 
     /// Asks the engine to end because its time is over; a fallback may follow.
-    pub(super) fn end_time(&self, now: Timestamp) {
+    pub(super) fn run_out(&self, now: Timestamp) {
+        if !self.cancel.is_cancelled() {
+            self.timed_out.store(true, Ordering::Release);
+        }
+        self.end(now);
+    }
+
+    fn end(&self, now: Timestamp) {
         if !self.cancel.is_cancelled() {
             self.cancelled_at.store(now.as_micros_since_epoch(), Ordering::Relaxed);
         }
         self.cancel.cancel();
+    }
+
+    /// Tells whether it was cancelled with its run, or because the runtime stops.
+    pub(super) fn is_called_off(&self) -> bool {
+        self.cancel.is_cancelled() && !self.timed_out.load(Ordering::Acquire)
     }
 
     /// Notes a sign of progress: one store, no lock.

@@ -70,6 +70,11 @@ impl Roll {
         self.running.free().await;
     }
 
+    /// Tells whether an attempt is in a protected section.
+    pub(crate) fn has_protected(&self) -> bool {
+        self.protected.count() > 0
+    }
+
     /// Waits until no attempt is in a protected section. Cancel safe.
     pub(crate) async fn unprotected(&self) {
         self.protected.free().await;

@@ -9,13 +9,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::OnceCell;
+use volery_blackboard::AgentName;
 
 use super::attempt::take_text;
 use super::definition::Factory;
 use super::engine::{Fault, Runner};
 
-/// One life of one engine.
+/// One life of one engine. Dropping it drops the engine, which is code of the user: should that panic, it goes no
+/// further.
 pub(super) struct Seat {
+    agent: AgentName,
     make: Factory,
     /// Attempts that come while it is being made wait for it; when that fails, the next of them tries anew.
     made: OnceCell<Arc<dyn Runner>>,
@@ -30,8 +33,9 @@ pub(super) struct Seat {
 pub(super) struct NotMade(#[source] Fault);
 
 impl Seat {
-    pub(super) fn new(make: &Factory) -> Self {
-        Self { make: Arc::clone(make), made: OnceCell::new(), suspect: AtomicBool::new(false) }
+    pub(super) fn new(agent: &AgentName, make: &Factory) -> Self {
+        let (agent, make) = (agent.clone(), Arc::clone(make));
+        Self { agent, make, made: OnceCell::new(), suspect: AtomicBool::new(false) }
     }
 
     /// Returns the engine; makes it if nobody has. Cancel safe: what was being made is then made by the next.
@@ -54,9 +58,20 @@ impl Seat {
     }
 }
 
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let engine = self.made.take();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(engine))) {
+            let text = take_text(panic);
+            tracing::warn!(target: "volery::agent", agent = %self.agent, text, "an engine panicked when it was dropped");
+        }
+    }
+}
+
 impl fmt::Debug for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seat")
+            .field("agent", &self.agent)
             .field("made", &self.made.initialized())
             .field("suspect", &self.is_suspect())
             .finish_non_exhaustive()

@@ -259,7 +259,10 @@ impl Curator {
                 Commit::Done(results) => results,
                 Commit::Pending(results) => {
                     self.give_answers();
-                    results.await
+                    self.parts.ingress.note_committing(Some(self.now));
+                    let results = results.await;
+                    self.parts.ingress.note_committing(None);
+                    results
                 }
             }
         };
@@ -300,12 +303,12 @@ impl Curator {
                 (After::SpilledCancelled(run), Some(GroupResult::Cancelled(cancelled))) => {
                     self.handle_decided(Input::SpilledCancelled { run, cancelled });
                 }
-                (after, Some(GroupResult::Refused(error))) => self.apply_refused(after, &error),
+                (after, Some(GroupResult::Refused(error))) => self.apply_refused_alone(after, &error),
                 // Nothing that is written here is answered with anything else.
                 (after, Some(GroupResult::Cancelled(_) | GroupResult::Redriven(_)) | None) => {
                     let cause = "it did not answer for the groups that it was given".to_owned();
                     let error = StoreError::Conflict { store: self.parts.store.name(), cause };
-                    self.apply_refused(after, &error);
+                    self.apply_refused_alone(after, &error);
                 }
             }
         }
@@ -325,6 +328,14 @@ impl Curator {
                 self.parts.feed.tell_attempt(&start, verdict, error);
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
             }
+            After::GivenUp { start, error } => {
+                self.parts.feed.tell_attempt(&start, Verdict::Dead, error);
+                self.handle(Input::Finished {
+                    job: start.job,
+                    attempt: start.attempt,
+                    verdict: Verdict::Dead,
+                });
+            }
             After::Unsettled(_) => {}
             After::Letter(decided) => self.apply_letter(decided, None),
             After::Cancel { agent, job } => self.cancel(agent.at(), job),
@@ -333,7 +344,10 @@ impl Curator {
                     self.armed = None;
                 }
                 self.handle_decided(input);
+                // It may have lifted a quarantine, and the panics that come after it in this commit count anew.
+                self.perform_effects();
             }
+            After::EngineLost(agent) => self.count_restart(agent),
             After::Ask(question) => self.answer(question),
             After::Look(lookup) => self.lookups.push(lookup),
             After::SpilledCancelled(run) => self.handle(Input::CancelRefused(run)),
@@ -356,7 +370,7 @@ impl Curator {
         }
     }
 
-    fn apply_refused(&mut self, after: After, error: &StoreError) {
+    pub(super) fn apply_refused(&mut self, after: After, error: &StoreError) {
         match after {
             After::Published { answer, .. } => self.answers.push((answer, Err(error.clone()))),
             After::Letter(decided) => decided.refuse(error),
@@ -365,7 +379,7 @@ impl Curator {
                 self.hold(error);
                 self.handle(Input::StartRefused(start.job));
             }
-            After::Ended { start, .. } => {
+            After::Ended { start, .. } | After::GivenUp { start, .. } => {
                 tracing::error!(target: "volery::curator", job = %start.job, %error, "end of an attempt was refused");
                 let verdict = Verdict::Released;
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
@@ -379,7 +393,9 @@ impl Curator {
                 tracing::error!(target: "volery::curator", %run, %error, "claims in the log were not cancelled yet");
                 self.handle(Input::CancelRefused(run));
             }
-            After::Input(_) | After::Cancel { .. } | After::Look(_) => self.apply_done(after, Few::new()),
+            After::Input(_) | After::EngineLost(_) | After::Cancel { .. } | After::Look(_) => {
+                self.apply_done(after, Few::new());
+            }
             After::Ask(question) => self.answer(question),
         }
     }
@@ -417,7 +433,7 @@ impl Curator {
     }
 
     /// Hands a job to its agent, with its inputs if the store has them at hand.
-    fn dispatch(&mut self, start: Arc<Start>, why: Option<Burial>) {
+    pub(super) fn dispatch(&mut self, start: Arc<Start>, why: Option<Burial>) {
         if why.is_none() {
             self.parts.feed.tell_started(&start);
         }

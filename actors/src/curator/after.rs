@@ -32,9 +32,16 @@ pub(super) enum After {
     },
     /// A decision about a dead letter.
     Letter(LetterDecided),
+    /// The end, with nothing but the error, of a job whose other ends the store refused.
+    GivenUp {
+        start: Arc<Start>,
+        error: Vec<String>,
+    },
     /// An outcome of its own; kept, to be written again should the store refuse it.
     Unsettled(Unsettled),
     Input(Input),
+    /// An engine of this agent panicked or could not be made.
+    EngineLost(AgentIndex),
     /// Told in its turn: the start that it is about may stand before it in the same commit.
     Cancel {
         agent: AgentIndex,
@@ -87,8 +94,11 @@ impl After {
             | Self::Unsettled(_)
             | Self::SpilledCancelled(_)
             | Self::Letter(_)
+            | Self::GivenUp { .. }
             | Self::Ended { .. } => true,
-            Self::Input(_) | Self::Cancel { .. } | Self::Ask(_) | Self::Look(_) => false,
+            Self::Input(_) | Self::EngineLost(_) | Self::Cancel { .. } | Self::Ask(_) | Self::Look(_) => {
+                false
+            }
         }
     }
 }

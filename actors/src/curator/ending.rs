@@ -17,8 +17,9 @@ use crate::feed::Event;
 impl Curator {
     pub(super) fn prepare_end(&mut self, Ended { start, end, engine }: Ended) {
         if engine != EngineState::Sound {
-            // Before the end, so that a quarantine is there before the slot is free.
-            self.count_restart(start.agent);
+            // Before the end, so that a quarantine is there before the slot is free. Counted in its turn: a resume that
+            // stands before it in the same commit lifts the quarantine before, not the one that follows.
+            self.after.push(After::EngineLost(start.agent));
         }
         if !self.board.is_current(start.job, start.attempt) {
             tracing::debug!(
@@ -55,7 +56,7 @@ impl Curator {
     }
 
     /// Counts an engine that is made anew, and acts on what that leads to.
-    fn count_restart(&mut self, agent: AgentIndex) {
+    pub(super) fn count_restart(&mut self, agent: AgentIndex) {
         let counted = self.parts.ingress.watch().restarts.count(agent, self.now);
         let name = self.parts.feed.name(agent);
         let (restarts, quarantine) = match counted {
@@ -65,7 +66,7 @@ impl Curator {
             }
         };
         tracing::warn!(target: "volery::agent", agent = %name, restarts, "an engine panicked or could not be made");
-        self.after.push(After::Input(Input::Restarted(agent)));
+        self.handle(Input::Restarted(agent));
         self.parts.feed.tell(|| Event::Restarted { agent: name.clone(), restarts });
         if let Some(quarantine) = quarantine {
             tracing::error!(
@@ -75,7 +76,7 @@ impl Curator {
             if matches!(counted, Counted::Quarantined(_)) {
                 self.note_quarantine(agent, Some(quarantine));
             }
-            self.after.push(After::Input(Input::Quarantine { agent, quarantine }));
+            self.handle(Input::Quarantine { agent, quarantine });
             self.parts.feed.tell(|| Event::Quarantined { agent: name.clone(), quarantine });
         }
         if matches!(counted, Counted::Escalated(_)) {

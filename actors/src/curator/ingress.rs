@@ -99,6 +99,8 @@ pub(crate) struct Ingress {
     relief: Notify,
     /// Since when, and why, nothing is started.
     store_trouble: Mutex<Option<(Timestamp, String)>>,
+    /// Since when a commit has been under way.
+    committing: Mutex<Option<Timestamp>>,
     watch: Mutex<Watch>,
     /// The agent that asked for a stop of everything.
     escalation: SetOnce<AgentName>,
@@ -161,6 +163,7 @@ impl Ingress {
             limits,
             relief: Notify::new(),
             store_trouble: Mutex::default(),
+            committing: Mutex::default(),
             watch: Mutex::new(Watch { restarts, ..Watch::default() }),
             escalation: SetOnce::new(),
         }
@@ -170,6 +173,7 @@ impl Ingress {
     pub(super) fn begin_epoch(&self) -> u64 {
         // The store could be read just now; the next write tells whether it can be written to.
         self.note_store_trouble(None);
+        self.note_committing(None);
         self.epoch.fetch_add(1, Ordering::AcqRel) + 1
     }
 
@@ -396,6 +400,16 @@ impl Ingress {
     /// Since when, and why, the store refuses writes, as the curator last found it.
     pub(crate) fn store_trouble(&self) -> Option<(Timestamp, String)> {
         self.store_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that the curator waits for a commit since then, or that it does not.
+    pub(super) fn note_committing(&self, since: Option<Timestamp>) {
+        *self.committing.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// Since when the curator has been waiting for a commit, if it does.
+    pub(crate) fn committing(&self) -> Option<Timestamp> {
+        *self.committing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How much waits, its limit, and in what way, as the curator last counted it.

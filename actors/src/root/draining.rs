@@ -34,20 +34,20 @@ impl Root {
         cut_off: &mut Vec<CutOff>,
     ) -> PhaseReport {
         let mut row = PhaseReport::new(Phase::Agents);
-        let before = self.agents_now().await;
+        let before = self.agents_now(deadlines).await;
         row.initial = before.iter().map(work).sum();
         let drain_until = deadlines.drain_from(self.clock.now());
         row.status = tokio::select! {
-            drained = self.drain() => match drained {
+            drained = self.drain(deadlines) => match drained {
                 Ok(()) => PhaseStatus::Completed,
                 Err(error) => PhaseStatus::Failed(error.to_string()),
             },
             _ = level.wait_for(|level| *level >= Stopping::Abort) => PhaseStatus::Aborted,
             () = self.clock.sleep_until(drain_until) => PhaseStatus::TimedOut,
-            never = self.report_who_is_left() => match never {},
+            never = self.report_who_is_left(deadlines) => match never {},
         };
         let ended_before: u64 = before.iter().map(|agent| agent.ended).sum();
-        let drained = self.agents_now().await;
+        let drained = self.agents_now(deadlines).await;
         row.completed = drained.iter().map(|agent| agent.ended).sum::<u64>().saturating_sub(ended_before);
         row.cancelled = drained.iter().map(|agent| u64::from(agent.running)).sum();
         row.names = names(&drained, |agent| u64::from(agent.running));
@@ -61,7 +61,7 @@ impl Root {
                 row.status = PhaseStatus::TimedOut;
             }
         }
-        let after = self.agents_now().await;
+        let after = self.agents_now(deadlines).await;
         row.remaining = after.iter().map(work).sum();
         if row.cancelled == 0 {
             row.names = names(&after, work);
@@ -70,7 +70,7 @@ impl Root {
     }
 
     /// Waits for work, never for time: what is on a timer or not visible yet stays, like what waits for partners.
-    async fn drain(&self) -> Result<()> {
+    async fn drain(&self, deadlines: &Deadlines) -> Result<()> {
         if !self.settings.drain_queued {
             self.flush_partial_batches();
             self.ingress.input(Input::Hold);
@@ -80,7 +80,8 @@ impl Root {
         loop {
             self.flush_partial_batches();
             self.ingress.when_quiet(Scope::Jobs).await?;
-            let ended_by_now = Some(self.agents_now().await.iter().map(|agent| agent.ended).sum::<u64>());
+            let ended_by_now =
+                Some(self.agents_now(deadlines).await.iter().map(|agent| agent.ended).sum::<u64>());
             // What ended since the last look may have filled batches again.
             if ended == ended_by_now {
                 return Ok(());
@@ -101,12 +102,12 @@ impl Root {
     }
 
     /// Says every few seconds who is still running, for as long as it is asked to.
-    async fn report_who_is_left(&self) -> Infallible {
+    async fn report_who_is_left(&self, deadlines: &Deadlines) -> Infallible {
         /// Long enough not to fill a log, short enough that an operator who watches sees it move.
         const EVERY: Duration = Duration::from_secs(3);
         loop {
             tokio::time::sleep(EVERY).await;
-            let left = names(&self.agents_now().await, work).join(", ");
+            let left = names(&self.agents_now(deadlines).await, work).join(", ");
             let running = named(&self.roll.call(), self.clock.now());
             tracing::info!(target: "volery::root", runtime = self.name, left, running, "still stopping");
         }
@@ -118,9 +119,11 @@ impl Root {
         self.tell_agents(|| AgentMessage::ReleaseAll);
         let protected = async {
             self.clock.sleep_until(deadlines.release_from(self.clock.now())).await;
-            self.roll.unprotected().await;
-            // Those that were protected until now have been cancelled long ago, and are dropped right after.
-            self.clock.sleep_until(deadlines.release_from(self.clock.now())).await;
+            if self.roll.has_protected() {
+                self.roll.unprotected().await;
+                // Those that were protected until now have been cancelled long ago, and are dropped right after.
+                self.clock.sleep_until(deadlines.release_from(self.clock.now())).await;
+            }
         };
         let empty = async {
             self.roll.empty().await;

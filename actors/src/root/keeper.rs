@@ -3,7 +3,7 @@
 //! The word is a level that only rises: drain, then abort. It also notices when the tree gives up by itself. How the agents
 //! are stopped stands in `draining.rs`; who reports when the keeper cannot, in `backstop.rs`.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -136,6 +136,8 @@ pub(crate) struct Root {
     pub(crate) roll: Arc<Roll>,
     pub(crate) resources: Arc<[Arc<dyn Evict>]>,
     pub(crate) sentry: Arc<SentryParts>,
+    /// The curator left a question of this stop without an answer.
+    pub(crate) silent: AtomicBool,
 }
 
 impl Root {
@@ -208,8 +210,11 @@ impl Keeper {
         self.backstop.begin(cause.clone());
         // Whoever waits for a stop to begin hears of this one as well.
         raise(&self.stopping, Stopping::Drain);
-        let report = self.stop(&mut level, gave_up, cause).await;
-        if timeout(LET_GO_WITHIN, root.sentry.join()).await.is_err() {
+        let begun = self.backstop.progress.state().requested.unwrap_or_else(|| root.clock.now());
+        let deadlines = Deadlines::new(begun, &root.settings);
+        let report = self.stop(&mut level, gave_up, (cause, begun, &deadlines)).await;
+        let within = LET_GO_WITHIN.min(deadlines.left(root.clock.now()));
+        if timeout(within, root.sentry.join()).await.is_err() {
             tracing::warn!(target: "volery::root", runtime = root.name, "the sentry's thread has not ended yet");
         }
         root.ingress.abandon();
@@ -226,12 +231,10 @@ impl Keeper {
         &self,
         level: &mut watch::Receiver<Stopping>,
         gave_up: Option<SupervisorExit>,
-        cause: StopCause,
+        (cause, begun, deadlines): (StopCause, Timestamp, &Deadlines),
     ) -> ShutdownReport {
         let root = &self.root;
-        let begun = self.backstop.progress.state().requested.unwrap_or_else(|| root.clock.now());
-        let deadlines = Deadlines::new(begun, &root.settings);
-        self.phase(Phase::Notice, self.give_notice(&cause, &deadlines, level)).await;
+        self.phase(Phase::Notice, self.give_notice(&cause, deadlines, level)).await;
         self.phase(Phase::Intake, async { root.stop_intake() }).await;
         let cut_off = if let Some(exit) = gave_up {
             tracing::error!(target: "volery::root", runtime = root.name, ?exit, "the supervision tree gave up");
@@ -241,20 +244,20 @@ impl Keeper {
             };
             self.phase(Phase::Upkeep, async { failed(Phase::Upkeep) }).await;
             self.phase(Phase::Agents, async { failed(Phase::Agents) }).await;
-            self.phase(Phase::Flush, self.flush(&cause, &deadlines)).await;
+            self.phase(Phase::Flush, self.flush(&cause, deadlines)).await;
             self.phase(Phase::Board, async { failed(Phase::Board) }).await;
             let now = root.clock.now();
             root.roll.call().iter().map(|entry| CutOff::of(entry, now).still_running()).collect()
         } else {
             let mut cut_off = Vec::new();
-            self.phase(Phase::Upkeep, root.stop_upkeep(&deadlines)).await;
-            self.phase(Phase::Agents, root.stop_agents(&deadlines, level, &mut cut_off)).await;
-            self.phase(Phase::Flush, self.flush(&cause, &deadlines)).await;
-            self.phase(Phase::Board, root.stop_board(&deadlines)).await;
+            self.phase(Phase::Upkeep, root.stop_upkeep(deadlines)).await;
+            self.phase(Phase::Agents, root.stop_agents(deadlines, level, &mut cut_off)).await;
+            self.phase(Phase::Flush, self.flush(&cause, deadlines)).await;
+            self.phase(Phase::Board, root.stop_board(deadlines)).await;
             cut_off
         };
-        root.let_resources_go().await;
-        self.phase(Phase::Store, root.stop_store(&deadlines)).await;
+        root.let_resources_go(deadlines).await;
+        self.phase(Phase::Store, root.stop_store(deadlines)).await;
         let none = PhaseStatus::Skipped("no exporter of this runtime's own".to_owned());
         let telemetry = PhaseReport { status: none, ..PhaseReport::new(Phase::Telemetry) };
         self.phase(Phase::Telemetry, async { telemetry }).await;
@@ -363,16 +366,18 @@ impl Root {
     }
 
     /// Drops what resources hold: nobody of this runtime leases anything any more.
-    async fn let_resources_go(&self) {
+    async fn let_resources_go(&self, deadlines: &Deadlines) {
         let values = self.resources.iter().flat_map(|resource| resource.take_all()).collect();
-        if timeout(LET_GO_WITHIN, let_go(values)).await.is_err() {
+        let within = LET_GO_WITHIN.min(deadlines.left(self.clock.now()));
+        if timeout(within, let_go(values)).await.is_err() {
             tracing::warn!(target: "volery::root", runtime = self.name, "values of resources are still being dropped");
         }
     }
 
     async fn stop_board(&self, deadlines: &Deadlines) -> PhaseReport {
         let mut row = PhaseReport::new(Phase::Board);
-        let outstanding: u64 = self.agents_now().await.iter().map(|agent| agent.tally.outstanding()).sum();
+        let outstanding: u64 =
+            self.agents_now(deadlines).await.iter().map(|agent| agent.tally.outstanding()).sum();
         (row.initial, row.remaining) = (outstanding, outstanding);
         match timeout(deadlines.left(self.clock.now()), self.supervisor.stop()).await {
             Ok(report) => {
@@ -403,11 +408,21 @@ impl Root {
         row
     }
 
-    /// How the agents stand; empty when the curator is not there to tell.
-    pub(super) async fn agents_now(&self) -> Vec<AgentStatus> {
-        match timeout(ANSWER_WITHIN, self.ingress.ask(Question::Agents)).await {
+    /// How the agents stand; empty when the curator is not there to tell. One that has given no answer is not asked again
+    /// in this stop.
+    pub(super) async fn agents_now(&self, deadlines: &Deadlines) -> Vec<AgentStatus> {
+        if self.silent.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let within = ANSWER_WITHIN.min(deadlines.left(self.clock.now()));
+        match timeout(within, self.ingress.ask(Question::Agents)).await {
             Ok(Ok(agents)) => agents,
-            Ok(Err(_)) | Err(_) => Vec::new(),
+            Ok(Err(_)) => Vec::new(),
+            Err(_) => {
+                tracing::warn!(target: "volery::root", runtime = self.name, "the curator gives no answer; the report goes without");
+                self.silent.store(true, Ordering::Relaxed);
+                Vec::new()
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use volery_blackboard::board::Board;
 use volery_blackboard::matching::Matcher;
@@ -326,6 +327,7 @@ async fn assemble(
         roll: Arc::clone(&workshop.roll),
         resources,
         sentry,
+        silent: AtomicBool::new(false),
     };
     let root = root.keep();
     Ok(Runtime(Arc::new(Parts {
@@ -361,6 +363,7 @@ fn agent_children(plan: Plan, workshop: &Arc<Workshop>) -> (SupervisorSpec, Agen
             timeouts: agent.timeouts,
             stopping: AtomicBool::new(false),
             children: TaskTracker::new(),
+            blocking: Arc::new(Semaphore::new((agent.concurrency as usize).min(Semaphore::MAX_PERMITS))),
             workshop: Arc::clone(workshop),
         });
         let factories: Arc<[_]> = agent.subscriptions.into_iter().map(|(_, factory)| factory).collect();

@@ -6,8 +6,8 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use volery_blackboard::AgentName;
 use volery_blackboard::board::AgentStatus;
+use volery_blackboard::{AgentName, Timestamp};
 
 use super::Runtime;
 use super::tree::{Tree, TreeNode};
@@ -57,7 +57,7 @@ impl Runtime {
             Ok(tree) => inspect_tree(&tree, findings),
             Err(_) => findings.add(Severity::NotLive, "supervisors", "silent", silent()),
         }
-        inspect_agents(agents, findings);
+        inspect_agents(agents, self.ingress().committing(), findings);
         for found in self.findings() {
             let part = found.agent().map_or("async runtime", AgentName::as_str);
             let told = (found.to_string(), found.since());
@@ -115,6 +115,7 @@ fn inspect_node(node: &TreeNode, severity: Severity, findings: &mut Findings) {
 
 fn inspect_agents(
     answer: Result<Result<Vec<AgentStatus>>, tokio::time::error::Elapsed>,
+    committing: Option<Timestamp>,
     findings: &mut Findings,
 ) {
     match answer {
@@ -134,6 +135,11 @@ fn inspect_agents(
         // It died over the question; the tree tells whether it comes back.
         Ok(Err(error)) => findings.add(Severity::NotReady, "curator", "unanswered", error.to_string()),
         Err(_) if findings.has("curator", "restarting") => {}
+        // It waits for its store. A new process would wait for the same one, and would have to recover first.
+        Err(_) if let Some(since) = committing => {
+            let told = ("a commit is under way and does not end".to_owned(), since);
+            findings.add_since(Severity::NotReady, "store", "committing", told);
+        }
         Err(_) => findings.add(Severity::NotLive, "curator", "silent", silent()),
     }
 }

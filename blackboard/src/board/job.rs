@@ -124,7 +124,9 @@ impl Board {
         let (agent, state) = (job.agent, job.state);
         let cancelling = job.cancelling.is_some();
         match verdict {
-            Verdict::Retry(until) if !cancelling && state == JobState::Running => {
+            Verdict::Retry(until)
+                if !cancelling && matches!(state, JobState::Running | JobState::Burying) =>
+            {
                 job.failures += 1;
                 job.state = JobState::BackingOff(until);
                 self.agents[agent.at()].backing_off += 1;

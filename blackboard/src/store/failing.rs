@@ -53,6 +53,7 @@ struct Rules {
     groups_refused: Option<Refusal>,
     before_commit: Option<Wait>,
     after_commit: Option<Wait>,
+    before_read: Option<Wait>,
     before_close: Option<Wait>,
     stays_open: bool,
 }
@@ -136,6 +137,15 @@ impl FailingStore {
         self.rules().after_commit = None;
     }
 
+    /// Lets every query and count wait for a future before it is answered: a timer, a gate, or one that never ends. The
+    /// artifacts of a job are read at once all the same.
+    pub fn delay_reads<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        wait: impl Fn() -> F + Send + Sync + 'static,
+    ) {
+        self.rules().before_read = Some(Arc::new(move || Box::pin(wait())));
+    }
+
     /// Lets the store wait for a future before it closes: a timer, a gate, or one that never ends.
     pub fn delay_close<F: Future<Output = ()> + Send + 'static>(
         &self,
@@ -166,8 +176,16 @@ impl FailingStore {
 
     /// Answers a read with an error while reads are refused.
     fn reading<'a, T: Send + 'a>(&self, answer: Answer<'a, T>) -> Answer<'a, T> {
-        if !self.rules().reads_refused {
-            return answer;
+        let (refused, delay) = {
+            let rules = self.rules();
+            (rules.reads_refused, rules.before_read.clone())
+        };
+        if !refused {
+            let Some(delay) = delay else { return answer };
+            return Box::pin(async move {
+                delay().await;
+                answer.await
+            });
         }
         let error = self.unavailable("the test refuses reads");
         Box::pin(std::future::ready(Err(error)))

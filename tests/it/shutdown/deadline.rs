@@ -48,7 +48,7 @@ async fn engines_that_ignore_cancellation_are_left_behind_and_named() -> Tested 
             }
         }))
         .agent(headstrong_blocking("is-blocking", &gate, dam_two))
-        .configure(|settings| settings.shutdown_within = SECOND / 4)
+        .configure(|settings| settings.shutdown_within = 2 * SECOND)
         .start()
         .await?;
     let run = volery.publish(a(0, 0)).await?;
@@ -173,5 +173,69 @@ async fn a_report_is_the_same_after_a_way_through_json_and_tells_all_as_text() -
     {
         assert!(text.contains(part), "{part} is missing in {text}");
     }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ignores_its_cancellation_is_cut_off_after_half_a_second_and_not_later() -> Tested {
+    let gate = Gate::new();
+    let volery = Volery::builder("t")
+        .agent(stuck(&gate).cancel_grace(HOUR))
+        .configure(|settings| settings.drain_within = Some(2 * SECOND))
+        .start()
+        .await?;
+    volery.publish(a(0, 0)).await?;
+    gate.reached().await;
+    let report = volery.shutdown().await?;
+    assert_eq!(cut_off(&report), [("stuck", false)], "{report}");
+    assert!((SECOND * 5 / 2..SECOND * 26 / 10).contains(&report.duration), "{report}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_curator_that_gives_no_answer_does_not_make_a_stop_late() -> Tested {
+    let store = FailingStore::over(Memory::new());
+    let volery = Volery::builder("t")
+        .agent(stuck(&Gate::new()))
+        .store(store.clone())
+        .configure(|settings| settings.shutdown_within = 2 * SECOND)
+        .start()
+        .await?;
+    store.delay_commits(std::future::pending);
+    let mut publish = Box::pin(async { volery.publish(a(0, 0)).await });
+    assert!(is_pending(&mut publish).await);
+    let report = soon(volery.shutdown()).await?;
+    assert!(report.duration <= SECOND * 22 / 10, "{report}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_reaches_its_agent_after_the_release_is_handed_back_and_not_begun() -> Tested {
+    let (store, commits, seen) = (FailingStore::over(Memory::new()), Gate::new(), Seen::new());
+    let agent = Agent::new("late").consumes(one::<A>()).engine({
+        let seen = seen.clone();
+        move |input: A, _| {
+            seen.note(input);
+            std::future::pending::<Result<(), Fault>>()
+        }
+    });
+    let volery = Volery::builder("t").agent(agent).store(store.clone()).start().await?;
+    store.delay_commits({
+        let commits = commits.clone();
+        move || commits.pass()
+    });
+    let (published, ()) = tokio::join!(volery.publish(a(0, 0)), async {
+        commits.reached().await;
+        commits.open(1);
+    });
+    published?;
+    // The commit of its start.
+    commits.reached().await;
+    assert!(volery.interrupt() && volery.interrupt());
+    // The curator has been given up as silent, and the attempts have been released; the cut is yet to come.
+    tokio::time::sleep(SECOND * 7 / 10).await;
+    commits.open_for_good();
+    let report = soon(volery.shutdown()).await?;
+    assert!(seen.all().is_empty() && report.cut_off.is_empty(), "{report}");
     Ok(())
 }

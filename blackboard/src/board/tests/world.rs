@@ -203,7 +203,7 @@ impl World {
     pub(super) fn overdue(&self) -> Vec<&Overdue> {
         let all = self.buried.values().filter_map(|why| match why {
             Burial::Overdue(overdue) => Some(overdue),
-            Burial::DiedAlone(_) => None,
+            Burial::DiedAlone(_) | Burial::EndRefused { .. } => None,
         });
         all.collect()
     }
@@ -363,6 +363,7 @@ impl World {
                         assert!(overdue.waited >= super::shapes::micros(patience), "{overdue:?}");
                     }
                     Burial::DiedAlone(times) => assert!(*times >= 3, "{times} deaths are not too many"),
+                    Burial::EndRefused { .. } => panic!("the board cannot know that"),
                 }
                 let of_agent = |other: &&Arc<Start>| other.agent == start.agent;
                 let buried = self.running.values().chain(&self.fresh).filter(of_agent);

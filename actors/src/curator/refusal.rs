@@ -1,0 +1,84 @@
+//! Refusals: what the curator does when a store that works refuses the end of one attempt.
+//!
+//! A store that is down refuses whole commits: jobs are handed back and run again once it works (`actor.rs`). A refusal of
+//! one group would come again at every attempt, so it ends its job, by what the store accepts: a dead letter with its
+//! `Failure`, else a dead letter alone. When not even that is accepted, the job runs again after a growing back-off.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use volery_blackboard::Timestamp;
+use volery_blackboard::effect::{Input, Start, Verdict};
+use volery_blackboard::outcome::Burial;
+use volery_blackboard::store::{Few, Finish, Group, JobEnd, StoreError};
+
+use super::actor::Curator;
+use super::after::After;
+
+/// The first back-off of a job that the store lets neither end nor fail; each one is twice the one before. A tenth would
+/// fill the log; ten times as much would be felt by whoever mends the store.
+const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
+
+/// How often it is doubled: up to a good four minutes. Longer, and a store that was mended would seem not to be.
+const DOUBLINGS_MAX: u32 = 8;
+
+impl Curator {
+    /// The commit is done, and the store refused this group of it.
+    pub(super) fn apply_refused_alone(&mut self, after: After, error: &StoreError) {
+        match after {
+            After::Ended { start, verdict: Verdict::Done | Verdict::Retry(_), error: failed, .. } => {
+                let error = self.say_refused(&start, error, failed);
+                let attempts = start.failures + 1;
+                self.dispatch(start, Some(Burial::EndRefused { attempts, error }));
+            }
+            After::Ended { start, verdict: Verdict::Dead, error: failed, .. } => {
+                let error = self.say_refused(&start, error, failed);
+                self.give_up(start, error);
+            }
+            After::GivenUp { start, .. } => {
+                let error = self.say_refused(&start, error, Vec::new());
+                let until = back_off(self.now, start.failures);
+                // In memory only: there is nothing that the store would note.
+                let verdict = Verdict::Retry(until);
+                self.parts.feed.tell_attempt(&start, verdict, error);
+                self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
+            }
+            other => self.apply_refused(other, error),
+        }
+    }
+
+    fn give_up(&mut self, start: Arc<Start>, error: Vec<String>) {
+        let end = JobEnd::Dead { attempts: start.failures + 1, error: error.clone(), at: self.now };
+        let finish = Finish { job: start.job, end, outputs: Few::new() };
+        self.write(Group::Finish(finish), After::GivenUp { start, error });
+    }
+
+    /// Logs a refusal, and returns the causes as a dead letter tells them, the newest first.
+    fn say_refused(&self, start: &Start, error: &StoreError, failed: Vec<String>) -> Vec<String> {
+        let agent = self.parts.feed.name(start.agent);
+        tracing::error!(
+            target: "volery::curator", job = %start.job, agent = %agent, attempt = start.attempt, %error,
+            "the store refused the end of an attempt, and nothing else of the commit"
+        );
+        let refused = format!("the store refused the end of the attempt: {error}");
+        let others: Vec<String> = failed.into_iter().filter(|cause| *cause != refused).collect();
+        std::iter::once(refused).chain(others).collect()
+    }
+}
+
+/// When a job that has failed so often, and that the store lets not end, may run again.
+fn back_off(now: Timestamp, failures: u32) -> Timestamp {
+    now.after(BACK_OFF_FIRST.saturating_mul(1 << failures.min(DOUBLINGS_MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_back_off_of_a_refused_end_doubles_up_to_a_limit() {
+        let now = Timestamp::default();
+        let seconds = [0, 1, 2, 8, 9, u32::MAX].map(|failures| back_off(now, failures).since(now).as_secs());
+        assert_eq!(seconds, [1, 2, 4, 256, 256, 256]);
+    }
+}
