@@ -38,7 +38,7 @@ fn worker(calls: &Arc<AtomicU32>) -> Agent {
     let calls = Arc::clone(calls);
     Agent::new("worker").retry(Retry::fixed(2, SECOND)).consumes(one::<A>()).engine(move |input: A, _| {
         calls.fetch_add(1, Ordering::Relaxed);
-        async move { if input.n % 2 == 0 { Ok(Publish(b(0, input.n))) } else { Err(Fault::from("odd")) } }
+        async move { if input.n.is_multiple_of(2) { Ok(Publish(b(0, input.n))) } else { Err(Fault::from("odd")) } }
     })
 }
 

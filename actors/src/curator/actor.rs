@@ -72,7 +72,7 @@ pub(crate) struct Curator {
     /// The time of this turn: one reading serves all that happens in it.
     pub(super) now: Timestamp,
     /// Publishers to be answered.
-    answers: Vec<(PublishAnswer, Result<Few<Stored>, StoreError>)>,
+    pub(super) answers: Vec<(PublishAnswer, Result<Few<Stored>, StoreError>)>,
     /// Runs to be told of as quiet, once everything about them is committed.
     pub(super) quiet: Vec<(RunId, Tally)>,
     /// Runs that somebody asked about in this commit.
@@ -210,7 +210,7 @@ impl Curator {
         }
     }
 
-    fn answer(&self, question: Question) {
+    pub(super) fn answer(&self, question: Question) {
         match question {
             Question::Waiting(filter, answer) => {
                 give(answer, (self.board.waiting(&filter), self.board.in_log()))
@@ -314,7 +314,7 @@ impl Curator {
         }
     }
 
-    fn apply_done(&mut self, after: After, stored: Few<Stored>) {
+    pub(super) fn apply_done(&mut self, after: After, stored: Few<Stored>) {
         match after {
             After::Published { claims, answer } => {
                 self.tell_published(claims, &stored);
@@ -370,36 +370,6 @@ impl Curator {
         }
     }
 
-    pub(super) fn apply_refused(&mut self, after: After, error: &StoreError) {
-        match after {
-            After::Published { answer, .. } => self.answers.push((answer, Err(error.clone()))),
-            After::Letter(decided) => decided.refuse(error),
-            After::Started(start) | After::Buried(start, _) => {
-                // Held first, so that the slot does not go to a later job.
-                self.hold(error);
-                self.handle(Input::StartRefused(start.job));
-            }
-            After::Ended { start, .. } | After::GivenUp { start, .. } => {
-                tracing::error!(target: "volery::curator", job = %start.job, %error, "end of an attempt was refused");
-                let verdict = Verdict::Released;
-                self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
-            }
-            After::Unsettled(outcome) => {
-                // The board has decided; the record follows as soon as the store works.
-                tracing::error!(target: "volery::curator", ?outcome, %error, "an outcome could not be recorded yet");
-                self.unsettled.push(outcome);
-            }
-            After::SpilledCancelled(run) => {
-                tracing::error!(target: "volery::curator", %run, %error, "claims in the log were not cancelled yet");
-                self.handle(Input::CancelRefused(run));
-            }
-            After::Input(_) | After::EngineLost(_) | After::Cancel { .. } | After::Look(_) => {
-                self.apply_done(after, Few::new());
-            }
-            After::Ask(question) => self.answer(question),
-        }
-    }
-
     /// The store refused a whole commit: fails its publishers, takes jobs back, and starts nothing until it works.
     fn refuse(&mut self, after: Vec<After>, error: &StoreError) {
         self.hold(error);
@@ -413,7 +383,7 @@ impl Curator {
     }
 
     /// Starts nothing more until a commit succeeds; the sweeps see to it that one is tried.
-    fn hold(&mut self, error: &dyn std::fmt::Display) {
+    pub(super) fn hold(&mut self, error: &dyn std::fmt::Display) {
         if !std::mem::replace(&mut self.store_down, true) {
             tracing::error!(target: "volery::curator", %error, "nothing is started until this is over");
             self.parts.ingress.note_store_trouble(Some((self.now, error.to_string())));

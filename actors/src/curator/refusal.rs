@@ -1,4 +1,4 @@
-//! Refusals: what the curator does when a store that works refuses the end of one attempt.
+//! Refusals: what the curator does about writes that the store refused, and about ends that it refuses by themselves.
 //!
 //! A store that is down refuses whole commits: jobs are handed back and run again once it works (`actor.rs`). A refusal of
 //! one group would come again at every attempt, so it ends its job, by what the store accepts: a dead letter with its
@@ -44,6 +44,37 @@ impl Curator {
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
             }
             other => self.apply_refused(other, error),
+        }
+    }
+
+    /// Nothing was written for this, alone or with its whole commit.
+    pub(super) fn apply_refused(&mut self, after: After, error: &StoreError) {
+        match after {
+            After::Published { answer, .. } => self.answers.push((answer, Err(error.clone()))),
+            After::Letter(decided) => decided.refuse(error),
+            After::Started(start) | After::Buried(start, _) => {
+                // Held first, so that the slot does not go to a later job.
+                self.hold(error);
+                self.handle(Input::StartRefused(start.job));
+            }
+            After::Ended { start, .. } | After::GivenUp { start, .. } => {
+                tracing::error!(target: "volery::curator", job = %start.job, %error, "end of an attempt was refused");
+                let verdict = Verdict::Released;
+                self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
+            }
+            After::Unsettled(outcome) => {
+                // The board has decided; the record follows as soon as the store works.
+                tracing::error!(target: "volery::curator", ?outcome, %error, "an outcome could not be recorded yet");
+                self.unsettled.push(outcome);
+            }
+            After::SpilledCancelled(run) => {
+                tracing::error!(target: "volery::curator", %run, %error, "claims in the log were not cancelled yet");
+                self.handle(Input::CancelRefused(run));
+            }
+            After::Input(_) | After::EngineLost(_) | After::Cancel { .. } | After::Look(_) => {
+                self.apply_done(after, Few::new());
+            }
+            After::Ask(question) => self.answer(question),
         }
     }
 
