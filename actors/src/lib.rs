@@ -27,6 +27,7 @@ mod kinds;
 pub mod resource;
 pub mod root;
 pub mod runtime;
+mod seen;
 pub mod supervision;
 mod upkeep;
 
@@ -50,4 +51,5 @@ pub use root::{
 pub use runtime::Systemd;
 pub use runtime::{Draft, Overflow, Partial, Published, Runtime, RuntimeBuilder, Settings, Tree, TreeNode};
 pub use upkeep::{Finding, LoopStatus, Missed, Schedule};
-pub use volery_observability::Metrics;
+pub use volery_observability::trace::{Detail, PayloadRecording, TraceSettings};
+pub use volery_observability::{FlushReport, Metrics, Providers};

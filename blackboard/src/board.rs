@@ -14,7 +14,11 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::collect::{Collector, Complete, Entry, Step};
+<<<<<<< HEAD
 use crate::effect::{Effect, Input, PairVerdict, Resumed, Settled, Start, Verdict};
+=======
+use crate::effect::{Aside, Effect, Input, PairVerdict, Published, Resumed, Settled, Start, Verdict};
+>>>>>>> 841ef00 (Show every run as a trace: publishes, jobs, attempts, batches, joins, dead letters, shutdowns)
 use crate::id::{AgentIndex, AgentName, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::marks::Marks;
 use crate::outcome::{CloseReason, Outcome, Tally};
@@ -223,6 +227,12 @@ impl Board {
     #[must_use]
     pub fn is_current(&self, job: JobId, attempt: u32) -> bool {
         self.jobs.get(&job).is_some_and(|job| job.is_running(attempt))
+    }
+
+    /// Tells whether the job is on the board: it was started and has not ended.
+    #[must_use]
+    pub fn has_job(&self, job: JobId) -> bool {
+        self.jobs.contains_key(&job)
     }
 
     /// Tells whether nothing moves: no job waits for a slot, runs or backs off, and no batch is on a timer.

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -25,6 +26,8 @@ use super::pulse::Pulse;
 use super::roll::Entry;
 use super::seat::{NotMade, Seat};
 use super::timeout::TimedOut;
+use crate::error::chain;
+use crate::seen::{AttemptSeen, How};
 use crate::upkeep::Watched;
 
 /// The end of an attempt, as the curator is told.
@@ -33,6 +36,7 @@ pub(crate) struct Ended {
     pub(crate) start: Arc<Start>,
     pub(crate) end: AttemptEnd,
     pub(crate) engine: EngineState,
+    pub(crate) seen: AttemptSeen,
 }
 
 /// How an attempt ended, with everything that is to be committed about it.
@@ -94,10 +98,11 @@ pub(super) async fn run(task: Task, mut guard: Guard) -> Reaped {
     let (start, seat) = (Arc::clone(&task.start), Arc::clone(&task.seat));
     let entry = guard.entry.clone();
     // Code of the user runs outside the engine, too: schemas, the texts of errors, drops.
-    let ended = AssertUnwindSafe(execute(task, &bench, entry)).catch_unwind().await;
+    let ended = AssertUnwindSafe(execute(task, &bench, entry, &mut guard.seen)).catch_unwind().await;
     let (end, engine) = ended.unwrap_or_else(|panic| {
         let error: Fault = format!("panicked beside the engine: {}", take_text(panic)).into();
-        (bench.fail(&start, &[], &error), EngineState::Suspect)
+        guard.seen.over(How::Panicked, &chain(error.as_ref()));
+        (bench.fail(&start, &[], &error, &mut guard.seen), EngineState::Suspect)
     });
     if engine == EngineState::Suspect {
         seat.suspect();
@@ -116,12 +121,20 @@ pub(super) async fn bury(start: Arc<Start>, inputs: Read, why: Burial, mut guard
         Burial::Overdue(overdue) => TimedOut::in_queue(bench.name.as_str(), overdue).to_string(),
         Burial::DiedAlone(times) => format!("the process died {times} times while this job ran alone"),
     };
-    guard.tell(bench.give_up(&start, &inputs, vec![error], start.failures), EngineState::Sound);
+    let workshop = &bench.workshop;
+    guard.seen = workshop.seen.burial(&start, &inputs, &why, workshop.clock.now());
+    let end = bench.give_up(&start, &inputs, (vec![error], start.failures), &guard.seen);
+    guard.tell(end, EngineState::Sound);
     Reaped { job: start.job, attempt: start.attempt }
 }
 
 /// The attempt's place on the roll is let go with this, before the end of the attempt is told.
-async fn execute(task: Task, bench: &Bench, entry: Option<Arc<Entry>>) -> (AttemptEnd, EngineState) {
+async fn execute(
+    task: Task,
+    bench: &Bench,
+    entry: Option<Arc<Entry>>,
+    seen: &mut AttemptSeen,
+) -> (AttemptEnd, EngineState) {
     let Task { start, inputs, pulse, seat, retired } = task;
     drop(retired);
     if bench.cancel_grace.is_zero() && pulse.cancel.is_cancelled() {
@@ -129,20 +142,37 @@ async fn execute(task: Task, bench: &Bench, entry: Option<Arc<Entry>>) -> (Attem
     }
     let on_roll = entry.as_ref().map(Arc::downgrade).unwrap_or_default();
     let context = Context::new(bench, &start, pulse, on_roll);
-    let ended = attempt(&start, bench, &seat, inputs, (&context, entry.as_deref())).await;
+    let ended = attempt(&start, bench, &seat, inputs, (&context, entry.as_deref(), seen)).await;
     let inputs = context.inputs();
-    let (fault, engine): (Fault, EngineState) = match ended {
-        Ok(outputs) => match bench.publishes(&start, inputs, outputs) {
-            Ok(outputs) => return (AttemptEnd::Done(outputs), EngineState::Sound),
-            Err(error) => (error, EngineState::Sound),
-        },
-        Err(Stopped::Cancelled) => return (bench.cancelled(), EngineState::Sound),
-        Err(Stopped::Failed(error)) => (error, EngineState::Sound),
-        Err(Stopped::NotMade(error)) => (error.into(), EngineState::NotMade),
-        Err(Stopped::Panicked(text)) => (format!("engine panicked: {text}").into(), EngineState::Suspect),
-        Err(Stopped::TimedOut(error, engine)) => (error.into(), engine),
+    let (fault, engine, how): (Fault, EngineState, How) = match ended {
+        Ok(outputs) => {
+            seen.over(How::Done, &[]);
+            match bench.publishes(&start, inputs, outputs, seen) {
+                Ok(outputs) => return (AttemptEnd::Done(outputs), EngineState::Sound),
+                Err(error) => (error, EngineState::Sound, How::Failed("output")),
+            }
+        }
+        Err(Stopped::Cancelled) => {
+            let end = bench.cancelled();
+            let how = if matches!(end, AttemptEnd::Released) { How::Released } else { How::Cancelled };
+            seen.over(how, &[]);
+            return (end, EngineState::Sound);
+        }
+        Err(Stopped::Failed(error)) => {
+            let how = How::of(&error);
+            (error, EngineState::Sound, how)
+        }
+        Err(Stopped::NotMade(error)) => (error.into(), EngineState::NotMade, How::Failed("not_made")),
+        Err(Stopped::Panicked(text)) => {
+            (format!("engine panicked: {text}").into(), EngineState::Suspect, How::Panicked)
+        }
+        Err(Stopped::TimedOut(error, engine)) => {
+            let how = How::TimedOut(error.clock());
+            (error.into(), engine, how)
+        }
     };
-    (bench.fail(&start, inputs, &fault), engine)
+    seen.over(how, &chain(fault.as_ref()));
+    (bench.fail(&start, inputs, &fault, seen), engine)
 }
 
 /// Reads the inputs, makes the engine if nobody has, and calls it. When this returns, the engine's future has been dropped,
@@ -152,21 +182,29 @@ async fn attempt(
     bench: &Bench,
     seat: &Seat,
     inputs: Read,
-    (context, entry): (&Context, Option<&Entry>),
+    (context, entry, seen): (&Context, Option<&Entry>, &mut AttemptSeen),
 ) -> Result<Outputs, Stopped> {
     let cut_off = context.cut_off_children();
+    let began = bench.workshop.clock.now();
     let work = async {
-        let inputs = inputs.wait().await.map_err(|error| Stopped::Failed(error.into()))?;
-        let inputs = Arc::clone(context.learn(inputs));
-        let runner = seat.runner().await.map_err(Stopped::NotMade)?;
-        context.progress();
-        runner.run(Arc::clone(start), inputs, context.clone()).await.map_err(Stopped::Failed)
+        let read = inputs.wait().await;
+        let scope;
+        let known = read.as_deref().unwrap_or_default();
+        (*seen, scope) = bench.workshop.seen.attempt(start, known, began);
+        let inputs = Arc::clone(context.learn(read.map_err(|error| Stopped::Failed(error.into()))?));
+        let scope = context.enter(scope);
+        let work = async {
+            let runner = seat.runner().await.map_err(Stopped::NotMade)?;
+            context.progress();
+            runner.run(Arc::clone(start), inputs, context.clone()).await.map_err(Stopped::Failed)
+        };
+        scope.run(work).await
     };
     let watched = Watched {
         agent: &bench.name,
         job: start.job,
         attempt: start.attempt,
-        began: bench.workshop.clock.now(),
+        began,
         expected: bench.expected,
     };
     // Code of the user is called within the first poll, so that it is watched as well.
@@ -238,6 +276,7 @@ pub(super) struct Guard {
     bench: Arc<Bench>,
     /// The attempt's place on the roll until its end is told.
     entry: Option<Arc<Entry>>,
+    seen: AttemptSeen,
 }
 
 impl Guard {
@@ -245,14 +284,18 @@ impl Guard {
         let workshop = &bench.workshop;
         let attempt = (start.job, start.attempt);
         let entry = workshop.roll.enter(bench.name.clone(), attempt, workshop.clock.now());
-        Self { start: Some(start), bench, entry: Some(entry) }
+        Self { start: Some(start), bench, entry: Some(entry), seen: AttemptSeen::default() }
     }
 
     fn tell(&mut self, end: AttemptEnd, engine: EngineState) {
         // Before anything is told: whoever hears of the end finds the attempt off the roll.
         drop(self.entry.take());
         if let Some(start) = self.start.take() {
-            self.bench.workshop.ingress.ended(Ended { start, end, engine });
+            let mut seen = std::mem::take(&mut self.seen);
+            if matches!(end, AttemptEnd::Released) && self.bench.stopping.load(Ordering::Acquire) {
+                seen.released_by("shutdown");
+            }
+            self.bench.workshop.ingress.ended(Ended { start, end, engine, seen });
         }
     }
 }

@@ -25,6 +25,7 @@ use super::recovery::{Restored, restore};
 use crate::agent::AgentMessage;
 use crate::clock::Clock;
 use crate::feed::{Event, Feed};
+use crate::seen::{Committed, End, Seen};
 use crate::supervision::{self, Address, Life};
 use crate::upkeep::TimekeeperMessage;
 
@@ -54,6 +55,7 @@ pub(crate) struct CuratorParts {
     pub(crate) feed: Feed,
     pub(crate) agents: Vec<Address<AgentMessage>>,
     pub(crate) timekeeper: Address<TimekeeperMessage>,
+    pub(crate) seen: Arc<Seen>,
     /// Returns a board with every agent and subscription, and nothing on it.
     pub(crate) board: Box<dyn Fn() -> Board + Send + Sync>,
 }
@@ -78,6 +80,8 @@ pub(crate) struct Curator {
     /// Runs that somebody asked about in this commit.
     asked: Vec<RunId>,
     armed: Option<Timestamp>,
+    /// The commit that is being told of.
+    committed: Committed,
     /// Kept between dispatches to save allocations.
     offsets: Vec<Offset>,
     /// Outcomes that the store refused.
@@ -94,6 +98,7 @@ impl Curator {
     pub(crate) async fn begin(parts: Arc<CuratorParts>) -> Result<Self, supervision::Fault> {
         let Restored { board, effects, notes } = restore(&parts).await?;
         let now = parts.clock.now();
+        parts.seen.begin_life(&board, now);
         // Whoever waited when the life before ended is told by this one.
         let (quiet, noted) = {
             let watch = parts.ingress.watch();
@@ -114,6 +119,7 @@ impl Curator {
             quiet,
             asked: Vec::new(),
             armed: None,
+            committed: Committed::at(now),
             offsets: Vec::new(),
             unsettled: Vec::new(),
             noted,
@@ -198,9 +204,9 @@ impl Curator {
     /// Turns a command into a write, or into something that only the board needs to know.
     fn prepare(&mut self, command: Command) {
         match command {
-            Command::Publish { artifacts, answer } => {
+            Command::Publish { artifacts, answer, seen } => {
                 let claims = claims_of(&artifacts);
-                self.write(Group::Publish(artifacts), After::Published { claims, answer });
+                self.write(Group::Publish(artifacts), After::Published { claims, answer, seen });
             }
             Command::Ended(ended) => self.prepare_end(ended),
             Command::Input(input) => self.prepare_input(input),
@@ -251,6 +257,8 @@ impl Curator {
         // Only a write tells whether the store works; with nothing to write, a tick is the time to try again.
         let is_tick = |after: &After| matches!(after, After::Input(Input::Tick));
         let tries = !batch.groups.is_empty() || self.store_down && self.after.iter().any(is_tick);
+        let changes = batch.groups.len() as u64;
+        self.committed = Committed { begun: self.parts.clock.now(), changes, ..self.committed };
         let results = if batch.groups.is_empty() {
             Ok(Vec::new())
         } else {
@@ -263,6 +271,10 @@ impl Curator {
             }
         };
         let after = std::mem::take(&mut self.after);
+        self.committed.done = self.parts.clock.now();
+        if changes > 0 {
+            self.parts.seen.store_answered(self.committed, results.as_ref().err());
+        }
         match results {
             Ok(results) => {
                 self.board.written();
@@ -311,14 +323,22 @@ impl Curator {
 
     fn apply_done(&mut self, after: After, stored: Few<Stored>) {
         match after {
-            After::Published { claims, answer } => {
+            After::Published { claims, answer, seen } => {
+                seen.committed(&stored, self.committed);
                 self.tell_published(claims, &stored);
                 // A publisher that stopped waiting has published all the same.
                 self.answers.push((answer, Ok(stored)));
             }
             After::Started(start) => self.dispatch(start, None),
+<<<<<<< HEAD
             After::Buried(start, why) => self.dispatch(start, Some(why)),
             After::Ended { start, verdict, claims, error } => {
+=======
+            After::Buried(start, overdue) => self.dispatch(start, Some(overdue)),
+            After::Ended { start, verdict, claims, error, seen } => {
+                let end = End { verdict, error: &error, stored: &stored, committed: self.committed };
+                seen.ended(&self.parts.seen, start.job, &end);
+>>>>>>> 841ef00 (Show every run as a trace: publishes, jobs, attempts, batches, joins, dead letters, shutdowns)
                 self.tell_published(claims, &stored);
                 self.parts.feed.tell_attempt(&start, verdict, error);
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
@@ -329,7 +349,13 @@ impl Curator {
                 if matches!(input, Input::Tick) {
                     self.armed = None;
                 }
+<<<<<<< HEAD
                 self.handle_decided(input);
+=======
+                self.note_deadline(&input);
+                self.parts.seen.told(&input, self.now);
+                self.handle(input);
+>>>>>>> 841ef00 (Show every run as a trace: publishes, jobs, attempts, batches, joins, dead letters, shutdowns)
             }
             After::Ask(question) => self.answer(question),
             After::Look(lookup) => self.lookups.push(lookup),
@@ -355,13 +381,17 @@ impl Curator {
 
     fn apply_refused(&mut self, after: After, error: &StoreError) {
         match after {
-            After::Published { answer, .. } => self.answers.push((answer, Err(error.clone()))),
+            After::Published { answer, seen, .. } => {
+                seen.failed("store");
+                self.answers.push((answer, Err(error.clone())));
+            }
             After::Started(start) | After::Buried(start, _) => {
                 // Held first, so that the slot does not go to a later job.
                 self.hold(error);
                 self.handle(Input::StartRefused(start.job));
             }
-            After::Ended { start, .. } => {
+            After::Ended { start, seen, .. } => {
+                drop(seen);
                 tracing::error!(target: "volery::curator", job = %start.job, %error, "end of an attempt was refused");
                 let verdict = Verdict::Released;
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
@@ -444,6 +474,44 @@ impl Curator {
         self.board.handle(input, self.now, &mut self.effects);
     }
 
+<<<<<<< HEAD
+=======
+    fn perform_effects(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Start(start) => self.write(Group::Start(Arc::clone(&start)), After::Started(start)),
+                Effect::Cancel { agent, job } => self.after.push(After::Cancel { agent, job }),
+                Effect::Drop(job) => {
+                    self.parts.seen.job_dropped(job, self.now);
+                    self.write_outcome(Unsettled::Job(job));
+                }
+                Effect::Settle(settled) => {
+                    self.parts.seen.settled(&settled);
+                    self.parts.feed.tell_settled(&settled);
+                    self.write_outcome(Unsettled::Claim(settled));
+                }
+                Effect::Settled(settled) => {
+                    self.parts.seen.settled(&settled);
+                    self.parts.feed.tell_settled(&settled);
+                }
+                Effect::Bury { start, overdue } => {
+                    self.write(Group::Start(Arc::clone(&start)), After::Buried(start, overdue));
+                }
+                Effect::QuarantineLifted(agent) => self.note_resumed(agent),
+                Effect::RunTimedOut { run, workflow } => self.note_timed_out(run, workflow),
+                Effect::Quiescent { run, tally } => self.quiet.push((run, tally)),
+                Effect::RunSettled { run, workflow, tally } => {
+                    self.forget_deadline(run);
+                    self.parts.seen.run_settled(run, &tally, self.committed.done.max(self.now));
+                    self.parts.feed.tell(|| Event::RunSettled { run, workflow, tally });
+                }
+            }
+        }
+        self.effects = effects;
+    }
+
+>>>>>>> 841ef00 (Show every run as a trace: publishes, jobs, attempts, batches, joins, dead letters, shutdowns)
     fn cancel(&self, agent: usize, job: JobId) {
         if let Err(error) = self.parts.agents[agent].send(AgentMessage::Cancel(job)) {
             // An agent that has ended runs nothing; its attempts have handed their jobs back.

@@ -12,13 +12,18 @@ use volery_blackboard::store::{Few, Finish, Group, JobEnd, Note, Publish, StoreE
 use volery_blackboard::{AgentIndex, JobId, RunId};
 
 use super::ingress::Question;
+<<<<<<< HEAD
 use super::paging::Lookup;
+=======
+use crate::seen::{AttemptSeen, PublishSeen};
+>>>>>>> 841ef00 (Show every run as a trace: publishes, jobs, attempts, batches, joins, dead letters, shutdowns)
 
 /// What follows once a command, or its write, is done.
 pub(super) enum After {
     Published {
         claims: Few<Claims>,
         answer: PublishAnswer,
+        seen: PublishSeen,
     },
     Started(Arc<Start>),
     /// The start of a job that is to be given up at once.
@@ -28,6 +33,7 @@ pub(super) enum After {
         verdict: Verdict,
         claims: Few<Claims>,
         error: Vec<String>,
+        seen: AttemptSeen,
     },
     /// An outcome of its own; kept, to be written again should the store refuse it.
     Unsettled(Unsettled),

@@ -15,10 +15,11 @@ use crate::agent::{AttemptEnd, Ended, EngineState};
 use crate::feed::Event;
 
 impl Curator {
-    pub(super) fn prepare_end(&mut self, Ended { start, end, engine }: Ended) {
+    pub(super) fn prepare_end(&mut self, Ended { start, end, engine, seen }: Ended) {
         if engine != EngineState::Sound {
             // Before the end, so that a quarantine is there before the slot is free.
-            self.count_restart(start.agent);
+            let restarts = self.count_restart(start.agent, engine);
+            seen.restarted(restarts, cause_of(engine), self.now);
         }
         if !self.board.is_current(start.job, start.attempt) {
             tracing::debug!(
@@ -28,7 +29,7 @@ impl Curator {
             return;
         }
         let (job, failures, none) = (start.job, start.failures, Vec::new());
-        let ended = |verdict, claims, error| After::Ended { start, verdict, claims, error };
+        let ended = |verdict, claims, error| After::Ended { start, verdict, claims, error, seen };
         match end {
             AttemptEnd::Done(outputs) => {
                 let after = ended(Verdict::Done, claims_of(&outputs), none);
@@ -55,7 +56,8 @@ impl Curator {
     }
 
     /// Counts an engine that is made anew, and acts on what that leads to.
-    fn count_restart(&mut self, agent: AgentIndex) {
+    fn count_restart(&mut self, agent: AgentIndex, engine: EngineState) -> u32 {
+        self.parts.seen.engine_restarted(agent, cause_of(engine));
         let counted = self.parts.ingress.watch().restarts.count(agent, self.now);
         let name = self.parts.feed.name(agent);
         let (restarts, quarantine) = match counted {
@@ -68,6 +70,8 @@ impl Curator {
         self.after.push(After::Input(Input::Restarted(agent)));
         self.parts.feed.tell(|| Event::Restarted { agent: name.clone(), restarts });
         if let Some(quarantine) = quarantine {
+            let past = if matches!(counted, Counted::Escalated(_)) { "escalated" } else { "quarantined" };
+            self.parts.seen.quarantined(agent, past);
             tracing::error!(
                 target: "volery::agent", agent = %name, restarts, escalates = matches!(counted, Counted::Escalated(_)),
                 "engines panicked too often; the agent is given no jobs"
@@ -81,6 +85,7 @@ impl Curator {
         if matches!(counted, Counted::Escalated(_)) {
             self.parts.ingress.escalate(name);
         }
+        restarts
     }
 
     /// A quarantine is over.
@@ -97,7 +102,16 @@ impl Curator {
         if let Some(pin) = self.parts.ingress.watch().pins.get_mut(&run) {
             pin.timed_out = true;
         }
+        self.parts.seen.cancel_requested(run, "deadline", self.now);
         tracing::warn!(target: "volery::curator", %run, workflow = &*workflow, "a run is cancelled at its deadline");
         self.parts.feed.tell(|| Event::RunTimedOut { run, workflow });
+    }
+}
+
+/// The word for why an engine is made anew.
+const fn cause_of(engine: EngineState) -> &'static str {
+    match engine {
+        EngineState::NotMade => "not_made",
+        EngineState::Suspect | EngineState::Sound => "panic",
     }
 }

@@ -28,6 +28,7 @@ use super::restarts::Restarts;
 use crate::agent::Ended;
 use crate::error::{Cause, Result};
 use crate::runtime::Overflow;
+use crate::seen::{PublishSeen, class_of};
 use crate::supervision::{Address, SendRefusal};
 
 /// Publishes that may be in the queue. Enough for two full commits: one being written, one being gathered. Twice as
@@ -38,7 +39,11 @@ const PUBLISHES_MAX: usize = 2_048;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Commit these artifacts, all or nothing.
-    Publish { artifacts: Few<Publish>, answer: oneshot::Sender<Result<Few<Stored>, StoreError>> },
+    Publish {
+        artifacts: Few<Publish>,
+        answer: oneshot::Sender<Result<Few<Stored>, StoreError>>,
+        seen: PublishSeen,
+    },
     /// An attempt ended.
     Ended(Ended),
     /// Tell the board something that needs no record.
@@ -183,7 +188,18 @@ impl Ingress {
     ///
     /// Cancel safe in this sense: dropped while it waits for room, nothing is published; dropped later, the artifacts
     /// may or may not be.
-    pub(crate) async fn publish(&self, artifacts: Few<Publish>) -> Result<Few<Stored>> {
+    pub(crate) async fn publish(&self, artifacts: Few<Publish>, seen: PublishSeen) -> Result<Few<Stored>> {
+        if let Err(error) = self.make_room().await {
+            seen.failed(class_of(&error));
+            return Err(error);
+        }
+        let (answer, answered) = oneshot::channel();
+        self.push(Command::Publish { artifacts, answer, seen });
+        answered.await.map_err(|_| self.unanswered())?.map_err(Into::into)
+    }
+
+    /// Takes a place in the queue for a publish. The curator gives it back when it takes the command out.
+    async fn make_room(&self) -> Result<()> {
         let room = loop {
             self.admit().await?;
             let Ok(room) = self.room.acquire().await else { return Err(self.shut()) };
@@ -195,11 +211,8 @@ impl Ingress {
         if !self.is_open() {
             return Err(self.shut());
         }
-        // Given back by the curator when it takes the command out.
         room.forget();
-        let (answer, answered) = oneshot::channel();
-        self.push(Command::Publish { artifacts, answer });
-        answered.await.map_err(|_| self.unanswered())?.map_err(Into::into)
+        Ok(())
     }
 
     /// Waits until the backlog has room, or refuses.

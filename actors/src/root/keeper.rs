@@ -20,14 +20,17 @@ use super::hold::{Hold, Protection};
 use super::phase::Phase;
 use super::progress::Progress;
 use super::report::{CutOff, PhaseReport, PhaseStatus, ShutdownReport, StopCause};
+use super::telemetry::show;
 use crate::agent::{AgentMessage, Roll};
 use crate::clock::Clock;
 use crate::curator::{Ingress, Question};
 use crate::feed::Feed;
 use crate::resource::{Evict, let_go};
 use crate::runtime::Settings;
+use crate::seen::Seen;
 use crate::supervision::{Address, Supervisor, SupervisorExit};
 use crate::upkeep::SentryParts;
+use volery_observability::trace::ShutdownTrace;
 
 /// How long the curator may take to say how agents stand. It answers in microseconds unless it waits for its store, and
 /// what it would say is for the report only.
@@ -136,6 +139,7 @@ pub(crate) struct Root {
     pub(crate) roll: Arc<Roll>,
     pub(crate) resources: Arc<[Arc<dyn Evict>]>,
     pub(crate) sentry: Arc<SentryParts>,
+    pub(crate) seen: Arc<Seen>,
 }
 
 impl Root {
@@ -166,7 +170,14 @@ impl Root {
             callbacks: Arc::clone(&callbacks),
             service: Arc::clone(&service),
         };
-        let keeper = Keeper { root: self, stopping, backstop: Arc::clone(&backstop), callbacks, service };
+        let keeper = Keeper {
+            root: self,
+            stopping,
+            backstop: Arc::clone(&backstop),
+            callbacks,
+            service,
+            trace: OnceLock::new(),
+        };
         let finishing = Finishing(backstop);
         // Ends by itself: when asked to stop, when the last handle is dropped (which asks), or when the tree gives up.
         drop(tokio::spawn(async move {
@@ -184,6 +195,8 @@ struct Keeper {
     backstop: Arc<Backstop>,
     callbacks: Arc<Callbacks>,
     service: Arc<Hold>,
+    /// Opened when the stop begins.
+    trace: OnceLock<ShutdownTrace>,
 }
 
 impl Keeper {
@@ -231,6 +244,7 @@ impl Keeper {
         let root = &self.root;
         let begun = self.backstop.progress.state().requested.unwrap_or_else(|| root.clock.now());
         let deadlines = Deadlines::new(begun, &root.settings);
+        let trace = self.trace.get_or_init(|| root.seen.spans().shutdown(&root.name, begun.into()));
         self.phase(Phase::Notice, self.give_notice(&cause, &deadlines, level)).await;
         self.phase(Phase::Intake, async { root.stop_intake() }).await;
         let cut_off = if let Some(exit) = gave_up {
@@ -255,9 +269,8 @@ impl Keeper {
         };
         root.let_resources_go().await;
         self.phase(Phase::Store, root.stop_store(&deadlines)).await;
-        let none = PhaseStatus::Skipped("no exporter of this runtime's own".to_owned());
-        let telemetry = PhaseReport { status: none, ..PhaseReport::new(Phase::Telemetry) };
-        self.phase(Phase::Telemetry, async { telemetry }).await;
+        root.ingress.abandon();
+        self.phase(Phase::Telemetry, root.stop_telemetry(trace, deadlines.left(root.clock.now()))).await;
         let state = self.backstop.progress.state();
         ShutdownReport {
             runtime: root.name.clone(),
@@ -274,7 +287,11 @@ impl Keeper {
         let since = self.root.clock.now();
         self.backstop.progress.state().current = Some((phase, since));
         let mut row = stop.await;
-        row.duration = self.root.clock.now().since(since);
+        let now = self.root.clock.now();
+        row.duration = now.since(since);
+        if let Some(trace) = self.trace.get() {
+            show(trace, &row, since, now);
+        }
         tracing::debug!(target: "volery::root", runtime = self.root.name, phase = %row, "phase stopped");
         let mut state = self.backstop.progress.state();
         state.phases.push(row);

@@ -13,7 +13,7 @@ use volery_blackboard::board::Board;
 use volery_blackboard::matching::Matcher;
 use volery_blackboard::store::{Catalogue, Memory, Store};
 use volery_blackboard::{AgentIndex, AgentName, Kinds, Subscription, SubscriptionIndex};
-use volery_observability::Metrics;
+use volery_observability::{Metrics, Providers};
 
 use super::{Parts, Runtime, Settings};
 use crate::agent::{Agent, AgentActor, AgentMessage, AgentParts, Bench, Failure, Workshop};
@@ -24,6 +24,7 @@ use crate::feed::{Event, Feed};
 use crate::kinds::KindTable;
 use crate::resource::{Evict, Resource};
 use crate::root::Root;
+use crate::seen::{Seen, Sighted};
 use crate::supervision::{
     Address, ChildSpec, Intensity, LifeEvent, Observer, Shutdown, Strategy, Supervisor, SupervisorSpec,
 };
@@ -53,6 +54,26 @@ struct Beside {
     schedules: Vec<Schedule>,
     resources: Vec<Arc<dyn Evict>>,
     metrics: Metrics,
+    providers: Providers,
+}
+
+impl Beside {
+    /// What is to be seen, and by whom.
+    fn seen(&self, runtime: &str, plan: &Plan, clock: &Clock, store: String) -> Seen {
+        let providers = self.providers.clone();
+        let spans = providers.spans();
+        let metrics = self.metrics.for_runtime(runtime);
+        let metrics = if metrics.is_on() {
+            metrics.watch_spans(&spans);
+            metrics
+        } else {
+            providers.metrics(runtime, &spans)
+        };
+        let agents = plan.agents.iter().map(|agent| agent.viewer.name.clone()).collect();
+        let subscriptions =
+            plan.subscriptions().map(|(agent, _, subscription)| Sighted::new(agent, subscription));
+        Seen::new((providers, spans, metrics), clock.clone(), store, agents, subscriptions)
+    }
 }
 
 impl RuntimeBuilder {
@@ -116,6 +137,12 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Shows traces and metrics by the service's providers. Default: nothing is shown.
+    pub fn telemetry(mut self, providers: Providers) -> Self {
+        self.beside.providers = providers;
+        self
+    }
+
     /// Validates everything, then starts it in order.
     ///
     /// # Errors
@@ -139,16 +166,19 @@ impl RuntimeBuilder {
             collected_max: self.settings.collected_max,
             overflow: self.settings.overflow,
         };
+        let seen = Arc::new(self.beside.seen(&self.name, &plan, &clock, self.store.name()));
         let restarts = Restarts::new(plan.agents.iter().map(|agent| agent.rule));
-        let ingress = Ingress::new(self.name.clone(), limits, restarts);
+        let ingress = Arc::new(Ingress::new(self.name.clone(), limits, restarts));
+        seen.connect(&ingress);
         let workshop = Arc::new(Workshop {
             store: self.store,
-            ingress: Arc::new(ingress),
+            ingress,
             matcher,
             kinds: KindTable::new(plan.kinds.clone()),
             clock,
             roll: Arc::default(),
             watches: Arc::new(Watches::new()),
+            seen,
         });
         assemble(self.name, self.settings, workshop, plan, self.beside).await
     }
@@ -277,11 +307,12 @@ async fn assemble(
         feed: feed.clone(),
         agents: agents.iter().map(|(_, address)| address.clone()).collect(),
         timekeeper,
+        seen: Arc::clone(&workshop.seen),
         board,
     });
     let (curator_spec, curator) = ChildSpec::actor("curator", move |_| Curator::begin(Arc::clone(&parts)));
     ingress.connect(curator);
-    let metrics = beside.metrics.for_runtime(&name);
+    let metrics = workshop.seen.metrics().clone();
     let findings = Arc::new(Findings::new(feed.clone(), metrics.clone()));
     let resources: Arc<[Arc<dyn Evict>]> = beside.resources.into();
     let sentry = Arc::new(SentryParts {
@@ -326,6 +357,7 @@ async fn assemble(
         roll: Arc::clone(&workshop.roll),
         resources,
         sentry,
+        seen: Arc::clone(&workshop.seen),
     };
     let root = root.keep();
     Ok(Runtime(Arc::new(Parts {
