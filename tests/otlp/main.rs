@@ -2,5 +2,6 @@
 //!
 //! The receiver is written against the protocol. Time is paused where a test waits, so nothing here sleeps for real.
 
+mod rules;
 mod shape;
 mod support;
