@@ -23,6 +23,7 @@ use crate::curator::Ingress;
 mod attempt;
 mod ended;
 mod job;
+mod levels;
 mod publishing;
 mod runs;
 
@@ -40,8 +41,10 @@ pub(crate) struct Seen {
     metrics: Metrics,
     providers: Providers,
     clock: Clock,
-    store: String,
+    store: &'static str,
     agents: Box<[AgentName]>,
+    /// How many attempts each agent may run at a time.
+    slots: Box<[u32]>,
     /// Engines of each agent that were made anew.
     restarts: Box<[AtomicU32]>,
     subscriptions: Box<[Sight]>,
@@ -82,11 +85,13 @@ impl Seen {
     pub(crate) fn new(
         (providers, spans, metrics): (Providers, Spans, Metrics),
         clock: Clock,
-        store: String,
-        agents: Vec<AgentName>,
+        store: &'static str,
+        agents: impl Iterator<Item = (AgentName, u32)>,
         subscriptions: impl Iterator<Item = Sighted>,
     ) -> Self {
+        let (agents, slots): (Vec<AgentName>, Vec<u32>) = agents.unzip();
         Self {
+            slots: slots.into(),
             spans,
             metrics,
             providers,
@@ -142,6 +147,11 @@ impl Seen {
         self.metrics.restarted(self.agent(agent), cause);
     }
 
+    /// An actor is restarted, by its name in the tree.
+    pub(crate) fn actor_restarted(&self, actor: &str) {
+        self.metrics.restarted(actor, "actor");
+    }
+
     /// The agent is given no jobs any more.
     pub(crate) fn quarantined(&self, agent: AgentIndex, past: &str) {
         self.metrics.quarantined(self.agent(agent), past);
@@ -162,7 +172,7 @@ impl Seen {
 
     fn commit(&self, committed: Committed) -> Commit<'_> {
         Commit {
-            store: &self.store,
+            store: self.store,
             changes: committed.changes,
             error: None,
             start: committed.begun.into(),

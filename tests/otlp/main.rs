@@ -2,6 +2,8 @@
 //!
 //! The receiver is written against the protocol. Time is paused where a test waits, so nothing here sleeps for real.
 
+mod numbers;
 mod rules;
 mod shape;
+mod stress;
 mod support;

@@ -394,6 +394,11 @@ impl Ingress {
         [(queued, self.limits.queued_max, "queued"), (collected, self.limits.collected_max, "collected")]
     }
 
+    /// Commands that the curator has not taken yet.
+    pub(crate) fn waiting_commands(&self) -> usize {
+        self.queue().len()
+    }
+
     pub(crate) fn watch(&self) -> MutexGuard<'_, Watch> {
         // Every change to the lists is a single step; a panic cannot leave them half-changed.
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)

@@ -59,7 +59,7 @@ struct Beside {
 
 impl Beside {
     /// What is to be seen, and by whom.
-    fn seen(&self, runtime: &str, plan: &Plan, clock: &Clock, store: String) -> Seen {
+    fn seen(&self, runtime: &str, plan: &Plan, clock: &Clock, store: &'static str) -> Seen {
         let providers = self.providers.clone();
         let spans = providers.spans();
         let metrics = self.metrics.for_runtime(runtime);
@@ -69,7 +69,7 @@ impl Beside {
         } else {
             providers.metrics(runtime, &spans)
         };
-        let agents = plan.agents.iter().map(|agent| agent.viewer.name.clone()).collect();
+        let agents = plan.agents.iter().map(|agent| (agent.viewer.name.clone(), agent.concurrency));
         let subscriptions =
             plan.subscriptions().map(|(agent, _, subscription)| Sighted::new(agent, subscription));
         Seen::new((providers, spans, metrics), clock.clone(), store, agents, subscriptions)
@@ -166,7 +166,7 @@ impl RuntimeBuilder {
             collected_max: self.settings.collected_max,
             overflow: self.settings.overflow,
         };
-        let seen = Arc::new(self.beside.seen(&self.name, &plan, &clock, self.store.name()));
+        let seen = Arc::new(self.beside.seen(&self.name, &plan, &clock, self.store.system()));
         let restarts = Restarts::new(plan.agents.iter().map(|agent| agent.rule));
         let ingress = Arc::new(Ingress::new(self.name.clone(), limits, restarts));
         seen.connect(&ingress);
@@ -329,6 +329,7 @@ async fn assemble(
             workshop: Arc::clone(&workshop),
             sentry: Arc::clone(&sentry),
             metrics,
+            feed: feed.clone(),
             schedules: beside.schedules,
             resources: Arc::clone(&resources),
         },
@@ -341,7 +342,7 @@ async fn assemble(
         .child(curator_spec.shutdown(Shutdown::After(STOP_WITHIN)))
         .child(ChildSpec::supervisor(agent_specs))
         .child(ChildSpec::supervisor(upkeep));
-    let observer = Arc::new(FeedObserver(feed.clone()));
+    let observer = Arc::new(LifeObserver(feed.clone(), Arc::clone(&workshop.seen)));
     let supervisor = Supervisor::start(tree, observer)
         .await
         .map_err(|error| Cause::Start { what: format!("starting runtime `{name}`"), source: error.into() })?;
@@ -414,11 +415,14 @@ fn upkeep_children(settings: &Settings, upkeep: Upkeep) -> (SupervisorSpec, Loop
     upkeep.children(tree, settings, |child| child.shutdown(Shutdown::After(STOP_WITHIN)))
 }
 
-/// Puts life events into the feed.
-struct FeedObserver(Feed);
+/// Puts life events into the feed, and counts restarts.
+struct LifeObserver(Feed, Arc<Seen>);
 
-impl Observer for FeedObserver {
+impl Observer for LifeObserver {
     fn observe(&self, event: &LifeEvent) {
+        if let LifeEvent::Restarting { child, .. } = event {
+            self.1.actor_restarted(child.as_str());
+        }
         self.0.tell(|| Event::Life(event.clone()));
     }
 }

@@ -232,9 +232,9 @@ impl Seen {
         match error.map(class) {
             None => {
                 let took = committed.done.since(committed.begun);
-                self.metrics.committed(&self.store, committed.changes, took);
+                self.metrics.committed(self.store, committed.changes, took);
             }
-            Some(class) => self.metrics.store_failed(&self.store, class),
+            Some(class) => self.metrics.store_failed(self.store, class),
         }
     }
 }
