@@ -4,21 +4,22 @@
 
 use std::sync::Arc;
 
-use volery_blackboard::effect::{Input, Verdict};
+use volery_blackboard::effect::{Input, Start, Verdict};
 use volery_blackboard::store::{Few, Finish, Group, JobEnd};
-use volery_blackboard::{AgentIndex, RunId};
+use volery_blackboard::{AgentIndex, AgentName, RunId};
 
 use super::actor::Curator;
 use super::after::{After, claims_of};
 use super::restarts::Counted;
 use crate::agent::{AttemptEnd, Ended, EngineState};
 use crate::feed::Event;
+use crate::seen::AttemptSeen;
 
 impl Curator {
     pub(super) fn prepare_end(&mut self, Ended { start, end, engine, seen }: Ended) {
         if engine != EngineState::Sound {
             // Before the end, so that a quarantine is there before the slot is free.
-            let restarts = self.count_restart(start.agent, engine);
+            let restarts = seen.scope().call(|| self.count_restart(&start, engine));
             seen.restarted(restarts, cause_of(engine), self.now);
         }
         if !self.board.is_current(start.job, start.attempt) {
@@ -28,6 +29,7 @@ impl Curator {
             );
             return;
         }
+        log_end(self.parts.feed.name(start.agent), &start, &end, &seen);
         let (job, failures, none) = (start.job, start.failures, Vec::new());
         let ended = |verdict, claims, error| After::Ended { start, verdict, claims, error, seen };
         match end {
@@ -56,7 +58,8 @@ impl Curator {
     }
 
     /// Counts an engine that is made anew, and acts on what that leads to.
-    fn count_restart(&mut self, agent: AgentIndex, engine: EngineState) -> u32 {
+    fn count_restart(&mut self, start: &Start, engine: EngineState) -> u32 {
+        let agent = start.agent;
         self.parts.seen.engine_restarted(agent, cause_of(engine));
         let counted = self.parts.ingress.watch().restarts.count(agent, self.now);
         let name = self.parts.feed.name(agent);
@@ -66,7 +69,10 @@ impl Curator {
                 (quarantine.restarts, Some(quarantine))
             }
         };
-        tracing::warn!(target: "volery::agent", agent = %name, restarts, "an engine panicked or could not be made");
+        tracing::warn!(
+            target: "volery::agent", agent = %name, run = %start.run, job = %start.job, attempt = start.attempt, restarts,
+            "an engine panicked or could not be made"
+        );
         self.after.push(After::Input(Input::Restarted(agent)));
         self.parts.feed.tell(|| Event::Restarted { agent: name.clone(), restarts });
         if let Some(quarantine) = quarantine {
@@ -113,5 +119,21 @@ const fn cause_of(engine: EngineState) -> &'static str {
     match engine {
         EngineState::NotMade => "not_made",
         EngineState::Suspect | EngineState::Sound => "panic",
+    }
+}
+
+/// Writes a line about an attempt that failed, where it ran.
+fn log_end(agent: AgentName, start: &Start, end: &AttemptEnd, seen: &AttemptSeen) {
+    let (run, job, attempt) = (start.run, start.job, start.attempt);
+    match end {
+        AttemptEnd::Retry { error, .. } => seen.scope().call(|| {
+            let error = error.join(": ");
+            tracing::debug!(target: "volery::agent", %agent, %run, %job, attempt, error, "an attempt failed");
+        }),
+        AttemptEnd::Dead { error, .. } => seen.scope().call(|| {
+            let error = error.join(": ");
+            tracing::warn!(target: "volery::agent", %agent, %run, %job, attempt, error, "a job failed for good");
+        }),
+        AttemptEnd::Done(_) | AttemptEnd::Cancelled | AttemptEnd::Released => {}
     }
 }

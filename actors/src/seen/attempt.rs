@@ -56,6 +56,8 @@ pub(super) struct Open {
     /// Whether it is one: the giving up of a job is none.
     pub(super) is_attempt: bool,
     pub(super) traced: Option<Traced>,
+    /// Where the attempt runs, for log lines about it.
+    scope: Scope,
     /// Where outputs belong if they have no spans.
     inherited: Option<TraceContext>,
 }
@@ -100,7 +102,9 @@ impl Seen {
             agent: agent.into(),
             attempt: start.attempt,
         };
-        (AttemptSeen(Some(Box::new(open))), scope.with_ids(ids))
+        open.scope = scope.with_ids(ids);
+        let scope = open.scope.clone();
+        (AttemptSeen(Some(Box::new(open))), scope)
     }
 
     /// Begins the giving up of a job that waited too long for a slot.
@@ -143,6 +147,7 @@ impl Seen {
             reason: "attempts",
             is_attempt: true,
             traced,
+            scope: Scope::none(),
             inherited,
         }
     }
@@ -318,6 +323,11 @@ impl AttemptSeen {
             None => inputs.iter().find_map(|input| input.trace()).cloned(),
         };
         place.into_iter().fold(artifact, Artifact::with_trace)
+    }
+
+    /// Where the attempt ran: log lines about it are written there, and have its ids and its trace's.
+    pub(crate) fn scope(&self) -> Scope {
+        self.0.as_ref().map(|open| open.scope.clone()).unwrap_or_default()
     }
 
     /// Says why the job dies, should it.
