@@ -14,11 +14,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::collect::{Collector, Complete, Entry, Step};
-<<<<<<< HEAD
-use crate::effect::{Effect, Input, PairVerdict, Resumed, Settled, Start, Verdict};
-=======
-use crate::effect::{Aside, Effect, Input, PairVerdict, Published, Resumed, Settled, Start, Verdict};
->>>>>>> 841ef00 (Show every run as a trace: publishes, jobs, attempts, batches, joins, dead letters, shutdowns)
+use crate::effect::{Aside, Effect, Input, PairVerdict, Resumed, Settled, Start, Verdict};
 use crate::id::{AgentIndex, AgentName, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::marks::Marks;
 use crate::outcome::{CloseReason, Outcome, Tally};

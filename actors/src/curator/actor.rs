@@ -81,7 +81,7 @@ pub(crate) struct Curator {
     asked: Vec<RunId>,
     armed: Option<Timestamp>,
     /// The commit that is being told of.
-    committed: Committed,
+    pub(super) committed: Committed,
     /// Kept between dispatches to save allocations.
     offsets: Vec<Offset>,
     /// Outcomes that the store refused.
@@ -98,7 +98,13 @@ impl Curator {
     pub(crate) async fn begin(parts: Arc<CuratorParts>) -> Result<Self, supervision::Fault> {
         let Restored { board, effects, notes } = restore(&parts).await?;
         let now = parts.clock.now();
-        parts.seen.begin_life(&board, now);
+        for run in parts.seen.begin_life(&board, now) {
+            // What is in the log only goes on as well.
+            let tally = parts.store.tally(run).await?;
+            if tally.outstanding() == 0 {
+                parts.seen.run_gone(run, &tally, now);
+            }
+        }
         // Whoever waited when the life before ended is told by this one.
         let (quiet, noted) = {
             let watch = parts.ingress.watch();
@@ -330,15 +336,10 @@ impl Curator {
                 self.answers.push((answer, Ok(stored)));
             }
             After::Started(start) => self.dispatch(start, None),
-<<<<<<< HEAD
             After::Buried(start, why) => self.dispatch(start, Some(why)),
-            After::Ended { start, verdict, claims, error } => {
-=======
-            After::Buried(start, overdue) => self.dispatch(start, Some(overdue)),
             After::Ended { start, verdict, claims, error, seen } => {
                 let end = End { verdict, error: &error, stored: &stored, committed: self.committed };
                 seen.ended(&self.parts.seen, start.job, &end);
->>>>>>> 841ef00 (Show every run as a trace: publishes, jobs, attempts, batches, joins, dead letters, shutdowns)
                 self.tell_published(claims, &stored);
                 self.parts.feed.tell_attempt(&start, verdict, error);
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
@@ -349,13 +350,8 @@ impl Curator {
                 if matches!(input, Input::Tick) {
                     self.armed = None;
                 }
-<<<<<<< HEAD
-                self.handle_decided(input);
-=======
-                self.note_deadline(&input);
                 self.parts.seen.told(&input, self.now);
-                self.handle(input);
->>>>>>> 841ef00 (Show every run as a trace: publishes, jobs, attempts, batches, joins, dead letters, shutdowns)
+                self.handle_decided(input);
             }
             After::Ask(question) => self.answer(question),
             After::Look(lookup) => self.lookups.push(lookup),
@@ -474,44 +470,6 @@ impl Curator {
         self.board.handle(input, self.now, &mut self.effects);
     }
 
-<<<<<<< HEAD
-=======
-    fn perform_effects(&mut self) {
-        let mut effects = std::mem::take(&mut self.effects);
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Start(start) => self.write(Group::Start(Arc::clone(&start)), After::Started(start)),
-                Effect::Cancel { agent, job } => self.after.push(After::Cancel { agent, job }),
-                Effect::Drop(job) => {
-                    self.parts.seen.job_dropped(job, self.now);
-                    self.write_outcome(Unsettled::Job(job));
-                }
-                Effect::Settle(settled) => {
-                    self.parts.seen.settled(&settled);
-                    self.parts.feed.tell_settled(&settled);
-                    self.write_outcome(Unsettled::Claim(settled));
-                }
-                Effect::Settled(settled) => {
-                    self.parts.seen.settled(&settled);
-                    self.parts.feed.tell_settled(&settled);
-                }
-                Effect::Bury { start, overdue } => {
-                    self.write(Group::Start(Arc::clone(&start)), After::Buried(start, overdue));
-                }
-                Effect::QuarantineLifted(agent) => self.note_resumed(agent),
-                Effect::RunTimedOut { run, workflow } => self.note_timed_out(run, workflow),
-                Effect::Quiescent { run, tally } => self.quiet.push((run, tally)),
-                Effect::RunSettled { run, workflow, tally } => {
-                    self.forget_deadline(run);
-                    self.parts.seen.run_settled(run, &tally, self.committed.done.max(self.now));
-                    self.parts.feed.tell(|| Event::RunSettled { run, workflow, tally });
-                }
-            }
-        }
-        self.effects = effects;
-    }
-
->>>>>>> 841ef00 (Show every run as a trace: publishes, jobs, attempts, batches, joins, dead letters, shutdowns)
     fn cancel(&self, agent: usize, job: JobId) {
         if let Err(error) = self.parts.agents[agent].send(AgentMessage::Cancel(job)) {
             // An agent that has ended runs nothing; its attempts have handed their jobs back.

@@ -12,11 +12,8 @@ use volery_blackboard::store::{Few, Finish, Group, JobEnd, Note, Publish, StoreE
 use volery_blackboard::{AgentIndex, JobId, RunId};
 
 use super::ingress::Question;
-<<<<<<< HEAD
 use super::paging::Lookup;
-=======
 use crate::seen::{AttemptSeen, PublishSeen};
->>>>>>> 841ef00 (Show every run as a trace: publishes, jobs, attempts, batches, joins, dead letters, shutdowns)
 
 /// What follows once a command, or its write, is done.
 pub(super) enum After {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use volery_blackboard::effect::Start;
+use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::Few;
 use volery_blackboard::{Artifact, Timestamp, TraceContext};
 use volery_observability::trace::{
@@ -67,6 +68,10 @@ pub(super) struct Open {
 pub(super) struct Traced {
     pub(super) live: Arc<Live>,
     pub(super) job: JobTrace,
+    /// The back-off before it.
+    rest: Option<(Timestamp, Timestamp)>,
+    /// The wait for a slot before it.
+    waited: (Timestamp, Timestamp),
     /// None for a job that is given up without an attempt.
     pub(super) attempt: Option<AttemptTrace>,
     pub(super) evaluate: Option<EvaluateTrace>,
@@ -107,19 +112,23 @@ impl Seen {
         (AttemptSeen(Some(Box::new(open))), scope)
     }
 
-    /// Begins the giving up of a job that waited too long for a slot.
+    /// Begins the giving up of a job without an attempt.
     pub(crate) fn burial(
         self: &Arc<Self>,
         start: &Arc<Start>,
         inputs: &[Arc<Artifact>],
+        why: &Burial,
         begun: Timestamp,
     ) -> AttemptSeen {
         if !self.is_on() {
             return AttemptSeen(None);
         }
         let mut open = self.open(start, inputs, begun);
-        (open.how, open.ended) = (How::TimedOut("queue"), Some(begun));
-        (open.reason, open.is_attempt) = ("queue_timeout", false);
+        (open.how, open.reason) = match why {
+            Burial::Overdue(_) => (How::TimedOut("queue"), "queue_timeout"),
+            Burial::DiedAlone(_) => (How::Failed("process_died"), "died_alone"),
+        };
+        (open.ended, open.is_attempt) = (Some(begun), false);
         AttemptSeen(Some(Box::new(open)))
     }
 
@@ -131,10 +140,7 @@ impl Seen {
             self.count_gathering(start, inputs, sight);
         }
         self.metrics.job_waited(self.agent(start.agent), "queue", begun.since(start.aside.since));
-        let traced = self.trace(start, inputs, kept);
-        if let Some(traced) = &traced {
-            traced.job.wait("queue", start.aside.since.into(), begun.into());
-        }
+        let traced = self.trace(start, inputs, (kept, begun));
         let inherited = inputs.iter().find_map(|input| input.trace()).cloned();
         Open {
             seen: Arc::clone(self),
@@ -157,7 +163,7 @@ impl Seen {
         self: &Arc<Self>,
         start: &Arc<Start>,
         inputs: &[Arc<Artifact>],
-        kept: Option<Kept>,
+        (kept, begun): (Option<Kept>, Timestamp),
     ) -> Option<Traced> {
         let recorded = |input: &&Arc<Artifact>| input.trace().is_some_and(TraceContext::is_sampled);
         if !self.spans.is_on() || !inputs.iter().any(|input| recorded(&input)) {
@@ -165,12 +171,19 @@ impl Seen {
         }
         let live = self.run_of(start, inputs);
         let trace = live.opened()?;
-        let (kept, times) = kept.map(|kept| (kept.trace, (kept.idle_since, kept.until))).unzip();
+        let (kept, rest) =
+            kept.map(|kept| (kept.trace, kept.until.map(|until| (kept.idle_since, until)))).unzip();
         let job = kept.flatten().unwrap_or_else(|| self.open_job(start, inputs, trace));
-        if let Some((idle_since, Some(until))) = times {
-            job.backoff(idle_since.into(), until.into());
-        }
-        Some(Traced { live, job, attempt: None, evaluate: None, outputs: Few::new() })
+        let waited = (start.aside.since, begun);
+        Some(Traced {
+            live,
+            job,
+            rest: rest.flatten(),
+            waited,
+            attempt: None,
+            evaluate: None,
+            outputs: Few::new(),
+        })
     }
 
     /// The run that the job is shown in: its own, or one made for a job over several runs.
@@ -294,6 +307,16 @@ impl Seen {
             self.spans.resume(begin, &earlier, 2)
         });
         live
+    }
+}
+
+impl Traced {
+    /// Shows what lay before the attempt. At its end, so that a process that dies in it leaves no child without a parent.
+    pub(super) fn show_waits(&self) {
+        if let Some((since, until)) = self.rest {
+            self.job.backoff(since.into(), until.into());
+        }
+        self.job.wait("queue", self.waited.0.into(), self.waited.1.into());
     }
 }
 

@@ -59,7 +59,8 @@ impl AttemptSeen {
 
 impl Open {
     fn end_spans(&mut self, traced: Traced, end: &End<'_>) {
-        let Traced { live, job, attempt, evaluate, outputs } = traced;
+        traced.show_waits();
+        let Traced { live, job, attempt, evaluate, outputs, .. } = traced;
         let (seen, at) = (Arc::clone(&self.seen), end.committed.done);
         let ending = self.ending(end);
         if let Some(evaluate) = evaluate {
@@ -178,7 +179,9 @@ impl Open {
 impl Drop for Open {
     /// The curator died, or did not want to hear of it: the job goes on with another attempt, or is told of as over.
     fn drop(&mut self) {
-        let Some(Traced { live: _, job, attempt, evaluate, outputs }) = self.traced.take() else { return };
+        let Some(traced) = self.traced.take() else { return };
+        traced.show_waits();
+        let Traced { job, attempt, evaluate, outputs, .. } = traced;
         let at = self.seen.clock.now();
         let ending = Ending::Cancelled(self.by);
         if let Some(evaluate) = evaluate {

@@ -189,12 +189,7 @@ impl Seen {
         }
         let pinned = self.is_pinned(run);
         if let Some(live) = self.runs.settle(run, pinned) {
-            let status = match (tally.dead, tally.cancelled) {
-                (0, 0) => RunStatus::Completed,
-                (0, _) => RunStatus::Cancelled,
-                _ => RunStatus::Failed,
-            };
-            self.end_run(&live, Some(status), at);
+            self.end_run(&live, Some(status_of(tally)), at);
         }
     }
 
@@ -222,18 +217,22 @@ impl Seen {
         }
     }
 
-    /// A life of the curator begins: what its board does not know ended with the life before.
-    pub(crate) fn begin_life(&self, board: &Board, at: Timestamp) {
+    /// A life of the curator begins: jobs that its board does not know ended with the life before. Returns the runs that it
+    /// does not know.
+    pub(crate) fn begin_life(&self, board: &Board, at: Timestamp) -> Vec<RunId> {
         if !self.is_on() {
-            return;
+            return Vec::new();
         }
         self.end_jobs_unless(|job| board.has_job(job), at);
-        for run in self.runs.listed() {
-            if board.tally(run).is_none()
-                && let Some(live) = self.runs.take_idle(run, true)
-            {
-                self.end_run(&live, None, at);
-            }
+        let mut unknown = self.runs.listed();
+        unknown.retain(|run| board.tally(*run).is_none());
+        unknown
+    }
+
+    /// A run ended with a life of the curator that could not tell.
+    pub(crate) fn run_gone(&self, run: RunId, tally: &Tally, at: Timestamp) {
+        if let Some(live) = self.runs.take_idle(run, true) {
+            self.end_run(&live, Some(status_of(tally)), at);
         }
     }
 
@@ -265,5 +264,13 @@ impl Seen {
                 at: at.into(),
             });
         }
+    }
+}
+
+const fn status_of(tally: &Tally) -> RunStatus {
+    match (tally.dead, tally.cancelled) {
+        (0, 0) => RunStatus::Completed,
+        (0, _) => RunStatus::Cancelled,
+        _ => RunStatus::Failed,
     }
 }

@@ -2,12 +2,9 @@
 //!
 //! Pure: no I/O, no clock.
 
-<<<<<<< HEAD
-use super::alone::Care;
-=======
 use std::sync::Arc;
 
->>>>>>> 841ef00 (Show every run as a trace: publishes, jobs, attempts, batches, joins, dead letters, shutdowns)
+use super::alone::Care;
 use super::pairs;
 use super::queue::{Lane, Ready, Standing};
 use super::run::Runs;
@@ -112,16 +109,12 @@ impl Board {
             at,
             closed: job.complete.closed,
             shared: job.complete.shared,
-<<<<<<< HEAD
             alone: self.suspects.runs_alone(id),
-=======
-            alone: false,
             aside: Aside {
                 since,
                 key: job.complete.key.clone(),
                 workflow: self.runs.get(&run).map(|state| Arc::clone(&state.workflow)),
             },
->>>>>>> 841ef00 (Show every run as a trace: publishes, jobs, attempts, batches, joins, dead letters, shutdowns)
         })
     }
 
