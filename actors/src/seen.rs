@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use volery_blackboard::outcome::CloseReason;
+use volery_blackboard::store::Note;
 use volery_blackboard::{
     AgentIndex, AgentName, RunId, Subscription, SubscriptionIndex, Timestamp, TraceContext,
 };
@@ -50,6 +51,8 @@ pub(crate) struct Seen {
     subscriptions: Box<[Sight]>,
     runs: Runs,
     jobs: Jobs,
+    /// Whether the process before died and left roots open; set when the store has been read.
+    died: OnceLock<bool>,
     /// Knows which runs have handles. Weak: the ingress holds commands that hold this.
     ingress: OnceLock<Weak<Ingress>>,
 }
@@ -102,6 +105,7 @@ impl Seen {
             subscriptions: subscriptions.map(|Sighted(sight)| sight).collect(),
             runs: Runs::default(),
             jobs: Jobs::default(),
+            died: OnceLock::new(),
             ingress: OnceLock::new(),
         }
     }
@@ -110,6 +114,17 @@ impl Seen {
     pub(crate) fn connect(&self, ingress: &Arc<Ingress>) {
         let first = self.ingress.set(Arc::downgrade(ingress)).is_ok();
         debug_assert!(first, "a runtime has one ingress");
+    }
+
+    /// Takes note of how the process before ended, from the store's notes; the first call counts. Returns the note that
+    /// this one has begun.
+    pub(crate) fn begin_process(&self, notes: &[Note]) -> Option<Note> {
+        if !self.spans.is_on() {
+            return None;
+        }
+        let stopped = notes.iter().any(|note| matches!(note, Note::StoppedInOrder { stopped: true }));
+        self.died.get_or_init(|| !stopped);
+        stopped.then_some(Note::StoppedInOrder { stopped: false })
     }
 
     /// Tells whether anybody looks.

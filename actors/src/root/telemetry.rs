@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use volery_blackboard::Timestamp;
+use volery_blackboard::store::{Batch, Commit, Group, Note};
 use volery_observability::trace::ShutdownTrace;
 
 use super::keeper::Root;
@@ -12,6 +13,24 @@ use super::phase::Phase;
 use super::report::{PhaseReport, PhaseStatus};
 
 impl Root {
+    /// Notes in the store that this process ended its traces, so that the next one does not end them again.
+    pub(super) async fn note_order(&self, within: Duration) {
+        if !self.seen.spans().is_on() {
+            return;
+        }
+        let groups = vec![Group::Note(Note::StoppedInOrder { stopped: true })];
+        let written = match self.store.commit(Batch { groups }) {
+            Commit::Done(written) => written,
+            Commit::Pending(written) => match timeout(within, written).await {
+                Ok(written) => written,
+                Err(_) => return,
+            },
+        };
+        if let Err(error) = written {
+            tracing::debug!(target: "volery::root", runtime = self.name, %error, "the end of the traces was not noted");
+        }
+    }
+
     /// Ends what is open, and sends what waits for an export, if the runtime was told how.
     ///
     /// A receiver that is not there takes no more than `within`.

@@ -10,8 +10,8 @@ use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::Few;
 use volery_blackboard::{Artifact, Timestamp, TraceContext};
 use volery_observability::trace::{
-    AttemptTrace, BatchClosed, Carried, Ending, EvaluateTrace, Failure, Input, JobStart, JobTrace,
-    JoinClosed, LogIds, Publish, PublishTrace, RunStart, RunTrace, Scope,
+    AttemptTrace, BatchClosed, Carried, Ending, EvaluateTrace, Failure, Input, Interrupted, JobStart,
+    JobTrace, JoinClosed, LogIds, OpenSpan, Publish, PublishTrace, RunStart, RunTrace, Scope,
 };
 
 use super::job::Kept;
@@ -300,10 +300,19 @@ impl Seen {
         }
         self.on_board(run);
         self.runs.unhold(run);
-        let earlier = inputs.iter().filter_map(|input| input.trace()).filter_map(carried_of);
-        let Some(earlier) = earlier.into_iter().find(Carried::is_sampled) else { return live };
         live.trace(|| {
-            let begin = RunStart::new(&run, &live.workflow, start.aside.since.into());
+            let carried = inputs.iter().filter_map(|input| input.trace()).filter_map(carried_of);
+            let Some(earlier) = carried.into_iter().find(Carried::is_sampled) else { return RunTrace::off() };
+            if *self.died.get().unwrap_or(&false)
+                && let Some(root) = OpenSpan::root_of(&earlier)
+            {
+                let last = inputs.iter().map(|input| input.published_at()).max().unwrap_or(start.at);
+                let what = Interrupted::Run { run: &run, workflow: &workflow };
+                if !self.spans.close_interrupted(&root, &what, last.into()) {
+                    tracing::debug!(target: "volery::curator", %run, "its trace before the restart has no root");
+                }
+            }
+            let begin = RunStart::new(&run, &workflow, self.clock.now().into());
             self.spans.resume(begin, &earlier, 2)
         });
         live
