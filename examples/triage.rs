@@ -22,7 +22,7 @@
 //!
 //! ```text
 //! cargo run --release --example triage -- [--log FILE]... [--changes FILE]... [--window 10m] [--gap 2m]
-//!     [--min-count 3] [--year YEAR] [--store memory|FILE] [--report FILE.md] [--json FILE.json]
+//!     [--min-count 3] [--year YEAR] [--store memory|FILE] [--otlp ENDPOINT] [--report FILE.md] [--json FILE.json]
 //! ```
 //!
 //! Inputs may be gzip; `-` is standard input. Files are read twice, the first time for the year of stamps that name
@@ -36,9 +36,11 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use volery::{Error, Memory, Partial, Run, Sqlite, Tally, Volery};
+use volery::telemetry::{self, Otlp, Telemetry};
+use volery::{Error, Memory, Partial, Providers, Run, Sqlite, Tally, Volery};
 
 mod triage {
     pub(crate) mod agents;
@@ -87,6 +89,9 @@ const KEEP: usize = 1_000;
 /// take memory.
 const QUEUED_MAX: u64 = 4_000;
 
+/// How long the end of the trace may take to be sent.
+const SEND_WITHIN: Duration = Duration::from_secs(5);
+
 /// Shorter inputs are through before a progress bar can be read.
 const PROGRESS_LINES_MIN: u64 = 50_000;
 
@@ -109,13 +114,20 @@ async fn triage(options: &Options) -> Result<ExitCode, Trouble> {
     let mut scan = scanning.await.map_err(Error::other)??;
     let lines = scan.lines();
 
+    let telemetry = options.otlp.as_deref().map(export_to).transpose()?;
+    let providers = telemetry.as_ref().map_or_else(Providers::none, Telemetry::providers);
     let ledger = Ledger::default();
-    let volery = start(options, &scan, &ledger).await?;
+    let volery = start(options, &scan, &ledger, providers).await?;
     let session = Session::new(options, &scan);
     let (logs, changes) = (std::mem::take(&mut scan.logs), std::mem::take(&mut scan.changes));
     let ended = investigate(&volery, session, options, (logs, changes), &ledger).await;
-    // After an interruption, a second signal cuts this short.
+    // After an interruption, a second signal cuts this short. Its last phase sends what is left of the trace.
     volery.shutdown().await?;
+    if let Some(telemetry) = telemetry {
+        let report = telemetry.shutdown(SEND_WITHIN).await;
+        scan.notes
+            .extend((!report.is_complete()).then(|| format!("not all of the trace was sent: {report}")));
+    }
     let (outcomes, ledger) = ended?;
 
     let parse = outcomes.get(PARSE).cloned().unwrap_or_default();
@@ -127,14 +139,26 @@ async fn triage(options: &Options) -> Result<ExitCode, Trouble> {
     Ok(if scan.cut_short { ExitCode::from(CUT_SHORT) } else { ExitCode::SUCCESS })
 }
 
+/// Sets OpenTelemetry up.
+fn export_to(endpoint: &str) -> Result<Telemetry, Trouble> {
+    let set_up = telemetry::init("triage").otlp(Otlp::http().endpoint(endpoint));
+    Ok(set_up.start().map_err(Error::other)?)
+}
+
 /// Starts the runtime, which from now on stops on signals.
-async fn start(options: &Options, scan: &Scan, ledger: &Ledger) -> Result<Volery, Trouble> {
+async fn start(
+    options: &Options,
+    scan: &Scan,
+    ledger: &Ledger,
+    providers: Providers,
+) -> Result<Volery, Trouble> {
     let builder = Volery::builder("triage").agents(agents::all(options, scan.years.clone(), ledger));
     let builder = match &options.store {
         Store::Memory => builder.store(Memory::new().keep(KEEP)),
         Store::File(path) => builder.store(Sqlite::open(path).map_err(Error::from)?),
     };
     let volery = builder
+        .telemetry(providers)
         .configure(|settings| {
             // Lines wait in their file rather than in memory; what is held until the end must not stop them.
             settings.queued_max = QUEUED_MAX;

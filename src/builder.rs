@@ -1,6 +1,6 @@
 //! The builder: what a runtime is made of.
 
-use volery_actors::{Agent, Clock, Metrics, Resource, Result, RuntimeBuilder, Schedule, Settings};
+use volery_actors::{Agent, Clock, Metrics, Providers, Resource, Result, RuntimeBuilder, Schedule, Settings};
 use volery_blackboard::Store;
 
 use crate::volery::Volery;
@@ -38,6 +38,15 @@ impl Builder {
     /// Records numbers on the service's meter: `.metrics(Metrics::new(&meter))`. Default: nothing is recorded.
     pub fn metrics(self, metrics: Metrics) -> Self {
         Self(self.0.metrics(metrics))
+    }
+
+    /// Shows traces and metrics by the service's providers: those of `telemetry::init` (feature `otlp`), or
+    /// `Providers::none().tracer(tracer_provider).meter(meter_provider)`. Default: nothing is shown.
+    ///
+    /// Every run is a trace then; `docs/observability.md` in the repository says what is in it. The shutdown sends what
+    /// waits for an export as its last phase, if the providers know how.
+    pub fn telemetry(self, providers: Providers) -> Self {
+        Self(self.0.telemetry(providers))
     }
 
     /// Sets the store. Default: [`Memory`](crate::Memory), which loses everything with the process.

@@ -89,6 +89,7 @@ pub use volery_actors::{
     CallbackReport, CutOff, EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED,
     EXIT_CODE_STOPPED, Phase, PhaseReport, PhaseStatus, Protection, ShutdownReport, StopCause,
 };
+pub use volery_actors::{Detail, PayloadRecording, Providers, TraceSettings};
 pub use volery_actors::{Health, Reason, Severity};
 pub use volery_actors::{PastIntensity, TimedOut, TimeoutKind};
 pub use volery_blackboard::board::{AgentStatus, RunningJob, RunningState};
@@ -102,6 +103,23 @@ pub use volery_blackboard::{
     Key, Kind, Offset, Outcome, Page, Payload, Producer, RunId, Shape, Shared, Tally, Tenant, Timestamp,
     TraceContext, Visibility, Waiting, WaitingReason,
 };
+
+/// How a runtime is shown: what a service hands to [`Builder::telemetry`], and a set-up for services that have none.
+///
+/// Features: `otlp` exports over OTLP, `prometheus` gives metrics as text, `subscriber` writes log lines with trace ids.
+pub mod telemetry {
+    #[cfg(feature = "subscriber")]
+    pub use volery_observability::LogFormat;
+    #[cfg(feature = "otlp")]
+    pub use volery_observability::Otlp;
+    #[cfg(any(feature = "otlp", feature = "prometheus", feature = "subscriber"))]
+    pub use volery_observability::{
+        Environment, Sampling, Telemetry, TelemetryBuilder, TelemetryError, init,
+    };
+    pub use volery_observability::{FlushReport, Flusher, ParentError, set_parent, traceparent_of};
+
+    pub use crate::{Detail, PayloadRecording, Providers, TraceSettings};
+}
 
 /// Stores, and the contract that a store of your own fulfils.
 pub mod store {

@@ -62,6 +62,27 @@ impl Publishing {
         }
     }
 
+    /// Names the caller's place in a trace by its W3C `traceparent` header; a space and the `tracestate` header may follow.
+    ///
+    /// If this publish begins its run, the run's trace becomes a part of the caller's, and is recorded if that is. In a run
+    /// that has begun it changes nothing. Awaiting fails with kind [`FixInput`](crate::ErrorKind::FixInput) when the text is
+    /// malformed.
+    pub fn traceparent(self, header: impl AsRef<str>) -> Self {
+        Self { draft: self.draft.and_then(|draft| draft.within(header.as_ref())), ..self }
+    }
+
+    /// Names the caller's W3C `baggage` header. Keys that the trace settings allow are passed on to engines of the run, if
+    /// this publish begins it; the others are dropped.
+    pub fn baggage(self, header: impl Into<String>) -> Self {
+        Self { draft: self.draft.map(|draft| draft.with_baggage(header.into())), ..self }
+    }
+
+    /// Names what the service groups runs by, such as a conversation: `session.id` of the run's trace, if this publish
+    /// begins it.
+    pub fn session(self, session: impl Into<String>) -> Self {
+        Self { draft: self.draft.map(|draft| draft.in_session(session.into())), ..self }
+    }
+
     /// Hides it from everybody until then.
     pub fn not_before(self, time: Timestamp) -> Self {
         Self { opens: Some(time), ..self }

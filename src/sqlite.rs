@@ -148,6 +148,10 @@ impl Store for Sqlite {
         self.base.place.name()
     }
 
+    fn system(&self) -> &'static str {
+        "sqlite"
+    }
+
     fn open(&self, catalogue: Catalogue) -> Answer<'_, ()> {
         self.tell(|reply| Command::Open(catalogue, reply))
     }

@@ -22,6 +22,10 @@ const CHANGES: [&str; 2] = ["examples/data/dpkg.log", "examples/data/history.log
 /// Made by running the program on the sample; see [`sample_json`] for its arguments.
 const GOLDEN: &str = include_str!("golden/triage.json");
 
+/// The trace of a small log, siblings that look the same in one line; see
+/// [`the_trace_of_a_small_log_is_the_golden_one`].
+const TRACE: &str = include_str!("golden/triage-trace.txt");
+
 fn program() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let target = test.ancestors().nth(2).expect("tests stand in `deps` of the target directory");
@@ -167,6 +171,21 @@ fn the_sample_gives_the_same_json_every_time() {
     assert!(answer.stdout.contains("3 incidents in 42 lines"), "{}", answer.stdout);
     assert!(answer.stdout.contains("parse: 42 consumed"), "{}", answer.stdout);
     assert!(answer.stdout.contains(&folder.path("report.md")), "{}", answer.stdout);
+}
+
+#[test]
+fn the_trace_of_a_small_log_is_the_golden_one() {
+    let receiver = volery_otlp_receiver::Receiver::start();
+    let folder = Folder::new("trace");
+    let log = failing("api", 4) + "not a line of any log\n";
+    let changes = "at,component,summary\n2026-11-20T14:59:00Z,api,v2\n";
+    let answer = folder.run_on(log, Some(changes), &["--otlp", &receiver.http_endpoint()]);
+    assert_eq!(answer.code, Some(0), "{answer:#?}");
+    let spans = receiver.spans();
+    volery_otlp_receiver::laws::assert_all(&spans);
+    // Left out is what is there only if something took long, and the stop, whose steps depend on the signals' set-up.
+    let left_out = ["wait ", "store.commit", "backoff", "volery shutdown", "shutdown "];
+    assert_eq!(volery_otlp_receiver::folded(&spans, &left_out), TRACE);
 }
 
 #[test]

@@ -222,6 +222,11 @@ impl Feed {
         }
     }
 
+    /// How many events the slowest reader has before it.
+    pub(crate) fn lag(&self) -> usize {
+        self.sender.len()
+    }
+
     pub(crate) fn read(&self) -> FeedReader {
         self.readers.fetch_add(1, Ordering::Relaxed);
         FeedReader {

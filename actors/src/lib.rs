@@ -27,6 +27,7 @@ mod kinds;
 pub mod resource;
 pub mod root;
 pub mod runtime;
+mod seen;
 pub mod supervision;
 mod upkeep;
 
@@ -52,4 +53,5 @@ pub use runtime::{
     Draft, Edit, Overflow, Partial, Published, Redriven, Runtime, RuntimeBuilder, Settings, Tree, TreeNode,
 };
 pub use upkeep::{Finding, LoopStatus, Missed, Schedule};
-pub use volery_observability::Metrics;
+pub use volery_observability::trace::{Detail, PayloadRecording, TraceSettings};
+pub use volery_observability::{FlushReport, Metrics, Providers};

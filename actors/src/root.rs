@@ -19,6 +19,7 @@ mod keeper;
 mod phase;
 mod progress;
 mod report;
+mod telemetry;
 
 pub use exit_code::{
     EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED, EXIT_CODE_STOPPED,

@@ -11,7 +11,7 @@ use volery_blackboard::effect::Input;
 use volery_blackboard::store::{Few, Publish, Stored};
 use volery_blackboard::{
     AgentIndex, AgentName, Artifact, ArtifactId, Body, Filter, Offset, Page, Payload, RunId, Tally,
-    Timestamp, Waiting,
+    Timestamp, TraceContext, Waiting,
 };
 
 use crate::agent::{AgentMessage, IntoOutputs, Output, Outputs, Workshop};
@@ -20,6 +20,7 @@ use crate::error::{Cause, Result};
 use crate::feed::{Feed, FeedReader};
 use crate::health::FirstSeen;
 use crate::root::{RootHandle, StopCause, Stopping};
+use crate::seen::{OfRun, Origin, Source};
 use crate::supervision::{Address, Supervisor};
 use crate::upkeep::{Finding, Findings, LoopStatus, Loops};
 
@@ -71,6 +72,9 @@ struct Parts {
 pub struct Draft {
     artifact: Artifact,
     workflow: Arc<str>,
+    /// Whether the run was made for this publish, so that nobody else publishes in it.
+    fresh: bool,
+    origin: Option<Box<Origin>>,
 }
 
 /// Where a published artifact stands.
@@ -91,6 +95,30 @@ impl Draft {
     /// Changes the artifact that will be published.
     pub fn map(self, change: impl FnOnce(Artifact) -> Artifact) -> Self {
         Self { artifact: change(self.artifact), ..self }
+    }
+
+    /// Names the caller's place in a trace, by its W3C `traceparent`; a space and the `tracestate` may follow. If the
+    /// publish begins a run, the run's trace is a part of that one and is recorded if that is.
+    ///
+    /// # Errors
+    /// When the text is malformed.
+    pub fn within(mut self, traceparent: &str) -> Result<Self> {
+        let parent: TraceContext = traceparent.parse()?;
+        self.origin.get_or_insert_default().parent = Some(parent);
+        Ok(self)
+    }
+
+    /// Names the caller's W3C `baggage`; the keys that the trace settings allow are passed on to engines of the run, if
+    /// the publish begins one.
+    pub fn with_baggage(mut self, header: String) -> Self {
+        self.origin.get_or_insert_default().baggage = Some(header);
+        self
+    }
+
+    /// Names what the service groups runs by, for traces, if the publish begins a run.
+    pub fn in_session(mut self, session: String) -> Self {
+        self.origin.get_or_insert_default().session = Some(session);
+        self
     }
 }
 
@@ -121,10 +149,11 @@ impl Runtime {
         let workshop = &self.0.workshop;
         let kind = workshop.kinds.kind_of::<T>()?;
         let now = workshop.clock.now();
+        let fresh = workflow.is_none();
         let workflow = workflow.map_or_else(|| kind.shared_name(), Arc::clone);
         let artifact =
             Artifact::new(workshop.clock.artifact_id(now), kind, Body::typed(Arc::new(payload)), run, now);
-        Ok(Draft { artifact, workflow })
+        Ok(Draft { artifact, workflow, fresh, origin: None })
     }
 
     /// Drafts any number of artifacts of one run, given in the forms in which engines return outputs.
@@ -141,6 +170,7 @@ impl Runtime {
         let now = workshop.clock.now();
         let mut outputs = Outputs::none();
         payloads.add_to(&mut outputs);
+        let fresh = workflow.is_none();
         let draft = |output: Output| {
             let kind = workshop.kinds.kind(output.type_id, output.kind)?;
             let workflow = workflow.map_or_else(|| kind.shared_name(), Arc::clone);
@@ -149,7 +179,7 @@ impl Runtime {
             if let Some(key) = output.idempotency_key {
                 artifact = artifact.with_idempotency_key(key);
             }
-            Ok(Draft { artifact, workflow })
+            Ok(Draft { artifact, workflow, fresh, origin: None })
         };
         outputs.items.into_iter().map(draft).collect()
     }
@@ -164,18 +194,18 @@ impl Runtime {
     /// may or may not be.
     pub async fn publish(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<Few<Published>> {
         let workshop = &self.0.workshop;
-        let prepare = |draft: Draft| {
+        let mut seen = workshop.seen.publish(Source::External);
+        let prepare = |Draft { artifact, workflow, fresh, origin }: Draft| {
             if workshop.store.writes_payloads() {
-                draft.artifact.json()?;
+                artifact.json()?;
             }
-            Ok(Publish {
-                matches: workshop.matcher.matches(&draft.artifact),
-                artifact: Arc::new(draft.artifact),
-                workflow: draft.workflow,
-            })
+            let matches = workshop.matcher.matches(&artifact);
+            let of = OfRun { workflow: &workflow, fresh, origin: origin.as_deref() };
+            let artifact = Arc::new(seen.artifact(artifact, of));
+            Ok(Publish { matches, artifact, workflow })
         };
         let artifacts = drafts.into_iter().map(prepare).collect::<Result<_>>()?;
-        let stored = workshop.ingress.publish(artifacts).await?;
+        let stored = workshop.ingress.publish(artifacts, seen).await?;
         Ok(stored.iter().map(published).collect())
     }
 

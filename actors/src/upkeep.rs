@@ -6,6 +6,7 @@
 //! lets idle resources go. Only the sentry is none: it is a thread, because it sees when no loop can run.
 
 mod eviction;
+mod gauges;
 mod janitor;
 mod lookout;
 mod periodic;

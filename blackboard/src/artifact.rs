@@ -240,8 +240,8 @@ impl Artifact {
 
     /// Returns the trace context.
     #[must_use]
-    pub fn trace(&self) -> Option<TraceContext> {
-        self.extra.as_ref().and_then(|extra| extra.trace)
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.extra.as_ref().and_then(|extra| extra.trace.as_ref())
     }
 
     /// Returns the idempotency key.

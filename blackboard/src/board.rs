@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::collect::{Collector, Complete, Entry, Step};
-use crate::effect::{Effect, Input, PairVerdict, Resumed, Settled, Start, Verdict};
+use crate::effect::{Aside, Effect, Input, PairVerdict, Resumed, Settled, Start, Verdict};
 use crate::id::{AgentIndex, AgentName, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::marks::Marks;
 use crate::outcome::{CloseReason, Outcome, Tally};
@@ -225,6 +225,12 @@ impl Board {
     #[must_use]
     pub fn is_current(&self, job: JobId, attempt: u32) -> bool {
         self.jobs.get(&job).is_some_and(|job| job.is_running(attempt))
+    }
+
+    /// Tells whether the job is on the board: it was started and has not ended.
+    #[must_use]
+    pub fn has_job(&self, job: JobId) -> bool {
+        self.jobs.contains_key(&job)
     }
 
     /// Tells whether nothing moves: no job waits for a slot, runs or backs off, and no batch is on a timer.

@@ -52,11 +52,17 @@ pub(crate) struct Complete {
     pub(crate) closed: Option<CloseReason>,
     /// Whether the collector still holds the entries (every pair).
     pub(crate) shared: bool,
+    /// The key of the join or of the batch.
+    pub(crate) key: Option<Key>,
 }
 
 impl Complete {
     fn single(entries: impl Into<Few<Entry>>, shared: bool) -> Self {
-        Self { entries: entries.into(), cuts: Vec::new(), closed: None, shared }
+        Self { entries: entries.into(), cuts: Vec::new(), closed: None, shared, key: None }
+    }
+
+    fn with_key(self, key: &Key) -> Self {
+        Self { key: Some(key.clone()), ..self }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::id::{AgentIndex, JobId, Offset, RunId, SubscriptionIndex};
+use crate::id::{AgentIndex, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::marks::Marks;
 use crate::matching::Match;
 use crate::outcome::{Burial, CloseReason, Outcome, Quarantine, Tally};
@@ -321,4 +321,18 @@ pub struct Start {
     pub shared: bool,
     /// Whether this attempt runs with nothing else in flight, because attempts of the job were interrupted before.
     pub alone: bool,
+    /// What is told to those who look on.
+    pub aside: Aside,
+}
+
+/// What is no part of a job and is known when it starts, for those who look on. A store need not keep it, and gives back
+/// the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aside {
+    /// Since when the job has waited for this attempt: its inputs are complete, or its last attempt or back-off is over.
+    pub since: Timestamp,
+    /// The key that its inputs share in a join, or their batch's.
+    pub key: Option<Key>,
+    /// The workflow's name, unless the job opens a run.
+    pub workflow: Option<Arc<str>>,
 }

@@ -55,6 +55,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Names the store in logs and errors: `memory`, or the file.
     fn name(&self) -> String;
 
+    /// Names the system behind it, in traces and metrics: a word that is the same for all stores of its sort.
+    fn system(&self) -> &'static str {
+        "other"
+    }
+
     /// Learns the kinds and subscriptions that places in writes refer to. Called before anything else.
     ///
     /// Begins a life of the store: an attempt whose start is recorded and that neither ended nor was handed back was

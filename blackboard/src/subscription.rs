@@ -216,6 +216,29 @@ impl Subscription {
         matches!(&self.collecting, Collecting::Join(rule) if rule.event_time || counts(rule))
     }
 
+    /// Names how it collects, for those who look on: `single`, `and`, `join` or `batch`. What is joined and then batched is
+    /// a batch.
+    #[must_use]
+    pub const fn trigger(&self) -> &'static str {
+        match (&self.batch, &self.collecting) {
+            (Some(_), _) => "batch",
+            (None, Collecting::Each) => "single",
+            (None, Collecting::AllOf) => "and",
+            (None, Collecting::Join(_)) => "join",
+        }
+    }
+
+    /// Returns how many groups fill its batch, if a number does.
+    #[must_use]
+    pub fn batch_size(&self) -> Option<u32> {
+        self.batch.as_ref().and_then(|batch| batch.size)
+    }
+
+    /// Returns how many artifacts of each of its kinds one group takes, in the order of [`kinds`](Self::kinds).
+    pub fn needs(&self) -> impl Iterator<Item = u32> {
+        self.sides.iter().map(|side| side.need)
+    }
+
     pub(crate) fn runs_by_event_time(&self) -> bool {
         matches!(&self.collecting, Collecting::Join(rule) if rule.event_time)
     }

@@ -44,6 +44,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "memory|FILE", default_value = "memory", value_parser = store)]
     pub(crate) store: Store,
 
+    /// Send the run's trace and metrics over OTLP, to a receiver for HTTP such as http://localhost:4318
+    #[arg(long, value_name = "ENDPOINT")]
+    pub(crate) otlp: Option<String>,
+
     /// Write the report as Markdown
     #[arg(long, value_name = "FILE.md")]
     pub(crate) report: Option<PathBuf>,

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -27,6 +28,7 @@ use super::roll::Entry;
 use super::seat::{NotMade, Seat};
 use super::timeout::TimedOut;
 use crate::error::chain;
+use crate::seen::{AttemptSeen, How};
 use crate::upkeep::Watched;
 
 /// The end of an attempt, as the curator is told.
@@ -35,6 +37,7 @@ pub(crate) struct Ended {
     pub(crate) start: Arc<Start>,
     pub(crate) end: AttemptEnd,
     pub(crate) engine: EngineState,
+    pub(crate) seen: AttemptSeen,
 }
 
 /// How an attempt ended, with everything that is to be committed about it.
@@ -96,15 +99,16 @@ pub(super) async fn run(task: Task, mut guard: Guard) -> Reaped {
     let (start, seat, pulse) = (Arc::clone(&task.start), Arc::clone(&task.seat), Arc::clone(&task.pulse));
     let entry = guard.entry.clone();
     // Code of the user runs outside the engine, too: schemas, the texts of errors, drops.
-    let ended = AssertUnwindSafe(execute(task, &bench, entry)).catch_unwind().await;
+    let ended = AssertUnwindSafe(execute(task, &bench, entry, &mut guard.seen)).catch_unwind().await;
     let (end, engine) = ended.unwrap_or_else(|panic| {
         let text = take_text(panic);
         let end = if pulse.is_called_off() {
             tracing::warn!(target: "volery::agent", agent = %bench.name, text, "a cancelled attempt panicked");
-            bench.cancelled()
+            bench.called_off(&mut guard.seen)
         } else {
             let error: Fault = format!("panicked beside the engine: {text}").into();
-            bench.fail(&start, &[], &error)
+            guard.seen.over(How::Panicked, &chain(error.as_ref()));
+            bench.fail(&start, &[], &error, &mut guard.seen)
         };
         (end, EngineState::Suspect)
     });
@@ -121,52 +125,75 @@ pub(super) async fn bury(start: Arc<Start>, inputs: Read, why: Burial, mut guard
     let bench = Arc::clone(&guard.bench);
     // Without its inputs the failure cannot name its causes; it is told all the same.
     let inputs = inputs.wait().await.unwrap_or_default();
-    let (attempts, error) = match why {
+    let (attempts, error) = match &why {
         Burial::Overdue(overdue) => {
-            (start.failures, vec![TimedOut::in_queue(bench.name.as_str(), &overdue).to_string()])
+            (start.failures, vec![TimedOut::in_queue(bench.name.as_str(), overdue).to_string()])
         }
         Burial::DiedAlone(times) => {
             (start.failures, vec![format!("the process died {times} times while this job ran alone")])
         }
-        Burial::EndRefused { attempts, error } => (attempts, error),
+        Burial::EndRefused { attempts, error } => (*attempts, error.clone()),
     };
-    guard.tell(bench.give_up(&start, &inputs, error, attempts), EngineState::Sound);
+    let workshop = &bench.workshop;
+    guard.seen = workshop.seen.burial(&start, &inputs, &why, workshop.clock.now());
+    let end = bench.give_up(&start, &inputs, (error, attempts), &guard.seen);
+    guard.tell(end, EngineState::Sound);
     Reaped { job: start.job, attempt: start.attempt }
 }
 
 /// The attempt's place on the roll is let go with this, before the end of the attempt is told.
-async fn execute(task: Task, bench: &Bench, entry: Option<Arc<Entry>>) -> (AttemptEnd, EngineState) {
+async fn execute(
+    task: Task,
+    bench: &Bench,
+    entry: Option<Arc<Entry>>,
+    seen: &mut AttemptSeen,
+) -> (AttemptEnd, EngineState) {
     let Task { start, inputs, pulse, seat, retired } = task;
     drop(retired);
     if bench.cancel_grace.is_zero() && pulse.cancel.is_cancelled() {
-        return (bench.cancelled(), EngineState::Sound);
+        return (bench.called_off(seen), EngineState::Sound);
     }
     let on_roll = entry.as_ref().map(Arc::downgrade).unwrap_or_default();
     let context = Context::new(bench, &start, Arc::clone(&pulse), on_roll.clone());
-    let ended = attempt(&start, bench, &seat, inputs, (&context, entry.as_deref())).await;
+    let ended = attempt(&start, bench, &seat, inputs, (&context, entry.as_deref(), seen)).await;
     let inputs = context.inputs();
-    let (fault, engine): (Fault, EngineState) = match ended {
-        Ok(outputs) => match bench.publishes(&start, inputs, outputs) {
-            Ok(outputs) => return (AttemptEnd::Done(outputs), EngineState::Sound),
-            Err(error) => (error, EngineState::Sound),
-        },
-        Err(Stopped::Cancelled) => return (bench.cancelled(), EngineState::Sound),
-        Err(Stopped::Failed(error)) => (error, EngineState::Sound),
-        Err(Stopped::NotMade(error)) => (error.into(), EngineState::NotMade),
-        Err(Stopped::Panicked(text)) => (format!("engine panicked: {text}").into(), EngineState::Suspect),
-        Err(Stopped::TimedOut(error, engine)) => (error.into(), engine),
+    let (fault, engine, how): (Fault, EngineState, How) = match ended {
+        Ok(outputs) => {
+            seen.over(How::Done, &[]);
+            match bench.publishes(&start, inputs, outputs, seen) {
+                Ok(outputs) => return (AttemptEnd::Done(outputs), EngineState::Sound),
+                Err(error) => (error, EngineState::Sound, How::Failed("output")),
+            }
+        }
+        Err(Stopped::Cancelled) => {
+            return (bench.called_off(seen), EngineState::Sound);
+        }
+        Err(Stopped::Failed(error)) => {
+            let how = How::of(&error);
+            (error, EngineState::Sound, how)
+        }
+        Err(Stopped::NotMade(error)) => (error.into(), EngineState::NotMade, How::Failed("not_made")),
+        Err(Stopped::Panicked(text)) => {
+            (format!("engine panicked: {text}").into(), EngineState::Suspect, How::Panicked)
+        }
+        Err(Stopped::TimedOut(error, engine)) => {
+            let how = How::TimedOut(error.clock());
+            (error.into(), engine, how)
+        }
     };
     if context.pulse().is_called_off() {
         // It was told to end and did, in its way: that is no failure.
         tracing::debug!(target: "volery::agent", agent = %bench.name, job = %start.job, %fault, "a cancelled attempt failed");
-        return (bench.cancelled(), engine);
+        return (bench.called_off(seen), engine);
     }
-    let end = bench.fail(&start, inputs, &fault);
+    seen.over(how, &chain(fault.as_ref()));
+    let end = bench.fail(&start, inputs, &fault, seen);
     let end = match (end, bench.fallbacks.of(start.subscription)) {
         (AttemptEnd::Dead { attempts, error, .. }, Some(fallback)) if !inputs.is_empty() => {
             let own = Context::new(bench, &start, Arc::new(pulse.of_fallback()), on_roll);
             own.learn(inputs.into());
-            rescue(&start, bench, fallback, GaveUp { attempts, error }, fault, (&own, entry.as_deref())).await
+            rescue(&start, bench, fallback, GaveUp { attempts, error }, fault, (&own, entry.as_deref(), seen))
+                .await
         }
         (end, _) => end,
     };
@@ -181,7 +208,7 @@ async fn rescue(
     fallback: &dyn Rescue,
     gave_up: GaveUp,
     cause: Fault,
-    (context, entry): (&Context, Option<&Entry>),
+    (context, entry, seen): (&Context, Option<&Entry>, &mut AttemptSeen),
 ) -> AttemptEnd {
     let (attempts, agent) = (gave_up.attempts, &bench.name);
     tracing::warn!(target: "volery::agent", agent = %agent, job = %start.job, attempts, "a job falls back");
@@ -194,18 +221,18 @@ async fn rescue(
     let ended = supervise(AssertUnwindSafe(work).catch_unwind(), bench, context.pulse(), entry).await;
     drop(cut_off);
     context.end_children().await;
-    let published =
-        ended.and_then(|outputs| bench.publishes(start, context.inputs(), outputs).map_err(Stopped::Failed));
+    let published = ended
+        .and_then(|outputs| bench.publishes(start, context.inputs(), outputs, seen).map_err(Stopped::Failed));
     let text = match published {
         Ok(outputs) => return AttemptEnd::Done(outputs),
-        Err(Stopped::Cancelled) => return bench.cancelled(),
+        Err(Stopped::Cancelled) => return bench.called_off(seen),
         Err(Stopped::Failed(error)) => chain(error.as_ref()).join(": "),
         Err(Stopped::NotMade(error)) => error.to_string(),
         Err(Stopped::Panicked(text)) => format!("it panicked: {text}"),
         Err(Stopped::TimedOut(error, _)) => error.to_string(),
     };
     let error = chain(&FellThrough { text, cause });
-    bench.give_up(start, context.inputs(), error, attempts)
+    bench.give_up(start, context.inputs(), (error, attempts), seen)
 }
 
 /// Reads the inputs, makes the engine if nobody has, and calls it. When this returns, the engine's future has been dropped,
@@ -215,21 +242,29 @@ async fn attempt(
     bench: &Bench,
     seat: &Seat,
     inputs: Read,
-    (context, entry): (&Context, Option<&Entry>),
+    (context, entry, seen): (&Context, Option<&Entry>, &mut AttemptSeen),
 ) -> Result<Outputs, Stopped> {
     let cut_off = context.cut_off_children();
+    let began = bench.workshop.clock.now();
     let work = async {
-        let inputs = inputs.wait().await.map_err(|error| Stopped::Failed(error.into()))?;
-        let inputs = Arc::clone(context.learn(inputs));
-        let runner = seat.runner().await.map_err(Stopped::NotMade)?;
-        context.progress();
-        runner.run(Arc::clone(start), inputs, context.clone()).await.map_err(Stopped::Failed)
+        let read = inputs.wait().await;
+        let scope;
+        let known = read.as_deref().unwrap_or_default();
+        (*seen, scope) = bench.workshop.seen.attempt(start, known, began);
+        let inputs = Arc::clone(context.learn(read.map_err(|error| Stopped::Failed(error.into()))?));
+        let scope = context.enter(scope);
+        let work = async {
+            let runner = seat.runner().await.map_err(Stopped::NotMade)?;
+            context.progress();
+            runner.run(Arc::clone(start), inputs, context.clone()).await.map_err(Stopped::Failed)
+        };
+        scope.run(work).await
     };
     let watched = Watched {
         agent: &bench.name,
         job: start.job,
         attempt: start.attempt,
-        began: bench.workshop.clock.now(),
+        began,
         expected: bench.expected,
     };
     // Code of the user is called within the first poll, so that it is watched as well.
@@ -301,6 +336,7 @@ pub(super) struct Guard {
     bench: Arc<Bench>,
     /// The attempt's place on the roll until its end is told.
     entry: Option<Arc<Entry>>,
+    seen: AttemptSeen,
 }
 
 impl Guard {
@@ -308,14 +344,18 @@ impl Guard {
         let workshop = &bench.workshop;
         let attempt = (start.job, start.attempt);
         let entry = workshop.roll.enter(bench.name.clone(), attempt, workshop.clock.now());
-        Self { start: Some(start), bench, entry: Some(entry) }
+        Self { start: Some(start), bench, entry: Some(entry), seen: AttemptSeen::default() }
     }
 
     fn tell(&mut self, end: AttemptEnd, engine: EngineState) {
         // Before anything is told: whoever hears of the end finds the attempt off the roll.
         drop(self.entry.take());
         if let Some(start) = self.start.take() {
-            self.bench.workshop.ingress.ended(Ended { start, end, engine });
+            let mut seen = std::mem::take(&mut self.seen);
+            if matches!(end, AttemptEnd::Released) && self.bench.stopping.load(Ordering::Acquire) {
+                seen.released_by("shutdown");
+            }
+            self.bench.workshop.ingress.ended(Ended { start, end, engine, seen });
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::curator::Ingress;
 use crate::error::chain;
 use crate::kinds::KindTable;
+use crate::seen::{AttemptSeen, How, Seen};
 use crate::upkeep::Watches;
 
 /// What all attempts of a runtime share.
@@ -38,6 +39,7 @@ pub(crate) struct Workshop {
     /// Every attempt that runs.
     pub(crate) roll: Arc<Roll>,
     pub(crate) watches: Arc<Watches>,
+    pub(crate) seen: Arc<Seen>,
 }
 
 /// What all attempts of an agent share.
@@ -85,6 +87,13 @@ impl Lineage {
 }
 
 impl Bench {
+    /// The end of an attempt that was called off, noted on its span.
+    pub(super) fn called_off(&self, seen: &mut AttemptSeen) -> AttemptEnd {
+        let end = self.cancelled();
+        seen.over(if matches!(end, AttemptEnd::Released) { How::Released } else { How::Cancelled }, &[]);
+        end
+    }
+
     pub(super) fn cancelled(&self) -> AttemptEnd {
         if self.stopping.load(Ordering::Acquire) { AttemptEnd::Released } else { AttemptEnd::Cancelled }
     }
@@ -95,6 +104,7 @@ impl Bench {
         start: &Start,
         inputs: &[Arc<Artifact>],
         outputs: Outputs,
+        seen: &mut AttemptSeen,
     ) -> Result<Few<Publish>, Fault> {
         if outputs.items.is_empty() {
             return Ok(Few::new());
@@ -107,7 +117,7 @@ impl Bench {
                 let id = start.job.output(index, start.at);
                 let producer = Producer::Agent(self.name.clone());
                 let artifact = self.artifact(start, &lineage, (id, now), &output, producer)?;
-                Ok(self.publish(artifact))
+                Ok(self.publish(seen.output(artifact, inputs)))
             })
             .collect()
     }
@@ -143,7 +153,13 @@ impl Bench {
     }
 
     /// Decides what follows from a failed attempt.
-    pub(super) fn fail(&self, start: &Start, inputs: &[Arc<Artifact>], fault: &Fault) -> AttemptEnd {
+    pub(super) fn fail(
+        &self,
+        start: &Start,
+        inputs: &[Arc<Artifact>],
+        fault: &Fault,
+        seen: &mut AttemptSeen,
+    ) -> AttemptEnd {
         let now = self.workshop.clock.now();
         let error = chain(fault.as_ref());
         let failures = start.failures + 1;
@@ -151,7 +167,10 @@ impl Bench {
         let seed = high.rotate_left(32) ^ low.wrapping_mul(u64::from(failures) | 1);
         match self.retry.wait_after(failures, fault, seed) {
             Some(wait) => AttemptEnd::Retry { until: now.after(wait), error },
-            None => self.give_up(start, inputs, error, failures),
+            None => {
+                seen.dies_of(if self.retry.allows_more(failures) { "not_retryable" } else { "attempts" });
+                self.give_up(start, inputs, (error, failures), seen)
+            }
         }
     }
 
@@ -160,10 +179,10 @@ impl Bench {
         &self,
         start: &Start,
         inputs: &[Arc<Artifact>],
-        error: Vec<String>,
-        attempts: u32,
+        (error, attempts): (Vec<String>, u32),
+        seen: &AttemptSeen,
     ) -> AttemptEnd {
-        let failure = self.failure(start, inputs, &error, attempts);
+        let failure = self.failure(start, inputs, (&error, attempts), seen);
         AttemptEnd::Dead { at: self.workshop.clock.now(), attempts, error, failure }
     }
 
@@ -172,8 +191,8 @@ impl Bench {
         &self,
         start: &Start,
         inputs: &[Arc<Artifact>],
-        error: &[String],
-        attempts: u32,
+        (error, attempts): (&[String], u32),
+        seen: &AttemptSeen,
     ) -> Few<Publish> {
         if inputs.iter().any(|input| input.kind().is::<Failure>()) {
             return Few::new();
@@ -191,7 +210,7 @@ impl Bench {
         let now = self.workshop.clock.now();
         let artifacts = outputs.items.into_iter().filter_map(|output| {
             match self.artifact(start, &lineage, (id, now), &output, Producer::Runtime) {
-                Ok(artifact) => Some(self.publish(artifact)),
+                Ok(artifact) => Some(self.publish(seen.failure(artifact, inputs))),
                 Err(error) => {
                     // Only a user's type named `Failure` can cause this, and the start refuses that.
                     tracing::error!(target: "volery::agent", agent = %self.name, %error, "failure artifact not published");

@@ -18,6 +18,7 @@ use super::pulse::Pulse;
 use super::roll::Entry;
 use crate::clock::Clock;
 use crate::root::Protection;
+use volery_observability::trace::Scope;
 
 /// An attempt as its engine sees it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ struct Parts {
     all_children: TaskTracker,
     /// Slots for calls that block, as many as the agent's concurrency.
     blocking: Arc<Semaphore>,
+    /// Where the engine runs, as traces see it; set when the inputs have been read.
+    scope: OnceLock<Scope>,
 }
 
 impl fmt::Debug for Parts {
@@ -68,6 +71,7 @@ impl Context {
             children: OnceLock::new(),
             all_children: bench.children.clone(),
             blocking: Arc::clone(&bench.blocking),
+            scope: OnceLock::new(),
         };
         Self(Arc::new(parts))
     }
@@ -79,6 +83,23 @@ impl Context {
     /// Makes the inputs known; the first ones stay.
     pub(super) fn learn(&self, inputs: Arc<[Arc<Artifact>]>) -> &Arc<[Arc<Artifact>]> {
         self.0.inputs.get_or_init(|| inputs)
+    }
+
+    /// Makes known where the engine runs; the first one stays.
+    pub(super) fn enter(&self, scope: Scope) -> Scope {
+        self.0.scope.get_or_init(|| scope).clone()
+    }
+
+    /// Returns where the engine runs.
+    pub(super) fn scope(&self) -> Scope {
+        self.0.scope.get().cloned().unwrap_or_default()
+    }
+
+    /// Returns the W3C `traceparent` of the engine's call, for whoever it calls next. `None` when there is no trace: the
+    /// runtime has no tracer. In a run that is not recorded it says so.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<String> {
+        self.0.scope.get()?.carried().map(|carried| carried.traceparent())
     }
 
     /// Returns the agent's name.
@@ -187,7 +208,10 @@ impl Context {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         match self.children() {
-            Some(children) => children.spawn(future),
+            Some(children) => {
+                let scope = self.scope();
+                children.spawn(async move { scope.run(future).await })
+            }
             None => ChildTask::cut_off(),
         }
     }

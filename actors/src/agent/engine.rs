@@ -82,8 +82,9 @@ where
         let slot = context.blocking_slot().await;
         // The function goes on when this future is dropped, and is named as running until it returns.
         let entry = context.stay();
+        let scope = context.scope();
         let call = move || {
-            let result = function(input, context).map_err(Into::into);
+            let result = scope.call(|| function(input, context)).map_err(Into::into);
             drop((entry, slot));
             result
         };

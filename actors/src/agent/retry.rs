@@ -66,6 +66,11 @@ impl Retry {
         Self { worth: Some(Arc::new(worth)), ..self }
     }
 
+    /// Tells whether attempts are left after so many failures.
+    pub(crate) fn allows_more(&self, failures: u32) -> bool {
+        failures < self.attempts
+    }
+
     /// Returns the wait before the next attempt, or `None` when the job is to be given up.
     ///
     /// `failures` counts the failed attempts, this one included. `seed` decides the jitter.

@@ -45,6 +45,15 @@ impl TimedOut {
         self.kind
     }
 
+    /// The clock's word in spans and metrics.
+    pub(super) const fn clock(&self) -> &'static str {
+        match self.kind {
+            TimeoutKind::Attempt => "total",
+            TimeoutKind::Idle => "idle",
+            TimeoutKind::Queue => "queue",
+        }
+    }
+
     /// Returns the time that was too long.
     #[must_use]
     pub fn elapsed(&self) -> Duration {

@@ -25,6 +25,7 @@ use super::recovery::{Restored, restore};
 use crate::agent::AgentMessage;
 use crate::clock::Clock;
 use crate::feed::{Event, Feed};
+use crate::seen::{Committed, End, Seen};
 use crate::supervision::{self, Address, Life};
 use crate::upkeep::TimekeeperMessage;
 
@@ -54,6 +55,7 @@ pub(crate) struct CuratorParts {
     pub(crate) feed: Feed,
     pub(crate) agents: Vec<Address<AgentMessage>>,
     pub(crate) timekeeper: Address<TimekeeperMessage>,
+    pub(crate) seen: Arc<Seen>,
     /// Returns a board with every agent and subscription, and nothing on it.
     pub(crate) board: Box<dyn Fn() -> Board + Send + Sync>,
 }
@@ -78,6 +80,8 @@ pub(crate) struct Curator {
     /// Runs that somebody asked about in this commit.
     asked: Vec<RunId>,
     armed: Option<Timestamp>,
+    /// The commit that is being told of.
+    pub(super) committed: Committed,
     /// Kept between dispatches to save allocations.
     offsets: Vec<Offset>,
     /// Outcomes that the store refused.
@@ -94,6 +98,13 @@ impl Curator {
     pub(crate) async fn begin(parts: Arc<CuratorParts>) -> Result<Self, supervision::Fault> {
         let Restored { board, effects, notes } = restore(&parts).await?;
         let now = parts.clock.now();
+        for run in parts.seen.begin_life(&board, now) {
+            // What is in the log only goes on as well.
+            let tally = parts.store.tally(run).await?;
+            if tally.outstanding() == 0 {
+                parts.seen.run_gone(run, &tally, now);
+            }
+        }
         // Whoever waited when the life before ended is told by this one.
         let (quiet, noted) = {
             let watch = parts.ingress.watch();
@@ -114,6 +125,7 @@ impl Curator {
             quiet,
             asked: Vec::new(),
             armed: None,
+            committed: Committed::at(now),
             offsets: Vec::new(),
             unsettled: Vec::new(),
             noted,
@@ -198,9 +210,9 @@ impl Curator {
     /// Turns a command into a write, or into something that only the board needs to know.
     fn prepare(&mut self, command: Command) {
         match command {
-            Command::Publish { artifacts, answer } => {
+            Command::Publish { artifacts, answer, seen } => {
                 let claims = claims_of(&artifacts);
-                self.write(Group::Publish(artifacts), After::Published { claims, answer });
+                self.write(Group::Publish(artifacts), After::Published { claims, answer, seen });
             }
             Command::Ended(ended) => self.prepare_end(ended),
             Command::Letter(decision) => self.prepare_letter(decision),
@@ -252,6 +264,8 @@ impl Curator {
         // Only a write tells whether the store works; with nothing to write, a tick is the time to try again.
         let is_tick = |after: &After| matches!(after, After::Input(Input::Tick));
         let tries = !batch.groups.is_empty() || self.store_down && self.after.iter().any(is_tick);
+        let changes = batch.groups.len() as u64;
+        self.committed = Committed { begun: self.parts.clock.now(), changes, ..self.committed };
         let results = if batch.groups.is_empty() {
             Ok(Vec::new())
         } else {
@@ -267,6 +281,10 @@ impl Curator {
             }
         };
         let after = std::mem::take(&mut self.after);
+        self.committed.done = self.parts.clock.now();
+        if changes > 0 {
+            self.parts.seen.store_answered(self.committed, results.as_ref().err());
+        }
         match results {
             Ok(results) => {
                 self.board.written();
@@ -316,14 +334,17 @@ impl Curator {
 
     pub(super) fn apply_done(&mut self, after: After, stored: Few<Stored>) {
         match after {
-            After::Published { claims, answer } => {
+            After::Published { claims, answer, seen } => {
+                seen.committed(&stored, self.committed);
                 self.tell_published(claims, &stored);
                 // A publisher that stopped waiting has published all the same.
                 self.answers.push((answer, Ok(stored)));
             }
             After::Started(start) => self.dispatch(start, None),
             After::Buried(start, why) => self.dispatch(start, Some(why)),
-            After::Ended { start, verdict, claims, error } => {
+            After::Ended { start, verdict, claims, error, seen } => {
+                let end = End { verdict, error: &error, stored: &stored, committed: self.committed };
+                seen.ended(&self.parts.seen, start.job, &end);
                 self.tell_published(claims, &stored);
                 self.parts.feed.tell_attempt(&start, verdict, error);
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
@@ -343,11 +364,12 @@ impl Curator {
                 if matches!(input, Input::Tick) {
                     self.armed = None;
                 }
+                self.parts.seen.told(&input, self.now);
                 self.handle_decided(input);
                 // It may have lifted a quarantine, and the panics that come after it in this commit count anew.
                 self.perform_effects();
             }
-            After::EngineLost(agent) => self.count_restart(agent),
+            After::EngineLost(start, engine) => self.count_restart(&start, engine),
             After::Ask(question) => self.answer(question),
             After::Look(lookup) => self.lookups.push(lookup),
             After::SpilledCancelled(run) => self.handle(Input::CancelRefused(run)),

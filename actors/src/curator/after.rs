@@ -14,12 +14,15 @@ use volery_blackboard::{AgentIndex, JobId, RunId};
 use super::ingress::Question;
 use super::letters::LetterDecided;
 use super::paging::Lookup;
+use crate::agent::EngineState;
+use crate::seen::{AttemptSeen, PublishSeen};
 
 /// What follows once a command, or its write, is done.
 pub(super) enum After {
     Published {
         claims: Few<Claims>,
         answer: PublishAnswer,
+        seen: PublishSeen,
     },
     Started(Arc<Start>),
     /// The start of a job that is to be given up at once.
@@ -29,6 +32,7 @@ pub(super) enum After {
         verdict: Verdict,
         claims: Few<Claims>,
         error: Vec<String>,
+        seen: AttemptSeen,
     },
     /// A decision about a dead letter.
     Letter(LetterDecided),
@@ -41,7 +45,7 @@ pub(super) enum After {
     Unsettled(Unsettled),
     Input(Input),
     /// An engine of this agent panicked or could not be made.
-    EngineLost(AgentIndex),
+    EngineLost(Arc<Start>, EngineState),
     /// Told in its turn: the start that it is about may stand before it in the same commit.
     Cancel {
         agent: AgentIndex,
@@ -96,7 +100,7 @@ impl After {
             | Self::Letter(_)
             | Self::GivenUp { .. }
             | Self::Ended { .. } => true,
-            Self::Input(_) | Self::EngineLost(_) | Self::Cancel { .. } | Self::Ask(_) | Self::Look(_) => {
+            Self::Input(_) | Self::EngineLost(..) | Self::Cancel { .. } | Self::Ask(_) | Self::Look(_) => {
                 false
             }
         }

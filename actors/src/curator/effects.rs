@@ -20,15 +20,22 @@ impl Curator {
             match effect {
                 Effect::Start(start) => self.write(Group::Start(Arc::clone(&start)), After::Started(start)),
                 Effect::Cancel { agent, job } => self.after.push(After::Cancel { agent, job }),
-                Effect::Drop(job) => self.write_outcome(Unsettled::Job(job)),
+                Effect::Drop(job) => {
+                    self.parts.seen.job_dropped(job, self.now);
+                    self.write_outcome(Unsettled::Job(job));
+                }
                 Effect::Settle(settled) => {
+                    self.parts.seen.settled(&settled);
                     if let Outcome::Discarded(Discard::Damaged(cause)) = &settled.outcome {
                         self.log_damage(settled.offset, settled.subscription, cause);
                     }
                     self.parts.feed.tell_settled(&settled);
                     self.write_outcome(Unsettled::Claim(settled));
                 }
-                Effect::Settled(settled) => self.parts.feed.tell_settled(&settled),
+                Effect::Settled(settled) => {
+                    self.parts.seen.settled(&settled);
+                    self.parts.feed.tell_settled(&settled);
+                }
                 Effect::Bury { start, why } => {
                     self.write(Group::Start(Arc::clone(&start)), After::Buried(start, why));
                 }
@@ -44,6 +51,7 @@ impl Curator {
                 }
                 Effect::RunSettled { run, workflow, tally } => {
                     self.forget_run(run);
+                    self.parts.seen.run_settled(run, &tally, self.committed.done.max(self.now));
                     self.parts.feed.tell(|| Event::RunSettled { run, workflow, tally });
                 }
             }

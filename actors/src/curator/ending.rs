@@ -4,22 +4,25 @@
 
 use std::sync::Arc;
 
-use volery_blackboard::effect::{Input, Verdict};
+use volery_blackboard::effect::{Input, Start, Verdict};
 use volery_blackboard::store::{Few, Finish, Group, JobEnd};
-use volery_blackboard::{AgentIndex, RunId};
+use volery_blackboard::{AgentIndex, AgentName, RunId};
 
 use super::actor::Curator;
 use super::after::{After, claims_of};
 use super::restarts::Counted;
 use crate::agent::{AttemptEnd, Ended, EngineState};
 use crate::feed::Event;
+use crate::seen::AttemptSeen;
 
 impl Curator {
-    pub(super) fn prepare_end(&mut self, Ended { start, end, engine }: Ended) {
+    pub(super) fn prepare_end(&mut self, Ended { start, end, engine, seen }: Ended) {
         if engine != EngineState::Sound {
             // Before the end, so that a quarantine is there before the slot is free. Counted in its turn: a resume that
             // stands before it in the same commit lifts the quarantine before, not the one that follows.
-            self.after.push(After::EngineLost(start.agent));
+            let restarts = self.restarts_with_this(start.agent);
+            seen.restarted(restarts, cause_of(engine), self.now);
+            self.after.push(After::EngineLost(Arc::clone(&start), engine));
         }
         if !self.board.is_current(start.job, start.attempt) {
             tracing::debug!(
@@ -28,8 +31,9 @@ impl Curator {
             );
             return;
         }
+        log_end(self.parts.feed.name(start.agent), &start, &end, &seen);
         let (job, failures, none) = (start.job, start.failures, Vec::new());
-        let ended = |verdict, claims, error| After::Ended { start, verdict, claims, error };
+        let ended = |verdict, claims, error| After::Ended { start, verdict, claims, error, seen };
         match end {
             AttemptEnd::Done(outputs) => {
                 let after = ended(Verdict::Done, claims_of(&outputs), none);
@@ -55,8 +59,20 @@ impl Curator {
         }
     }
 
+    /// How many panics the agent's window holds with one that is about to be counted.
+    fn restarts_with_this(&self, agent: AgentIndex) -> u32 {
+        let waiting = self
+            .after
+            .iter()
+            .filter(|after| matches!(after, After::EngineLost(start, _) if start.agent == agent));
+        let waiting = u32::try_from(waiting.count()).unwrap_or(u32::MAX);
+        self.parts.ingress.watch().restarts.counted(agent).saturating_add(waiting).saturating_add(1)
+    }
+
     /// Counts an engine that is made anew, and acts on what that leads to.
-    pub(super) fn count_restart(&mut self, agent: AgentIndex) {
+    pub(super) fn count_restart(&mut self, start: &Start, engine: EngineState) {
+        let agent = start.agent;
+        self.parts.seen.engine_restarted(agent, cause_of(engine));
         let counted = self.parts.ingress.watch().restarts.count(agent, self.now);
         let name = self.parts.feed.name(agent);
         let (restarts, quarantine) = match counted {
@@ -65,10 +81,15 @@ impl Curator {
                 (quarantine.restarts, Some(quarantine))
             }
         };
-        tracing::warn!(target: "volery::agent", agent = %name, restarts, "an engine panicked or could not be made");
+        tracing::warn!(
+            target: "volery::agent", agent = %name, run = %start.run, job = %start.job, attempt = start.attempt, restarts,
+            "an engine panicked or could not be made"
+        );
         self.handle(Input::Restarted(agent));
         self.parts.feed.tell(|| Event::Restarted { agent: name.clone(), restarts });
         if let Some(quarantine) = quarantine {
+            let past = if matches!(counted, Counted::Escalated(_)) { "escalated" } else { "quarantined" };
+            self.parts.seen.quarantined(agent, past);
             tracing::error!(
                 target: "volery::agent", agent = %name, restarts, escalates = matches!(counted, Counted::Escalated(_)),
                 "engines panicked too often; the agent is given no jobs"
@@ -98,7 +119,32 @@ impl Curator {
         if let Some(pin) = self.parts.ingress.watch().pins.get_mut(&run) {
             pin.timed_out = true;
         }
+        self.parts.seen.cancel_requested(run, "deadline", self.now);
         tracing::warn!(target: "volery::curator", %run, workflow = &*workflow, "a run is cancelled at its deadline");
         self.parts.feed.tell(|| Event::RunTimedOut { run, workflow });
+    }
+}
+
+/// The word for why an engine is made anew.
+const fn cause_of(engine: EngineState) -> &'static str {
+    match engine {
+        EngineState::NotMade => "not_made",
+        EngineState::Suspect | EngineState::Sound => "panic",
+    }
+}
+
+/// Writes a line about an attempt that failed, where it ran.
+fn log_end(agent: AgentName, start: &Start, end: &AttemptEnd, seen: &AttemptSeen) {
+    let (run, job, attempt) = (start.run, start.job, start.attempt);
+    match end {
+        AttemptEnd::Retry { error, .. } => seen.scope().call(|| {
+            let error = error.join(": ");
+            tracing::debug!(target: "volery::agent", %agent, %run, %job, attempt, error, "an attempt failed");
+        }),
+        AttemptEnd::Dead { error, .. } => seen.scope().call(|| {
+            let error = error.join(": ");
+            tracing::warn!(target: "volery::agent", %agent, %run, %job, attempt, error, "a job failed for good");
+        }),
+        AttemptEnd::Done(_) | AttemptEnd::Cancelled | AttemptEnd::Released => {}
     }
 }

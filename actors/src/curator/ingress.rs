@@ -30,6 +30,7 @@ use super::restarts::Restarts;
 use crate::agent::Ended;
 use crate::error::{Cause, Result};
 use crate::runtime::Overflow;
+use crate::seen::{PublishSeen, class_of};
 use crate::supervision::{Address, SendRefusal};
 
 /// Publishes that may be in the queue. Enough for two full commits: one being written, one being gathered. Twice as
@@ -40,7 +41,11 @@ const PUBLISHES_MAX: usize = 2_048;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Commit these artifacts, all or nothing.
-    Publish { artifacts: Few<Publish>, answer: oneshot::Sender<Result<Few<Stored>, StoreError>> },
+    Publish {
+        artifacts: Few<Publish>,
+        answer: oneshot::Sender<Result<Few<Stored>, StoreError>>,
+        seen: PublishSeen,
+    },
     /// An attempt ended.
     Ended(Ended),
     /// Decide about a dead letter.
@@ -191,10 +196,13 @@ impl Ingress {
     ///
     /// Cancel safe in this sense: dropped while it waits for room, nothing is published; dropped later, the artifacts
     /// may or may not be.
-    pub(crate) async fn publish(&self, artifacts: Few<Publish>) -> Result<Few<Stored>> {
-        self.enter().await?;
+    pub(crate) async fn publish(&self, artifacts: Few<Publish>, seen: PublishSeen) -> Result<Few<Stored>> {
+        if let Err(error) = self.enter().await {
+            seen.failed(class_of(&error));
+            return Err(error);
+        }
         let (answer, answered) = oneshot::channel();
-        self.push(Command::Publish { artifacts, answer });
+        self.push(Command::Publish { artifacts, answer, seen });
         answered.await.map_err(|_| self.unanswered())?.map_err(Into::into)
     }
 
@@ -224,7 +232,6 @@ impl Ingress {
         if !self.is_open() {
             return Err(self.shut());
         }
-        // Given back by the curator when it takes the command out.
         room.forget();
         Ok(())
     }
@@ -417,6 +424,11 @@ impl Ingress {
         let (queued, collected) =
             (self.queued.load(Ordering::Acquire), self.collected.load(Ordering::Acquire));
         [(queued, self.limits.queued_max, "queued"), (collected, self.limits.collected_max, "collected")]
+    }
+
+    /// Commands that the curator has not taken yet.
+    pub(crate) fn waiting_commands(&self) -> usize {
+        self.queue().len()
     }
 
     pub(crate) fn watch(&self) -> MutexGuard<'_, Watch> {

@@ -62,6 +62,7 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<Restored, StoreError
     let agents = (0..).map(AgentIndex).take(parts.agents.len());
     let names: Vec<_> = agents.map(|agent| parts.feed.name(agent)).collect();
     let noted = parts.store.notes().await?;
+    let stopped = parts.seen.begin_process(&noted);
     let (mut notes, pins, paused, held, quarantines, decided) = {
         let mut watch = parts.ingress.watch();
         let notes = watch.reconcile(noted, &names);
@@ -104,6 +105,7 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<Restored, StoreError
         tracing::info!(target: "volery::curator", "{recovered}");
     }
     parts.ingress.watch().recovered = recovered;
+    notes.extend(stopped);
     Ok(Restored { board, effects, notes })
 }
 

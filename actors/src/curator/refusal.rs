@@ -50,7 +50,10 @@ impl Curator {
     /// Nothing was written for this, alone or with its whole commit.
     pub(super) fn apply_refused(&mut self, after: After, error: &StoreError) {
         match after {
-            After::Published { answer, .. } => self.answers.push((answer, Err(error.clone()))),
+            After::Published { answer, seen, .. } => {
+                seen.failed("store");
+                self.answers.push((answer, Err(error.clone())));
+            }
             After::Letter(decided) => decided.refuse(error),
             After::Started(start) | After::Buried(start, _) => {
                 // Held first, so that the slot does not go to a later job.
@@ -71,7 +74,7 @@ impl Curator {
                 tracing::error!(target: "volery::curator", %run, %error, "claims in the log were not cancelled yet");
                 self.handle(Input::CancelRefused(run));
             }
-            After::Input(_) | After::EngineLost(_) | After::Cancel { .. } | After::Look(_) => {
+            After::Input(_) | After::EngineLost(..) | After::Cancel { .. } | After::Look(_) => {
                 self.apply_done(after, Few::new());
             }
             After::Ask(question) => self.answer(question),

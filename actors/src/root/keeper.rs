@@ -20,14 +20,17 @@ use super::hold::{Hold, Protection};
 use super::phase::Phase;
 use super::progress::Progress;
 use super::report::{CutOff, PhaseReport, PhaseStatus, ShutdownReport, StopCause};
+use super::telemetry::show;
 use crate::agent::{AgentMessage, Roll};
 use crate::clock::Clock;
 use crate::curator::{Ingress, Question};
 use crate::feed::Feed;
 use crate::resource::{Evict, let_go};
 use crate::runtime::Settings;
+use crate::seen::Seen;
 use crate::supervision::{Address, Supervisor, SupervisorExit};
 use crate::upkeep::SentryParts;
+use volery_observability::trace::ShutdownTrace;
 
 /// How long the curator may take to say how agents stand. It answers in microseconds unless it waits for its store, and
 /// what it would say is for the report only.
@@ -138,6 +141,7 @@ pub(crate) struct Root {
     pub(crate) sentry: Arc<SentryParts>,
     /// The curator left a question of this stop without an answer.
     pub(crate) silent: AtomicBool,
+    pub(crate) seen: Arc<Seen>,
 }
 
 impl Root {
@@ -168,7 +172,14 @@ impl Root {
             callbacks: Arc::clone(&callbacks),
             service: Arc::clone(&service),
         };
-        let keeper = Keeper { root: self, stopping, backstop: Arc::clone(&backstop), callbacks, service };
+        let keeper = Keeper {
+            root: self,
+            stopping,
+            backstop: Arc::clone(&backstop),
+            callbacks,
+            service,
+            trace: OnceLock::new(),
+        };
         let finishing = Finishing(backstop);
         // Ends by itself: when asked to stop, when the last handle is dropped (which asks), or when the tree gives up.
         drop(tokio::spawn(async move {
@@ -186,6 +197,8 @@ struct Keeper {
     backstop: Arc<Backstop>,
     callbacks: Arc<Callbacks>,
     service: Arc<Hold>,
+    /// Opened when the stop begins.
+    trace: OnceLock<ShutdownTrace>,
 }
 
 impl Keeper {
@@ -234,6 +247,7 @@ impl Keeper {
         (cause, begun, deadlines): (StopCause, Timestamp, &Deadlines),
     ) -> ShutdownReport {
         let root = &self.root;
+        let trace = self.trace.get_or_init(|| root.seen.spans().shutdown(&root.name, begun.into()));
         self.phase(Phase::Notice, self.give_notice(&cause, deadlines, level)).await;
         self.phase(Phase::Intake, async { root.stop_intake() }).await;
         let cut_off = if let Some(exit) = gave_up {
@@ -258,9 +272,8 @@ impl Keeper {
         };
         root.let_resources_go(deadlines).await;
         self.phase(Phase::Store, root.stop_store(deadlines)).await;
-        let none = PhaseStatus::Skipped("no exporter of this runtime's own".to_owned());
-        let telemetry = PhaseReport { status: none, ..PhaseReport::new(Phase::Telemetry) };
-        self.phase(Phase::Telemetry, async { telemetry }).await;
+        root.ingress.abandon();
+        self.phase(Phase::Telemetry, root.stop_telemetry(trace, deadlines.left(root.clock.now()))).await;
         let state = self.backstop.progress.state();
         ShutdownReport {
             runtime: root.name.clone(),
@@ -277,7 +290,11 @@ impl Keeper {
         let since = self.root.clock.now();
         self.backstop.progress.state().current = Some((phase, since));
         let mut row = stop.await;
-        row.duration = self.root.clock.now().since(since);
+        let now = self.root.clock.now();
+        row.duration = now.since(since);
+        if let Some(trace) = self.trace.get() {
+            show(trace, &row, since, now);
+        }
         tracing::debug!(target: "volery::root", runtime = self.root.name, phase = %row, "phase stopped");
         let mut state = self.backstop.progress.state();
         state.phases.push(row);
@@ -399,6 +416,7 @@ impl Root {
 
     async fn stop_store(&self, deadlines: &Deadlines) -> PhaseReport {
         let mut row = PhaseReport::new(Phase::Store);
+        self.note_order(deadlines.left(self.clock.now())).await;
         // A store that is slow to close gets what is left, and a moment in any case.
         row.status = match timeout(deadlines.left(self.clock.now()), self.store.close()).await {
             Ok(Ok(())) => PhaseStatus::Completed,

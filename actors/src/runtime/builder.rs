@@ -14,7 +14,7 @@ use volery_blackboard::board::Board;
 use volery_blackboard::matching::Matcher;
 use volery_blackboard::store::{Catalogue, Memory, Store};
 use volery_blackboard::{AgentIndex, AgentName, Kinds, Subscription, SubscriptionIndex};
-use volery_observability::Metrics;
+use volery_observability::{Metrics, Providers};
 
 use super::{Parts, Runtime, Settings};
 use crate::agent::{Agent, AgentActor, AgentMessage, AgentParts, Bench, Failure, Fallbacks, Workshop};
@@ -25,6 +25,7 @@ use crate::feed::{Event, Feed};
 use crate::kinds::KindTable;
 use crate::resource::{Evict, Resource};
 use crate::root::Root;
+use crate::seen::{Seen, Sighted};
 use crate::supervision::{
     Address, ChildSpec, Intensity, LifeEvent, Observer, Shutdown, Strategy, Supervisor, SupervisorSpec,
 };
@@ -54,6 +55,26 @@ struct Beside {
     schedules: Vec<Schedule>,
     resources: Vec<Arc<dyn Evict>>,
     metrics: Metrics,
+    providers: Providers,
+}
+
+impl Beside {
+    /// What is to be seen, and by whom.
+    fn seen(&self, runtime: &str, plan: &Plan, clock: &Clock, store: &'static str) -> Seen {
+        let providers = self.providers.clone();
+        let spans = providers.spans();
+        let metrics = self.metrics.for_runtime(runtime);
+        let metrics = if metrics.is_on() {
+            metrics.watch_spans(&spans);
+            metrics
+        } else {
+            providers.metrics(runtime, &spans)
+        };
+        let agents = plan.agents.iter().map(|agent| (agent.viewer.name.clone(), agent.concurrency));
+        let subscriptions =
+            plan.subscriptions().map(|(agent, _, subscription)| Sighted::new(agent, subscription));
+        Seen::new((providers, spans, metrics), clock.clone(), store, agents, subscriptions)
+    }
 }
 
 impl RuntimeBuilder {
@@ -117,6 +138,12 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Shows traces and metrics by the service's providers. Default: nothing is shown.
+    pub fn telemetry(mut self, providers: Providers) -> Self {
+        self.beside.providers = providers;
+        self
+    }
+
     /// Validates everything, then starts it in order.
     ///
     /// # Errors
@@ -140,16 +167,19 @@ impl RuntimeBuilder {
             collected_max: self.settings.collected_max,
             overflow: self.settings.overflow,
         };
+        let seen = Arc::new(self.beside.seen(&self.name, &plan, &clock, self.store.system()));
         let restarts = Restarts::new(plan.agents.iter().map(|agent| agent.rule));
-        let ingress = Ingress::new(self.name.clone(), limits, restarts);
+        let ingress = Arc::new(Ingress::new(self.name.clone(), limits, restarts));
+        seen.connect(&ingress);
         let workshop = Arc::new(Workshop {
             store: self.store,
-            ingress: Arc::new(ingress),
+            ingress,
             matcher,
             kinds: KindTable::new(plan.kinds.clone()),
             clock,
             roll: Arc::default(),
             watches: Arc::new(Watches::new()),
+            seen,
         });
         assemble(self.name, self.settings, workshop, plan, self.beside).await
     }
@@ -278,11 +308,12 @@ async fn assemble(
         feed: feed.clone(),
         agents: agents.iter().map(|(_, address)| address.clone()).collect(),
         timekeeper,
+        seen: Arc::clone(&workshop.seen),
         board,
     });
     let (curator_spec, curator) = ChildSpec::actor("curator", move |_| Curator::begin(Arc::clone(&parts)));
     ingress.connect(curator);
-    let metrics = beside.metrics.for_runtime(&name);
+    let metrics = workshop.seen.metrics().clone();
     let findings = Arc::new(Findings::new(feed.clone(), metrics.clone()));
     let resources: Arc<[Arc<dyn Evict>]> = beside.resources.into();
     let sentry = Arc::new(SentryParts {
@@ -299,6 +330,7 @@ async fn assemble(
             workshop: Arc::clone(&workshop),
             sentry: Arc::clone(&sentry),
             metrics,
+            feed: feed.clone(),
             schedules: beside.schedules,
             resources: Arc::clone(&resources),
         },
@@ -311,7 +343,7 @@ async fn assemble(
         .child(curator_spec.shutdown(Shutdown::After(STOP_WITHIN)))
         .child(ChildSpec::supervisor(agent_specs))
         .child(ChildSpec::supervisor(upkeep));
-    let observer = Arc::new(FeedObserver(feed.clone()));
+    let observer = Arc::new(LifeObserver(feed.clone(), Arc::clone(&workshop.seen)));
     let supervisor = Supervisor::start(tree, observer)
         .await
         .map_err(|error| Cause::Start { what: format!("starting runtime `{name}`"), source: error.into() })?;
@@ -328,6 +360,7 @@ async fn assemble(
         resources,
         sentry,
         silent: AtomicBool::new(false),
+        seen: Arc::clone(&workshop.seen),
     };
     let root = root.keep();
     Ok(Runtime(Arc::new(Parts {
@@ -386,11 +419,14 @@ fn upkeep_children(settings: &Settings, upkeep: Upkeep) -> (SupervisorSpec, Loop
     upkeep.children(tree, settings, |child| child.shutdown(Shutdown::After(STOP_WITHIN)))
 }
 
-/// Puts life events into the feed.
-struct FeedObserver(Feed);
+/// Puts life events into the feed, and counts restarts.
+struct LifeObserver(Feed, Arc<Seen>);
 
-impl Observer for FeedObserver {
+impl Observer for LifeObserver {
     fn observe(&self, event: &LifeEvent) {
+        if let LifeEvent::Restarting { child, .. } = event {
+            self.1.actor_restarted(child.as_str());
+        }
         self.0.tell(|| Event::Life(event.clone()));
     }
 }

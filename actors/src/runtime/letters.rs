@@ -164,7 +164,7 @@ impl Runtime {
                 artifact = artifact.with_partition(partition.clone());
             }
             match old.trace() {
-                Some(trace) => artifact.with_trace(trace),
+                Some(trace) => artifact.with_trace(trace.clone()),
                 None => artifact,
             }
         };

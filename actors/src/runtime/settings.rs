@@ -94,6 +94,9 @@ pub struct Settings {
     /// Period of the lookout, which finds attempts that are overdue and agents whose jobs wait for long. Default 1 s; at
     /// least 10 ms.
     pub look_every: Duration,
+    /// How often the levels that gauges show are read: depth and age of queues, what runs. Default 5 s; at least 10 ms.
+    /// Without a meter they are not read.
+    pub levels_every: Duration,
     /// How long a poll of an engine may take, and a ready task may wait for a worker thread, before the lookout says so.
     /// Default 1 s; at least 10 ms, or 0 to look for neither and have no thread for it.
     pub blocked_after: Duration,
@@ -123,6 +126,7 @@ impl Default for Settings {
             janitor_every: Duration::from_secs(60),
             retention: Retention::default(),
             look_every: Duration::from_secs(1),
+            levels_every: Duration::from_secs(5),
             blocked_after: Duration::from_secs(1),
             oldest_age: Duration::from_secs(60),
             evict_every: Duration::from_secs(5),
@@ -171,6 +175,7 @@ impl Settings {
             ("correlation_sweep_every", self.correlation_sweep_every),
             ("janitor_every", self.janitor_every),
             ("look_every", self.look_every),
+            ("levels_every", self.levels_every),
             ("oldest_age", self.oldest_age),
             ("evict_every", self.evict_every),
             // 0 turns it off.

@@ -18,6 +18,7 @@ use super::periodic::{Loop, Next};
 use crate::agent::Workshop;
 use crate::error::{Cause, ErrorKind, Result, take_text};
 use crate::kinds::KindTable;
+use crate::seen::{OfRun, Source};
 use crate::supervision::Fault;
 
 mod timing;
@@ -179,12 +180,13 @@ impl Firing {
         let artifact = Artifact::new(clock.artifact_id(now), kind, body, clock.run_id(), now)
             .with_idempotency_key(format!("{tag}:{planned}").into())
             .with_tags(BTreeSet::from([tag]));
-        let publish = Publish {
-            matches: self.workshop.matcher.matches(&artifact),
-            artifact: Arc::new(artifact),
-            workflow: Arc::clone(&self.schedule.name),
-        };
-        let stored = self.workshop.ingress.publish(Few::from([publish])).await?;
+        let matches = self.workshop.matcher.matches(&artifact);
+        let workflow = Arc::clone(&self.schedule.name);
+        let mut seen = self.workshop.seen.publish(Source::Schedule);
+        let of = OfRun { workflow: &workflow, fresh: true, origin: None };
+        let artifact = Arc::new(seen.artifact(artifact, of));
+        let publish = Publish { matches, artifact, workflow };
+        let stored = self.workshop.ingress.publish(Few::from([publish]), seen).await?;
         let repeat = stored.iter().any(|stored| matches!(stored, Stored::Repeat { .. }));
         Ok(if repeat { Counted::Repeat } else { Counted::Ok })
     }

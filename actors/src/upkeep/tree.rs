@@ -7,6 +7,7 @@ use volery_blackboard::{Kinds, Timestamp};
 use volery_observability::Metrics;
 
 use super::eviction::Eviction;
+use super::gauges::Gauges;
 use super::janitor::Janitor;
 use super::lookout::{Lookout, Sentry, SentryParts};
 use super::periodic::{Loop, Periodic, PeriodicMessage};
@@ -16,6 +17,7 @@ use super::sweep::Sweep;
 use crate::agent::Workshop;
 use crate::clock::Clock;
 use crate::error::{Cause, Result};
+use crate::feed::Feed;
 use crate::resource::Evict;
 use crate::runtime::Settings;
 use crate::supervision::{Address, ChildSpec, Fault, SupervisorSpec};
@@ -25,6 +27,7 @@ pub(crate) struct Upkeep {
     pub(crate) workshop: Arc<Workshop>,
     pub(crate) sentry: Arc<SentryParts>,
     pub(crate) metrics: Metrics,
+    pub(crate) feed: Feed,
     pub(crate) schedules: Vec<Schedule>,
     pub(crate) resources: Arc<[Arc<dyn Evict>]>,
 }
@@ -119,6 +122,13 @@ impl Upkeep {
             let (period, resources, metrics) = (settings.evict_every, self.resources, self.metrics.clone());
             grove.plant("eviction", move || {
                 Ok(Eviction { period, resources: Arc::clone(&resources), metrics: metrics.clone() })
+            });
+        }
+        if self.metrics.is_on() {
+            let (period, workshop, feed) =
+                (settings.levels_every, Arc::clone(&self.workshop), self.feed.clone());
+            grove.plant("gauges", move || {
+                Ok(Gauges { period, workshop: Arc::clone(&workshop), feed: feed.clone() })
             });
         }
         for schedule in self.schedules {

@@ -2,11 +2,13 @@
 //!
 //! Pure: no I/O, no clock.
 
+use std::sync::Arc;
+
 use super::alone::Care;
 use super::pairs;
 use super::queue::{Lane, Ready, Standing};
 use super::run::Runs;
-use super::{Board, Due, Effect, Outcome, PairVerdict, Resumed, Start, Verdict};
+use super::{Aside, Board, Due, Effect, Outcome, PairVerdict, Resumed, Start, Verdict};
 use crate::collect::{Complete, Entry};
 use crate::id::{AgentIndex, JobId, RunId, SubscriptionIndex};
 use crate::shape::Member;
@@ -58,7 +60,7 @@ impl Board {
     ///
     /// `None` when there is nothing to start after all; the slot is free again then.
     pub(super) fn start(&mut self, agent: AgentIndex, ready: Ready, state: JobState) -> Option<Start> {
-        let since = self.now;
+        let (waits_since, since) = (ready.since(), self.now);
         match ready {
             Ready::New { subscription, complete, runs, order, .. } => {
                 let id = self.job_id(subscription, &complete);
@@ -75,13 +77,13 @@ impl Board {
                     cancelling: None,
                 };
                 self.jobs.insert(id, job);
-                self.start_of(id)
+                self.start_of(id, waits_since)
             }
             Ready::Again { job: id, .. } => {
                 let job = self.jobs.get_mut(&id)?;
                 job.attempt += 1;
                 (job.state, job.since) = (state, since);
-                self.start_of(id)
+                self.start_of(id, waits_since)
             }
         }
     }
@@ -91,7 +93,7 @@ impl Board {
         JobId::derive(&self.subscriptions[subscription.at()].name, latest(&complete.entries), offsets)
     }
 
-    fn start_of(&self, id: JobId) -> Option<Start> {
+    fn start_of(&self, id: JobId, since: Timestamp) -> Option<Start> {
         let job = self.jobs.get(&id)?;
         let at = latest(&job.complete.entries);
         let (run, opens_run) = (self.run_of(id)?, matches!(job.runs, Runs::Many(_)));
@@ -108,6 +110,11 @@ impl Board {
             closed: job.complete.closed,
             shared: job.complete.shared,
             alone: self.suspects.runs_alone(id),
+            aside: Aside {
+                since,
+                key: job.complete.key.clone(),
+                workflow: self.runs.get(&run).map(|state| Arc::clone(&state.workflow)),
+            },
         })
     }
 
@@ -294,6 +301,7 @@ impl Board {
             cuts: cuts(&start.members),
             closed: start.closed,
             shared: false,
+            key: start.aside.key,
         };
         self.go_on(start.job, index, complete, progress);
     }

@@ -137,8 +137,13 @@ impl Batches {
     fn close(&mut self, key: &Option<Key>, reason: CloseReason, steps: &mut Vec<Step>) {
         let Some(open) = self.forget(key) else { return };
         // Pairs of an every-pair join, which share their inputs, are not batched.
-        let mut batch =
-            Complete { entries: Few::new(), cuts: Vec::new(), closed: Some(reason), shared: false };
+        let mut batch = Complete {
+            entries: Few::new(),
+            cuts: Vec::new(),
+            closed: Some(reason),
+            shared: false,
+            key: key.clone(),
+        };
         for group in open.groups {
             if !batch.entries.is_empty() {
                 batch.cuts.push(u32::try_from(batch.entries.len()).unwrap_or(u32::MAX));

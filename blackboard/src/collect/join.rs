@@ -117,7 +117,7 @@ impl Join {
             others.into_iter().filter_map(|(side, offset)| self.pool.remove(key, side, offset)).collect();
         group.extend(self.pool.remove(key, side, offset));
         group.sort_by_key(|entry| (entry.side, entry.offset));
-        steps.push(Step::Complete(Complete::single(group, false)));
+        steps.push(Step::Complete(Complete::single(group, false).with_key(key)));
     }
 
     /// The entries that form a group together with `entry`, if they are all there.
@@ -161,7 +161,7 @@ impl Join {
         for other in reachable {
             let pair =
                 if entry.side == 0 { [entry.clone(), other.clone()] } else { [other.clone(), entry.clone()] };
-            steps.push(Step::Complete(Complete::single(pair.to_vec(), true)));
+            steps.push(Step::Complete(Complete::single(pair.to_vec(), true).with_key(key)));
         }
         self.pool.insert(key, entry);
     }
@@ -175,7 +175,7 @@ impl Join {
         let mut group = self.partial(&key, &entry);
         group.push(entry);
         group.sort_by_key(|entry| (entry.side, entry.offset));
-        steps.push(Step::Complete(Complete::single(group, false)));
+        steps.push(Step::Complete(Complete::single(group, false).with_key(&key)));
     }
 
     /// Takes the partners of an entry that leaves: the first of every other side that fit into its window.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::artifact::Artifact;
 use crate::body::Body;
-use crate::effect::{Settled, Start};
+use crate::effect::{Aside, Settled, Start};
 use crate::filter::Filter;
 use crate::id::{AgentIndex, AgentName, ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
 use crate::kind::{Kind, Kinds};
@@ -347,6 +347,7 @@ fn start(subscription: u32, members: &[Offset]) -> Start {
         closed: None,
         shared: false,
         alone: false,
+        aside: Aside::default(),
     }
 }
 

@@ -232,6 +232,10 @@ impl Store for FailingStore {
         self.inner.name()
     }
 
+    fn system(&self) -> &'static str {
+        self.inner.system()
+    }
+
     fn open(&self, catalogue: Catalogue) -> Answer<'_, ()> {
         self.inner.open(catalogue)
     }

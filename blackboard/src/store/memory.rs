@@ -79,6 +79,10 @@ impl Store for Memory {
         "memory".to_owned()
     }
 
+    fn system(&self) -> &'static str {
+        "memory"
+    }
+
     fn open(&self, catalogue: Catalogue) -> Answer<'_, ()> {
         self.answer(|shelf| {
             shelf.open(catalogue);

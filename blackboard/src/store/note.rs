@@ -41,6 +41,11 @@ pub enum Note {
     },
     /// A run is over: every note on it is forgotten.
     RunSettled(RunId),
+    /// A process stopped in order and ended what it had opened beside the store, or a later one has begun.
+    StoppedInOrder {
+        /// Whether it stopped.
+        stopped: bool,
+    },
 }
 
 /// What notes are about.
@@ -50,6 +55,8 @@ pub enum Subject {
     Agent(AgentName),
     /// A run.
     Run(RunId),
+    /// The runtime itself.
+    Runtime,
 }
 
 impl Note {
@@ -64,6 +71,7 @@ impl Note {
             | Self::RunFinishing(run)
             | Self::RunDeadline { run, .. }
             | Self::RunSettled(run) => Subject::Run(*run),
+            Self::StoppedInOrder { .. } => Subject::Runtime,
         }
     }
 
@@ -77,6 +85,7 @@ impl Note {
             Self::RunFinishing(_) => "finishing",
             Self::RunDeadline { .. } => "deadline",
             Self::RunSettled(_) => "settled",
+            Self::StoppedInOrder { .. } => "stopped",
         }
     }
 
@@ -86,13 +95,15 @@ impl Note {
         match self {
             Self::AgentPaused { paused: false, .. }
             | Self::AgentQuarantined { state: None, .. }
-            | Self::RunDeadline { at: None, .. } => Filing::Remove,
+            | Self::RunDeadline { at: None, .. }
+            | Self::StoppedInOrder { stopped: false } => Filing::Remove,
             Self::RunSettled(_) => Filing::RemoveAll,
             Self::AgentPaused { .. }
             | Self::AgentQuarantined { .. }
             | Self::RunCancelled(_)
             | Self::RunFinishing(_)
-            | Self::RunDeadline { .. } => Filing::Keep,
+            | Self::RunDeadline { .. }
+            | Self::StoppedInOrder { .. } => Filing::Keep,
         }
     }
 }

@@ -36,8 +36,8 @@ pub struct AgentLevels {
     pub in_flight: u64,
     /// Attempts that may run at a time.
     pub limit: u64,
-    /// Joins that wait for a side.
-    pub joins: u64,
+    /// Joins that wait for a side; `None` when nobody counted them.
+    pub joins: Option<u64>,
 }
 
 /// One level with a name.
@@ -58,17 +58,19 @@ pub(super) fn observe(meter: &Meter, common: &[KeyValue], cell: &Arc<Mutex<Arc<L
             common.iter().cloned().chain([own]).collect::<Vec<_>>()
         }
     };
-    let agent = |metric: &'static Metric, level: fn(&AgentLevels) -> u64| {
+    let agent = |metric: &'static Metric, level: fn(&AgentLevels) -> Option<u64>| {
         let labels = labels(label::AGENT);
         gauge(meter, metric, cell, move |levels, observer| {
             for of in &levels.agents {
-                observer.observe(level(of), &labels(&of.agent));
+                if let Some(level) = level(of) {
+                    observer.observe(level, &labels(&of.agent));
+                }
             }
         });
     };
-    agent(&metric::QUEUE_DEPTH, |levels| levels.queued);
-    agent(&metric::JOBS_IN_FLIGHT, |levels| levels.in_flight);
-    agent(&metric::JOBS_LIMIT, |levels| levels.limit);
+    agent(&metric::QUEUE_DEPTH, |levels| Some(levels.queued));
+    agent(&metric::JOBS_IN_FLIGHT, |levels| Some(levels.in_flight));
+    agent(&metric::JOBS_LIMIT, |levels| Some(levels.limit));
     agent(&metric::JOIN_PENDING, |levels| levels.joins);
     oldest_age(meter, cell, labels(label::AGENT));
 

@@ -17,6 +17,7 @@ use super::job::{JobState, JobTrace, Restart};
 use super::node::Node;
 use super::part::{Draft, Part, Place, Recorded};
 use super::publish::{Publish, PublishTrace, TOO_SHORT};
+use super::scope::Scope;
 use super::settings::Detail;
 use super::text::{count, text};
 use crate::names::{attribute, event};
@@ -196,6 +197,12 @@ impl EvaluateTrace {
         self.context.as_ref()
     }
 
+    /// The same, opaque.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        Scope::of(self.context.clone())
+    }
+
     /// What it takes to close the span after the process is gone. `None` when there is no span.
     #[must_use]
     pub fn open_span(&self) -> Option<OpenSpan> {
@@ -210,7 +217,7 @@ impl EvaluateTrace {
     }
 }
 
-fn with_baggage(context: Context, baggage: Option<&Arc<Baggage>>) -> Context {
+pub(crate) fn with_baggage(context: Context, baggage: Option<&Arc<Baggage>>) -> Context {
     match baggage {
         None => context,
         Some(baggage) => context.with_baggage(baggage.members()),

@@ -129,6 +129,12 @@ impl Spans {
         self.inner.is_some()
     }
 
+    /// Tells whether some of a caller's baggage is passed on.
+    #[must_use]
+    pub fn passes_baggage(&self) -> bool {
+        self.inner.as_ref().is_some_and(|catalogue| !catalogue.settings.baggage.is_empty())
+    }
+
     /// Opens the trace of a run.
     #[must_use]
     pub fn run(&self, start: RunStart<'_>) -> RunTrace {

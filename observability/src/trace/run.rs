@@ -8,13 +8,15 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use opentelemetry::KeyValue;
-use opentelemetry::trace::{SpanKind, Status};
+use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _};
+use opentelemetry::{Context, KeyValue};
 
+use super::attempt::with_baggage;
 use super::baggage::Baggage;
 use super::carried::{Carried, OpenSpan};
 use super::catalogue::{Catalogue, Facts};
 use super::part::{Draft, Opened, Part, Place, Recorded, RootDraft};
+use super::scope::Scope;
 use super::settings::Detail;
 use super::text::{count, text};
 use crate::names::{attribute, event};
@@ -156,6 +158,22 @@ impl RunTrace {
                 Some(part.carried(&part.root))
             }
         }
+    }
+
+    /// The place of the run itself, its baggage included, for code that is in no attempt of it that is recorded.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        Scope::of(match &self.0 {
+            State::Off => None,
+            State::Unsampled(place, baggage) => {
+                let context = Context::new().with_remote_span_context(place.span_context(false));
+                Some(with_baggage(context, baggage.as_ref()))
+            }
+            State::Sampled(run) => {
+                let part = Arc::clone(&run.part());
+                Some(with_baggage(part.root.context().clone(), run.facts.baggage.as_ref()))
+            }
+        })
     }
 
     /// What it takes to close the root after the process is gone. `None` for a run that is not sampled.

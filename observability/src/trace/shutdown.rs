@@ -36,8 +36,8 @@ impl ShutdownTrace {
         span.node.end(End { at: end, attributes: Vec::new(), status });
     }
 
-    /// Ends the shutdown.
-    pub fn end(self, at: SystemTime) {
+    /// Ends the shutdown. The first call counts.
+    pub fn end(&self, at: SystemTime) {
         if let Some(part) = &self.0 {
             part.end(at, Vec::new(), Status::Unset);
         }

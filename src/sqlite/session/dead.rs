@@ -3,7 +3,7 @@
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params_from_iter};
 use serde::{Deserialize, Serialize};
-use volery_blackboard::effect::Start;
+use volery_blackboard::effect::{Aside, Start};
 use volery_blackboard::matching::Match;
 use volery_blackboard::shape::Member;
 use volery_blackboard::store::{
@@ -95,6 +95,7 @@ impl Work {
             closed: self.closed,
             shared: self.shared,
             alone: false,
+            aside: Aside::default(),
         }
     }
 

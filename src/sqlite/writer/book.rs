@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use volery_blackboard::effect::Start;
+use volery_blackboard::effect::{Aside, Start};
 use volery_blackboard::shape::Member;
 use volery_blackboard::{Artifact, JobId, Marks, Offset, RunId, Tally, Timestamp};
 
@@ -197,6 +197,7 @@ impl Book {
                 closed: closed.map(|text| serde_json::from_str(&text)).transpose()?,
                 shared: row.get(15)?,
                 alone: row.get(12)?,
+                aside: Aside::default(),
             };
             let open = OpenJob {
                 number: row.get(1)?,

@@ -154,6 +154,7 @@ impl Desk {
         let subject = match note.subject() {
             Subject::Agent(agent) => format!("agent:{agent}"),
             Subject::Run(run) => format!("run:{run}"),
+            Subject::Runtime => "runtime".to_owned(),
         };
         match note.filing() {
             Filing::Keep => self.run(

@@ -34,12 +34,12 @@ impl Model {
 
     pub(super) fn offer(&mut self, entry: Entry, key: Option<Key>, steps: &mut Vec<Step>) {
         match self.collecting.clone() {
-            Collecting::Each => self.group(vec![entry], key, false, steps),
+            Collecting::Each => self.group(vec![entry], (key, None), false, steps),
             Collecting::AllOf => {
                 self.hold(None, entry);
                 if let Some(group) = self.first_of_each(None, |_| true) {
                     self.release(&group);
-                    self.group(group, None, false, steps);
+                    self.group(group, (None, None), false, steps);
                 }
             }
             Collecting::Join(rule) => self.join(&rule, entry, key, steps),
@@ -64,14 +64,14 @@ impl Model {
             for other in partners {
                 let mut pair = vec![entry.clone(), other];
                 pair.sort_by_key(|entry| entry.side);
-                self.group(pair, None, true, steps);
+                self.group(pair, (None, key.clone()), true, steps);
             }
             self.hold(key, entry.clone());
         } else {
             self.hold(key.clone(), entry.clone());
             if let Some(group) = self.earliest_group(rule, &key, &entry) {
                 self.release(&group);
-                self.group(group, None, false, steps);
+                self.group(group, (None, key), false, steps);
             }
         }
         if rule.event_time {
@@ -187,7 +187,7 @@ impl Model {
         }
         self.release(&group);
         group.sort_by_key(|entry| entry.side);
-        self.group(group, None, false, steps);
+        self.group(group, (None, key), false, steps);
     }
 
     fn deadline(&self, rule: &JoinRule, entry: &Entry) -> Option<Timestamp> {
@@ -277,9 +277,15 @@ impl Model {
         self.held.retain(|(_, entry, _)| group.iter().all(|member| member.offset != entry.offset));
     }
 
-    /// A group is complete: it is a job, or goes into a batch.
-    fn group(&mut self, entries: Vec<Entry>, key: Option<Key>, shared: bool, steps: &mut Vec<Step>) {
-        let group = Complete { entries: entries.into(), cuts: Vec::new(), closed: None, shared };
+    /// A group is complete: it is a job, or goes into the batch of a key; it may have a key of its own.
+    fn group(
+        &mut self,
+        entries: Vec<Entry>,
+        (key, own): (Option<Key>, Option<Key>),
+        shared: bool,
+        steps: &mut Vec<Step>,
+    ) {
+        let group = Complete { entries: entries.into(), cuts: Vec::new(), closed: None, shared, key: own };
         let Some(rule) = self.batch.clone() else {
             steps.push(Step::Complete(group));
             return;
@@ -339,7 +345,7 @@ impl Model {
     }
 
     fn close(&mut self, index: usize, reason: CloseReason, steps: &mut Vec<Step>) {
-        let (_, groups) = self.open.remove(index);
+        let (key, groups) = self.open.remove(index);
         let ends = groups.iter().scan(0, |end, group| {
             *end += u32::try_from(group.entries.len()).expect("few entries");
             Some(*end)
@@ -348,7 +354,7 @@ impl Model {
         cuts.pop();
         let shared = groups[0].shared;
         let entries = groups.into_iter().flat_map(|group| group.entries).collect();
-        steps.push(Step::Complete(Complete { entries, cuts, closed: Some(reason), shared }));
+        steps.push(Step::Complete(Complete { entries, cuts, closed: Some(reason), shared, key }));
     }
 }
 

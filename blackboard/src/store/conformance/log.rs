@@ -35,7 +35,12 @@ pub(super) async fn artifacts_come_back_as_they_were(case: &Case<'_>) {
             then: Box::new(Visibility::only(["reader"])),
         })
         .with_partition(Key::from("\"p\""))
-        .with_trace(TraceContext { trace_id: u128::MAX, span_id: u64::MAX, flags: 1 })
+        .with_trace(TraceContext {
+            trace_id: u128::MAX,
+            span_id: u64::MAX,
+            flags: 1,
+            state: Some("volery=00f067aa0ba902b7-5-1-0000000000000000,other=x".into()),
+        })
         .with_idempotency_key("once".into());
     let id = ArtifactId::from_uuid(Uuid::from_u128(99));
     let body = Body::typed(Arc::new("ä\"\n".to_owned()));

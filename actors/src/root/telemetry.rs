@@ -1,0 +1,75 @@
+//! The last phase: what was seen is ended and sent, so that a stop loses no span that had ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use volery_blackboard::Timestamp;
+use volery_blackboard::store::{Batch, Commit, Group, Note};
+use volery_observability::trace::ShutdownTrace;
+
+use super::keeper::Root;
+use super::phase::Phase;
+use super::report::{PhaseReport, PhaseStatus};
+
+impl Root {
+    /// Notes in the store that this process ended its traces, so that the next one does not end them again.
+    pub(super) async fn note_order(&self, within: Duration) {
+        if !self.seen.spans().is_on() {
+            return;
+        }
+        let groups = vec![Group::Note(Note::StoppedInOrder { stopped: true })];
+        let written = match self.store.commit(Batch { groups }) {
+            Commit::Done(written) => written,
+            Commit::Pending(written) => match timeout(within, written).await {
+                Ok(written) => written,
+                Err(_) => return,
+            },
+        };
+        if let Err(error) = written {
+            tracing::debug!(target: "volery::root", runtime = self.name, %error, "the end of the traces was not noted");
+        }
+    }
+
+    /// Ends what is open, and sends what waits for an export, if the runtime was told how.
+    ///
+    /// A receiver that is not there takes no more than `within`.
+    pub(super) async fn stop_telemetry(&self, trace: &ShutdownTrace, within: Duration) -> PhaseReport {
+        let mut row = PhaseReport::new(Phase::Telemetry);
+        let now = self.clock.now();
+        self.seen.close(now);
+        trace.end(now.into());
+        let seen = Arc::clone(&self.seen);
+        let flushing = tokio::task::spawn_blocking(move || seen.flush_blocking(within));
+        match timeout(within, flushing).await {
+            Ok(Ok(None)) => row.status = PhaseStatus::Skipped("no exporter of this runtime's own".to_owned()),
+            Ok(Ok(Some(report))) => {
+                (row.initial, row.completed) = (report.exported + report.lost(), report.exported);
+                row.remaining = report.lost();
+                if !report.is_complete() {
+                    row.status = PhaseStatus::Failed(report.to_string());
+                }
+            }
+            Ok(Err(error)) => row.status = PhaseStatus::Failed(error.to_string()),
+            Err(_) => row.status = PhaseStatus::TimedOut,
+        }
+        row
+    }
+}
+
+/// Shows a phase that is over. The last one is not shown: its trace has ended and is being sent.
+pub(super) fn show(trace: &ShutdownTrace, row: &PhaseReport, since: Timestamp, now: Timestamp) {
+    let status = match &row.status {
+        PhaseStatus::Completed => "completed",
+        PhaseStatus::TimedOut => "timed_out",
+        PhaseStatus::Aborted => "aborted",
+        PhaseStatus::Skipped(_) => "skipped",
+        PhaseStatus::Failed(_) => "failed",
+    };
+    let failed = match &row.status {
+        PhaseStatus::Failed(why) => Some(why.as_str()),
+        PhaseStatus::TimedOut => Some("its time ran out"),
+        PhaseStatus::Completed | PhaseStatus::Aborted | PhaseStatus::Skipped(_) => None,
+    };
+    trace.phase(row.phase.name(), status, failed, since.into(), now.into());
+}

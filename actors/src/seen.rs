@@ -1,0 +1,240 @@
+//! How the runtime is seen: the one place that turns what happens into spans and numbers.
+//!
+//! Whoever publishes, the attempts and the curator tell it what they did, at the points where the feed is told. What is
+//! open (runs, jobs between two attempts) is kept here and not in the curator, so that it outlives the curator's lives.
+//! Values that go along with a command close what they opened when they are dropped, so nothing stays open because
+//! somebody died. No span is made under a lock of this folder, and nothing here waits.
+//! Without a tracer and a meter every call is a branch.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use volery_blackboard::outcome::CloseReason;
+use volery_blackboard::store::Note;
+use volery_blackboard::{
+    AgentIndex, AgentName, RunId, Subscription, SubscriptionIndex, Timestamp, TraceContext,
+};
+use volery_observability::trace::{Carried, Commit, Spans};
+use volery_observability::{FlushReport, Metrics, Providers};
+
+use crate::clock::Clock;
+use crate::curator::Ingress;
+
+mod attempt;
+mod ended;
+mod job;
+mod levels;
+mod publishing;
+mod runs;
+
+pub(crate) use attempt::{AttemptSeen, How};
+pub(crate) use ended::End;
+pub(crate) use publishing::{OfRun, Origin, PublishSeen, Source, class_of};
+
+use job::Jobs;
+use runs::Runs;
+
+/// Everything that is needed to show what happens in one runtime.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    spans: Spans,
+    metrics: Metrics,
+    providers: Providers,
+    clock: Clock,
+    store: &'static str,
+    agents: Box<[AgentName]>,
+    /// How many attempts each agent may run at a time.
+    slots: Box<[u32]>,
+    /// Engines of each agent that were made anew.
+    restarts: Box<[AtomicU32]>,
+    subscriptions: Box<[Sight]>,
+    runs: Runs,
+    jobs: Jobs,
+    /// Whether the process before died and left roots open; set when the store has been read.
+    died: OnceLock<bool>,
+    /// Knows which runs have handles. Weak: the ingress holds commands that hold this.
+    ingress: OnceLock<Weak<Ingress>>,
+}
+
+/// What has to be known of a subscription.
+#[derive(Debug)]
+struct Sight {
+    trigger: &'static str,
+    kinds: Box<[Arc<str>]>,
+    needs: Box<[u32]>,
+    batch_size: Option<u32>,
+    agent: AgentIndex,
+}
+
+/// One commit of the store, as the curator saw it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Committed {
+    pub(crate) begun: Timestamp,
+    pub(crate) done: Timestamp,
+    /// Groups that were committed together.
+    pub(crate) changes: u64,
+}
+
+impl Committed {
+    /// Nothing was committed yet.
+    pub(crate) const fn at(now: Timestamp) -> Self {
+        Self { begun: now, done: now, changes: 0 }
+    }
+}
+
+impl Seen {
+    /// Spans and metrics are those of the runtime already.
+    pub(crate) fn new(
+        (providers, spans, metrics): (Providers, Spans, Metrics),
+        clock: Clock,
+        store: &'static str,
+        agents: impl Iterator<Item = (AgentName, u32)>,
+        subscriptions: impl Iterator<Item = Sighted>,
+    ) -> Self {
+        let (agents, slots): (Vec<AgentName>, Vec<u32>) = agents.unzip();
+        Self {
+            slots: slots.into(),
+            spans,
+            metrics,
+            providers,
+            clock,
+            store,
+            restarts: agents.iter().map(|_| AtomicU32::new(0)).collect(),
+            agents: agents.into(),
+            subscriptions: subscriptions.map(|Sighted(sight)| sight).collect(),
+            runs: Runs::default(),
+            jobs: Jobs::default(),
+            died: OnceLock::new(),
+            ingress: OnceLock::new(),
+        }
+    }
+
+    /// Names who knows which runs have handles. Called once, when the runtime is built.
+    pub(crate) fn connect(&self, ingress: &Arc<Ingress>) {
+        let first = self.ingress.set(Arc::downgrade(ingress)).is_ok();
+        debug_assert!(first, "a runtime has one ingress");
+    }
+
+    /// Takes note of how the process before ended, from the store's notes; the first call counts. Returns the note that
+    /// this one has begun.
+    pub(crate) fn begin_process(&self, notes: &[Note]) -> Option<Note> {
+        if !self.spans.is_on() {
+            return None;
+        }
+        let stopped = notes.iter().any(|note| matches!(note, Note::StoppedInOrder { stopped: true }));
+        self.died.get_or_init(|| !stopped);
+        stopped.then_some(Note::StoppedInOrder { stopped: false })
+    }
+
+    /// Tells whether anybody looks.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.spans.is_on() || self.metrics.is_on()
+    }
+
+    pub(crate) const fn spans(&self) -> &Spans {
+        &self.spans
+    }
+
+    pub(crate) const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Sends what waits for an export; blocks the thread. `None` when nobody knows how.
+    pub(crate) fn flush_blocking(&self, limit: Duration) -> Option<FlushReport> {
+        self.providers.flush_blocking(limit)
+    }
+
+    fn agent(&self, agent: AgentIndex) -> &str {
+        self.agents.get(agent.at()).map_or("", AgentName::as_str)
+    }
+
+    /// How many engines of the agent were made anew so far.
+    fn restarts(&self, agent: AgentIndex) -> u32 {
+        self.restarts.get(agent.at()).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// An engine of the agent is made anew.
+    pub(crate) fn engine_restarted(&self, agent: AgentIndex, cause: &str) {
+        if let Some(count) = self.restarts.get(agent.at()) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.metrics.restarted(self.agent(agent), cause);
+    }
+
+    /// An actor is restarted, by its name in the tree.
+    pub(crate) fn actor_restarted(&self, actor: &str) {
+        self.metrics.restarted(actor, "actor");
+    }
+
+    /// The agent is given no jobs any more.
+    pub(crate) fn quarantined(&self, agent: AgentIndex, past: &str) {
+        self.metrics.quarantined(self.agent(agent), past);
+    }
+
+    fn sight(&self, subscription: SubscriptionIndex) -> Option<&Sight> {
+        self.subscriptions.get(subscription.at())
+    }
+
+    fn owner(&self, subscription: SubscriptionIndex) -> &str {
+        self.sight(subscription).map_or("", |sight| self.agent(sight.agent))
+    }
+
+    fn is_pinned(&self, run: RunId) -> bool {
+        let ingress = self.ingress.get().and_then(Weak::upgrade);
+        ingress.is_some_and(|ingress| ingress.watch().pins.contains_key(&run))
+    }
+
+    fn commit(&self, committed: Committed) -> Commit<'_> {
+        Commit {
+            store: self.store,
+            changes: committed.changes,
+            error: None,
+            start: committed.begun.into(),
+            end: committed.done.into(),
+        }
+    }
+}
+
+/// A subscription, looked at.
+pub(crate) struct Sighted(Sight);
+
+impl Sighted {
+    pub(crate) fn new(agent: AgentIndex, subscription: &Subscription) -> Self {
+        Self(Sight {
+            agent,
+            trigger: subscription.trigger(),
+            kinds: subscription.kinds().map(volery_blackboard::Kind::shared_name).collect(),
+            needs: subscription.needs().collect(),
+            batch_size: subscription.batch_size(),
+        })
+    }
+}
+
+/// What an artifact carries, from the place of a span.
+fn context_of(carried: &Carried) -> TraceContext {
+    let state = Some(carried.tracestate()).filter(|state| !state.is_empty());
+    TraceContext {
+        trace_id: carried.trace_id(),
+        span_id: carried.span_id(),
+        flags: carried.flags(),
+        state: state.map(Arc::from),
+    }
+}
+
+/// The place of a span, from what an artifact carries.
+fn carried_of(context: &TraceContext) -> Option<Carried> {
+    Carried::from_ids(context.trace_id, context.span_id, context.flags, context.state.as_deref())
+}
+
+/// The word for why a batch closed.
+const fn close_reason(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Size => "size",
+        CloseReason::Weight => "weight",
+        CloseReason::Deadline => "deadline",
+        CloseReason::EndOfInput => "end_of_input",
+        CloseReason::Shutdown => "shutdown",
+        _ => "other",
+    }
+}

@@ -1,0 +1,414 @@
+//! An attempt as it is seen: a value that goes with it into its task and back to the curator with its end.
+//!
+//! The job's span is opened by the first attempt, which knows the inputs, and waits in `job.rs` between attempts. What
+//! the end means is decided by the curator, see `ended.rs`. Dropped on the way, the attempt counts as handed back.
+
+use std::sync::Arc;
+
+use volery_blackboard::effect::Start;
+use volery_blackboard::outcome::Burial;
+use volery_blackboard::store::Few;
+use volery_blackboard::{Artifact, Timestamp, TraceContext};
+use volery_observability::trace::{
+    AttemptTrace, BatchClosed, Carried, Ending, EvaluateTrace, Failure, Input, Interrupted, JobStart,
+    JobTrace, JoinClosed, LogIds, OpenSpan, Publish, PublishTrace, RunStart, RunTrace, Scope,
+};
+
+use super::job::Kept;
+use super::publishing::{class_of, text_of};
+use super::runs::Live;
+use super::{Seen, Sight, carried_of, close_reason, context_of};
+use crate::agent::Fault;
+use crate::error::Error;
+
+/// How an attempt ended, as far as it knows itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Somebody ended it, and its job is handed back: `shutdown` or `restart`.
+    #[default]
+    Released,
+    Done,
+    /// It failed; the class of the error.
+    Failed(&'static str),
+    Panicked,
+    /// One of its clocks ran out.
+    TimedOut(&'static str),
+    Cancelled,
+}
+
+/// An attempt that is under way. The default is one that nobody looks at.
+#[derive(Debug, Default)]
+pub(crate) struct AttemptSeen(pub(super) Option<Box<Open>>);
+
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) seen: Arc<Seen>,
+    pub(super) start: Arc<Start>,
+    pub(super) begun: Timestamp,
+    /// When the engine's part was over.
+    pub(super) ended: Option<Timestamp>,
+    /// When the inputs of the job were complete.
+    pub(super) complete: Timestamp,
+    pub(super) how: How,
+    /// Who ended it, if it did not end by itself.
+    pub(super) by: &'static str,
+    /// Why its job dies, if it does.
+    pub(super) reason: &'static str,
+    /// Whether it is one: the giving up of a job is none.
+    pub(super) is_attempt: bool,
+    pub(super) traced: Option<Traced>,
+    /// Where the attempt runs, for log lines about it.
+    scope: Scope,
+    /// Where outputs belong if they have no spans.
+    inherited: Option<TraceContext>,
+}
+
+/// An attempt of a run that is recorded.
+#[derive(Debug)]
+pub(super) struct Traced {
+    pub(super) live: Arc<Live>,
+    pub(super) job: JobTrace,
+    /// The back-off before it.
+    rest: Option<(Timestamp, Timestamp)>,
+    /// The wait for a slot before it.
+    waited: (Timestamp, Timestamp),
+    /// None for a job that is given up without an attempt.
+    pub(super) attempt: Option<AttemptTrace>,
+    pub(super) evaluate: Option<EvaluateTrace>,
+    pub(super) outputs: Few<PublishTrace>,
+}
+
+impl Seen {
+    /// Begins an attempt whose inputs were read; none when they could not be.
+    pub(crate) fn attempt(
+        self: &Arc<Self>,
+        start: &Arc<Start>,
+        inputs: &[Arc<Artifact>],
+        begun: Timestamp,
+    ) -> (AttemptSeen, Scope) {
+        if !self.is_on() {
+            return (AttemptSeen(None), Scope::none());
+        }
+        let mut open = self.open(start, inputs, begun);
+        let agent = self.agent(start.agent);
+        let scope = match &mut open.traced {
+            Some(traced) => {
+                let attempt = traced.job.attempt(start.attempt, self.restarts(start.agent), begun.into());
+                let evaluate = attempt.evaluate(agent, begun.into());
+                let scope = evaluate.scope();
+                (traced.attempt, traced.evaluate) = (Some(attempt), Some(evaluate));
+                scope
+            }
+            None => self.unsampled_scope(start, open.inherited.as_ref()),
+        };
+        let ids = LogIds {
+            run: start.run.to_string().into(),
+            job: start.job.to_string().into(),
+            agent: agent.into(),
+            attempt: start.attempt,
+        };
+        open.scope = scope.with_ids(ids);
+        let scope = open.scope.clone();
+        (AttemptSeen(Some(Box::new(open))), scope)
+    }
+
+    /// Begins the giving up of a job without an attempt.
+    pub(crate) fn burial(
+        self: &Arc<Self>,
+        start: &Arc<Start>,
+        inputs: &[Arc<Artifact>],
+        why: &Burial,
+        begun: Timestamp,
+    ) -> AttemptSeen {
+        if !self.is_on() {
+            return AttemptSeen(None);
+        }
+        let mut open = self.open(start, inputs, begun);
+        (open.how, open.reason) = match why {
+            Burial::Overdue(_) => (How::TimedOut("queue"), "queue_timeout"),
+            Burial::DiedAlone(_) => (How::Failed("process_died"), "died_alone"),
+            Burial::EndRefused { .. } => (How::Failed("store"), "end_refused"),
+        };
+        (open.ended, open.is_attempt) = (Some(begun), false);
+        AttemptSeen(Some(Box::new(open)))
+    }
+
+    fn open(self: &Arc<Self>, start: &Arc<Start>, inputs: &[Arc<Artifact>], begun: Timestamp) -> Open {
+        let kept = self.jobs.take(start.job);
+        let complete = kept.as_ref().map_or(start.aside.since, |kept| kept.complete);
+        let sight = self.sight(start.subscription);
+        if kept.is_none() {
+            self.count_gathering(start, inputs, sight);
+        }
+        self.metrics.job_waited(self.agent(start.agent), "queue", begun.since(start.aside.since));
+        let traced = self.trace(start, inputs, (kept, begun));
+        let inherited = inputs.iter().find_map(|input| input.trace()).cloned();
+        Open {
+            seen: Arc::clone(self),
+            start: Arc::clone(start),
+            begun,
+            ended: None,
+            complete,
+            how: How::default(),
+            by: "restart",
+            reason: "attempts",
+            is_attempt: true,
+            traced,
+            scope: Scope::none(),
+            inherited,
+        }
+    }
+
+    /// Goes on with the job's span, or opens it. `None` when no input is of a run that is recorded.
+    fn trace(
+        self: &Arc<Self>,
+        start: &Arc<Start>,
+        inputs: &[Arc<Artifact>],
+        (kept, begun): (Option<Kept>, Timestamp),
+    ) -> Option<Traced> {
+        let recorded = |input: &&Arc<Artifact>| input.trace().is_some_and(TraceContext::is_sampled);
+        if !self.spans.is_on() || !inputs.iter().any(|input| recorded(&input)) {
+            return None;
+        }
+        let live = self.run_of(start, inputs);
+        let trace = live.opened()?;
+        let (kept, rest) =
+            kept.map(|kept| (kept.trace, kept.until.map(|until| (kept.idle_since, until)))).unzip();
+        let job = kept.flatten().unwrap_or_else(|| self.open_job(start, inputs, trace));
+        let waited = (start.aside.since, begun);
+        Some(Traced {
+            live,
+            job,
+            rest: rest.flatten(),
+            waited,
+            attempt: None,
+            evaluate: None,
+            outputs: Few::new(),
+        })
+    }
+
+    /// The run that the job is shown in: its own, or one made for a job over several runs.
+    fn run_of(&self, start: &Start, inputs: &[Arc<Artifact>]) -> Arc<Live> {
+        let first = inputs.iter().map(|input| input.published_at()).min().unwrap_or(start.at);
+        let agent = self.agent(start.agent);
+        if start.opens_run {
+            let workflow = Arc::from(agent);
+            let (live, began) = self.runs.hold(start.run, || Live::new(start.run, &workflow, first));
+            if began {
+                self.metrics.run_started(agent);
+            } else {
+                // An earlier attempt holds it still.
+                self.runs.unhold(start.run);
+            }
+            let shared = live.trace(|| self.spans.shared(agent, first.into(), true)).clone();
+            if began {
+                self.tell_of_handing(&shared, inputs, start.aside.since);
+            }
+            return live;
+        }
+        if let Some(live) = self.runs.find(start.run) {
+            return live;
+        }
+        self.resume_run(start, inputs)
+    }
+
+    fn tell_of_handing(&self, shared: &RunTrace, inputs: &[Arc<Artifact>], at: Timestamp) {
+        let mut told: Few<volery_blackboard::RunId> = Few::new();
+        for input in inputs {
+            if told.contains(&input.run()) {
+                continue;
+            }
+            told.push(input.run());
+            if let Some(live) = self.runs.find(input.run())
+                && let Some(trace) = live.opened()
+            {
+                trace.handed_to(shared, at.into());
+            }
+        }
+    }
+
+    fn open_job(&self, start: &Start, inputs: &[Arc<Artifact>], trace: &RunTrace) -> JobTrace {
+        let agent = self.agent(start.agent);
+        let trigger = self.sight(start.subscription).map_or("single", |sight| sight.trigger);
+        let gathered = self.gathering(start, inputs, trace);
+        let job = JobStart {
+            trigger,
+            gathered: gathered.as_ref(),
+            ..JobStart::new(agent, &start.job, start.aside.since.into())
+        };
+        let inputs = inputs.iter().map(|input| Input {
+            id: input.id(),
+            kind: input.kind().name(),
+            carried: input.trace().and_then(carried_of),
+        });
+        trace.job(&job, inputs)
+    }
+
+    /// Shows the batch or join that gave the inputs.
+    fn gathering(&self, start: &Start, inputs: &[Arc<Artifact>], trace: &RunTrace) -> Option<Carried> {
+        let sight = self.sight(start.subscription)?;
+        let agent = self.agent(start.agent);
+        let key = start.aside.key.as_ref().map(|key| key.as_str());
+        let carried = inputs.iter().filter_map(|input| input.trace()).filter_map(carried_of);
+        let first = inputs.iter().map(|input| input.published_at()).min().unwrap_or(start.at).into();
+        let end = start.aside.since.into();
+        if let Some(reason) = start.closed {
+            let batch = BatchClosed { agent, reason: close_reason(reason), key, start: first, end };
+            return trace.batch(&batch, carried);
+        }
+        if sight.trigger != "join" {
+            return None;
+        }
+        let missing = sight.missing(start);
+        let result = if missing.is_empty() { "matched" } else { "partial" };
+        let join =
+            JoinClosed { agent, key: key.unwrap_or_default(), result, missing: &missing, start: first, end };
+        trace.join(&join, carried)
+    }
+
+    fn count_gathering(&self, start: &Start, inputs: &[Arc<Artifact>], sight: Option<&Sight>) {
+        let Some(sight) = sight.filter(|_| self.metrics.is_on()) else { return };
+        let first = inputs.iter().map(|input| input.published_at()).min().unwrap_or(start.at);
+        let (agent, age) = (self.agent(start.agent), start.aside.since.since(first));
+        if let Some(reason) = start.closed {
+            let groups = start.members.last().map_or(0, |last| last.group + 1);
+            let fill = sight.batch_size.map(|size| f64::from(groups) / f64::from(size.max(1)));
+            self.metrics.batch_closed(agent, close_reason(reason), fill, age);
+        } else if sight.trigger == "join" {
+            self.metrics.join_matched(agent, age);
+        }
+    }
+
+    /// The place of a job that is not recorded, so that spans of the service are not either.
+    fn unsampled_scope(&self, start: &Start, inherited: Option<&TraceContext>) -> Scope {
+        let Some(carried) = inherited.and_then(carried_of).filter(|_| self.spans.is_on()) else {
+            return Scope::none();
+        };
+        let live = self.runs.find(start.run).filter(|_| self.spans.passes_baggage());
+        match live.as_ref().and_then(|live| live.opened()) {
+            Some(trace) if !trace.is_sampled() => trace.scope(),
+            _ => Scope::at(&carried),
+        }
+    }
+
+    /// A run that an earlier process began: closes its root, and opens another trace for it.
+    fn resume_run(&self, start: &Start, inputs: &[Arc<Artifact>]) -> Arc<Live> {
+        let run = start.run;
+        let workflow = start.aside.workflow.clone().unwrap_or_default();
+        let (live, began) = self.runs.hold(run, || Live::new(run, &workflow, start.aside.since));
+        if began {
+            self.metrics.run_started(&workflow);
+        }
+        self.on_board(run);
+        self.runs.unhold(run);
+        live.trace(|| {
+            let carried = inputs.iter().filter_map(|input| input.trace()).filter_map(carried_of);
+            let Some(earlier) = carried.into_iter().find(Carried::is_sampled) else { return RunTrace::off() };
+            if *self.died.get().unwrap_or(&false)
+                && let Some(root) = OpenSpan::root_of(&earlier)
+            {
+                let last = inputs.iter().map(|input| input.published_at()).max().unwrap_or(start.at);
+                let what = Interrupted::Run { run: &run, workflow: &workflow };
+                if !self.spans.close_interrupted(&root, &what, last.into()) {
+                    tracing::debug!(target: "volery::curator", %run, "its trace before the restart has no root");
+                }
+            }
+            let begin = RunStart::new(&run, &workflow, self.clock.now().into());
+            self.spans.resume(begin, &earlier, 2)
+        });
+        live
+    }
+}
+
+impl Traced {
+    /// Shows what lay before the attempt. At its end, so that a process that dies in it leaves no child without a parent.
+    pub(super) fn show_waits(&self) {
+        if let Some((since, until)) = self.rest {
+            self.job.backoff(since.into(), until.into());
+        }
+        self.job.wait("queue", self.waited.0.into(), self.waited.1.into());
+    }
+}
+
+impl AttemptSeen {
+    /// An output is about to be published: gives it its place.
+    pub(crate) fn output(&mut self, artifact: Artifact, inputs: &[Arc<Artifact>]) -> Artifact {
+        let Some(open) = &mut self.0 else {
+            let inherited = inputs.iter().find_map(|input| input.trace()).cloned();
+            return inherited.into_iter().fold(artifact, Artifact::with_trace);
+        };
+        let Some(Traced { attempt: Some(attempt), outputs, .. }) = &mut open.traced else {
+            return open.inherited.clone().into_iter().fold(artifact, Artifact::with_trace);
+        };
+        let (kind, id) = (artifact.kind().shared_name(), artifact.id());
+        let publish = attempt.publish(&Publish::new(&kind, &id, artifact.published_at().into()));
+        publish.payload(&kind, || text_of(&artifact));
+        let carried = publish.carried().map(context_of);
+        outputs.push(publish);
+        carried.into_iter().fold(artifact, Artifact::with_trace)
+    }
+
+    /// The failure artifact of the job: it has no span of its own but that of the dead letter.
+    pub(crate) fn failure(&self, artifact: Artifact, inputs: &[Arc<Artifact>]) -> Artifact {
+        let attempt = self.0.as_ref().and_then(|open| open.traced.as_ref()?.attempt.as_ref()?.carried());
+        let place = match attempt {
+            Some(carried) => Some(context_of(&carried)),
+            None => inputs.iter().find_map(|input| input.trace()).cloned(),
+        };
+        place.into_iter().fold(artifact, Artifact::with_trace)
+    }
+
+    /// Where the attempt ran: log lines about it are written there, and have its ids and its trace's.
+    pub(crate) fn scope(&self) -> Scope {
+        self.0.as_ref().map(|open| open.scope.clone()).unwrap_or_default()
+    }
+
+    /// Says why the job dies, should it.
+    pub(crate) fn dies_of(&mut self, reason: &'static str) {
+        if let Some(open) = &mut self.0 {
+            open.reason = reason;
+        }
+    }
+
+    /// The engine's part is over: it returned, or its future was dropped.
+    pub(crate) fn over(&mut self, how: How, error: &[String]) {
+        let Some(open) = &mut self.0 else { return };
+        let at = open.seen.clock.now();
+        open.ended = Some(at);
+        if let Some(evaluate) = open.traced.as_mut().and_then(|traced| traced.evaluate.take()) {
+            evaluate.end(&how.ending(error), at.into());
+        }
+        open.how = how;
+    }
+}
+
+impl How {
+    /// An engine returned this error.
+    pub(crate) fn of(error: &Fault) -> Self {
+        Self::Failed(error.downcast_ref::<Error>().map_or("_OTHER", class_of))
+    }
+
+    /// The end of a span, with the texts of the error and its causes, the root cause last.
+    pub(super) fn ending<'a>(&self, causes: &'a [String]) -> Ending<'a> {
+        match self {
+            Self::Released => Ending::Cancelled("released"),
+            Self::Done => Ending::Ok,
+            Self::Failed(class) => Ending::Failed(Failure { class, causes }),
+            Self::Panicked => Ending::Panicked(causes.first().map_or("", String::as_str)),
+            Self::TimedOut(clock) => Ending::TimedOut(clock),
+            Self::Cancelled => Ending::Cancelled("run"),
+        }
+    }
+}
+
+impl Sight {
+    /// The kinds of a join that did not come.
+    fn missing(&self, start: &Start) -> Vec<&str> {
+        let lacks = |side: usize, need: u32| {
+            let have = start.members.iter().filter(|member| usize::from(member.side) == side).count();
+            (have as u64) < u64::from(need)
+        };
+        let sides = self.kinds.iter().zip(&self.needs).enumerate();
+        sides.filter(|(side, (_, need))| lacks(*side, **need)).map(|(_, (kind, _))| &**kind).collect()
+    }
+}

@@ -1,0 +1,274 @@
+//! What the end of an attempt means: the curator tells once the end is committed, refused, or passed over.
+//!
+//! Spans of outputs, of the attempt and of its job end with the commit, in this order.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use volery_blackboard::effect::{Settled, Verdict};
+use volery_blackboard::outcome::Outcome;
+use volery_blackboard::store::{StoreError, Stored};
+use volery_blackboard::{Artifact, JobId, Producer, Timestamp};
+use volery_observability::trace::{DeadLetter, Ending, Failure, JobTrace, Restart};
+
+use super::attempt::{AttemptSeen, How, Open, Traced};
+use super::job::Kept;
+use super::runs::Live;
+use super::{Committed, Seen};
+
+/// An end that is committed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End<'a> {
+    pub(crate) verdict: Verdict,
+    /// The error and its causes, the root cause last.
+    pub(crate) error: &'a [String],
+    /// What was published with it.
+    pub(crate) stored: &'a [Stored],
+    pub(crate) committed: Committed,
+}
+
+impl AttemptSeen {
+    /// The end of the attempt of this job is committed. Told before the board is.
+    pub(crate) fn ended(mut self, seen: &Seen, job: JobId, end: &End<'_>) {
+        let Some(open) = &mut self.0 else { return seen.ended_unseen(job, end) };
+        open.count(end);
+        match open.traced.take() {
+            Some(traced) => open.end_spans(traced, end),
+            None => open.keep_count(end),
+        }
+    }
+
+    /// The engine is made anew, with so many restarts of the agent in its window.
+    pub(crate) fn restarted(&self, count: u32, cause: &str, at: Timestamp) {
+        let Some(traced) = self.0.as_ref().and_then(|open| open.traced.as_ref()) else { return };
+        let restart = Restart { count, strategy: "one_for_one", backoff: Duration::ZERO, cause };
+        traced.job.agent_restarted(&restart, at.into());
+        if let Some(attempt) = &traced.attempt {
+            attempt.agent_restarted(&restart, at.into());
+        }
+    }
+
+    /// Says who ended it, if it did not end by itself: `shutdown` or `restart`.
+    pub(crate) fn released_by(&mut self, by: &'static str) {
+        if let Some(open) = &mut self.0 {
+            open.by = by;
+        }
+    }
+}
+
+impl Open {
+    fn end_spans(&mut self, traced: Traced, end: &End<'_>) {
+        traced.show_waits();
+        let Traced { live, job, attempt, evaluate, outputs, .. } = traced;
+        let (seen, at) = (Arc::clone(&self.seen), end.committed.done);
+        let ending = self.ending(end);
+        if let Some(evaluate) = evaluate {
+            evaluate.end(&ending, at.into());
+        }
+        let commit = seen.commit(end.committed);
+        if outputs.is_empty() {
+            job.commit(&commit);
+        }
+        for output in outputs {
+            output.commit(&commit);
+            output.end(commit.end);
+        }
+        if let Some(attempt) = attempt {
+            attempt.end(&ending, at.into());
+        }
+        let published = new(end.stored).count() as u64;
+        live.published.fetch_add(published, Ordering::Relaxed);
+        if self.start.opens_run && published > 0 {
+            seen.on_board(self.start.run);
+        }
+        let failure = Failure { class: self.how.class(), causes: end.error };
+        match end.verdict {
+            Verdict::Retry(until) => {
+                job.retry_scheduled(self.start.attempt + 1, until.since(at), &failure, at.into());
+                self.keep(job, at, Some(until));
+            }
+            Verdict::Released => self.keep(job, at, None),
+            Verdict::Done => {
+                live.jobs_ok.fetch_add(1, Ordering::Relaxed);
+                self.end_job(job, &Ending::Ok, at);
+            }
+            Verdict::Dead => {
+                live.jobs_failed.fetch_add(1, Ordering::Relaxed);
+                self.show_dead_letter(&live, end);
+                self.end_job(job, &Ending::Dead { reason: self.reason, failure }, at);
+            }
+            Verdict::Cancelled => {
+                live.jobs_cancelled.fetch_add(1, Ordering::Relaxed);
+                self.end_job(job, &Ending::Cancelled("run"), at);
+            }
+        }
+    }
+
+    fn end_job(&self, job: JobTrace, ending: &Ending<'_>, at: Timestamp) {
+        job.end(ending, at.into());
+        if self.start.opens_run {
+            self.seen.let_go(self.start.run, at);
+        }
+    }
+
+    fn ending<'a>(&self, end: &End<'a>) -> Ending<'a> {
+        match (&self.how, end.verdict) {
+            (How::Released, _) | (_, Verdict::Released) => Ending::Cancelled(self.by),
+            (how, _) => how.ending(end.error),
+        }
+    }
+
+    fn show_dead_letter(&self, live: &Live, end: &End<'_>) {
+        let letter = new(end.stored).find(|artifact| *artifact.producer() == Producer::Runtime);
+        let (Some(letter), Some(trace)) = (letter, live.opened()) else { return };
+        let id = letter.id();
+        trace.dead_letter(DeadLetter {
+            agent: self.seen.agent(self.start.agent),
+            kind: letter.kind().name(),
+            id: &id,
+            reason: self.reason,
+            start: end.committed.begun.into(),
+            end: end.committed.done.into(),
+        });
+    }
+
+    /// Keeps the job for its next attempt.
+    fn keep(&self, trace: JobTrace, idle_since: Timestamp, until: Option<Timestamp>) {
+        let shared = self.start.opens_run.then_some(self.start.run);
+        let kept = Kept { trace: Some(trace), complete: self.complete, idle_since, until, shared };
+        self.seen.jobs.keep(self.start.job, kept);
+    }
+
+    /// Keeps what numbers need of a job without spans.
+    fn keep_count(&self, end: &End<'_>) {
+        if !self.seen.metrics.is_on() || !matches!(end.verdict, Verdict::Retry(_) | Verdict::Released) {
+            return;
+        }
+        let (complete, idle_since) = (self.complete, end.committed.done);
+        self.seen
+            .jobs
+            .keep(self.start.job, Kept { trace: None, complete, idle_since, until: None, shared: None });
+    }
+
+    fn count(&self, end: &End<'_>) {
+        let metrics = &self.seen.metrics;
+        if !metrics.is_on() {
+            return;
+        }
+        let (agent, ending, at) = (self.seen.agent(self.start.agent), self.ending(end), end.committed.done);
+        for artifact in new(end.stored) {
+            let source = if *artifact.producer() == Producer::Runtime { "failure" } else { "agent" };
+            metrics.artifact_published(artifact.kind().name(), source);
+        }
+        if self.is_attempt {
+            metrics.attempt_ended(agent, &ending, self.ended.unwrap_or(at).since(self.begun));
+        }
+        let failure = Failure { class: self.how.class(), causes: end.error };
+        let ending = match end.verdict {
+            Verdict::Retry(_) => return metrics.retried(agent, failure.class),
+            Verdict::Released => return,
+            Verdict::Done => Ending::Ok,
+            Verdict::Dead => Ending::Dead { reason: self.reason, failure },
+            Verdict::Cancelled => Ending::Cancelled("run"),
+        };
+        metrics.job_ended(agent, &ending, at.since(self.complete));
+    }
+}
+
+impl Drop for Open {
+    /// The curator died, or did not want to hear of it: the job goes on with another attempt, or is told of as over.
+    fn drop(&mut self) {
+        let Some(traced) = self.traced.take() else { return };
+        traced.show_waits();
+        let Traced { job, attempt, evaluate, outputs, .. } = traced;
+        let at = self.seen.clock.now();
+        let ending = Ending::Cancelled(self.by);
+        if let Some(evaluate) = evaluate {
+            evaluate.end(&ending, at.into());
+        }
+        for output in outputs {
+            output.fail("released", at.into());
+        }
+        if let Some(attempt) = attempt {
+            attempt.end(&ending, at.into());
+        }
+        self.keep(job, at, None);
+    }
+}
+
+impl Seen {
+    /// A job ended whose last attempt was over before its inputs were read.
+    fn ended_unseen(&self, job: JobId, end: &End<'_>) {
+        let ending = match end.verdict {
+            Verdict::Retry(_) | Verdict::Released => return,
+            Verdict::Done => Ending::Ok,
+            Verdict::Dead => Ending::Failed(Failure { class: "_OTHER", causes: end.error }),
+            Verdict::Cancelled => Ending::Cancelled("run"),
+        };
+        self.job_over(job, &ending, end.committed.done);
+    }
+
+    /// An artifact got its outcome for one subscription.
+    pub(crate) fn settled(&self, settled: &Settled) {
+        let Some(sight) = self.sight(settled.subscription).filter(|_| self.metrics.is_on()) else { return };
+        let kind = match &*sight.kinds {
+            [only] => only,
+            _ => "several",
+        };
+        let outcome = match settled.outcome {
+            Outcome::Consumed => "consumed",
+            Outcome::Expired(_) => "expired",
+            Outcome::Discarded(_) => "discarded",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Dead => "dead",
+            _ => "other",
+        };
+        self.metrics.artifacts_ended(kind, outcome, 1);
+        if matches!(settled.outcome, Outcome::Expired(_)) && sight.trigger == "join" {
+            self.metrics.join_expired(self.owner(settled.subscription));
+        }
+    }
+
+    /// A commit is done, or failed with an error of this class.
+    pub(crate) fn store_answered(&self, committed: Committed, error: Option<&StoreError>) {
+        match error.map(class) {
+            None => {
+                let took = committed.done.since(committed.begun);
+                self.metrics.committed(self.store, committed.changes, took);
+            }
+            Some(class) => self.metrics.store_failed(self.store, class),
+        }
+    }
+}
+
+impl How {
+    /// The class of the error.
+    pub(super) const fn class(&self) -> &'static str {
+        match self {
+            Self::Failed(class) => class,
+            Self::Panicked => "panic",
+            Self::TimedOut(_) => "timeout",
+            Self::Released | Self::Done | Self::Cancelled => "_OTHER",
+        }
+    }
+}
+
+/// The class of a store's error.
+const fn class(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Unavailable { .. } => "unavailable",
+        StoreError::Missing { .. } => "missing",
+        StoreError::Conflict { .. } => "conflict",
+        StoreError::Closed { .. } => "closed",
+        _ => "_OTHER",
+    }
+}
+
+/// The artifacts that are new.
+fn new(stored: &[Stored]) -> impl Iterator<Item = &Arc<Artifact>> {
+    stored.iter().filter_map(|stored| match stored {
+        Stored::New(artifact) => Some(artifact),
+        Stored::Repeat { .. } => None,
+    })
+}

@@ -1,0 +1,92 @@
+//! Jobs that are open and have no attempt running: their spans wait here for the next one.
+//!
+//! Only what somebody looks at is kept. A span is taken out by the next attempt, or ended with its job.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustc_hash::FxHashMap;
+use volery_blackboard::{JobId, RunId, Timestamp};
+use volery_observability::trace::{Ending, JobTrace};
+
+use super::Seen;
+
+/// Locks that the jobs are spread over; see `runs.rs`.
+const SHARDS: usize = 16;
+
+/// A job between two attempts.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// None for one that is only counted.
+    pub(super) trace: Option<JobTrace>,
+    /// When its inputs were complete.
+    pub(super) complete: Timestamp,
+    /// When its last attempt ended.
+    pub(super) idle_since: Timestamp,
+    /// When its back-off is over, if it is backing off.
+    pub(super) until: Option<Timestamp>,
+    /// The run that it opened and holds: one of a job over several runs.
+    pub(super) shared: Option<RunId>,
+}
+
+/// The jobs of a runtime that have no attempt running.
+#[derive(Debug, Default)]
+pub(super) struct Jobs([Mutex<FxHashMap<JobId, Kept>>; SHARDS]);
+
+impl Jobs {
+    pub(super) fn keep(&self, job: JobId, kept: Kept) {
+        let before = self.shard(job).insert(job, kept);
+        debug_assert!(before.is_none(), "a job has one attempt at a time");
+    }
+
+    pub(super) fn take(&self, job: JobId) -> Option<Kept> {
+        self.shard(job).remove(&job)
+    }
+
+    fn take_unless(&self, stays: impl Fn(JobId) -> bool) -> Vec<Kept> {
+        let mut taken = Vec::new();
+        for shard in &self.0 {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let gone: Vec<JobId> = shard.keys().copied().filter(|job| !stays(*job)).collect();
+            taken.extend(gone.iter().filter_map(|job| shard.remove(job)));
+        }
+        taken
+    }
+
+    fn shard(&self, job: JobId) -> MutexGuard<'_, FxHashMap<JobId, Kept>> {
+        let index = usize::try_from(job.as_uuid().as_u128() % SHARDS as u128).unwrap_or_default();
+        // Every change to the map is a single step; a panic cannot leave it half-changed.
+        self.0[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// A job that was not running ended with its run's cancellation.
+    pub(crate) fn job_dropped(&self, job: JobId, at: Timestamp) {
+        self.job_over(job, &Ending::Cancelled("run"), at);
+    }
+
+    /// Ends what is kept of a job.
+    pub(super) fn job_over(&self, job: JobId, ending: &Ending<'_>, at: Timestamp) {
+        if self.is_on()
+            && let Some(kept) = self.jobs.take(job)
+        {
+            self.end_kept(kept, ending, at);
+        }
+    }
+
+    /// Ends jobs that nobody will go on with.
+    pub(super) fn end_jobs_unless(&self, stays: impl Fn(JobId) -> bool, at: Timestamp) {
+        for kept in self.jobs.take_unless(stays) {
+            self.end_kept(kept, &Ending::Cancelled("shutdown"), at);
+        }
+    }
+
+    fn end_kept(&self, kept: Kept, ending: &Ending<'_>, at: Timestamp) {
+        if let Some(trace) = kept.trace {
+            trace.end(ending, at.into());
+        }
+        if let Some(run) = kept.shared {
+            self.let_go(run, at);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Publishes on their way: a value that goes with the command from the publisher to the commit.
+//!
+//! It opens the run's trace if nobody has, and gives each artifact its place in it. Dropped on the way, it lets the run go.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustc_hash::FxHasher;
+use volery_blackboard::store::{Few, Stored};
+use volery_blackboard::{Artifact, RunId, Timestamp, TraceContext};
+use volery_observability::trace::{Carried, Publish, PublishTrace, RunStart, RunTrace};
+
+use super::runs::Live;
+use super::{Committed, Seen, carried_of, context_of};
+use crate::error::Error;
+
+/// Where an artifact comes from, in words of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The service.
+    External,
+    /// A schedule of the runtime.
+    Schedule,
+}
+
+impl Source {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::External => "external",
+            Self::Schedule => "schedule",
+        }
+    }
+}
+
+/// What a publisher says about the trace that it is in. It counts for the publish that begins a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origin {
+    /// The caller's span.
+    pub(crate) parent: Option<TraceContext>,
+    /// The caller's W3C `baggage` header.
+    pub(crate) baggage: Option<String>,
+    /// What the service groups runs by.
+    pub(crate) session: Option<String>,
+}
+
+/// A publish that is under way. The default is one that nobody looks at.
+#[derive(Debug, Default)]
+pub(crate) struct PublishSeen(Option<Box<Open>>);
+
+#[derive(Debug)]
+struct Open {
+    seen: Arc<Seen>,
+    source: Source,
+    begun: Timestamp,
+    /// One per artifact, in order.
+    items: Few<Item>,
+    /// The runs that are held, each once.
+    held: Few<Arc<Live>>,
+    /// The run of the last artifact, if it is one that is not kept.
+    passing: Option<(RunId, RunTrace)>,
+}
+
+#[derive(Debug)]
+struct Item {
+    run: RunId,
+    kind: Arc<str>,
+    trace: Option<PublishTrace>,
+}
+
+/// The run of an artifact that is to be published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OfRun<'a> {
+    pub(crate) workflow: &'a Arc<str>,
+    /// Nobody else can publish in it: it was made for this publish.
+    pub(crate) fresh: bool,
+    pub(crate) origin: Option<&'a Origin>,
+}
+
+impl Seen {
+    /// Begins a publish.
+    pub(crate) fn publish(self: &Arc<Self>, source: Source) -> PublishSeen {
+        if !self.is_on() {
+            return PublishSeen(None);
+        }
+        let (items, held) = (Few::new(), Few::new());
+        let (seen, begun) = (Arc::clone(self), self.clock.now());
+        PublishSeen(Some(Box::new(Open { seen, source, begun, items, held, passing: None })))
+    }
+
+    /// Opens the trace of a run that somebody outside begins.
+    fn open_run(
+        &self,
+        artifact: &Artifact,
+        OfRun { workflow, origin, .. }: OfRun<'_>,
+        at: Timestamp,
+    ) -> RunTrace {
+        let parent: Option<Carried> = origin.and_then(|origin| origin.parent.as_ref()).and_then(carried_of);
+        let (run, tenant) = (artifact.run(), artifact.tenant());
+        self.spans.run(RunStart {
+            tenant: (tenant != volery_blackboard::Tenant::default()).then_some(tenant.as_str()),
+            session: origin.and_then(|origin| origin.session.as_deref()),
+            parent: parent.as_ref(),
+            baggage: origin.and_then(|origin| origin.baggage.as_deref()),
+            ..RunStart::new(&run, workflow, at.into())
+        })
+    }
+}
+
+impl PublishSeen {
+    /// Takes note of an artifact and gives it its place in the trace. Artifacts come in the order of the command.
+    pub(crate) fn artifact(&mut self, artifact: Artifact, of: OfRun<'_>) -> Artifact {
+        let Some(open) = &mut self.0 else {
+            // Nobody records anything, but the caller's place goes on with the artifact.
+            let parent = of.origin.and_then(|origin| origin.parent.clone());
+            return parent.into_iter().fold(artifact, Artifact::with_trace);
+        };
+        open.artifact(artifact, of)
+    }
+
+    /// The artifacts are committed: told before the board is.
+    pub(crate) fn committed(mut self, stored: &[Stored], committed: Committed) {
+        if let Some(open) = &mut self.0 {
+            open.committed(stored, committed);
+        }
+    }
+
+    /// Nothing was committed, for a reason of this class.
+    pub(crate) fn failed(mut self, class: &str) {
+        let Some(open) = &mut self.0 else { return };
+        let at = open.seen.clock.now();
+        for item in &mut open.items {
+            if let Some(trace) = item.trace.take() {
+                trace.fail(class, at.into());
+            }
+        }
+    }
+}
+
+impl Open {
+    fn artifact(&mut self, artifact: Artifact, of: OfRun<'_>) -> Artifact {
+        let seen = Arc::clone(&self.seen);
+        let run = artifact.run();
+        let trace = match (self.held.iter().find(|live| live.run == run), &self.passing) {
+            (Some(live), _) => live.trace(|| seen.open_run(&artifact, of, self.begun)).clone(),
+            (None, Some((passing, trace))) if *passing == run => trace.clone(),
+            (None, _) => self.begin(&artifact, of),
+        };
+        let kind = artifact.kind().shared_name();
+        let publish = trace.is_sampled().then(|| {
+            let id = artifact.id();
+            let publish = Publish { dedup: dedup(&artifact), ..Publish::new(&kind, &id, self.begun.into()) };
+            let publish = trace.publish(&publish);
+            publish.payload(&kind, || text_of(&artifact));
+            publish
+        });
+        let carried = match &publish {
+            Some(publish) => publish.carried().map(context_of),
+            None => trace.carried().as_ref().map(|carried| unsampled(carried)),
+        };
+        self.items.push(Item { run, kind, trace: publish });
+        carried.into_iter().fold(artifact, Artifact::with_trace)
+    }
+
+    /// Holds the run of the first artifact in it. A run of its own that is not recorded is not kept.
+    fn begin(&mut self, artifact: &Artifact, of: OfRun<'_>) -> RunTrace {
+        let (seen, begun) = (&self.seen, self.begun);
+        let mut opened = None;
+        if of.fresh {
+            let trace = seen.open_run(artifact, of, begun);
+            if !trace.is_sampled() && trace.baggage().is_none() && !seen.metrics.is_on() {
+                self.passing = Some((artifact.run(), trace.clone()));
+                return trace;
+            }
+            opened = Some(trace);
+        }
+        let (live, began) = seen.runs.hold(artifact.run(), || Live::new(artifact.run(), of.workflow, begun));
+        if began {
+            seen.metrics.run_started(of.workflow);
+        }
+        let trace = live.trace(|| opened.unwrap_or_else(|| seen.open_run(artifact, of, begun))).clone();
+        self.held.push(live);
+        trace
+    }
+
+    fn committed(&mut self, stored: &[Stored], committed: Committed) {
+        let (seen, commit) = (Arc::clone(&self.seen), self.seen.commit(committed));
+        let mut boarded: Few<RunId> = Few::new();
+        for (item, stored) in self.items.iter_mut().zip(stored) {
+            if let Some(trace) = item.trace.take() {
+                trace.commit(&commit);
+                trace.end(commit.end);
+            }
+            if let Stored::New(_) = stored {
+                seen.metrics.artifact_published(&item.kind, self.source.as_str());
+                if !boarded.contains(&item.run) {
+                    boarded.push(item.run);
+                }
+            }
+        }
+        for live in &self.held {
+            let new =
+                |(item, stored): &(&Item, &Stored)| item.run == live.run && matches!(stored, Stored::New(_));
+            let count = self.items.iter().zip(stored).filter(new).count();
+            live.published.fetch_add(count as u64, Ordering::Relaxed);
+            if boarded.contains(&live.run) {
+                seen.on_board(live.run);
+            }
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // Spans that nobody ended are abandoned first, so that the run does not end before them.
+        self.items.clear();
+        if self.held.is_empty() {
+            return;
+        }
+        let at = self.seen.clock.now();
+        for live in std::mem::take(&mut self.held) {
+            self.seen.let_go(live.run, at);
+        }
+    }
+}
+
+/// The class of an error, for spans: what a caller can do about it.
+pub(crate) fn class_of(error: &Error) -> &'static str {
+    match error.kind() {
+        crate::error::ErrorKind::Retry => "retry",
+        crate::error::ErrorKind::FixInput => "fix_input",
+        crate::error::ErrorKind::Stop => "stop",
+        crate::error::ErrorKind::Report => "report",
+    }
+}
+
+/// The payload as text, for kinds that are recorded.
+pub(super) fn text_of(artifact: &Artifact) -> String {
+    artifact.json().map_or_else(|error| format!("({error})"), |json| json.to_string())
+}
+
+/// What an artifact carries whose run is not recorded: enough to tell the next one.
+fn unsampled(carried: &Carried) -> TraceContext {
+    TraceContext {
+        trace_id: carried.trace_id(),
+        span_id: carried.span_id(),
+        flags: carried.flags(),
+        state: None,
+    }
+}
+
+fn dedup(artifact: &Artifact) -> Option<u64> {
+    let key = artifact.idempotency_key()?;
+    let mut hasher = FxHasher::default();
+    key.hash(&mut hasher);
+    Some(hasher.finish())
+}

@@ -1,0 +1,276 @@
+//! Runs that are open: their traces and counts, from the first publish until everything of them has an outcome.
+//!
+//! A run is *held* by publishes on their way and by jobs over several runs, and it is *on the board* from its first
+//! commit until it settles. It is over when neither holds. Every change is a step under one lock; spans are made and
+//! ended outside of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use rustc_hash::FxHashMap;
+use volery_blackboard::board::Board;
+use volery_blackboard::effect::Input;
+use volery_blackboard::{RunId, Tally, Timestamp};
+use volery_observability::trace::{RunEnd, RunStatus, RunTrace};
+
+use super::Seen;
+
+/// Locks that the runs are spread over, so that publishers and attempts seldom meet. A power of two; fewer than the
+/// worker threads would be felt, more would not.
+const SHARDS: usize = 16;
+
+/// One open run.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) run: RunId,
+    pub(super) workflow: Arc<str>,
+    pub(super) begun: Timestamp,
+    trace: OnceLock<RunTrace>,
+    pub(super) published: AtomicU64,
+    pub(super) jobs_ok: AtomicU64,
+    pub(super) jobs_failed: AtomicU64,
+    pub(super) jobs_cancelled: AtomicU64,
+}
+
+impl Live {
+    pub(super) fn new(run: RunId, workflow: &Arc<str>, begun: Timestamp) -> Self {
+        Self {
+            run,
+            workflow: Arc::clone(workflow),
+            begun,
+            trace: OnceLock::new(),
+            published: AtomicU64::new(0),
+            jobs_ok: AtomicU64::new(0),
+            jobs_failed: AtomicU64::new(0),
+            jobs_cancelled: AtomicU64::new(0),
+        }
+    }
+
+    /// The run's trace. Whoever comes first opens it; others wait for that one.
+    pub(super) fn trace(&self, open: impl FnOnce() -> RunTrace) -> &RunTrace {
+        self.trace.get_or_init(open)
+    }
+
+    pub(super) fn opened(&self) -> Option<&RunTrace> {
+        self.trace.get()
+    }
+}
+
+/// A run, and what keeps it open.
+#[derive(Debug)]
+struct Entry {
+    live: Arc<Live>,
+    holds: u32,
+    on_board: bool,
+    /// Its trace has ended; it stays for handles that may publish again.
+    over: bool,
+}
+
+impl Entry {
+    const fn is_idle(&self) -> bool {
+        self.holds == 0 && !self.on_board
+    }
+}
+
+/// The open runs of a runtime.
+#[derive(Debug, Default)]
+pub(super) struct Runs([Mutex<FxHashMap<RunId, Entry>>; SHARDS]);
+
+impl Runs {
+    pub(super) fn find(&self, run: RunId) -> Option<Arc<Live>> {
+        self.shard(run).get(&run).map(|entry| Arc::clone(&entry.live))
+    }
+
+    /// Holds a run open; `make` is for one that is not. Says whether it began, or went on after it was over.
+    pub(super) fn hold(&self, run: RunId, make: impl FnOnce() -> Live) -> (Arc<Live>, bool) {
+        let mut shard = self.shard(run);
+        let fresh = || Entry { live: Arc::new(make()), holds: 0, on_board: false, over: true };
+        let entry = shard.entry(run).or_insert_with(fresh);
+        entry.holds += 1;
+        (Arc::clone(&entry.live), std::mem::take(&mut entry.over))
+    }
+
+    /// Lets one hold go of a run that something else keeps open.
+    pub(super) fn unhold(&self, run: RunId) {
+        if let Some(entry) = self.shard(run).get_mut(&run) {
+            entry.holds = entry.holds.saturating_sub(1);
+        }
+    }
+
+    /// An artifact of the run is on the board.
+    fn board(&self, run: RunId) {
+        if let Some(entry) = self.shard(run).get_mut(&run) {
+            entry.on_board = true;
+        }
+    }
+
+    /// Lets one hold go. Returns the run if that ended it.
+    fn let_go(&self, run: RunId, pinned: bool) -> Option<Arc<Live>> {
+        let mut shard = self.shard(run);
+        let entry = shard.get_mut(&run)?;
+        entry.holds = entry.holds.saturating_sub(1);
+        if !entry.is_idle() || pinned {
+            return None;
+        }
+        shard.remove(&run).map(|entry| entry.live)
+    }
+
+    /// The board is done with the run. Returns it if nothing else holds it.
+    fn settle(&self, run: RunId, pinned: bool) -> Option<Arc<Live>> {
+        let mut shard = self.shard(run);
+        let entry = shard.get_mut(&run)?;
+        entry.on_board = false;
+        if entry.holds > 0 {
+            return None;
+        }
+        if pinned {
+            entry.over = true;
+            return Some(Arc::clone(&entry.live));
+        }
+        shard.remove(&run).map(|entry| entry.live)
+    }
+
+    /// Takes the run out if nothing keeps it open, as told by `gone` for one on the board.
+    fn take_idle(&self, run: RunId, gone: bool) -> Option<Arc<Live>> {
+        let mut shard = self.shard(run);
+        let entry = shard.get_mut(&run)?;
+        entry.on_board &= !gone;
+        if !entry.is_idle() {
+            return None;
+        }
+        shard.remove(&run).filter(|entry| !entry.over).map(|entry| entry.live)
+    }
+
+    /// The runs on the board, or that nothing keeps open.
+    fn listed(&self) -> Vec<RunId> {
+        let mut listed = Vec::new();
+        for shard in &self.0 {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            listed.extend(shard.iter().filter(|(_, entry)| entry.holds == 0).map(|(run, _)| *run));
+        }
+        listed
+    }
+
+    fn take_all(&self) -> Vec<Arc<Live>> {
+        let mut all = Vec::new();
+        for shard in &self.0 {
+            let taken = std::mem::take(&mut *shard.lock().unwrap_or_else(PoisonError::into_inner));
+            all.extend(taken.into_values().filter(|entry| !entry.over).map(|entry| entry.live));
+        }
+        all
+    }
+
+    fn shard(&self, run: RunId) -> MutexGuard<'_, FxHashMap<RunId, Entry>> {
+        // The last bits of an id are drawn at random.
+        let index = usize::try_from(run.as_uuid().as_u128() % SHARDS as u128).unwrap_or_default();
+        // Every change to the map is a single step; a panic cannot leave it half-changed.
+        self.0[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// An artifact of the run is on the board.
+    pub(super) fn on_board(&self, run: RunId) {
+        self.runs.board(run);
+    }
+
+    /// Whatever held the run has let it go without anything on the board.
+    pub(super) fn let_go(&self, run: RunId, at: Timestamp) {
+        let pinned = self.is_pinned(run);
+        if let Some(live) = self.runs.let_go(run, pinned) {
+            self.end_run(&live, None, at);
+        }
+    }
+
+    /// Everything of a run has an outcome.
+    pub(crate) fn run_settled(&self, run: RunId, tally: &Tally, at: Timestamp) {
+        if !self.is_on() || self.runs.find(run).is_none() {
+            return;
+        }
+        let pinned = self.is_pinned(run);
+        if let Some(live) = self.runs.settle(run, pinned) {
+            self.end_run(&live, Some(status_of(tally)), at);
+        }
+    }
+
+    /// The board is about to be told something that needs no record.
+    pub(crate) fn told(&self, input: &Input, at: Timestamp) {
+        match input {
+            Input::CancelRun(run) => self.cancel_requested(*run, "caller", at),
+            // The last handle is gone. What is on the board settles by itself.
+            Input::ReleaseRun(run) if self.is_on() => {
+                if let Some(live) = self.runs.take_idle(*run, false) {
+                    self.end_run(&live, None, at);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Somebody asked for the end of a run: `caller` or `deadline`.
+    pub(crate) fn cancel_requested(&self, run: RunId, by: &str, at: Timestamp) {
+        if self.spans.is_on()
+            && let Some(live) = self.runs.find(run)
+            && let Some(trace) = live.opened()
+        {
+            trace.cancel_requested(by, at.into());
+        }
+    }
+
+    /// A life of the curator begins: jobs that its board does not know ended with the life before. Returns the runs that it
+    /// does not know.
+    pub(crate) fn begin_life(&self, board: &Board, at: Timestamp) -> Vec<RunId> {
+        if !self.is_on() {
+            return Vec::new();
+        }
+        self.end_jobs_unless(|job| board.has_job(job), at);
+        let mut unknown = self.runs.listed();
+        unknown.retain(|run| board.tally(*run).is_none());
+        unknown
+    }
+
+    /// A run ended with a life of the curator that could not tell.
+    pub(crate) fn run_gone(&self, run: RunId, tally: &Tally, at: Timestamp) {
+        if let Some(live) = self.runs.take_idle(run, true) {
+            self.end_run(&live, Some(status_of(tally)), at);
+        }
+    }
+
+    /// The runtime has stopped: ends what is still open.
+    pub(crate) fn close(&self, at: Timestamp) {
+        self.end_jobs_unless(|_| false, at);
+        for live in self.runs.take_all() {
+            self.end_run(&live, Some(RunStatus::Interrupted), at);
+        }
+    }
+
+    /// Ends a run's trace; the status is that of its jobs unless one is given.
+    fn end_run(&self, live: &Live, status: Option<RunStatus>, at: Timestamp) {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let (failed, cancelled) = (count(&live.jobs_failed), count(&live.jobs_cancelled));
+        let status = status.unwrap_or(match (failed, cancelled) {
+            (0, 0) => RunStatus::Completed,
+            (0, _) => RunStatus::Cancelled,
+            _ => RunStatus::Failed,
+        });
+        self.metrics.run_ended(&live.workflow, status, at.since(live.begun));
+        if let Some(trace) = live.opened() {
+            trace.end(RunEnd {
+                status,
+                published: count(&live.published),
+                jobs_ok: count(&live.jobs_ok),
+                jobs_failed: failed,
+                jobs_cancelled: cancelled,
+                at: at.into(),
+            });
+        }
+    }
+}
+
+const fn status_of(tally: &Tally) -> RunStatus {
+    match (tally.dead, tally.cancelled) {
+        (0, 0) => RunStatus::Completed,
+        (0, _) => RunStatus::Cancelled,
+        _ => RunStatus::Failed,
+    }
+}

@@ -1,0 +1,11 @@
+//! What a receiver sees of a running runtime: traces, metrics and log lines as they arrive over OTLP.
+//!
+//! The receiver is written against the protocol. Time is paused where a test waits, so nothing here sleeps for real.
+
+mod killed;
+mod lines;
+mod numbers;
+mod rules;
+mod shape;
+mod stress;
+mod support;
