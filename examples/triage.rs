@@ -121,8 +121,9 @@ async fn triage(options: &Options) -> Result<ExitCode, Trouble> {
     let session = Session::new(options, &scan);
     let (logs, changes) = (std::mem::take(&mut scan.logs), std::mem::take(&mut scan.changes));
     let ended = investigate(&volery, session, options, (logs, changes), &ledger).await;
-    // After an interruption, a second signal cuts this short. Its last phase sends what is left of the trace.
+    // After an interruption, a second signal cuts this short.
     volery.shutdown().await?;
+    // The shutdown has sent the trace; what is said here is whether all of it arrived.
     if let Some(telemetry) = telemetry {
         let report = telemetry.shutdown(SEND_WITHIN).await;
         scan.notes

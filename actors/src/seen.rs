@@ -44,6 +44,8 @@ pub(crate) struct Seen {
     clock: Clock,
     store: &'static str,
     agents: Box<[AgentName]>,
+    /// The agents' names again, for log lines.
+    labels: Box<[Arc<str>]>,
     /// How many attempts each agent may run at a time.
     slots: Box<[u32]>,
     /// Engines of each agent that were made anew.
@@ -53,6 +55,8 @@ pub(crate) struct Seen {
     jobs: Jobs,
     /// Whether the process before died and left roots open; set when the store has been read.
     died: OnceLock<bool>,
+    /// When this process began: roots from before belong to another.
+    born: Timestamp,
     /// Knows which runs have handles. Weak: the ingress holds commands that hold this.
     ingress: OnceLock<Weak<Ingress>>,
 }
@@ -94,10 +98,12 @@ impl Seen {
     ) -> Self {
         let (agents, slots): (Vec<AgentName>, Vec<u32>) = agents.unzip();
         Self {
+            labels: agents.iter().map(|agent| Arc::from(agent.as_str())).collect(),
             slots: slots.into(),
             spans,
             metrics,
             providers,
+            born: clock.now(),
             clock,
             store,
             restarts: agents.iter().map(|_| AtomicU32::new(0)).collect(),
@@ -154,12 +160,10 @@ impl Seen {
         self.restarts.get(agent.at()).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
-    /// An engine of the agent is made anew.
-    pub(crate) fn engine_restarted(&self, agent: AgentIndex, cause: &str) {
-        if let Some(count) = self.restarts.get(agent.at()) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+    /// An engine of the agent is made anew. Returns how many were so far.
+    pub(crate) fn engine_restarted(&self, agent: AgentIndex, cause: &str) -> u32 {
         self.metrics.restarted(self.agent(agent), cause);
+        self.restarts.get(agent.at()).map_or(0, |count| count.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// An actor is restarted, by its name in the tree.

@@ -49,7 +49,7 @@ mod settings;
 mod shutdown;
 mod text;
 
-pub use attempt::{AttemptTrace, EvaluateTrace, LogIds};
+pub use attempt::{AttemptTrace, EvaluateTrace, LogId, LogIds};
 #[cfg(feature = "sdk")]
 pub(crate) use carried::context;
 pub use carried::{Carried, CarriedError, OpenSpan};

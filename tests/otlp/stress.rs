@@ -56,10 +56,10 @@ fn agents() -> Vec<Agent> {
             .consumes(one::<Note>().batch(Batch::of(7).or_after(5 * MS)))
             .retry(Retry::fixed(2, MS))
             .engine(async |notes: Vec<Note>, context: Context| {
-                if notes[0].n % 5 == 0 && context.attempt() == 1 {
+                if notes[0].n.is_multiple_of(5) && context.attempt() == 1 {
                     return Err("once more".into());
                 }
-                Ok::<_, Fault>((notes[0].n % 2 == 0).then_some(Receipt { key: 1, n: 0 }))
+                Ok::<_, Fault>(notes[0].n.is_multiple_of(2).then_some(Receipt { key: 1, n: 0 }))
             }),
     ]
 }
@@ -75,7 +75,7 @@ async fn one_run(volery: Volery, n: u32) -> volery::Result<()> {
     if n % 17 == 3 {
         run.cancel();
     }
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         drop(run);
         return Ok(());
     }

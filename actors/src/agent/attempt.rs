@@ -104,7 +104,8 @@ pub(super) async fn run(task: Task, mut guard: Guard) -> Reaped {
         let text = take_text(panic);
         let end = if pulse.is_called_off() {
             tracing::warn!(target: "volery::agent", agent = %bench.name, text, "a cancelled attempt panicked");
-            bench.called_off(&mut guard.seen)
+            guard.seen.over(How::Cancelled, &[]);
+            bench.cancelled()
         } else {
             let error: Fault = format!("panicked beside the engine: {text}").into();
             guard.seen.over(How::Panicked, &chain(error.as_ref()));
@@ -125,17 +126,18 @@ pub(super) async fn bury(start: Arc<Start>, inputs: Read, why: Burial, mut guard
     let bench = Arc::clone(&guard.bench);
     // Without its inputs the failure cannot name its causes; it is told all the same.
     let inputs = inputs.wait().await.unwrap_or_default();
-    let (attempts, error) = match &why {
+    let how = how_buried(&why);
+    let (attempts, error) = match why {
         Burial::Overdue(overdue) => {
-            (start.failures, vec![TimedOut::in_queue(bench.name.as_str(), overdue).to_string()])
+            (start.failures, vec![TimedOut::in_queue(bench.name.as_str(), &overdue).to_string()])
         }
         Burial::DiedAlone(times) => {
             (start.failures, vec![format!("the process died {times} times while this job ran alone")])
         }
-        Burial::EndRefused { attempts, error } => (*attempts, error.clone()),
+        Burial::EndRefused { attempts, error } => (attempts, error),
     };
     let workshop = &bench.workshop;
-    guard.seen = workshop.seen.burial(&start, &inputs, &why, workshop.clock.now());
+    guard.seen = workshop.seen.burial(&start, &inputs, how, workshop.clock.now());
     let end = bench.give_up(&start, &inputs, (error, attempts), &guard.seen);
     guard.tell(end, EngineState::Sound);
     Reaped { job: start.job, attempt: start.attempt }
@@ -151,7 +153,7 @@ async fn execute(
     let Task { start, inputs, pulse, seat, retired } = task;
     drop(retired);
     if bench.cancel_grace.is_zero() && pulse.cancel.is_cancelled() {
-        return (bench.called_off(seen), EngineState::Sound);
+        return (bench.cancelled(), EngineState::Sound);
     }
     let on_roll = entry.as_ref().map(Arc::downgrade).unwrap_or_default();
     let context = Context::new(bench, &start, Arc::clone(&pulse), on_roll.clone());
@@ -166,7 +168,10 @@ async fn execute(
             }
         }
         Err(Stopped::Cancelled) => {
-            return (bench.called_off(seen), EngineState::Sound);
+            let end = bench.cancelled();
+            let how = if matches!(end, AttemptEnd::Released) { How::Released } else { How::Cancelled };
+            seen.over(how, &[]);
+            return (end, EngineState::Sound);
         }
         Err(Stopped::Failed(error)) => {
             let how = How::of(&error);
@@ -184,7 +189,8 @@ async fn execute(
     if context.pulse().is_called_off() {
         // It was told to end and did, in its way: that is no failure.
         tracing::debug!(target: "volery::agent", agent = %bench.name, job = %start.job, %fault, "a cancelled attempt failed");
-        return (bench.called_off(seen), engine);
+        seen.over(How::Cancelled, &[]);
+        return (bench.cancelled(), engine);
     }
     seen.over(how, &chain(fault.as_ref()));
     let end = bench.fail(&start, inputs, &fault, seen);
@@ -192,8 +198,9 @@ async fn execute(
         (AttemptEnd::Dead { attempts, error, .. }, Some(fallback)) if !inputs.is_empty() => {
             let own = Context::new(bench, &start, Arc::new(pulse.of_fallback()), on_roll);
             own.learn(inputs.into());
-            rescue(&start, bench, fallback, GaveUp { attempts, error }, fault, (&own, entry.as_deref(), seen))
-                .await
+            own.enter(context.scope());
+            let around = (&own, entry.as_deref(), seen);
+            rescue(&start, bench, fallback, GaveUp { attempts, error }, fault, around).await
         }
         (end, _) => end,
     };
@@ -216,7 +223,8 @@ async fn rescue(
     let work = async {
         let inputs = Arc::from(context.inputs());
         context.progress();
-        fallback.run(Arc::clone(start), inputs, gave_up, context.clone()).await.map_err(Stopped::Failed)
+        let run = fallback.run(Arc::clone(start), inputs, gave_up, context.clone());
+        context.scope().run(run).await.map_err(Stopped::Failed)
     };
     let ended = supervise(AssertUnwindSafe(work).catch_unwind(), bench, context.pulse(), entry).await;
     drop(cut_off);
@@ -225,7 +233,7 @@ async fn rescue(
         .and_then(|outputs| bench.publishes(start, context.inputs(), outputs, seen).map_err(Stopped::Failed));
     let text = match published {
         Ok(outputs) => return AttemptEnd::Done(outputs),
-        Err(Stopped::Cancelled) => return bench.called_off(seen),
+        Err(Stopped::Cancelled) => return bench.cancelled(),
         Err(Stopped::Failed(error)) => chain(error.as_ref()).join(": "),
         Err(Stopped::NotMade(error)) => error.to_string(),
         Err(Stopped::Panicked(text)) => format!("it panicked: {text}"),
@@ -327,6 +335,15 @@ async fn cancelled(cancel: &CancellationToken, grace: Duration, entry: Option<&E
     }
     if let Some(entry) = entry {
         entry.unprotected().await;
+    }
+}
+
+/// How a job that gets no attempt is shown: its end, and why it dies.
+const fn how_buried(why: &Burial) -> (How, &'static str) {
+    match why {
+        Burial::Overdue(_) => (How::TimedOut("queue"), "queue_timeout"),
+        Burial::DiedAlone(_) => (How::Failed("process_died"), "died_alone"),
+        Burial::EndRefused { .. } => (How::Failed("store"), "end_refused"),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::curator::Ingress;
 use crate::error::chain;
 use crate::kinds::KindTable;
-use crate::seen::{AttemptSeen, How, Seen};
+use crate::seen::{AttemptSeen, Seen};
 use crate::upkeep::Watches;
 
 /// What all attempts of a runtime share.
@@ -87,13 +87,6 @@ impl Lineage {
 }
 
 impl Bench {
-    /// The end of an attempt that was called off, noted on its span.
-    pub(super) fn called_off(&self, seen: &mut AttemptSeen) -> AttemptEnd {
-        let end = self.cancelled();
-        seen.over(if matches!(end, AttemptEnd::Released) { How::Released } else { How::Cancelled }, &[]);
-        end
-    }
-
     pub(super) fn cancelled(&self) -> AttemptEnd {
         if self.stopping.load(Ordering::Acquire) { AttemptEnd::Released } else { AttemptEnd::Cancelled }
     }

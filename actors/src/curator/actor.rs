@@ -25,7 +25,7 @@ use super::recovery::{Restored, restore};
 use crate::agent::AgentMessage;
 use crate::clock::Clock;
 use crate::feed::{Event, Feed};
-use crate::seen::{Committed, End, Seen};
+use crate::seen::{AttemptSeen, Committed, End, Seen};
 use crate::supervision::{self, Address, Life};
 use crate::upkeep::TimekeeperMessage;
 
@@ -350,6 +350,9 @@ impl Curator {
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
             }
             After::GivenUp { start, error } => {
+                let end =
+                    End { verdict: Verdict::Dead, error: &error, stored: &[], committed: self.committed };
+                AttemptSeen::default().ended(&self.parts.seen, start.job, &end);
                 self.parts.feed.tell_attempt(&start, Verdict::Dead, error);
                 self.handle(Input::Finished {
                     job: start.job,
@@ -369,7 +372,7 @@ impl Curator {
                 // It may have lifted a quarantine, and the panics that come after it in this commit count anew.
                 self.perform_effects();
             }
-            After::EngineLost(start, engine) => self.count_restart(&start, engine),
+            After::EngineLost(agent, scope) => scope.call(|| self.count_restart(agent)),
             After::Ask(question) => self.answer(question),
             After::Look(lookup) => self.lookups.push(lookup),
             After::SpilledCancelled(run) => self.handle(Input::CancelRefused(run)),

@@ -14,8 +14,8 @@ use volery_blackboard::{AgentIndex, JobId, RunId};
 use super::ingress::Question;
 use super::letters::LetterDecided;
 use super::paging::Lookup;
-use crate::agent::EngineState;
 use crate::seen::{AttemptSeen, PublishSeen};
+use volery_observability::trace::Scope;
 
 /// What follows once a command, or its write, is done.
 pub(super) enum After {
@@ -45,7 +45,7 @@ pub(super) enum After {
     Unsettled(Unsettled),
     Input(Input),
     /// An engine of this agent panicked or could not be made.
-    EngineLost(Arc<Start>, EngineState),
+    EngineLost(AgentIndex, Scope),
     /// Told in its turn: the start that it is about may stand before it in the same commit.
     Cancel {
         agent: AgentIndex,

@@ -20,9 +20,10 @@ impl Curator {
         if engine != EngineState::Sound {
             // Before the end, so that a quarantine is there before the slot is free. Counted in its turn: a resume that
             // stands before it in the same commit lifts the quarantine before, not the one that follows.
-            let restarts = self.restarts_with_this(start.agent);
-            seen.restarted(restarts, cause_of(engine), self.now);
-            self.after.push(After::EngineLost(Arc::clone(&start), engine));
+            self.after.push(After::EngineLost(start.agent, seen.scope()));
+            let cause = cause_of(engine);
+            let restarts = self.parts.seen.engine_restarted(start.agent, cause);
+            seen.restarted(restarts, cause, self.now);
         }
         if !self.board.is_current(start.job, start.attempt) {
             tracing::debug!(
@@ -59,20 +60,8 @@ impl Curator {
         }
     }
 
-    /// How many panics the agent's window holds with one that is about to be counted.
-    fn restarts_with_this(&self, agent: AgentIndex) -> u32 {
-        let waiting = self
-            .after
-            .iter()
-            .filter(|after| matches!(after, After::EngineLost(start, _) if start.agent == agent));
-        let waiting = u32::try_from(waiting.count()).unwrap_or(u32::MAX);
-        self.parts.ingress.watch().restarts.counted(agent).saturating_add(waiting).saturating_add(1)
-    }
-
     /// Counts an engine that is made anew, and acts on what that leads to.
-    pub(super) fn count_restart(&mut self, start: &Start, engine: EngineState) {
-        let agent = start.agent;
-        self.parts.seen.engine_restarted(agent, cause_of(engine));
+    pub(super) fn count_restart(&mut self, agent: AgentIndex) {
         let counted = self.parts.ingress.watch().restarts.count(agent, self.now);
         let name = self.parts.feed.name(agent);
         let (restarts, quarantine) = match counted {
@@ -81,10 +70,7 @@ impl Curator {
                 (quarantine.restarts, Some(quarantine))
             }
         };
-        tracing::warn!(
-            target: "volery::agent", agent = %name, run = %start.run, job = %start.job, attempt = start.attempt, restarts,
-            "an engine panicked or could not be made"
-        );
+        tracing::warn!(target: "volery::agent", agent = %name, restarts, "an engine panicked or could not be made");
         self.handle(Input::Restarted(agent));
         self.parts.feed.tell(|| Event::Restarted { agent: name.clone(), restarts });
         if let Some(quarantine) = quarantine {

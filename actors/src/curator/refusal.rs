@@ -26,12 +26,17 @@ impl Curator {
     /// The commit is done, and the store refused this group of it.
     pub(super) fn apply_refused_alone(&mut self, after: After, error: &StoreError) {
         match after {
-            After::Ended { start, verdict: Verdict::Done | Verdict::Retry(_), error: failed, .. } => {
+            After::Ended {
+                start, verdict: Verdict::Done | Verdict::Retry(_), error: failed, seen, ..
+            } => {
+                // Before the job goes on: its span waits for whoever takes it up.
+                drop(seen);
                 let error = self.say_refused(&start, error, failed);
                 let attempts = start.failures + 1;
                 self.dispatch(start, Some(Burial::EndRefused { attempts, error }));
             }
-            After::Ended { start, verdict: Verdict::Dead, error: failed, .. } => {
+            After::Ended { start, verdict: Verdict::Dead, error: failed, seen, .. } => {
+                drop(seen);
                 let error = self.say_refused(&start, error, failed);
                 self.give_up(start, error);
             }
@@ -60,11 +65,11 @@ impl Curator {
                 self.hold(error);
                 self.handle(Input::StartRefused(start.job));
             }
-            After::Ended { start, .. } | After::GivenUp { start, .. } => {
-                tracing::error!(target: "volery::curator", job = %start.job, %error, "end of an attempt was refused");
-                let verdict = Verdict::Released;
-                self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
+            After::Ended { start, seen, .. } => {
+                drop(seen);
+                self.release_refused(&start, error);
             }
+            After::GivenUp { start, .. } => self.release_refused(&start, error),
             After::Unsettled(outcome) => {
                 // The board has decided; the record follows as soon as the store works.
                 tracing::error!(target: "volery::curator", ?outcome, %error, "an outcome could not be recorded yet");
@@ -79,6 +84,13 @@ impl Curator {
             }
             After::Ask(question) => self.answer(question),
         }
+    }
+
+    /// The job runs again once the store works.
+    fn release_refused(&mut self, start: &Start, error: &StoreError) {
+        tracing::error!(target: "volery::curator", job = %start.job, %error, "end of an attempt was refused");
+        let verdict = Verdict::Released;
+        self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
     }
 
     fn give_up(&mut self, start: Arc<Start>, error: Vec<String>) {

@@ -69,11 +69,6 @@ impl Restarts {
         Self(rules.into_iter().map(fresh).collect())
     }
 
-    /// How many panics an agent's window held when it was last counted.
-    pub(super) fn counted(&self, agent: AgentIndex) -> u32 {
-        self.0.get(agent.at()).map_or(0, |record| record.window.count())
-    }
-
     /// Counts a panic.
     pub(super) fn count(&mut self, agent: AgentIndex, now: Timestamp) -> Counted {
         let Some(record) = self.0.get_mut(agent.at()) else { return Counted::Held(0) };

@@ -6,12 +6,11 @@
 use std::sync::Arc;
 
 use volery_blackboard::effect::Start;
-use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::Few;
 use volery_blackboard::{Artifact, Timestamp, TraceContext};
 use volery_observability::trace::{
     AttemptTrace, BatchClosed, Carried, Ending, EvaluateTrace, Failure, Input, Interrupted, JobStart,
-    JobTrace, JoinClosed, LogIds, OpenSpan, Publish, PublishTrace, RunStart, RunTrace, Scope,
+    JobTrace, JoinClosed, LogId, LogIds, OpenSpan, Publish, PublishTrace, RunStart, RunTrace, Scope,
 };
 
 use super::job::Kept;
@@ -89,6 +88,18 @@ impl Seen {
         if !self.is_on() {
             return (AttemptSeen(None), Scope::none());
         }
+        let ids = LogIds {
+            run: LogId::Uuid(start.run.as_uuid().as_u128()),
+            job: LogId::Uuid(start.job.as_uuid().as_u128()),
+            agent: self.labels.get(start.agent.at()).cloned().unwrap_or_default(),
+            attempt: start.attempt,
+        };
+        let recorded = inputs.iter().any(is_recorded);
+        if !recorded && !self.metrics.is_on() && !inputs.is_empty() {
+            // Nothing is to be ended later: outputs go on where the inputs were.
+            let inherited = inputs.iter().find_map(|input| input.trace());
+            return (AttemptSeen(None), self.unsampled_scope(start, inherited).with_ids(ids));
+        }
         let mut open = self.open(start, inputs, begun);
         let agent = self.agent(start.agent);
         let scope = match &mut open.traced {
@@ -101,12 +112,6 @@ impl Seen {
             }
             None => self.unsampled_scope(start, open.inherited.as_ref()),
         };
-        let ids = LogIds {
-            run: start.run.to_string().into(),
-            job: start.job.to_string().into(),
-            agent: agent.into(),
-            attempt: start.attempt,
-        };
         open.scope = scope.with_ids(ids);
         let scope = open.scope.clone();
         (AttemptSeen(Some(Box::new(open))), scope)
@@ -117,18 +122,14 @@ impl Seen {
         self: &Arc<Self>,
         start: &Arc<Start>,
         inputs: &[Arc<Artifact>],
-        why: &Burial,
+        (how, reason): (How, &'static str),
         begun: Timestamp,
     ) -> AttemptSeen {
         if !self.is_on() {
             return AttemptSeen(None);
         }
         let mut open = self.open(start, inputs, begun);
-        (open.how, open.reason) = match why {
-            Burial::Overdue(_) => (How::TimedOut("queue"), "queue_timeout"),
-            Burial::DiedAlone(_) => (How::Failed("process_died"), "died_alone"),
-            Burial::EndRefused { .. } => (How::Failed("store"), "end_refused"),
-        };
+        (open.how, open.reason) = (how, reason);
         (open.ended, open.is_attempt) = (Some(begun), false);
         AttemptSeen(Some(Box::new(open)))
     }
@@ -166,8 +167,7 @@ impl Seen {
         inputs: &[Arc<Artifact>],
         (kept, begun): (Option<Kept>, Timestamp),
     ) -> Option<Traced> {
-        let recorded = |input: &&Arc<Artifact>| input.trace().is_some_and(TraceContext::is_sampled);
-        if !self.spans.is_on() || !inputs.iter().any(|input| recorded(&input)) {
+        if !self.spans.is_on() || !inputs.iter().any(is_recorded) {
             return None;
         }
         let live = self.run_of(start, inputs);
@@ -305,7 +305,7 @@ impl Seen {
             let carried = inputs.iter().filter_map(|input| input.trace()).filter_map(carried_of);
             let Some(earlier) = carried.into_iter().find(Carried::is_sampled) else { return RunTrace::off() };
             if *self.died.get().unwrap_or(&false)
-                && let Some(root) = OpenSpan::root_of(&earlier)
+                && let Some(root) = OpenSpan::root_of(&earlier).filter(|root| root.start() < self.born.into())
             {
                 let last = inputs.iter().map(|input| input.published_at()).max().unwrap_or(start.at);
                 let what = Interrupted::Run { run: &run, workflow: &workflow };
@@ -399,6 +399,11 @@ impl How {
             Self::Cancelled => Ending::Cancelled("run"),
         }
     }
+}
+
+/// Tells whether an input is of a run that is recorded.
+fn is_recorded(input: &Arc<Artifact>) -> bool {
+    input.trace().is_some_and(TraceContext::is_sampled)
 }
 
 impl Sight {

@@ -156,7 +156,7 @@ impl Open {
         });
         let carried = match &publish {
             Some(publish) => publish.carried().map(context_of),
-            None => trace.carried().as_ref().map(|carried| unsampled(carried)),
+            None => trace.carried().as_ref().map(unsampled),
         };
         self.items.push(Item { run, kind, trace: publish });
         carried.into_iter().fold(artifact, Artifact::with_trace)

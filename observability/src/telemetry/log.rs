@@ -107,8 +107,8 @@ impl Ids {
             write("span_id", span)?;
         }
         let Some(log) = &self.log else { return Ok(()) };
-        write("run", &log.run)?;
-        write("job", &log.job)?;
+        write("run", &log.run.to_string())?;
+        write("job", &log.job.to_string())?;
         write("agent", &log.agent)?;
         write("attempt", &log.attempt.to_string())
     }

@@ -231,13 +231,40 @@ pub(crate) fn with_baggage(context: Context, baggage: Option<&Arc<Baggage>>) -> 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogIds {
     /// The run.
-    pub run: Arc<str>,
+    pub run: LogId,
     /// The job.
-    pub job: Arc<str>,
+    pub job: LogId,
     /// The agent.
     pub agent: Arc<str>,
     /// Which attempt, from 1.
     pub attempt: u32,
+}
+
+/// An id that becomes text only when a line is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogId {
+    /// Text as it is.
+    Text(Arc<str>),
+    /// A UUID; it is written with hyphens.
+    Uuid(u128),
+}
+
+impl std::fmt::Display for LogId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let id = match self {
+            Self::Text(text) => return f.write_str(text),
+            Self::Uuid(id) => *id,
+        };
+        let part = |from: u32, digits: u32| (id >> (128 - from - digits * 4)) & ((1 << (digits * 4)) - 1);
+        let (a, b, c, d, e) = (part(0, 8), part(32, 4), part(48, 4), part(64, 4), part(80, 12));
+        write!(f, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+    }
+}
+
+impl From<&str> for LogId {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
 }
 
 impl LogIds {
