@@ -6,7 +6,6 @@
 //!
 //! The store needs no async runtime: its threads are its own, and its answers can be awaited anywhere.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -51,7 +50,7 @@ pub struct Sqlite {
     commands: Mutex<Option<mpsc::Sender<Command>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Held until the writer has ended.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<file::Lock>>,
 }
 
 impl Sqlite {

@@ -30,12 +30,24 @@ const STATEMENTS: usize = 128;
 /// The last word in the lock file of a store that has been on disk as a whole.
 const IN_USE: &str = "used";
 
+/// The lock beside the file, held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    /// Lets go by name: closing alone would not do while a process that is just being started still has a copy of the file.
+    fn drop(&mut self) {
+        // Should it fail, the close that follows lets go once the last copy is closed.
+        drop(self.0.unlock());
+    }
+}
+
 /// Takes the lock beside the file. It holds until the value is dropped, or the process ends however it ends. Tells also
 /// whether the store has been on disk before, as [`mark_used`] has noted.
 ///
 /// # Errors
 /// When another store has it, naming its process and host; when the lock file cannot be written.
-pub(super) fn lock(place: &Place) -> Result<(File, bool), StoreError> {
+pub(super) fn lock(place: &Place) -> Result<(Lock, bool), StoreError> {
     let path = place.beside(".lock");
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = opened.map_err(|error| place.io_error(&error, "opening its lock file"))?;
@@ -53,7 +65,7 @@ pub(super) fn lock(place: &Place) -> Result<(File, bool), StoreError> {
     }
     let was_used = holder.split_whitespace().nth(2) == Some(IN_USE);
     sign(&mut file, if was_used { IN_USE } else { "" }, place)?;
-    Ok((file, was_used))
+    Ok((Lock(file), was_used))
 }
 
 /// Notes in the lock file that the store is on disk as a whole. Before that an empty or half-written file is what is left of
@@ -61,10 +73,10 @@ pub(super) fn lock(place: &Place) -> Result<(File, bool), StoreError> {
 ///
 /// # Errors
 /// When the store cannot be brought to disk or the lock file not be written.
-pub(super) fn mark_used(lock: &mut File, conn: &Connection, place: &Place) -> Result<(), Fault> {
+pub(super) fn mark_used(lock: &mut Lock, conn: &Connection, place: &Place) -> Result<(), Fault> {
     // Without waiting for the disk at each commit it may all be in the log, and that nowhere.
     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    Ok(sign(lock, IN_USE, place)?)
+    Ok(sign(&mut lock.0, IN_USE, place)?)
 }
 
 /// Writes who holds the lock.

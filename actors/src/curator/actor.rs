@@ -21,11 +21,11 @@ use volery_blackboard::{JobId, Offset, RunId, Tally, Timestamp};
 use super::after::{After, Claims, PublishAnswer, Unsettled, claims_of, give, join};
 use super::ingress::{Command, Ingress, Question, Scope};
 use super::paging::Lookups;
-use super::recovery::{Restored, restore};
+use super::recovery::{Restored, end_what_is_gone, restore};
 use crate::agent::AgentMessage;
 use crate::clock::Clock;
 use crate::feed::{Event, Feed};
-use crate::seen::{AttemptSeen, Committed, End, Seen};
+use crate::seen::{Committed, End, Seen};
 use crate::supervision::{self, Address, Life};
 use crate::upkeep::TimekeeperMessage;
 
@@ -98,13 +98,7 @@ impl Curator {
     pub(crate) async fn begin(parts: Arc<CuratorParts>) -> Result<Self, supervision::Fault> {
         let Restored { board, effects, notes } = restore(&parts).await?;
         let now = parts.clock.now();
-        for run in parts.seen.begin_life(&board, now) {
-            // What is in the log only goes on as well.
-            let tally = parts.store.tally(run).await?;
-            if tally.outstanding() == 0 {
-                parts.seen.run_gone(run, &tally, now);
-            }
-        }
+        end_what_is_gone(&parts, &board, now).await?;
         // Whoever waited when the life before ended is told by this one.
         let (quiet, noted) = {
             let watch = parts.ingress.watch();
@@ -349,17 +343,7 @@ impl Curator {
                 self.parts.feed.tell_attempt(&start, verdict, error);
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
             }
-            After::GivenUp { start, error } => {
-                let end =
-                    End { verdict: Verdict::Dead, error: &error, stored: &[], committed: self.committed };
-                AttemptSeen::default().ended(&self.parts.seen, start.job, &end);
-                self.parts.feed.tell_attempt(&start, Verdict::Dead, error);
-                self.handle(Input::Finished {
-                    job: start.job,
-                    attempt: start.attempt,
-                    verdict: Verdict::Dead,
-                });
-            }
+            After::GivenUp { start, error } => self.apply_given_up(&start, error),
             After::Unsettled(_) => {}
             After::Letter(decided) => self.apply_letter(decided, None),
             After::Cancel { agent, job } => self.cancel(agent.at(), job),

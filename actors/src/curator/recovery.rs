@@ -11,7 +11,7 @@ use std::sync::Arc;
 use volery_blackboard::board::Board;
 use volery_blackboard::effect::{Effect, Input};
 use volery_blackboard::store::{Cursor, Note, Store, StoreError, Unfinished};
-use volery_blackboard::{AgentIndex, RunId};
+use volery_blackboard::{AgentIndex, RunId, Timestamp};
 
 use super::actor::CuratorParts;
 use super::notes::Decided;
@@ -51,6 +51,21 @@ pub(super) struct Restored {
     pub(super) effects: Vec<Effect>,
     /// What the store has not noted yet.
     pub(super) notes: Vec<Note>,
+}
+
+/// Ends what is shown as open and is neither on the board nor in the log: a life before ended before it could tell.
+pub(super) async fn end_what_is_gone(
+    parts: &CuratorParts,
+    board: &Board,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for run in parts.seen.begin_life(board, now) {
+        let tally = parts.store.tally(run).await?;
+        if tally.outstanding() == 0 {
+            parts.seen.run_gone(run, &tally, now);
+        }
+    }
+    Ok(())
 }
 
 /// Reads a board back.

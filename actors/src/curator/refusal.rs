@@ -14,6 +14,7 @@ use volery_blackboard::store::{Few, Finish, Group, JobEnd, StoreError};
 
 use super::actor::Curator;
 use super::after::After;
+use crate::seen::{AttemptSeen, End};
 
 /// The first back-off of a job that the store lets neither end nor fail; each one is twice the one before. A tenth would
 /// fill the log; ten times as much would be felt by whoever mends the store.
@@ -84,6 +85,15 @@ impl Curator {
             }
             After::Ask(question) => self.answer(question),
         }
+    }
+
+    /// The end of a job without anything but its error is committed.
+    pub(super) fn apply_given_up(&mut self, start: &Start, error: Vec<String>) {
+        let verdict = Verdict::Dead;
+        let end = End { verdict, error: &error, stored: &[], committed: self.committed };
+        AttemptSeen::default().ended(&self.parts.seen, start.job, &end);
+        self.parts.feed.tell_attempt(start, verdict, error);
+        self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
     }
 
     /// The job runs again once the store works.

@@ -49,7 +49,12 @@ fn every_event(metrics: &Metrics) {
     });
     let named = |name: &str| vec![NamedLevel { name: name.into(), level: 3 }];
     metrics.set_levels(Levels {
-        agents: vec![AgentLevels { agent: "settle".into(), oldest: second, ..AgentLevels::default() }],
+        agents: vec![AgentLevels {
+            agent: "settle".into(),
+            oldest: second,
+            joins: Some(0),
+            ..AgentLevels::default()
+        }],
         mailboxes: named("curator"),
         feeds: named("main"),
         store_backlog: named("sqlite"),
