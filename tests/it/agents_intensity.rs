@@ -301,7 +301,8 @@ async fn a_factory_that_blocks_does_not_block_the_actor_of_its_agent() -> Tested
     let agent = Agent::new("slow").consumes(one::<A>()).engine_with({
         let barrier = Arc::clone(&barrier);
         move || {
-            barrier.wait();
+            // Hands the worker's other tasks to another thread; one of them may be what the test waits for.
+            tokio::task::block_in_place(|| barrier.wait());
             async |_: A, _: Context| Ok::<_, Fault>(())
         }
     });
