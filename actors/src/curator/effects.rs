@@ -51,7 +51,10 @@ impl Curator {
                 }
                 Effect::RunSettled { run, workflow, tally } => {
                     self.forget_run(run);
-                    self.parts.seen.run_settled(run, &tally, self.committed.done.max(self.now));
+                    // What was published beside an artifact that interests nobody may have set it in motion again.
+                    if self.board.tally(run).is_none_or(|now| now.outstanding() == 0) {
+                        self.parts.seen.run_settled(run, &tally, self.committed.done.max(self.now));
+                    }
                     self.parts.feed.tell(|| Event::RunSettled { run, workflow, tally });
                 }
             }
