@@ -135,7 +135,8 @@ impl Draft {
         role: &'static str,
     ) -> Self {
         let mut dropped = 0_u64;
-        for target in targets {
+        // What is not recorded arrives nowhere: a link to it would lead into nothing.
+        for target in targets.into_iter().filter(Carried::is_sampled) {
             if self.links.len() < catalogue.settings.links_max {
                 let role = vec![KeyValue::new(attribute::LINK_ROLE, role)];
                 self.links.push(Link::new(target.span_context(), role, 0));
