@@ -20,7 +20,7 @@ use crate::error::{Cause, Result};
 use crate::feed::{Feed, FeedReader};
 use crate::health::FirstSeen;
 use crate::root::{RootHandle, StopCause, Stopping};
-use crate::seen::{OfRun, Origin, Source};
+use crate::seen::{OfRun, Origin, Source, from_outside};
 use crate::supervision::{Address, Supervisor};
 use crate::upkeep::{Finding, Findings, LoopStatus, Loops};
 
@@ -104,7 +104,7 @@ impl Draft {
     /// When the text is malformed.
     pub fn within(mut self, traceparent: &str) -> Result<Self> {
         let parent: TraceContext = traceparent.parse()?;
-        self.origin.get_or_insert_default().parent = Some(parent);
+        self.origin.get_or_insert_default().parent = Some(from_outside(parent));
         Ok(self)
     }
 

@@ -226,6 +226,16 @@ fn context_of(carried: &Carried) -> TraceContext {
     }
 }
 
+/// A caller's place. What it says of a root of ours is not believed: after a crash that root would be closed.
+pub(crate) fn from_outside(mut context: TraceContext) -> TraceContext {
+    let Some(state) = context.state.take() else { return context };
+    let foreign =
+        |member: &&str| member.split_once('=').is_none_or(|(key, _)| key.trim() != Carried::STATE_KEY);
+    let members: Vec<_> = state.split(',').filter(foreign).collect();
+    context.state = (!members.is_empty()).then(|| members.join(",").into());
+    context
+}
+
 /// The place of a span, from what an artifact carries.
 fn carried_of(context: &TraceContext) -> Option<Carried> {
     Carried::from_ids(context.trace_id, context.span_id, context.flags, context.state.as_deref())

@@ -48,6 +48,9 @@ pub(crate) struct Root {
 }
 
 impl Carried {
+    /// The key of our member of `tracestate`. A caller's is not to be believed.
+    pub const STATE_KEY: &str = MEMBER;
+
     /// Reads what a caller, or the log, says.
     ///
     /// A `tracestate` that is malformed is passed over, as the specification asks; the `traceparent` counts then.
