@@ -169,11 +169,13 @@ impl Metrics {
         self.record(|all| all.runs_active.add(1, &[workflow]));
     }
 
-    /// A run settled.
-    pub fn run_ended(&self, workflow: &str, status: RunStatus, duration: Duration) {
+    /// A run settled. `duration` is none for one in which nothing was published.
+    pub fn run_ended(&self, workflow: &str, status: RunStatus, duration: Option<Duration>) {
         self.record(|all| {
             all.runs_active.add(-1, &[workflow]);
-            all.run_duration.record(duration.as_secs_f64(), &[workflow, status.as_str()]);
+            if let Some(duration) = duration {
+                all.run_duration.record(duration.as_secs_f64(), &[workflow, status.as_str()]);
+            }
         });
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The receiver is written against the protocol. Time is paused where a test waits, so nothing here sleeps for real.
 
+mod hostile;
 mod killed;
 mod lines;
 mod numbers;

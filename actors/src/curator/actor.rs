@@ -338,7 +338,7 @@ impl Curator {
             After::Buried(start, why) => self.dispatch(start, Some(why)),
             After::Ended { start, verdict, claims, error, seen } => {
                 let end = End { verdict, error: &error, stored: &stored, committed: self.committed };
-                seen.ended(&self.parts.seen, start.job, &end);
+                seen.ended(&self.parts.seen, &start, &end);
                 self.tell_published(claims, &stored);
                 self.parts.feed.tell_attempt(&start, verdict, error);
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });

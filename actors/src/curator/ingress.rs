@@ -196,12 +196,17 @@ impl Ingress {
     ///
     /// Cancel safe in this sense: dropped while it waits for room, nothing is published; dropped later, the artifacts
     /// may or may not be.
-    pub(crate) async fn publish(&self, artifacts: Few<Publish>, seen: PublishSeen) -> Result<Few<Stored>> {
+    pub(crate) async fn publish(
+        &self,
+        artifacts: Few<Publish>,
+        mut seen: PublishSeen,
+    ) -> Result<Few<Stored>> {
         if let Err(error) = self.enter().await {
             seen.failed(class_of(&error));
             return Err(error);
         }
         let (answer, answered) = oneshot::channel();
+        seen.sent();
         self.push(Command::Publish { artifacts, answer, seen });
         answered.await.map_err(|_| self.unanswered())?.map_err(Into::into)
     }

@@ -91,7 +91,7 @@ impl Curator {
     pub(super) fn apply_given_up(&mut self, start: &Start, error: Vec<String>) {
         let verdict = Verdict::Dead;
         let end = End { verdict, error: &error, stored: &[], committed: self.committed };
-        AttemptSeen::default().ended(&self.parts.seen, start.job, &end);
+        AttemptSeen::default().ended(&self.parts.seen, start, &end);
         self.parts.feed.tell_attempt(start, verdict, error);
         self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
     }

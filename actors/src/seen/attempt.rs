@@ -56,6 +56,8 @@ pub(super) struct Open {
     /// Whether it is one: the giving up of a job is none.
     pub(super) is_attempt: bool,
     pub(super) traced: Option<Traced>,
+    /// What became of it was told.
+    pub(super) told: bool,
     /// Where the attempt runs, for log lines about it.
     scope: Scope,
     /// Where outputs belong if they have no spans.
@@ -155,23 +157,28 @@ impl Seen {
             reason: "attempts",
             is_attempt: true,
             traced,
+            told: false,
             scope: Scope::none(),
             inherited,
         }
     }
 
-    /// Goes on with the job's span, or opens it. `None` when no input is of a run that is recorded.
+    /// Goes on with the job's span, or opens it. `None` when no input is of a run that is recorded; inputs that cannot be
+    /// read any more do not end a span that is there.
     fn trace(
         self: &Arc<Self>,
         start: &Arc<Start>,
         inputs: &[Arc<Artifact>],
         (kept, begun): (Option<Kept>, Timestamp),
     ) -> Option<Traced> {
-        if !self.spans.is_on() || !inputs.iter().any(is_recorded) {
+        let went_on = kept.as_ref().is_some_and(|kept| kept.trace.is_some());
+        let recorded = self.spans.is_on() && (went_on || inputs.iter().any(is_recorded));
+        if !recorded && !self.metrics.is_on() {
             return None;
         }
-        let live = self.run_of(start, inputs);
-        let trace = live.opened()?;
+        // Numbers of runs do not depend on what is recorded.
+        let live = self.run_of(start, inputs, recorded);
+        let trace = live.opened().filter(|_| recorded)?;
         let (kept, rest) =
             kept.map(|kept| (kept.trace, kept.until.map(|until| (kept.idle_since, until)))).unzip();
         let job = kept.flatten().unwrap_or_else(|| self.open_job(start, inputs, trace));
@@ -188,7 +195,7 @@ impl Seen {
     }
 
     /// The run that the job is shown in: its own, or one made for a job over several runs.
-    fn run_of(&self, start: &Start, inputs: &[Arc<Artifact>]) -> Arc<Live> {
+    fn run_of(&self, start: &Start, inputs: &[Arc<Artifact>], recorded: bool) -> Arc<Live> {
         let first = inputs.iter().map(|input| input.published_at()).min().unwrap_or(start.at);
         let agent = self.agent(start.agent);
         if start.opens_run {
@@ -199,6 +206,9 @@ impl Seen {
             } else {
                 // An earlier attempt holds it still.
                 self.runs.unhold(start.run);
+            }
+            if !recorded {
+                return live;
             }
             let shared = live.trace(|| self.spans.shared(agent, first.into(), true)).clone();
             if began {
@@ -301,6 +311,9 @@ impl Seen {
         }
         self.on_board(run);
         self.runs.unhold(run);
+        if !inputs.iter().any(is_recorded) {
+            return live;
+        }
         live.trace(|| {
             let carried = inputs.iter().filter_map(|input| input.trace()).filter_map(carried_of);
             let Some(earlier) = carried.into_iter().find(Carried::is_sampled) else { return RunTrace::off() };
@@ -375,6 +388,8 @@ impl AttemptSeen {
         let Some(open) = &mut self.0 else { return };
         let at = open.seen.clock.now();
         open.ended = Some(at);
+        // What was made of them is not committed: another error came, or a fallback has outputs of its own.
+        open.fail_outputs(at);
         if let Some(evaluate) = open.traced.as_mut().and_then(|traced| traced.evaluate.take()) {
             evaluate.end(&how.ending(error), at.into());
         }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use volery_blackboard::effect::{Settled, Verdict};
+use volery_blackboard::effect::{Settled, Start, Verdict};
 use volery_blackboard::outcome::Outcome;
 use volery_blackboard::store::{StoreError, Stored};
-use volery_blackboard::{Artifact, JobId, Producer, Timestamp};
+use volery_blackboard::{Artifact, Producer, Timestamp};
 use volery_observability::trace::{DeadLetter, Ending, Failure, JobTrace, Restart};
 
 use super::attempt::{AttemptSeen, How, Open, Traced};
@@ -29,13 +29,14 @@ pub(crate) struct End<'a> {
 }
 
 impl AttemptSeen {
-    /// The end of the attempt of this job is committed. Told before the board is.
-    pub(crate) fn ended(mut self, seen: &Seen, job: JobId, end: &End<'_>) {
-        let Some(open) = &mut self.0 else { return seen.ended_unseen(job, end) };
+    /// The end of an attempt is committed. Told before the board is.
+    pub(crate) fn ended(mut self, seen: &Seen, start: &Start, end: &End<'_>) {
+        let Some(open) = &mut self.0 else { return seen.ended_unseen(start, end) };
+        open.told = true;
         open.count(end);
         match open.traced.take() {
             Some(traced) => open.end_spans(traced, end),
-            None => open.keep_count(end),
+            None => open.end_count(end),
         }
     }
 
@@ -58,8 +59,11 @@ impl AttemptSeen {
 }
 
 impl Open {
-    fn end_spans(&mut self, traced: Traced, end: &End<'_>) {
+    fn end_spans(&mut self, mut traced: Traced, end: &End<'_>) {
         traced.show_waits();
+        if end.verdict != Verdict::Done {
+            traced.fail_outputs(end.committed.done);
+        }
         let Traced { live, job, attempt, evaluate, outputs, .. } = traced;
         let (seen, at) = (Arc::clone(&self.seen), end.committed.done);
         let ending = self.ending(end);
@@ -134,21 +138,34 @@ impl Open {
     }
 
     /// Keeps the job for its next attempt.
-    fn keep(&self, trace: JobTrace, idle_since: Timestamp, until: Option<Timestamp>) {
-        let shared = self.start.opens_run.then_some(self.start.run);
-        let kept = Kept { trace: Some(trace), complete: self.complete, idle_since, until, shared };
-        self.seen.jobs.keep(self.start.job, kept);
+    fn keep(&self, trace: impl Into<Option<JobTrace>>, idle_since: Timestamp, until: Option<Timestamp>) {
+        let Start { agent, run, opens_run: shared, job, .. } = *self.start;
+        let (trace, complete) = (trace.into(), self.complete);
+        self.seen.jobs.keep(job, Kept { trace, agent, run, complete, idle_since, until, shared });
     }
 
-    /// Keeps what numbers need of a job without spans.
-    fn keep_count(&self, end: &End<'_>) {
-        if !self.seen.metrics.is_on() || !matches!(end.verdict, Verdict::Retry(_) | Verdict::Released) {
+    /// Ends an attempt without spans: keeps what numbers need of its job, or lets its run go.
+    fn end_count(&self, end: &End<'_>) {
+        let (run, at) = (self.start.run, end.committed.done);
+        if !self.seen.metrics.is_on() {
             return;
         }
-        let (complete, idle_since) = (self.complete, end.committed.done);
-        self.seen
-            .jobs
-            .keep(self.start.job, Kept { trace: None, complete, idle_since, until: None, shared: None });
+        if matches!(end.verdict, Verdict::Retry(_) | Verdict::Released) {
+            return self.keep(None, at, None);
+        }
+        if self.start.opens_run {
+            if new(end.stored).next().is_some() {
+                self.seen.on_board(run);
+            }
+            self.seen.let_go(run, at);
+        }
+    }
+
+    /// Ends the spans of outputs that are not committed.
+    pub(super) fn fail_outputs(&mut self, at: Timestamp) {
+        if let Some(traced) = &mut self.traced {
+            traced.fail_outputs(at);
+        }
     }
 
     fn count(&self, end: &End<'_>) {
@@ -179,16 +196,19 @@ impl Open {
 impl Drop for Open {
     /// The curator died, or did not want to hear of it: the job goes on with another attempt, or is told of as over.
     fn drop(&mut self) {
-        let Some(traced) = self.traced.take() else { return };
-        traced.show_waits();
-        let Traced { job, attempt, evaluate, outputs, .. } = traced;
         let at = self.seen.clock.now();
+        let Some(mut traced) = self.traced.take() else {
+            if !self.told && self.seen.metrics.is_on() {
+                self.keep(None, at, None);
+            }
+            return;
+        };
+        traced.show_waits();
+        traced.fail_outputs(at);
+        let Traced { job, attempt, evaluate, .. } = traced;
         let ending = Ending::Cancelled(self.by);
         if let Some(evaluate) = evaluate {
             evaluate.end(&ending, at.into());
-        }
-        for output in outputs {
-            output.fail("released", at.into());
         }
         if let Some(attempt) = attempt {
             attempt.end(&ending, at.into());
@@ -197,16 +217,30 @@ impl Drop for Open {
     }
 }
 
+impl Traced {
+    fn fail_outputs(&mut self, at: Timestamp) {
+        for output in std::mem::take(&mut self.outputs) {
+            output.fail("not_committed", at.into());
+        }
+    }
+}
+
 impl Seen {
-    /// A job ended whose last attempt was over before its inputs were read.
-    fn ended_unseen(&self, job: JobId, end: &End<'_>) {
+    /// A job ended whose last attempt was over before its inputs were read, or whose other ends the store refused.
+    fn ended_unseen(&self, start: &Start, end: &End<'_>) {
         let ending = match end.verdict {
             Verdict::Retry(_) | Verdict::Released => return,
             Verdict::Done => Ending::Ok,
-            Verdict::Dead => Ending::Failed(Failure { class: "_OTHER", causes: end.error }),
+            Verdict::Dead => {
+                let failure = Failure { class: "_OTHER", causes: end.error };
+                Ending::Dead { reason: "end_refused", failure }
+            }
             Verdict::Cancelled => Ending::Cancelled("run"),
         };
-        self.job_over(job, &ending, end.committed.done);
+        let at = end.committed.done;
+        if !self.job_over(start.job, &ending, at) {
+            self.metrics.job_ended(self.agent(start.agent), &ending, at.since(start.aside.since));
+        }
     }
 
     /// An artifact got its outcome for one subscription.

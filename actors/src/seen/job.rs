@@ -2,10 +2,11 @@
 //!
 //! Only what somebody looks at is kept. A span is taken out by the next attempt, or ended with its job.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::FxHashMap;
-use volery_blackboard::{JobId, RunId, Timestamp};
+use volery_blackboard::{AgentIndex, JobId, RunId, Timestamp};
 use volery_observability::trace::{Ending, JobTrace};
 
 use super::Seen;
@@ -18,14 +19,16 @@ const SHARDS: usize = 16;
 pub(super) struct Kept {
     /// None for one that is only counted.
     pub(super) trace: Option<JobTrace>,
+    pub(super) agent: AgentIndex,
+    pub(super) run: RunId,
     /// When its inputs were complete.
     pub(super) complete: Timestamp,
     /// When its last attempt ended.
     pub(super) idle_since: Timestamp,
     /// When its back-off is over, if it is backing off.
     pub(super) until: Option<Timestamp>,
-    /// The run that it opened and holds: one of a job over several runs.
-    pub(super) shared: Option<RunId>,
+    /// Whether it opened its run and holds it: a job over several runs.
+    pub(super) shared: bool,
 }
 
 /// The jobs of a runtime that have no attempt running.
@@ -65,13 +68,15 @@ impl Seen {
         self.job_over(job, &Ending::Cancelled("run"), at);
     }
 
-    /// Ends what is kept of a job.
-    pub(super) fn job_over(&self, job: JobId, ending: &Ending<'_>, at: Timestamp) {
-        if self.is_on()
-            && let Some(kept) = self.jobs.take(job)
-        {
-            self.end_kept(kept, ending, at);
+    /// Counts a job as ended, and ends what is kept of it; `false` when nothing is.
+    pub(super) fn job_over(&self, job: JobId, ending: &Ending<'_>, at: Timestamp) -> bool {
+        if !self.is_on() {
+            return false;
         }
+        let Some(kept) = self.jobs.take(job) else { return false };
+        self.metrics.job_ended(self.agent(kept.agent), ending, at.since(kept.complete));
+        self.end_kept(kept, ending, at);
+        true
     }
 
     /// Ends jobs that nobody will go on with.
@@ -82,11 +87,24 @@ impl Seen {
     }
 
     fn end_kept(&self, kept: Kept, ending: &Ending<'_>, at: Timestamp) {
+        self.count_in_run(kept.run, ending);
         if let Some(trace) = kept.trace {
             trace.end(ending, at.into());
         }
-        if let Some(run) = kept.shared {
-            self.let_go(run, at);
+        if kept.shared {
+            self.let_go(kept.run, at);
         }
+    }
+
+    /// Counts a job that ended between two attempts in the totals of its run.
+    fn count_in_run(&self, run: RunId, ending: &Ending<'_>) {
+        let Some(live) = self.runs.find(run) else { return };
+        let count = match ending {
+            Ending::Ok => &live.jobs_ok,
+            Ending::Cancelled("run") => &live.jobs_cancelled,
+            Ending::Dead { .. } => &live.jobs_failed,
+            _ => return,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -59,6 +59,8 @@ struct Open {
     held: Few<Arc<Live>>,
     /// The run of the last artifact, if it is one that is not kept.
     passing: Option<(RunId, RunTrace)>,
+    /// The curator has it, and has not said what became of it.
+    unsure: bool,
 }
 
 #[derive(Debug)]
@@ -85,7 +87,7 @@ impl Seen {
         }
         let (items, held) = (Few::new(), Few::new());
         let (seen, begun) = (Arc::clone(self), self.clock.now());
-        PublishSeen(Some(Box::new(Open { seen, source, begun, items, held, passing: None })))
+        PublishSeen(Some(Box::new(Open { seen, source, begun, items, held, passing: None, unsure: false })))
     }
 
     /// Opens the trace of a run that somebody outside begins.
@@ -118,9 +120,17 @@ impl PublishSeen {
         open.artifact(artifact, of)
     }
 
+    /// The curator gets it now. Dropped from here on, it may have been committed.
+    pub(crate) fn sent(&mut self) {
+        if let Some(open) = &mut self.0 {
+            open.unsure = true;
+        }
+    }
+
     /// The artifacts are committed: told before the board is.
     pub(crate) fn committed(mut self, stored: &[Stored], committed: Committed) {
         if let Some(open) = &mut self.0 {
+            open.unsure = false;
             open.committed(stored, committed);
         }
     }
@@ -128,11 +138,15 @@ impl PublishSeen {
     /// Nothing was committed, for a reason of this class.
     pub(crate) fn failed(mut self, class: &str) {
         let Some(open) = &mut self.0 else { return };
+        open.unsure = false;
         let at = open.seen.clock.now();
         for item in &mut open.items {
             if let Some(trace) = item.trace.take() {
                 trace.fail(class, at.into());
             }
+        }
+        for live in &open.held {
+            live.refused.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -156,7 +170,8 @@ impl Open {
         });
         let carried = match &publish {
             Some(publish) => publish.carried().map(context_of),
-            None => trace.carried().as_ref().map(unsampled),
+            // Without a tracer the caller's place goes on.
+            None => trace.carried().as_ref().map(unsampled).or_else(|| of.origin?.parent.clone()),
         };
         self.items.push(Item { run, kind, trace: publish });
         carried.into_iter().fold(artifact, Artifact::with_trace)
@@ -219,6 +234,10 @@ impl Drop for Open {
         }
         let at = self.seen.clock.now();
         for live in std::mem::take(&mut self.held) {
+            if self.unsure {
+                // The next life of the curator finds out whether anything of the run is there.
+                self.seen.on_board(live.run);
+            }
             self.seen.let_go(live.run, at);
         }
     }

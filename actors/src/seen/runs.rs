@@ -4,13 +4,14 @@
 //! commit until it settles. It is over when neither holds. Every change is a step under one lock; spans are made and
 //! ended outside of it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustc_hash::FxHashMap;
 use volery_blackboard::board::Board;
 use volery_blackboard::effect::Input;
 use volery_blackboard::{RunId, Tally, Timestamp};
+use volery_observability::metrics::Levels;
 use volery_observability::trace::{RunEnd, RunStatus, RunTrace};
 
 use super::Seen;
@@ -30,6 +31,10 @@ pub(super) struct Live {
     pub(super) jobs_ok: AtomicU64,
     pub(super) jobs_failed: AtomicU64,
     pub(super) jobs_cancelled: AtomicU64,
+    /// Something of it was on the board.
+    boarded: AtomicBool,
+    /// A publish in it was refused.
+    pub(super) refused: AtomicBool,
 }
 
 impl Live {
@@ -43,6 +48,8 @@ impl Live {
             jobs_ok: AtomicU64::new(0),
             jobs_failed: AtomicU64::new(0),
             jobs_cancelled: AtomicU64::new(0),
+            boarded: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
         }
     }
 
@@ -101,15 +108,17 @@ impl Runs {
     fn board(&self, run: RunId) {
         if let Some(entry) = self.shard(run).get_mut(&run) {
             entry.on_board = true;
+            entry.live.boarded.store(true, Ordering::Relaxed);
         }
     }
 
     /// Lets one hold go. Returns the run if that ended it.
-    fn let_go(&self, run: RunId, pinned: bool) -> Option<Arc<Live>> {
+    fn let_go(&self, run: RunId, is_pinned: impl FnOnce() -> bool) -> Option<Arc<Live>> {
         let mut shard = self.shard(run);
         let entry = shard.get_mut(&run)?;
         entry.holds = entry.holds.saturating_sub(1);
-        if !entry.is_idle() || pinned {
+        // Asked under the lock: the last handle is let go either before, or by somebody who finds the run idle.
+        if !entry.is_idle() || is_pinned() {
             return None;
         }
         shard.remove(&run).map(|entry| entry.live)
@@ -176,8 +185,7 @@ impl Seen {
 
     /// Whatever held the run has let it go without anything on the board.
     pub(super) fn let_go(&self, run: RunId, at: Timestamp) {
-        let pinned = self.is_pinned(run);
-        if let Some(live) = self.runs.let_go(run, pinned) {
+        if let Some(live) = self.runs.let_go(run, || self.is_pinned(run)) {
             self.end_run(&live, None, at);
         }
     }
@@ -242,18 +250,23 @@ impl Seen {
         for live in self.runs.take_all() {
             self.end_run(&live, Some(RunStatus::Interrupted), at);
         }
+        // Handles keep this; the gauges would go on with what was read last.
+        self.metrics.set_levels(Levels::default());
     }
 
     /// Ends a run's trace; the status is that of its jobs unless one is given.
     fn end_run(&self, live: &Live, status: Option<RunStatus>, at: Timestamp) {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (failed, cancelled) = (count(&live.jobs_failed), count(&live.jobs_cancelled));
+        let boarded = live.boarded.load(Ordering::Relaxed);
         let status = status.unwrap_or(match (failed, cancelled) {
+            (0, 0) if !boarded && live.refused.load(Ordering::Relaxed) => RunStatus::Failed,
             (0, 0) => RunStatus::Completed,
             (0, _) => RunStatus::Cancelled,
             _ => RunStatus::Failed,
         });
-        self.metrics.run_ended(&live.workflow, status, at.since(live.begun));
+        // Where nothing was published there was no run: a flood of refused publishes is no flood of runs.
+        self.metrics.run_ended(&live.workflow, status, boarded.then(|| at.since(live.begun)));
         if let Some(trace) = live.opened() {
             trace.end(RunEnd {
                 status,

@@ -20,7 +20,7 @@ fn every_event(metrics: &Metrics) {
     metrics.attempt_ended("settle", &Ending::Panicked("no"), second);
     metrics.job_waited("settle", "queue", second);
     metrics.run_started("checkout");
-    metrics.run_ended("checkout", RunStatus::Completed, second);
+    metrics.run_ended("checkout", RunStatus::Completed, Some(second));
     metrics.retried("settle", "failed");
     metrics.restarted("settle", "panic");
     metrics.quarantined("settle", "intensity");

@@ -1,0 +1,287 @@
+//! What a trace or a number must survive: lost answers, refused writes, outputs that are taken back, callers that lie.
+
+use std::path::Path;
+
+use tokio::time::sleep;
+use volery::prelude::*;
+use volery::telemetry::{Providers, Sampling};
+use volery::testing::{FailingStore, Gate};
+use volery::{Fault, Publish, Sqlite};
+use volery_otlp_receiver::{Span, laws};
+
+use crate::support::{LIMIT, MS, Note, Order, Receipt, Tested, Watched, named, only, order, tree};
+
+/// A payload that cannot be turned into JSON.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+struct Unwritable {}
+
+impl Serialize for Unwritable {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("it cannot be written"))
+    }
+}
+
+fn sink(name: &str) -> Agent {
+    Agent::new(name).consumes(one::<Order>()).engine(async |_: Order, _: Context| Ok::<_, Fault>(()))
+}
+
+/// The last value of a metric's point that has all of these labels; 0 when there is none.
+fn number(watched: &Watched, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let metrics = watched.receiver.metrics();
+    let of_name = metrics.iter().filter(|metric| metric.name == name).flat_map(|metric| &metric.points);
+    let matching = of_name.filter(|(point, _)| {
+        labels.iter().all(|(key, value)| point.get(*key).is_some_and(|label| label == value))
+    });
+    matching.last().map_or(0.0, |(_, value)| *value)
+}
+
+fn roots(spans: &[Span]) -> Vec<&Span> {
+    spans.iter().filter(|span| span.parent_id.is_empty()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_one_trace_although_what_comes_first_in_it_interests_nobody() -> Tested {
+    let watched = Watched::new();
+    let volery = watched.builder().agent(sink("sink")).start().await?;
+    volery.publish_all((Publish(Note { key: 1, n: 1 }), Publish(order(1)))).await?;
+    volery.until_idle().await?;
+    volery.shutdown().await?;
+    let spans = watched.spans();
+    assert_eq!(roots(&spans).len(), 1, "{}", tree(&spans));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_publish_was_never_answered_goes_on_in_its_trace() -> Tested {
+    let watched = Watched::new();
+    let store = FailingStore::over(Memory::new());
+    let volery = watched.builder().store(store.clone()).agent(sink("sink")).start().await?;
+    let gate = Gate::new();
+    let held = gate.clone();
+    store.delay_answers(move || held.pass());
+    let publishing = tokio::spawn(volery.publish(order(1)).into_future());
+    gate.arrived(1).await;
+    store.answer_at_once();
+    volery.kill("curator").await?;
+    assert!(publishing.await.is_ok_and(|published| published.is_err()), "nobody could answer");
+    volery.until_idle().await?;
+    volery.shutdown().await?;
+    let spans = watched.spans();
+    assert_eq!(roots(&spans).len(), 1, "{}", tree(&spans));
+    assert_eq!(number(&watched, "volery.runs.active", &[]), 0.0);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn outputs_that_were_not_committed_are_not_shown_as_published() -> Tested {
+    let watched = Watched::new();
+    let act = Agent::new("act").consumes(one::<Order>()).engine(async |order: Order, _: Context| {
+        Ok::<_, Fault>((Publish(Receipt { key: 0, n: order.n }), Publish(Unwritable {})))
+    });
+    let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("hostile-{}.db", std::process::id()));
+    let volery = watched.builder().store(Sqlite::open(&store)?).agent(act).start().await?;
+    volery.publish(order(1)).await?;
+    volery.until_idle().await?;
+    volery.shutdown().await?;
+    drop(std::fs::remove_file(&store));
+    let spans = watched.spans();
+    let job = only(&spans, "job act");
+    assert_eq!(job.attribute("volery.outcome"), "dead", "{}", tree(&spans));
+    let shown: Vec<_> = named(&spans, "publish Receipt")
+        .into_iter()
+        .filter(|span| span.trace_id == job.trace_id && span.status != "error")
+        .collect();
+    assert!(shown.is_empty(), "{}", tree(&spans));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_job_that_ends_is_counted_also_one_that_waits_for_its_next_attempt() -> Tested {
+    let watched = Watched::new();
+    let act = Agent::new("act")
+        .consumes(one::<Order>())
+        .retry(Retry::fixed(3, 1_000_000 * MS))
+        .engine(async |_: Order, _: Context| Err::<(), Fault>("no".into()));
+    let volery = watched.builder().agent(act).start().await?;
+    let run = volery.run("cancelled").publish(order(1)).await?;
+    sleep(10 * MS).await;
+    run.cancel();
+    run.settled().await?;
+    drop(run);
+    volery.until_idle().await?;
+    volery.shutdown().await?;
+    let labels = [("volery.agent.name", "act"), ("volery.outcome", "cancelled")];
+    assert_eq!(number(&watched, "volery.jobs", &labels), 1.0, "{:#?}", watched.receiver.metrics());
+    assert_eq!(only(&watched.spans(), "run cancelled").attribute("volery.jobs.cancelled"), "1");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_is_counted_although_the_store_refuses_its_failure() -> Tested {
+    let watched = Watched::new();
+    let store = FailingStore::over(Memory::new());
+    let act = Agent::new("act")
+        .consumes(one::<Order>())
+        .engine(async |_: Order, _: Context| Err::<(), Fault>("no".into()));
+    let volery = watched.builder().store(store.clone()).agent(act).start().await?;
+    store.refuse_groups(
+        |group| matches!(group, volery::store::Group::Finish(finish) if !finish.outputs.is_empty()),
+    );
+    volery.publish(order(1)).await?;
+    volery.until_idle().await?;
+    volery.shutdown().await?;
+    let labels = [("volery.agent.name", "act")];
+    assert_eq!(number(&watched, "volery.dead_letters", &labels), 1.0);
+    assert_eq!(number(&watched, "volery.jobs", &[("volery.agent.name", "act")]), 1.0);
+    assert_eq!(only(&watched.spans(), "job act").attribute("volery.outcome"), "dead");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_cannot_make_a_runtime_close_a_span_of_somebody_else() -> Tested {
+    let store = FailingStore::over(Memory::new());
+    store.stay_open();
+    let stuck = Agent::new("sink")
+        .consumes(one::<Order>())
+        .engine(async |_: Order, _: Context| std::future::pending::<Result<(), Fault>>().await);
+    let first = Volery::builder("shop").store(store.clone()).agent(stuck).start().await?;
+    let forged = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01 \
+                  volery=1111111111111111-5-1-2222222222222222,other=1";
+    first.publish(order(1)).traceparent(forged).await?;
+    sleep(MS).await;
+    first.interrupt();
+    first.interrupt();
+    first.stopped().await?;
+    let watched = Watched::new();
+    let volery = watched.builder().store(store).agent(sink("sink")).start().await?;
+    volery.until_idle().await?;
+    volery.shutdown().await?;
+    let spans = watched.receiver.spans();
+    let forged: Vec<_> = spans.iter().filter(|span| span.span_id == "1111111111111111").collect();
+    assert!(forged.is_empty(), "{forged:#?}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callers_place_goes_on_with_the_artifact_when_only_numbers_are_recorded() -> Tested {
+    let watched = Watched::new();
+    let meter = watched.telemetry.meter_provider().expect("metrics are exported").clone();
+    let volery =
+        Volery::builder("shop").telemetry(Providers::none().meter(meter)).agent(sink("sink")).start().await?;
+    let caller = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let published = volery.publish(order(1)).traceparent(caller).await?;
+    let artifacts = volery.read(&[published.offset]).await?;
+    assert_eq!(artifacts[0].trace().map(|trace| trace.traceparent()), Some(caller.to_owned()));
+    volery.shutdown().await?;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_link_leads_to_a_span_that_is_not_recorded() -> Tested {
+    let watched = Watched::with(|telemetry| telemetry.sampling(Sampling::Never));
+    let pack = Agent::new("pack")
+        .consumes(one::<Order>().batch(Batch::of(2)))
+        .engine(async |_: Vec<Order>, _: Context| Ok::<_, Fault>(()));
+    let volery = watched.builder().agent(pack).start().await?;
+    let caller = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    volery.publish(order(1)).traceparent(caller).await?;
+    volery.publish(order(2)).await?;
+    volery.until_idle().await?;
+    volery.shutdown().await?;
+    let spans = watched.receiver.spans();
+    only(&spans, "shared pack");
+    laws::links_resolve(&spans, &[]).expect("every link leads to a span that arrived");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn gauges_of_a_runtime_that_has_stopped_show_nothing() -> Tested {
+    let watched = Watched::new();
+    let stuck = Agent::new("act")
+        .consumes(one::<Order>())
+        .engine(async |_: Order, _: Context| std::future::pending::<Result<(), Fault>>().await);
+    let volery = watched.builder().agent(stuck).start().await?;
+    volery.publish(order(1)).await?;
+    sleep(10_001 * MS).await;
+    volery.interrupt();
+    volery.interrupt();
+    volery.stopped().await?;
+    drop(watched.telemetry.flush(LIMIT).await);
+    let before = watched.receiver.metrics().len();
+    drop(watched.telemetry.flush(LIMIT).await);
+    let after = watched.receiver.metrics();
+    let gauges: Vec<_> = after[before..]
+        .iter()
+        .filter(|metric| metric.name == "volery.jobs.in_flight" && !metric.points.is_empty())
+        .collect();
+    assert!(gauges.is_empty(), "{gauges:?}");
+    drop(volery);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_that_is_refused_is_no_run_that_was_completed() -> Tested {
+    let watched = Watched::new();
+    let volery = watched.builder().agent(sink("sink")).start().await?;
+    volery.publish(order(1)).idempotency_key("once").await?;
+    volery.until_idle().await?;
+    for _ in 0..5 {
+        volery.publish(order(1)).idempotency_key("once").await?;
+    }
+    let after = volery.clone();
+    volery.shutdown().await?;
+    assert!(after.publish(order(2)).await.is_err());
+    drop(after);
+    drop(watched.telemetry.flush(LIMIT).await);
+    let completed = [("volery.run.status", "completed")];
+    assert_eq!(number(&watched, "volery.run.duration", &completed), 1.0);
+    assert_eq!(number(&watched, "volery.runs.active", &[]), 0.0);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_of_runs_do_not_depend_on_what_is_sampled() -> Tested {
+    let mut active = Vec::new();
+    for sampling in [Sampling::Always, Sampling::Never] {
+        let watched = Watched::with(|telemetry| telemetry.sampling(sampling));
+        let pack = Agent::new("pack")
+            .consumes(one::<Order>().batch(Batch::of(2)))
+            .engine(async |_: Vec<Order>, _: Context| Ok::<_, Fault>(Publish(Receipt { key: 0, n: 1 })));
+        let volery = watched.builder().agent(pack).start().await?;
+        volery.publish(order(1)).await?;
+        volery.publish(order(2)).await?;
+        volery.until_idle().await?;
+        volery.shutdown().await?;
+        active.push(
+            ["Order", "pack"]
+                .map(|name| number(&watched, "volery.run.duration", &[("volery.workflow.name", name)])),
+        );
+    }
+    assert_eq!(active[0], active[1]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_job_whose_inputs_cannot_be_read_any_more_ends_its_trace() -> Tested {
+    let watched = Watched::new();
+    let store = FailingStore::over(Memory::new());
+    let broken = store.clone();
+    let pack = Agent::new("pack")
+        .consumes(one::<Order>().batch(Batch::of(2)))
+        .retry(Retry::fixed(2, 20 * MS))
+        .engine(move |_: Vec<Order>, _: Context| {
+            broken.refuse_reads();
+            async { Err::<(), Fault>("no".into()) }
+        });
+    let volery = watched.builder().store(store.clone()).agent(pack).start().await?;
+    volery.publish(order(1)).await?;
+    volery.publish(order(2)).await?;
+    volery.until_idle().await?;
+    store.accept_reads();
+    drop(watched.telemetry.flush(LIMIT).await);
+    let spans = watched.spans();
+    only(&spans, "shared pack");
+    assert_eq!(only(&spans, "job pack").attribute("volery.outcome"), "dead", "{}", tree(&spans));
+    volery.shutdown().await?;
+    Ok(())
+}
