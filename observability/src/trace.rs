@@ -63,3 +63,4 @@ pub use run::{DeadLetter, RunEnd, RunStatus, RunTrace};
 pub use scope::Scope;
 pub use settings::{Detail, PayloadRecording, TraceSettings};
 pub use shutdown::ShutdownTrace;
+pub(crate) use text::cut;

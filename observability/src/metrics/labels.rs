@@ -8,8 +8,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use opentelemetry::KeyValue;
 
+use crate::trace::cut;
+
 /// Most sets of labels per instrument. The SDK's own limit is 2,000; ours comes first and says so by a value.
 pub(super) const SETS_MAX: usize = 1_000;
+
+/// Longest value of a label, in bytes; a longer one is cut.
+const VALUE_MAX: usize = 256;
 
 /// The value of every label beyond the limit.
 pub(super) const OTHER: &str = "other";
@@ -47,9 +52,17 @@ impl LabelSets {
     /// The attributes for values in the order of the keys. An empty value means that the label is absent.
     pub(super) fn of(&self, values: &[&str]) -> Arc<[KeyValue]> {
         debug_assert_eq!(values.len(), self.keys.len(), "one value per label");
+        if values.iter().any(|value| value.len() > VALUE_MAX) {
+            let cut: Vec<_> = values.iter().map(|value| cut(value, VALUE_MAX)).collect();
+            return self.of(&cut.iter().map(|value| &**value).collect::<Vec<_>>());
+        }
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(set) = known.root.find(values) {
             return Arc::clone(set);
+        }
+        // Whoever makes up names must not hold up those who do not.
+        if known.sets == SETS_MAX {
+            return Arc::clone(&self.other);
         }
         drop(known);
         self.learn(values)
@@ -106,5 +119,30 @@ mod tests {
         }
         assert_eq!(sets.of(&["one too many"])[0].value.as_str(), OTHER);
         assert_eq!(sets.of(&["7"])[0].value.as_str(), "7", "what is known stays known");
+    }
+
+    #[test]
+    fn a_set_beyond_the_limit_keeps_nobody_waiting() {
+        let sets = LabelSets::new(&["kind"], &[]);
+        for number in 0..SETS_MAX {
+            sets.of(&[&number.to_string()]);
+        }
+        std::thread::scope(|scope| {
+            let reading = sets.known.read().expect("no test panics with it");
+            let (done, wait) = std::sync::mpsc::channel();
+            let sets = &sets;
+            scope.spawn(move || done.send(sets.of(&["one too many"])));
+            let found = wait.recv_timeout(std::time::Duration::from_secs(30));
+            drop(reading);
+            assert_eq!(found.expect("it does not write")[0].value.as_str(), OTHER);
+        });
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        let sets = LabelSets::new(&["kind"], &[]);
+        let long = "x".repeat(10_000);
+        assert_eq!(sets.of(&[&long])[0].value.as_str().len(), VALUE_MAX);
+        assert!(Arc::ptr_eq(&sets.of(&[&long]), &sets.of(&[&long])));
     }
 }

@@ -17,7 +17,7 @@ use super::part::{Opened, Part, Place, RootDraft};
 use super::run::RunTrace;
 use super::settings::{Detail, TraceSettings};
 use super::shutdown::ShutdownTrace;
-use super::text::{count, shown, text};
+use super::text::{NAME_MAX, count, cut, name, shown, text};
 use crate::names::{SCHEMA_URL, SCOPE, attribute};
 
 /// The spans of a runtime. Cheap to clone; without a tracer every call is a branch and nothing more.
@@ -237,8 +237,8 @@ impl Spans {
 impl Facts {
     fn of(catalogue: &Catalogue, start: &RunStart<'_>, attempt: u32) -> Self {
         let settings = &catalogue.settings;
-        let mut base = vec![shown(attribute::RUN_ID, start.run), text(attribute::WORKFLOW, start.workflow)];
-        base.extend(start.tenant.map(|tenant| text(attribute::TENANT, tenant)));
+        let mut base = vec![shown(attribute::RUN_ID, start.run), name(attribute::WORKFLOW, start.workflow)];
+        base.extend(start.tenant.map(|tenant| name(attribute::TENANT, tenant)));
         let mut root = vec![count(attribute::RUN_ATTEMPT, attempt)];
         root.extend(start.session.map(|session| text(attribute::SESSION, session)));
         if start.models {
@@ -264,5 +264,5 @@ impl Catalogue {
 }
 
 fn root_name(workflow: &str) -> String {
-    format!("run {workflow}")
+    format!("run {}", cut(workflow, NAME_MAX))
 }

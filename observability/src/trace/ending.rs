@@ -9,11 +9,18 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::Status;
 
 use super::node::{End, Node};
-use super::text::text;
+use super::text::{cut, text};
 use crate::names::{attribute, event};
 
 /// Longest chain of causes that is shown; the outermost ones give way.
 const CAUSES_MAX: usize = 16;
+
+/// Bytes of a whole chain's texts on one span. A failed job has three spans with it, and when everything fails they are
+/// all that an export holds: 512 of them stay under the 4 MiB of a usual receiver.
+const CHAIN_MAX: usize = 4 * 1024;
+
+/// Bytes of a status: the exception events say the rest.
+const STATUS_MAX: usize = 512;
 
 /// How something ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,13 +105,20 @@ impl Ending<'_> {
     fn events(&self, node: &Node, at: SystemTime) {
         match self {
             Self::Failed(failure) | Self::Dead { failure, .. } => {
-                for (index, message) in failure.causes.iter().enumerate().rev().take(CAUSES_MAX) {
+                let mut room = CHAIN_MAX;
+                let shown = failure.causes.len().min(CAUSES_MAX);
+                for (place, (index, message)) in
+                    failure.causes.iter().enumerate().rev().take(shown).enumerate()
+                {
                     // The class is that of the error itself; of its causes only the texts are known.
                     let class = if index == 0 { failure.class } else { "cause" };
-                    exception(node, at, class, message);
+                    // What a short text leaves is for those after it.
+                    let message = cut(message, room / (shown - place));
+                    room -= message.len();
+                    exception(node, at, class, &message);
                 }
             }
-            Self::Panicked(message) => exception(node, at, "panic", message),
+            Self::Panicked(message) => exception(node, at, "panic", &cut(message, CHAIN_MAX)),
             Self::TimedOut(clock) => {
                 node.event(event::DEADLINE_EXCEEDED, at, vec![text(attribute::DEADLINE_CLOCK, clock)]);
             }
@@ -122,7 +136,7 @@ impl Ending<'_> {
             Self::TimedOut(clock) => return Status::error(format!("the {clock} time ran out")),
             Self::Ok | Self::Cancelled(_) | Self::Discarded(_) => return Status::Unset,
         };
-        Status::error(super::text::cut(message, super::text::TEXT_MAX).into_owned())
+        Status::error(cut(message, STATUS_MAX).into_owned())
     }
 }
 

@@ -7,8 +7,12 @@ use std::fmt::Display;
 
 use opentelemetry::{KeyValue, Value};
 
-/// Longest text in an attribute, in bytes. 512 spans with one such text stay under the 4 MiB of a usual receiver.
+/// Longest text in an attribute, in bytes. 256 spans with one such text stay under the 4 MiB of a usual receiver; what
+/// may be on each of 512 spans has a smaller limit.
 pub(crate) const TEXT_MAX: usize = 8 * 1024;
+
+/// Longest name that a publisher chooses, in bytes: it stands on every span and metric of a run.
+pub(crate) const NAME_MAX: usize = 256;
 
 /// What shows that a text was cut. It counts for the size.
 const MARK: &str = "…";
@@ -27,6 +31,11 @@ pub(crate) fn cut(text: &str, bytes_max: usize) -> Cow<'_, str> {
 /// An attribute with a text, cut.
 pub(crate) fn text(key: &'static str, value: &str) -> KeyValue {
     KeyValue::new(key, cut(value, TEXT_MAX).into_owned())
+}
+
+/// An attribute with a name that a publisher chooses, cut.
+pub(crate) fn name(key: &'static str, value: &str) -> KeyValue {
+    KeyValue::new(key, cut(value, NAME_MAX).into_owned())
 }
 
 /// An attribute with something that can be shown, cut.
