@@ -4,6 +4,7 @@
 //! ended, and ends with it: durations nest, in whatever order cancellation and clean-up come. Nothing here reads a clock.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -145,8 +146,10 @@ impl Node {
         if end.status != Status::Unset {
             span.set_status(end.status);
         }
-        span.end_with_timestamp(state.latest);
-        Some(state.latest)
+        // Processors are code of the service, and whoever ends a span here must not die of their panics.
+        let latest = state.latest;
+        catch_unwind(AssertUnwindSafe(|| span.end_with_timestamp(latest))).ok();
+        Some(latest)
     }
 
     fn tell_parent(&self, finished: Option<SystemTime>) {

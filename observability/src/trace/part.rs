@@ -2,6 +2,7 @@
 //!
 //! A run has one of these at a time; see `run.rs` for when another one follows.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
@@ -178,7 +179,9 @@ impl Part {
         if let Some(forced) = draft.forced {
             builder = builder.with_attributes([KeyValue::new(attribute::SAMPLING, forced)]);
         }
-        let span = catalogue.tracer.build_with_context(builder, &above);
+        // Samplers are code of the service, and whoever begins a run here must not die of their panics.
+        let build = || catalogue.tracer.build_with_context(builder, &above);
+        let Ok(span) = catch_unwind(AssertUnwindSafe(build)) else { return Opened::Nothing };
         let context = span.span_context();
         if !context.is_valid() {
             return Opened::Nothing;
