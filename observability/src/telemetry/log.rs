@@ -85,6 +85,12 @@ struct Human(format::Format);
 /// Lines for machines.
 struct Json(format::Format<format::Json>);
 
+/// One of them.
+enum Id<'a> {
+    Text(&'a str),
+    Number(u32),
+}
+
 /// The ids of the place where a line is written.
 struct Ids {
     trace: Option<(String, String)>,
@@ -100,17 +106,21 @@ impl Ids {
         })
     }
 
-    /// Each id with its name, in the order of the line.
-    fn each(&self, mut write: impl FnMut(&str, &str) -> fmt::Result) -> fmt::Result {
+    /// Each id with its name, in the order of the line. What the event says itself is not said twice: an object with two
+    /// members of one name is refused by some readers.
+    fn each(&self, event: &Event<'_>, mut write: impl FnMut(&str, Id<'_>) -> fmt::Result) -> fmt::Result {
+        let own = event.metadata().fields();
+        let mut write =
+            |name: &str, id: Id<'_>| if own.field(name).is_none() { write(name, id) } else { Ok(()) };
         if let Some((trace, span)) = &self.trace {
-            write("trace_id", trace)?;
-            write("span_id", span)?;
+            write("trace_id", Id::Text(trace))?;
+            write("span_id", Id::Text(span))?;
         }
         let Some(log) = &self.log else { return Ok(()) };
-        write("run", &log.run.to_string())?;
-        write("job", &log.job.to_string())?;
-        write("agent", &log.agent)?;
-        write("attempt", &log.attempt.to_string())
+        write("run", Id::Text(&log.run.to_string()))?;
+        write("job", Id::Text(&log.job.to_string()))?;
+        write("agent", Id::Text(&log.agent))?;
+        write("attempt", Id::Number(log.attempt))
     }
 }
 
@@ -125,7 +135,10 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        Ids::current().each(|name, id| write!(writer, "{name}={id} "))?;
+        Ids::current().each(event, |name, id| match id {
+            Id::Text(id) => write!(writer, "{name}={id} "),
+            Id::Number(id) => write!(writer, "{name}={id} "),
+        })?;
         self.0.0.format_event(context, writer, event)
     }
 }
@@ -145,7 +158,10 @@ where
         self.0.0.format_event(context, Writer::new(&mut line), event)?;
         let Some(rest) = line.strip_prefix('{') else { return writer.write_str(&line) };
         let mut ids = String::new();
-        Ids::current().each(|name, id| write!(ids, "\"{name}\":{},", quoted(id)))?;
+        Ids::current().each(event, |name, id| match id {
+            Id::Text(id) => write!(ids, "\"{name}\":{},", quoted(id)),
+            Id::Number(id) => write!(ids, "\"{name}\":{id},"),
+        })?;
         write!(writer, "{{{ids}{rest}")
     }
 }

@@ -23,6 +23,10 @@ impl io::Write for Kept {
 
 /// Writes one line within an attempt's context, and returns it with the trace's id and the spans.
 fn line(format: LogFormat) -> (String, String, Vec<SpanData>) {
+    line_of(format, || tracing::info!(lines = 7, "done"))
+}
+
+fn line_of(format: LogFormat, event: impl FnOnce()) -> (String, String, Vec<SpanData>) {
     let kept = Kept::default();
     let writer = kept.clone();
     let exporter = InMemorySpanExporter::default();
@@ -36,7 +40,7 @@ fn line(format: LogFormat) -> (String, String, Vec<SpanData>) {
         let context = ids.attach(Some(Context::new().with_span(span)));
         trace = context.span().span_context().trace_id().to_string();
         let attached = context.clone().attach();
-        tracing::info_span!("read the file").in_scope(|| tracing::info!(lines = 7, "done"));
+        tracing::info_span!("read the file").in_scope(event);
         drop(attached);
         context.span().end();
     });
@@ -59,7 +63,7 @@ fn a_line_for_machines_is_one_object_with_the_ids_of_its_attempt() {
     let (line, trace, _) = line(LogFormat::Json);
     assert!(line.starts_with(&format!("{{\"trace_id\":\"{trace}\",\"span_id\":\"")), "{line}");
     assert!(
-        line.contains("\"run\":\"r1\",\"job\":\"j1\",\"agent\":\"a \\\"b\\\"\",\"attempt\":\"2\","),
+        line.contains("\"run\":\"r1\",\"job\":\"j1\",\"agent\":\"a \\\"b\\\"\",\"attempt\":2,"),
         "{line}"
     );
     assert!(line.contains("\"lines\":7") && line.ends_with("}\n"), "{line}");
@@ -72,4 +76,16 @@ fn a_span_of_the_service_joins_the_trace_of_its_attempt() {
     assert_eq!(own.span_context.trace_id().to_string(), trace);
     let attempt = spans.iter().find(|span| span.name == "attempt settle").expect("it was exported");
     assert_eq!(own.parent_span_id, attempt.span_context.span_id());
+}
+
+#[test]
+fn an_id_that_an_event_says_itself_stands_on_its_line_once() {
+    for format in [LogFormat::Json, LogFormat::Human] {
+        let (line, ..) = line_of(format, || tracing::info!(run = "own", attempt = 7, "done"));
+        for name in ["run", "attempt", "job"] {
+            let members = line.matches(&format!("\"{name}\":")).count();
+            let fields = line.matches(&format!("{name}=")).count();
+            assert_eq!(members + fields, 1, "{name} in {line}");
+        }
+    }
 }
