@@ -108,7 +108,7 @@ impl Telemetry {
         self.exports.flush(limit)
     }
 
-    /// Sends what is waiting and ends the exports. What is recorded afterwards is lost, and not counted.
+    /// Sends what is waiting and ends the exports. What is recorded afterwards is lost; later reports count it.
     ///
     /// # Panics
     /// Outside of a runtime of tokio; use [`shutdown_blocking`](Self::shutdown_blocking) there.

@@ -32,6 +32,8 @@ const BATCH: usize = 512;
 const BATCH_WITH_PAYLOADS: usize = 256;
 /// What a crash may lose. The SDK's 5 s is more than most runs last.
 const DELAY: Duration = Duration::from_secs(1);
+/// The shortest delay that is taken: at 1 ms a span is exported as soon as anybody would look.
+const DELAY_MIN: Duration = Duration::from_millis(1);
 /// Above our own limit, so that links are counted by us before the SDK drops them in silence.
 const LINKS_MAX: u32 = 1_024;
 /// Room for a job with many retries, each with its chain of causes.
@@ -255,7 +257,8 @@ impl TelemetryBuilder {
         let batch = if self.settings.records_payloads() { BATCH_WITH_PAYLOADS } else { BATCH };
         let queue = self.environment.number("OTEL_BSP_MAX_QUEUE_SIZE").unwrap_or(QUEUE_MAX).max(1);
         let batch = self.environment.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE").unwrap_or(batch);
-        let delay = self.environment.millis("OTEL_BSP_SCHEDULE_DELAY").unwrap_or(DELAY);
+        // Without any delay the SDK's thread would never rest.
+        let delay = self.environment.millis("OTEL_BSP_SCHEDULE_DELAY").unwrap_or(DELAY).max(DELAY_MIN);
         Limits { queue, batch: batch.clamp(1, queue), delay }
     }
 
@@ -368,4 +371,16 @@ pub enum TelemetryError {
     /// A subscriber is installed already.
     #[error("another subscriber is installed already; leave `log` or `install_global` out")]
     Subscriber,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_delay_the_exports_still_rest() {
+        let environment = Environment::empty().with("OTEL_BSP_SCHEDULE_DELAY", "0");
+        let limits = TelemetryBuilder::new("shop".to_owned()).environment(environment).limits();
+        assert_eq!(limits.delay, DELAY_MIN);
+    }
 }
