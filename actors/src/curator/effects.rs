@@ -41,7 +41,10 @@ impl Curator {
                 }
                 Effect::QuarantineLifted(agent) => self.note_resumed(agent),
                 Effect::RunTimedOut { run, workflow } => self.note_timed_out(run, workflow),
-                Effect::Quiescent { run, tally } => self.quiet.push((run, tally)),
+                Effect::Quiescent { run, tally } => {
+                    self.parts.seen.run_rests(run, &tally, self.committed.done.max(self.now));
+                    self.quiet.push((run, tally));
+                }
                 Effect::Page(page) => self.after.push(After::Look(Lookup::Page(page))),
                 Effect::Recount { run, ticket } => {
                     self.after.push(After::Look(Lookup::Recount { run, ticket }));

@@ -38,6 +38,7 @@ impl Root {
         let mut row = PhaseReport::new(Phase::Telemetry);
         let now = self.clock.now();
         self.seen.close(now);
+        self.sentry.findings.close();
         trace.end(now.into());
         let seen = Arc::clone(&self.seen);
         let flushing = tokio::task::spawn_blocking(move || seen.flush_blocking(within));

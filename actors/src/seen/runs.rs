@@ -4,7 +4,7 @@
 //! commit until it settles. It is over when neither holds. Every change is a step under one lock; spans are made and
 //! ended outside of it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustc_hash::FxHashMap;
@@ -35,6 +35,9 @@ pub(super) struct Live {
     boarded: AtomicBool,
     /// A publish in it was refused.
     pub(super) refused: AtomicBool,
+    /// Since when everything of it has had an outcome, in microseconds; 0 when something has none. A handle may keep it
+    /// open for long after.
+    rests: AtomicI64,
 }
 
 impl Live {
@@ -50,6 +53,7 @@ impl Live {
             jobs_cancelled: AtomicU64::new(0),
             boarded: AtomicBool::new(false),
             refused: AtomicBool::new(false),
+            rests: AtomicI64::new(0),
         }
     }
 
@@ -94,6 +98,7 @@ impl Runs {
         let fresh = || Entry { live: Arc::new(make()), holds: 0, on_board: false, over: true };
         let entry = shard.entry(run).or_insert_with(fresh);
         entry.holds += 1;
+        entry.live.rests.store(0, Ordering::Relaxed);
         (Arc::clone(&entry.live), std::mem::take(&mut entry.over))
     }
 
@@ -201,6 +206,16 @@ impl Seen {
         }
     }
 
+    /// Nothing of a run moves that a handle keeps. If all of it has an outcome, it ends here, whenever the handle is let go.
+    pub(crate) fn run_rests(&self, run: RunId, tally: &Tally, at: Timestamp) {
+        if self.is_on()
+            && tally.outstanding() == 0
+            && let Some(live) = self.runs.find(run)
+        {
+            live.rests.store(at.as_micros_since_epoch(), Ordering::Relaxed);
+        }
+    }
+
     /// The board is about to be told something that needs no record.
     pub(crate) fn told(&self, input: &Input, at: Timestamp) {
         match input {
@@ -257,6 +272,10 @@ impl Seen {
     /// Ends a run's trace; the status is that of its jobs unless one is given.
     fn end_run(&self, live: &Live, status: Option<RunStatus>, at: Timestamp) {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let at = match live.rests.load(Ordering::Relaxed) {
+            0 => at,
+            rests => Timestamp::from_micros_since_epoch(rests),
+        };
         let (failed, cancelled) = (count(&live.jobs_failed), count(&live.jobs_cancelled));
         let boarded = live.boarded.load(Ordering::Relaxed);
         let status = status.unwrap_or(match (failed, cancelled) {

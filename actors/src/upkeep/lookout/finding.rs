@@ -186,6 +186,13 @@ impl Findings {
         begun.into_iter().for_each(|finding| self.tell_begun(finding));
     }
 
+    /// The runtime has stopped, and nobody looks any more: its meter shows no finding of it.
+    pub(crate) fn close(&self) {
+        for finding in std::mem::take(&mut *self.lock()).into_values() {
+            self.count(&finding, -1);
+        }
+    }
+
     fn tell_begun(&self, finding: Finding) {
         tracing::warn!(target: "volery::lookout", %finding, "found");
         self.count(&finding, 1);
