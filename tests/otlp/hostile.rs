@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use tokio::time::sleep;
 use volery::prelude::*;
-use volery::telemetry::{Providers, Sampling};
+use volery::telemetry::{Environment, Otlp, Providers, Sampling, TraceSettings, init};
 use volery::testing::{FailingStore, Gate};
 use volery::{Fault, Publish, Sqlite};
-use volery_otlp_receiver::{Span, laws};
+use volery_otlp_receiver::{Receiver, Span, laws};
 
 use crate::support::{LIMIT, MS, Note, Order, Receipt, Tested, Watched, named, only, order, tree};
 
@@ -283,5 +285,180 @@ async fn a_shared_job_whose_inputs_cannot_be_read_any_more_ends_its_trace() -> T
     only(&spans, "shared pack");
     assert_eq!(only(&spans, "job pack").attribute("volery.outcome"), "dead", "{}", tree(&spans));
     volery.shutdown().await?;
+    Ok(())
+}
+
+/// An exporter of the service's own that panics at every span.
+#[derive(Debug)]
+struct Panicking;
+
+impl SpanExporter for Panicking {
+    async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+        panic!("an exporter of the service's own");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exporter_that_panics_costs_spans_and_no_work() -> Tested {
+    let tracer = SdkTracerProvider::builder().with_simple_exporter(Panicking).build();
+    let volery = Volery::builder("shop")
+        .telemetry(Providers::none().tracer(tracer))
+        .agent(sink("sink"))
+        .start()
+        .await?;
+    for n in 0..20 {
+        let run = volery.run("panics").publish(order(n)).await?;
+        assert!(run.settled().await?.is_complete());
+    }
+    let report = volery.shutdown().await?;
+    assert!(report.is_graceful(), "{report}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_texts_of_errors_cost_no_span_over_grpc() -> Tested {
+    let receiver = Receiver::start();
+    let otlp = Otlp::grpc().endpoint(receiver.grpc_endpoint());
+    let telemetry = init("shop").environment(Environment::empty()).otlp(otlp).start();
+    let telemetry = telemetry.expect("the endpoint is well formed");
+    let act = Agent::new("act").concurrency(64).consumes(one::<Order>()).engine(
+        async |order: Order, _: Context| {
+            let page = |what: &str| format!("{what} {}: {}", order.n, "x".repeat(20_000));
+            let cause: Fault = page("the bank").into();
+            let cause: Fault = Box::new(Chained(page("the till"), cause));
+            Err::<(), Fault>(Box::new(Chained(page("the shop"), cause)))
+        },
+    );
+    let volery = Volery::builder("shop").telemetry(telemetry.providers()).agent(act).start().await?;
+    volery.publish_all((0..300).map(order).collect::<Vec<_>>()).await?;
+    volery.until_idle().await?;
+    volery.shutdown().await?;
+    let report = telemetry.shutdown(LIMIT).await;
+    assert!(report.is_complete(), "{report}");
+    laws::assert_all(&receiver.spans());
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Chained(String, Fault);
+
+impl std::fmt::Display for Chained {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Chained {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.1)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_of_any_length_is_cut_before_it_is_sent() -> Tested {
+    let watched = Watched::new();
+    let volery = watched.builder().agent(sink("sink")).start().await?;
+    let run = volery.run("x".repeat(1_000_000)).publish(order(1)).await?;
+    run.settled().await?;
+    drop(run);
+    volery.shutdown().await?;
+    let spans = watched.spans();
+    let longest = spans.iter().map(|span| span.name.len()).max();
+    assert!(longest < Some(9_000), "a span's name has {longest:?} bytes");
+    let metrics = watched.receiver.metrics();
+    let labels = metrics.iter().flat_map(|metric| &metric.points).flat_map(|(labels, _)| labels.values());
+    let longest = labels.map(String::len).max();
+    assert!(longest < Some(300), "a label has {longest:?} bytes");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn findings_of_a_runtime_that_has_stopped_are_over() -> Tested {
+    let watched = Watched::new();
+    let stuck = Agent::new("act")
+        .expected(MS)
+        .consumes(one::<Order>())
+        .engine(async |_: Order, _: Context| std::future::pending::<Result<(), Fault>>().await);
+    let volery = watched.builder().agent(stuck).start().await?;
+    volery.publish(order(1)).await?;
+    sleep(1_000_000 * MS).await;
+    drop(watched.telemetry.flush(LIMIT).await);
+    let found = number(&watched, "volery.lookout.findings", &[("volery.agent.name", "act")]);
+    assert_eq!(found, 1.0);
+    volery.interrupt();
+    volery.interrupt();
+    volery.stopped().await?;
+    drop(watched.telemetry.flush(LIMIT).await);
+    let found = number(&watched, "volery.lookout.findings", &[("volery.agent.name", "act")]);
+    assert_eq!(found, 0.0);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_that_is_kept_does_not_make_its_run_longer() -> Tested {
+    let watched = Watched::new();
+    let volery = watched.builder().agent(sink("sink")).start().await?;
+    let run = volery.run("kept").publish(order(1)).await?;
+    run.settled().await?;
+    sleep(3_600_000 * MS).await;
+    drop(run);
+    volery.until_idle().await?;
+    volery.shutdown().await?;
+    let root = only(&watched.spans(), "run kept").clone();
+    let took = std::time::Duration::from_nanos(root.end_ns - root.start_ns);
+    assert!(took < 1_000 * MS, "{took:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parts_follow_each_other_whoever_publishes_at_the_same_time() -> Tested {
+    let watched = Watched::traced(TraceSettings::default().spans_max(10));
+    let volery = watched.builder().agent(sink("sink").concurrency(16)).start().await?;
+    let run = volery.run("big").open();
+    let mut publishers = tokio::task::JoinSet::new();
+    for n in 0..200 {
+        publishers.spawn(run.publish(order(n)).into_future());
+    }
+    while let Some(published) = publishers.join_next().await {
+        published.expect("nobody panics")?;
+    }
+    run.settled().await?;
+    drop(run);
+    volery.until_idle().await?;
+    volery.shutdown().await?;
+    let spans = watched.spans();
+    let mut parts: Vec<u32> = roots(&spans)
+        .iter()
+        .map(|root| root.attribute("volery.run.part").parse().expect("a number"))
+        .collect();
+    parts.sort_unstable();
+    assert!(parts.len() > 10);
+    assert_eq!(parts, (1..).take(parts.len()).collect::<Vec<u32>>());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_stays_open_when_publishers_and_handles_are_dropped_at_any_time() -> Tested {
+    let watched = Watched::new();
+    let volery = watched.builder().agent(sink("sink").concurrency(16)).start().await?;
+    let mut flying = Vec::new();
+    for n in 0..400 {
+        let run = volery.run("dropped").open();
+        let publishing = tokio::spawn(run.publish(order(n)).into_future());
+        flying.push(tokio::spawn(async move { drop(run) }));
+        if n % 3 == 0 {
+            publishing.abort();
+        }
+    }
+    for dropping in flying {
+        dropping.await.expect("nobody panics");
+    }
+    volery.until_idle().await?;
+    drop(watched.telemetry.flush(LIMIT).await);
+    assert_eq!(number(&watched, "volery.runs.active", &[("volery.workflow.name", "dropped")]), 0.0);
+    volery.shutdown().await?;
+    let left =
+        watched.spans().iter().filter(|span| span.attribute("volery.run.status") == "interrupted").count();
+    assert_eq!(left, 0);
     Ok(())
 }
