@@ -31,10 +31,10 @@ fn sink(name: &str) -> Agent {
 fn number(watched: &Watched, name: &str, labels: &[(&str, &str)]) -> f64 {
     let metrics = watched.receiver.metrics();
     let of_name = metrics.iter().filter(|metric| metric.name == name).flat_map(|metric| &metric.points);
-    let matching = of_name.filter(|(point, _)| {
+    let mut matching = of_name.filter(|(point, _)| {
         labels.iter().all(|(key, value)| point.get(*key).is_some_and(|label| label == value))
     });
-    matching.last().map_or(0.0, |(_, value)| *value)
+    matching.next_back().map_or(0.0, |(_, value)| *value)
 }
 
 fn roots(spans: &[Span]) -> Vec<&Span> {
@@ -461,4 +461,97 @@ async fn nothing_stays_open_when_publishers_and_handles_are_dropped_at_any_time(
         watched.spans().iter().filter(|span| span.attribute("volery.run.status") == "interrupted").count();
     assert_eq!(left, 0);
     Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_counted_once_although_the_curator_died_while_it_ran() -> Tested {
+    for sampling in [Sampling::Always, Sampling::Never] {
+        let watched = Watched::with(|telemetry| telemetry.sampling(sampling));
+        let gate = Gate::new();
+        let held = gate.clone();
+        let pack = Agent::new("pack").consumes(one::<Order>().batch(Batch::of(2))).engine(
+            move |_: Vec<Order>, _: Context| {
+                let held = held.clone();
+                async move {
+                    held.pass().await;
+                    Ok::<_, Fault>(())
+                }
+            },
+        );
+        let volery = watched.builder().agent(pack).start().await?;
+        volery.publish_all(vec![order(1), order(2)]).await?;
+        gate.arrived(1).await;
+        volery.kill("curator").await?;
+        gate.arrived(2).await;
+        gate.open_for_good();
+        volery.until_idle().await?;
+        volery.shutdown().await?;
+        assert_eq!(number(&watched, "volery.batch.closed", &[]), 1.0, "{sampling:?}");
+        assert_eq!(number(&watched, "volery.jobs", &[("volery.outcome", "ok")]), 1.0, "{sampling:?}");
+        assert_eq!(number(&watched, "volery.runs.active", &[]), 0.0, "{sampling:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callers_long_state_is_passed_on_and_breaks_nothing() -> Tested {
+    let watched = Watched::new();
+    let volery = watched.builder().agent(sink("sink")).start().await?;
+    let state: Vec<_> = (0..31).map(|n| format!("s{n}={}", "x".repeat(50))).collect();
+    let caller = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    volery.publish(order(1)).traceparent(format!("{caller} {}", state.join(","))).await?;
+    let unsampled = "00-4bf92f3577b34da6a3ce929d0e0e4737-00f067aa0ba902b7-00 volery=forged,,=";
+    volery.publish(order(2)).traceparent(unsampled).await?;
+    volery.until_idle().await?;
+    volery.shutdown().await?;
+    let spans = watched.receiver.spans();
+    assert_eq!(only(&spans, "run Order").trace_state, state.join(","));
+    laws::no_broken_parents(&spans, &[&caller[36..52]]).expect("every parent is there");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_has_one_root_whenever_the_curator_dies_beside_a_slow_store() -> Tested {
+    let watched = Watched::new();
+    let store = FailingStore::over(Memory::new());
+    store.delay_commits(|| sleep(MS));
+    store.delay_answers(|| sleep(MS));
+    let pass = Agent::new("pass").concurrency(8).consumes(one::<Order>()).retry(Retry::fixed(3, MS)).engine(
+        async |order: Order, context: Context| {
+            sleep(order.n % 3 * MS).await;
+            if order.n.is_multiple_of(4) && context.attempt() == 1 {
+                return Err("once more".into());
+            }
+            Ok::<_, Fault>(Publish(Receipt { key: 0, n: order.n }))
+        },
+    );
+    let volery = watched.builder().store(store).agents([pass, mail()]).start().await?;
+    let mut runs = 0;
+    for wave in 0..16_u32 {
+        let mut flying = tokio::task::JoinSet::new();
+        for n in 0..8 {
+            let volery = volery.clone();
+            runs += 1;
+            flying.spawn(async move {
+                sleep(n * MS).await;
+                // Whether it was committed is not known when the curator died.
+                volery.run("slow").publish(order(n)).await.map(drop).is_ok()
+            });
+        }
+        sleep(wave * MS).await;
+        volery.kill("curator").await?;
+        while flying.join_next().await.is_some() {}
+        volery.until_idle().await?;
+        sleep(11_000 * MS).await;
+    }
+    drop(watched.telemetry.flush(LIMIT).await);
+    assert_eq!(number(&watched, "volery.runs.active", &[("volery.workflow.name", "slow")]), 0.0);
+    volery.shutdown().await?;
+    let spans = watched.spans();
+    assert_eq!(roots(&spans).len(), runs, "{}", tree(&spans));
+    Ok(())
+}
+
+fn mail() -> Agent {
+    Agent::new("mail").consumes(one::<Receipt>()).engine(async |_: Receipt, _: Context| Ok::<_, Fault>(()))
 }
