@@ -35,6 +35,8 @@ mod signal;
 mod stopping;
 #[cfg(unix)]
 mod systemd;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod waiting;
 

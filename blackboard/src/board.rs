@@ -23,6 +23,7 @@ use crate::time::Timestamp;
 
 mod alone;
 mod audit;
+mod deferring;
 mod intake;
 mod job;
 mod ledger;
@@ -126,6 +127,8 @@ enum Due {
     Queue(AgentIndex),
     /// The end of a run's time.
     Run(RunId),
+    /// An agent that was away is tried again.
+    Return(AgentIndex),
 }
 
 impl Board {
@@ -177,6 +180,8 @@ impl Board {
             Input::Marks { subscription, marks } => self.meet_marks(subscription, marks, effects),
             Input::Finished { job, attempt, verdict } => self.finish(job, attempt, verdict, effects),
             Input::StartRefused(job) => self.hand_back(job, effects),
+            Input::StartDeferred(job) => self.defer(job, effects),
+            Input::AgentAway { agent, until } => self.send_away(agent, until),
             Input::Tick => {
                 self.read_again(effects);
                 self.tick(now, effects);
@@ -396,6 +401,7 @@ impl Board {
                     self.touched_agents_push(agent);
                 }
                 Due::Run(run) => self.end_deadline(run, effects),
+                Due::Return(agent) => self.let_return(agent),
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use volery::prelude::*;
-use volery::store::{Group, JobEnd};
+use volery::store::{AgentIndex, Group, JobEnd};
 use volery::testing::FailingStore;
 use volery::{Failure, Fault, WaitingReason};
 
@@ -86,5 +86,38 @@ async fn a_job_that_cannot_even_be_given_up_backs_off_longer_and_longer_and_says
     store.accept_groups();
     assert_eq!(soon(run.settled()).await?.tally.consumed, 1, "it is lost to nobody");
     assert_eq!(run.artifacts::<B>().await?, [b(0, 0)]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_start_the_store_refuses_holds_nobody_else_up_and_is_tried_again() -> Tested {
+    let (mine, others, refused) = (Seen::<A>::new(), Seen::<A>::new(), Arc::<AtomicU32>::default());
+    let agent = |name: &str, seen: &Seen<A>| Agent::new(name).consumes(one::<A>()).engine(seen.engine());
+    let store = FailingStore::over(Memory::new());
+    store.refuse_groups({
+        let refused = Arc::clone(&refused);
+        move |group| {
+            let Group::Start(start) = group else { return false };
+            let picked = start.agent == AgentIndex(0) && start.members[0].offset.get() == 1;
+            refused.fetch_add(u32::from(picked), Ordering::Relaxed);
+            picked
+        }
+    });
+    let agents = [agent("mine", &mine), agent("other", &others)];
+    let volery = Volery::builder("t").agents(agents).store(store.clone()).start().await?;
+    volery.publish_all(vec![a(0, 1), a(0, 2), a(0, 3)]).await?;
+    turns().await;
+    assert_eq!((mine.all(), others.all()), (vec![a(0, 2), a(0, 3)], vec![a(0, 1), a(0, 2), a(0, 3)]));
+    let health = volery.health().await;
+    assert!(health.ready && health.reasons.is_empty(), "the store works: {health}");
+    let waiting = volery.waiting().await?;
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(waiting[0].reason, WaitingReason::StoreUnavailable);
+    tokio::time::sleep(600 * SECOND).await;
+    let tries = refused.load(Ordering::Relaxed);
+    assert!((5..15).contains(&tries), "{tries} tries");
+    store.accept_groups();
+    soon(volery.until_idle()).await?;
+    assert_eq!(mine.all().last(), Some(&a(0, 1)), "it is lost to nobody");
     Ok(())
 }

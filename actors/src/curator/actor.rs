@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use volery_blackboard::board::Board;
-use volery_blackboard::effect::{Effect, Input, Published, Start, Verdict};
+use volery_blackboard::effect::{Effect, Input, Published, Start};
 use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Batch, Commit, Few, Group, GroupResult, Store, StoreError, Stored};
 use volery_blackboard::{JobId, Offset, RunId, Tally, Timestamp};
@@ -38,7 +38,7 @@ const COMMITS_PER_TURN: usize = 32;
 
 /// When a store that refused a commit is tried again if nothing else is written. A tenth would fill the log; ten times as
 /// much would make a drain wait for a store that is long back.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What the curator's mailbox carries; the load is in the ingress.
 #[derive(Clone, Copy, Debug)]
@@ -416,7 +416,7 @@ impl Curator {
         if why.is_none() {
             self.parts.feed.tell_started(&start);
         }
-        let (job, attempt, agent) = (start.job, start.attempt, start.agent);
+        let agent = start.agent;
         let inputs = match start.members.as_ref() {
             [only] => self.parts.store.read(&[only.offset]),
             members => {
@@ -432,10 +432,11 @@ impl Curator {
             Some(why) => AgentMessage::Bury { start, inputs, epoch, why },
         };
         if let Err(error) = self.parts.agents[agent.at()].send(message) {
-            tracing::error!(target: "volery::curator", %job, reason = %error.reason, "agent cannot be given a job");
-            // Held, so that it is tried again with the next tick and not at once.
-            self.hold(&"an agent cannot be given its job");
-            self.handle(Input::Finished { job, attempt, verdict: Verdict::Released });
+            let given = match error.message {
+                AgentMessage::Run { start, .. } | AgentMessage::Bury { start, .. } => start,
+                _ => return,
+            };
+            self.take_back(given, error.reason);
         }
     }
 

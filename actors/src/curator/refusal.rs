@@ -1,7 +1,8 @@
 //! Refusals: what the curator does about writes that the store refused, and about ends that it refuses by themselves.
 //!
 //! A store that is down refuses whole commits: jobs are handed back and run again once it works (`actor.rs`). A refusal of
-//! one group would come again at every attempt, so it ends its job, by what the store accepts: a dead letter with its
+//! one group concerns nobody else. That of a start defers its job: the board tries it again after a growing back-off. That of
+//! an end would come again at every attempt, so it ends its job, by what the store accepts: a dead letter with its
 //! `Failure`, else a dead letter alone. When not even that is accepted, the job runs again after a growing back-off.
 
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use volery_blackboard::effect::{Input, Start, Verdict};
 use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Few, Finish, Group, JobEnd, StoreError};
 
-use super::actor::Curator;
+use super::actor::{Curator, TRY_AGAIN_AFTER};
 use super::after::After;
 use crate::seen::{AttemptSeen, End};
+use crate::supervision::SendRefusal;
 
 /// The first back-off of a job that the store lets neither end nor fail; each one is twice the one before. A tenth would
 /// fill the log; ten times as much would be felt by whoever mends the store.
@@ -49,8 +51,28 @@ impl Curator {
                 self.parts.feed.tell_attempt(&start, verdict, error);
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
             }
+            After::Started(start) | After::Buried(start, _) => {
+                let agent = self.parts.feed.name(start.agent);
+                tracing::error!(
+                    target: "volery::curator", job = %start.job, agent = %agent, %error,
+                    "the store refused the start of a job, and nothing else of the commit; it is tried again"
+                );
+                self.handle(Input::StartDeferred(start.job));
+            }
             other => self.apply_refused(other, error),
         }
+    }
+
+    /// An agent's actor takes no jobs, because it is between two lives: the job goes back, and its agent is tried again
+    /// after a while. Others go on.
+    pub(super) fn take_back(&mut self, start: Arc<Start>, reason: SendRefusal) {
+        let agent = self.parts.feed.name(start.agent);
+        tracing::warn!(target: "volery::curator", job = %start.job, agent = %agent, %reason, "an agent cannot be given a job");
+        self.handle(Input::AgentAway { agent: start.agent, until: self.now.after(TRY_AGAIN_AFTER) });
+        // Recorded, so that it is no interruption.
+        let (verdict, seen) = (Verdict::Released, AttemptSeen::default());
+        let after = After::Ended { verdict, claims: Few::new(), error: Vec::new(), seen, start: Arc::clone(&start) };
+        self.write(Group::Release(start.job), after);
     }
 
     /// Nothing was written for this, alone or with its whole commit.
@@ -62,8 +84,7 @@ impl Curator {
             }
             After::Letter(decided) => decided.refuse(error),
             After::Started(start) | After::Buried(start, _) => {
-                // Held first, so that the slot does not go to a later job.
-                self.hold(error);
+                // Nothing is started before the store works again, so the slot does not go to a later job.
                 self.handle(Input::StartRefused(start.job));
             }
             After::Ended { start, seen, .. } => {

@@ -8,7 +8,6 @@
 
 use std::sync::Arc;
 
-use super::queue::Standing;
 use super::{Board, Effect, JobState};
 use crate::id::JobId;
 use crate::outcome::Burial;
@@ -93,7 +92,7 @@ impl Board {
         self.jobs.get(&id).is_some_and(|job| {
             let queue = &self.agents[job.agent.at()].queue;
             job.state == JobState::Queued
-                && queue.standing() == Standing::Open
+                && queue.takes_jobs()
                 && queue.is_at_front(job.order)
         })
     }
@@ -111,7 +110,7 @@ impl Board {
     fn give_up(&mut self, id: JobId, deaths: u32, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get(&id).filter(|job| job.state == JobState::Queued) else { return };
         let agent = job.agent;
-        if self.agents[agent.at()].queue.standing() != Standing::Open {
+        if !self.agents[agent.at()].queue.takes_jobs() {
             return;
         }
         for (ready, leads_lane) in self.agents[agent.at()].queue.take_to_bury(id) {

@@ -25,6 +25,8 @@ pub(super) struct Job {
     pub(super) order: u64,
     pub(super) attempt: u32,
     failures: u32,
+    /// How often the store has refused its present start, and nothing else.
+    pub(super) refusals: u32,
     pub(super) state: JobState,
     /// When its present state began.
     pub(super) since: Timestamp,
@@ -72,6 +74,7 @@ impl Board {
                     order,
                     attempt: 1,
                     failures: 0,
+                    refusals: 0,
                     state,
                     since,
                     cancelling: None,
@@ -130,6 +133,7 @@ impl Board {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_running(attempt)) else { return };
         let (agent, state) = (job.agent, job.state);
         let cancelling = job.cancelling.is_some();
+        job.refusals = 0;
         match verdict {
             Verdict::Retry(until)
                 if !cancelling && matches!(state, JobState::Running | JobState::Burying) =>
@@ -153,7 +157,7 @@ impl Board {
     }
 
     /// Gives back what a job that was out had taken of its agent.
-    fn give_back(&mut self, agent: AgentIndex, state: JobState) {
+    pub(super) fn give_back(&mut self, agent: AgentIndex, state: JobState) {
         let queue = &mut self.agents[agent.at()].queue;
         match state {
             JobState::Burying => queue.end_burial(),
@@ -181,6 +185,15 @@ impl Board {
     /// Ends a job that does not run, because its run was cancelled.
     pub(super) fn drop_job(&mut self, id: JobId, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.remove(&id) else { return };
+        if job.attempt == 0 {
+            // Its first start was never committed: the store knows its inputs only.
+            return self.cancel_inputs(
+                job.subscription,
+                &job.complete.entries,
+                job.complete.shared,
+                effects,
+            );
+        }
         self.agents[job.agent.at()].ended += 1;
         effects.push(Effect::Drop(id));
         for entry in &job.complete.entries {
@@ -325,6 +338,7 @@ impl Board {
             order: self.completed,
             attempt: progress.attempts,
             failures: progress.failures,
+            refusals: 0,
             state: progress.until.map_or(JobState::Queued, JobState::BackingOff),
             since: self.now,
             cancelling: None,

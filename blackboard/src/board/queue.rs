@@ -72,6 +72,8 @@ pub(super) struct Queue {
     running: u32,
     paused: bool,
     quarantine: Option<Quarantine>,
+    /// It takes no jobs before this time. What waits counts as moving all the same.
+    away_until: Option<Timestamp>,
     /// How long a piece may wait for a slot.
     patience: Option<Duration>,
     /// The waiting pieces by the time since when they wait, and the lane that each was pushed into. Empty without patience.
@@ -92,6 +94,7 @@ impl Queue {
             running: 0,
             paused: false,
             quarantine: None,
+            away_until: None,
             patience: None,
             clocks: BTreeMap::new(),
             clocks_begin: Timestamp::MIN,
@@ -150,7 +153,7 @@ impl Queue {
 
     /// Takes the next piece of work if there is a slot for it, and takes the slot.
     pub(super) fn pop(&mut self) -> Option<Ready> {
-        if self.standing() != Standing::Open || self.running >= self.concurrency {
+        if !self.takes_jobs() || !self.has_slot() {
             return None;
         }
         let (_, ready) = self.ready.pop_first()?;
@@ -188,7 +191,7 @@ impl Queue {
     /// Returns when the piece that waits longest will have waited too long. `None` as well while as many as the agent has
     /// slots are being given up: their ends lead to the next.
     pub(super) fn overdue_at(&self) -> Option<Timestamp> {
-        if self.standing() != Standing::Open || self.burying >= self.concurrency {
+        if !self.takes_jobs() || self.burying >= self.concurrency {
             return None;
         }
         let ((since, _), _) = self.clocks.first_key_value()?;
@@ -260,6 +263,20 @@ impl Queue {
             Some(Quarantine { resumes_at: Some(_), .. }) => Standing::Resting,
             None => Standing::Open,
         }
+    }
+
+    /// Says until when the agent is away; `None` ends that. Returns what was said before.
+    pub(super) fn set_away(&mut self, until: Option<Timestamp>) -> Option<Timestamp> {
+        std::mem::replace(&mut self.away_until, until)
+    }
+
+    pub(super) fn is_away(&self) -> bool {
+        self.away_until.is_some()
+    }
+
+    /// Tells whether jobs may start, or be given up, as far as it depends on the agent.
+    pub(super) fn takes_jobs(&self) -> bool {
+        self.standing() == Standing::Open && !self.is_away()
     }
 
     pub(super) fn has_slot(&self) -> bool {

@@ -206,6 +206,7 @@ impl Board {
                 None if (self.held || self.store_down) && agent.queue.has_slot() => {
                     WaitingReason::StoreUnavailable
                 }
+                None if agent.queue.is_away() => WaitingReason::AgentUnavailable,
                 None => WaitingReason::NoCredit,
             };
             for ready in agent.queue.front() {
@@ -217,8 +218,12 @@ impl Board {
         }
         for job in self.jobs.values() {
             if let JobState::BackingOff(until) = job.state {
+                let reason = match job.refusals {
+                    0 => WaitingReason::BackOffUntil(until),
+                    _ => WaitingReason::StoreUnavailable,
+                };
                 for entry in &job.complete.entries {
-                    visit(job.subscription, entry, WaitingReason::BackOffUntil(until));
+                    visit(job.subscription, entry, reason.clone());
                 }
             }
         }

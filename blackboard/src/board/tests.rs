@@ -2,6 +2,7 @@
 //! restarts from the store at random moments.
 
 mod alone;
+mod deferring;
 mod log;
 mod redrive;
 mod rules;

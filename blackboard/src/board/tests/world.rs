@@ -231,6 +231,17 @@ impl World {
         self.handle_in_this_life(inputs);
     }
 
+    /// Refuses each start that waits for being committed by itself, as a store does that works otherwise.
+    pub(super) fn defer_starts(&mut self) {
+        let refused = std::mem::take(&mut self.fresh);
+        for start in &refused {
+            // Others of its subscription do not wait for it.
+            self.setup.in_log_order.remove(&start.subscription.0);
+            self.buried.remove(&start.job);
+        }
+        self.handle_in_this_life(refused.iter().map(|start| Input::StartDeferred(start.job)).collect());
+    }
+
     /// Tells the board of these inputs, unless the process crashes before.
     fn handle_in_this_life(&mut self, inputs: Vec<Input>) {
         let life = self.life;
