@@ -181,6 +181,32 @@ async fn a_curator_between_two_lives_makes_it_not_ready_and_its_restart_is_told_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_restart_is_told_until_it_no_longer_counts() -> Tested {
+    let volery = Volery::builder("t").agent(waiting(&Gate::new())).start().await?;
+    let mut feed = volery.feed();
+    for _ in 0..2 {
+        volery.kill("waiting").await?;
+        event(&mut feed, |event| match event {
+            Event::Life(volery::supervision::LifeEvent::Started { child, .. }) => {
+                (child.as_str() == "waiting").then_some(())
+            }
+            _ => None,
+        })
+        .await;
+        tokio::time::advance(10 * SECOND).await;
+        let health = volery.health().await;
+        assert_eq!(reasons(&health), [("waiting", Severity::Degraded)]);
+        assert_eq!(health.at.since(health.reasons[0].since), 10 * SECOND, "since it happened");
+        tokio::time::advance(SECOND).await;
+        let health = volery.health().await;
+        assert!(health.ready && health.reasons.is_empty(), "{health}");
+    }
+    let tree = volery.tree().await.to_string();
+    assert!(tree.contains("waiting alive, restarts: 2"), "the tree still knows: {tree}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_paused_agent_and_one_that_restarts_are_told_and_leave_it_ready() -> Tested {
     let volery = Volery::builder("t").agent(waiting(&Gate::new())).start().await?;
     volery.pause("waiting")?;

@@ -33,7 +33,7 @@ use crate::upkeep::{Findings, Loops, Schedule, SentryParts, Timekeeper, Upkeep, 
 
 /// Restarts of a part of the runtime before the runtime gives up: what fails more often than that does not mend itself,
 /// and the platform's restart of the whole process is the better cure.
-const INTENSITY: Intensity = Intensity { restarts: 5, within: Duration::from_secs(10) };
+pub(super) const INTENSITY: Intensity = Intensity { restarts: 5, within: Duration::from_secs(10) };
 
 /// How long a part may take to stop before it is killed. Only agents have anything to wait for: the dropping of attempts.
 const STOP_WITHIN: Duration = Duration::from_millis(500);

@@ -10,6 +10,7 @@ use volery_blackboard::board::AgentStatus;
 use volery_blackboard::{AgentName, Timestamp};
 
 use super::Runtime;
+use super::builder::INTENSITY;
 use super::tree::{Tree, TreeNode};
 use crate::curator::Question;
 use crate::error::Result;
@@ -54,7 +55,7 @@ impl Runtime {
             findings.add(Severity::NotLive, "async runtime", "starved", what);
         }
         match tree {
-            Ok(tree) => inspect_tree(&tree, findings),
+            Ok(tree) => inspect_tree(&tree, self.now(), findings),
             Err(_) => findings.add(Severity::NotLive, "supervisors", "silent", silent()),
         }
         inspect_agents(agents, self.ingress().committing(), findings);
@@ -87,24 +88,26 @@ fn silent() -> String {
     format!("no answer within {ANSWER_WITHIN:?}")
 }
 
-fn inspect_tree(tree: &Tree, findings: &mut Findings) {
+fn inspect_tree(tree: &Tree, now: Timestamp, findings: &mut Findings) {
     if tree.children.is_empty() {
         findings.add(Severity::NotLive, "supervisors", "ended", "the supervision tree has ended");
     }
     for part in &tree.children {
-        inspect_node(part, Severity::NotReady, findings);
+        inspect_node(part, Severity::NotReady, now, findings);
         // One agent that is down leaves the others working; its jobs wait.
-        part.children.iter().for_each(|node| inspect_node(node, Severity::Degraded, findings));
+        part.children.iter().for_each(|node| inspect_node(node, Severity::Degraded, now, findings));
     }
 }
 
-fn inspect_node(node: &TreeNode, severity: Severity, findings: &mut Findings) {
+fn inspect_node(node: &TreeNode, severity: Severity, now: Timestamp, findings: &mut Findings) {
     let last = node.last_exit.as_ref().map(|exit| format!(", last exit: {exit}")).unwrap_or_default();
     match node.state {
         ChildState::Alive if node.restarts == 0 => {}
         ChildState::Alive => {
-            let what = format!("restarts so far: {}{last}", node.restarts);
-            findings.add(Severity::Degraded, &node.name, "restarted", what);
+            // As long as it counts against the intensity. A life that goes on for longer is as good as the first.
+            let Some(alive_for) = node.alive_for.filter(|alive| *alive <= INTENSITY.within) else { return };
+            let told = (format!("restarts so far: {}{last}", node.restarts), now.before(alive_for));
+            findings.add_since(Severity::Degraded, &node.name, "restarted", told);
         }
         ChildState::Starting | ChildState::Restarting | ChildState::Stopping => {
             findings.add(severity, &node.name, "restarting", format!("is being restarted{last}"));

@@ -3,6 +3,7 @@
 //! It decides nothing; it asks the supervisors, each of which answers while its children start, stop or back off.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::Runtime;
 use crate::error::{Cause, Result};
@@ -30,6 +31,8 @@ pub struct TreeNode {
     pub restarts: u32,
     /// How its last life that ended did so.
     pub last_exit: Option<Exit>,
+    /// How long its present life has lasted; none when there is none.
+    pub alive_for: Option<Duration>,
     /// Its children in start order; none for an actor.
     pub children: Vec<TreeNode>,
 }
@@ -90,6 +93,7 @@ fn node(child: ChildInfo) -> TreeNode {
         state: child.state,
         restarts: child.restarts,
         last_exit: child.last_exit,
+        alive_for: child.alive_for,
         children: Vec::new(),
     }
 }

@@ -181,7 +181,7 @@ impl Books {
         match request {
             Request::StartChild { spec, reply } => self.start_child(spec, reply),
             Request::StopChild { id, reply } => self.stop_child(id, reply),
-            Request::Children { reply } => drop(reply.send(self.engine.children())),
+            Request::Children { reply } => drop(reply.send(self.engine.children(now))),
             Request::Subtree { id, reply } => {
                 let post = self.engine.find(&id).and_then(|seat| self.posts.get(&seat));
                 drop(reply.send(post.and_then(|post| post.child.nursery.supervisor())));

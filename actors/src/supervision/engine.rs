@@ -100,8 +100,8 @@ impl Engine {
         self.roster.find(id)
     }
 
-    pub(super) fn children(&self) -> Vec<ChildInfo> {
-        self.roster.entries().map(|(_, entry)| entry.info()).collect()
+    pub(super) fn children(&self, now: Duration) -> Vec<ChildInfo> {
+        self.roster.entries().map(|(_, entry)| entry.info(now)).collect()
     }
 
     /// Starts the static children, in order.

@@ -21,6 +21,8 @@ pub struct ChildInfo {
     pub restarts: u32,
     /// How the last life that ended did so.
     pub last_exit: Option<Exit>,
+    /// How long its present life has been taking messages; none when there is none.
+    pub alive_for: Option<Duration>,
 }
 
 /// What a child is doing.

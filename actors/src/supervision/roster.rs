@@ -91,7 +91,7 @@ impl Entry {
         }
     }
 
-    pub(super) fn info(&self) -> ChildInfo {
+    pub(super) fn info(&self, now: Duration) -> ChildInfo {
         let state = match self.phase {
             Phase::Alive => ChildState::Alive,
             Phase::Stopping => ChildState::Stopping,
@@ -105,6 +105,7 @@ impl Entry {
             life: self.life,
             restarts: self.restarts,
             last_exit: self.exit.clone(),
+            alive_for: self.alive_since.map(|since| now.saturating_sub(since)),
         }
     }
 

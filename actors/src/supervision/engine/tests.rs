@@ -195,7 +195,7 @@ impl World {
     fn check_rest(&self) {
         let on_its_way = self.first(|life| matches!(life, Simulated::Starting | Simulated::Stopping(_)));
         if on_its_way.is_none() && self.finished.is_none() {
-            for info in self.engine.children() {
+            for info in self.engine.children(Duration::ZERO) {
                 assert!(matches!(info.state, ChildState::Alive | ChildState::Ended), "stuck: {info:?}");
             }
             assert!(self.ready, "the first start got stuck");
