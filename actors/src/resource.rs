@@ -9,6 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::error::{Cause, Result};
 mod eviction;
 mod slot;
 
-pub(crate) use eviction::{Evict, Evicted, let_go};
+pub(crate) use eviction::{Evict, Evicted, Kept, let_go};
 use slot::{Hold, Slot};
 
 /// How long a value without a lease is kept unless told otherwise: longer than the pauses of a busy service, shorter than
@@ -36,7 +37,8 @@ const VALUES_MAX_DEFAULT: usize = 1_024;
 /// A shared thing with a lifetime, by key. Cheap to clone; all clones share the values.
 ///
 /// Give a clone to every engine that needs it, and one to the builder, which has idle values evicted and drops all values
-/// after the agents have stopped. Without a runtime idle values stay until the last clone and lease are dropped.
+/// after the agents have stopped. Runtimes of one process may share a resource; the last of them to stop drops the values.
+/// Without a runtime idle values stay until the last clone and lease are dropped.
 pub struct Resource<T>(Arc<Shelf<T>>);
 
 /// Starts loading the value of a key.
@@ -51,6 +53,8 @@ struct Shelf<T> {
     clock: Clock,
     slots: Mutex<HashMap<Arc<str>, Arc<Slot<T>>>>,
     counts: Mutex<Evicted>,
+    /// Runtimes that keep it.
+    keepers: AtomicUsize,
 }
 
 impl<T: Send + Sync + 'static> Resource<T> {
@@ -75,6 +79,7 @@ impl<T: Send + Sync + 'static> Resource<T> {
             clock: Clock::system(),
             slots: Mutex::default(),
             counts: Mutex::default(),
+            keepers: AtomicUsize::new(0),
         }))
     }
 
@@ -103,6 +108,7 @@ impl<T: Send + Sync + 'static> Resource<T> {
             clock: shelf.clock.clone(),
             slots: Mutex::default(),
             counts: Mutex::default(),
+            keepers: AtomicUsize::new(0),
         };
         change(&mut fresh);
         Self(Arc::new(fresh))

@@ -245,3 +245,20 @@ async fn a_value_that_panics_when_it_is_dropped_disturbs_nobody() -> Tested {
     assert!(volery.shutdown().await?.is_graceful());
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn runtimes_that_share_a_resource_leave_its_values_to_the_last_that_stops() -> Tested {
+    let counts = Counts::default();
+    let models = models(&counts);
+    let idle = || Agent::new("idle").consumes(one::<A>()).engine(Seen::<A>::new().engine());
+    let start = async |name: &str| Volery::builder(name).agent(idle()).resource(&models).start().await;
+    let (first, second) = (start("first").await?, start("second").await?);
+    drop(models.lease("small").await?);
+    first.shutdown().await?;
+    assert_eq!((counts.all(), models.loaded().len()), ((1, 0), 1), "the other one uses it");
+    drop(models.lease("small").await?);
+    assert_eq!(counts.all(), (1, 0), "it is not loaded again");
+    second.shutdown().await?;
+    assert_eq!((counts.all(), models.loaded().len()), ((1, 1), 0));
+    Ok(())
+}

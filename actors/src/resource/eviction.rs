@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Resource;
 
@@ -32,6 +34,41 @@ pub(crate) trait Evict: fmt::Debug + Send + Sync {
 
     /// Returns the counts since the last call.
     fn counts(&self) -> Evicted;
+
+    /// Counts one more runtime that keeps the resource.
+    fn join(&self);
+
+    /// Counts one less; tells whether none is left.
+    fn leave(&self) -> bool;
+}
+
+/// A resource that a runtime keeps, until it gives it up or is dropped.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    resource: Arc<dyn Evict>,
+    given_up: AtomicBool,
+}
+
+impl Kept {
+    pub(crate) fn new(resource: Arc<dyn Evict>) -> Self {
+        resource.join();
+        Self { resource, given_up: AtomicBool::new(false) }
+    }
+
+    /// Keeps it no more. The last runtime that does so takes everything out, for the caller to drop.
+    pub(crate) fn give_up(&self) -> Vec<Leftover> {
+        let is_last = !self.given_up.swap(true, Ordering::AcqRel) && self.resource.leave();
+        if is_last { self.resource.take_all() } else { Vec::new() }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // A runtime that did not stop in order: its values stay with the resource.
+        if !*self.given_up.get_mut() {
+            self.resource.leave();
+        }
+    }
 }
 
 impl<T: Send + Sync + 'static> Evict for Resource<T> {
@@ -53,6 +90,14 @@ impl<T: Send + Sync + 'static> Evict for Resource<T> {
 
     fn counts(&self) -> Evicted {
         std::mem::take(&mut *self.0.counts())
+    }
+
+    fn join(&self) {
+        self.0.keepers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn leave(&self) -> bool {
+        self.0.keepers.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }
 

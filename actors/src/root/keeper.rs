@@ -25,7 +25,7 @@ use crate::agent::{AgentMessage, Roll};
 use crate::clock::Clock;
 use crate::curator::{Ingress, Question};
 use crate::feed::Feed;
-use crate::resource::{Evict, let_go};
+use crate::resource::{Kept, let_go};
 use crate::runtime::Settings;
 use crate::seen::Seen;
 use crate::supervision::{Address, Supervisor, SupervisorExit};
@@ -137,7 +137,7 @@ pub(crate) struct Root {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) agents: Vec<(AgentName, Address<AgentMessage>)>,
     pub(crate) roll: Arc<Roll>,
-    pub(crate) resources: Arc<[Arc<dyn Evict>]>,
+    pub(crate) resources: Vec<Kept>,
     pub(crate) sentry: Arc<SentryParts>,
     /// The curator left a question of this stop without an answer.
     pub(crate) silent: AtomicBool,
@@ -382,9 +382,9 @@ impl Root {
         row
     }
 
-    /// Drops what resources hold: nobody of this runtime leases anything any more.
+    /// Drops what resources hold, unless another runtime keeps them as well: nobody of this one leases anything any more.
     async fn let_resources_go(&self, deadlines: &Deadlines) {
-        let values = self.resources.iter().flat_map(|resource| resource.take_all()).collect();
+        let values = self.resources.iter().flat_map(|resource| resource.give_up()).collect();
         let within = LET_GO_WITHIN.min(deadlines.left(self.clock.now()));
         if timeout(within, let_go(values)).await.is_err() {
             tracing::warn!(target: "volery::root", runtime = self.name, "values of resources are still being dropped");

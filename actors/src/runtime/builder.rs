@@ -23,7 +23,7 @@ use crate::curator::{Curator, CuratorParts, Ingress, Limits, Restarts};
 use crate::error::{Cause, Result};
 use crate::feed::{Event, Feed};
 use crate::kinds::KindTable;
-use crate::resource::{Evict, Resource};
+use crate::resource::{Evict, Kept, Resource};
 use crate::root::Root;
 use crate::seen::{Seen, Sighted};
 use crate::supervision::{
@@ -316,6 +316,7 @@ async fn assemble(
     let metrics = workshop.seen.metrics().clone();
     let findings = Arc::new(Findings::new(feed.clone(), metrics.clone()));
     let resources: Arc<[Arc<dyn Evict>]> = beside.resources.into();
+    let kept: Vec<Kept> = resources.iter().cloned().map(Kept::new).collect();
     let sentry = Arc::new(SentryParts {
         blocked_after: settings.blocked_after,
         watches: Arc::clone(&workshop.watches),
@@ -332,7 +333,7 @@ async fn assemble(
             metrics,
             feed: feed.clone(),
             schedules: beside.schedules,
-            resources: Arc::clone(&resources),
+            resources,
         },
     );
     let tree = SupervisorSpec::new(name.clone())
@@ -357,7 +358,7 @@ async fn assemble(
         store: Arc::clone(&workshop.store),
         agents: agents.clone(),
         roll: Arc::clone(&workshop.roll),
-        resources,
+        resources: kept,
         sentry,
         silent: AtomicBool::new(false),
         seen: Arc::clone(&workshop.seen),
