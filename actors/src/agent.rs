@@ -20,6 +20,7 @@ mod retry;
 mod roll;
 mod seat;
 mod timeout;
+mod watch;
 
 pub use child::{ChildError, ChildTask};
 pub use context::Context;
@@ -39,4 +40,6 @@ pub(crate) use bench::{Bench, Workshop};
 pub(crate) use definition::AgentParts;
 pub(crate) use fallback::Fallbacks;
 pub(crate) use outputs::Output;
+#[cfg(test)]
+pub(crate) use roll::tests::enter;
 pub(crate) use roll::{Entry, Roll};

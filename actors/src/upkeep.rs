@@ -17,7 +17,7 @@ mod timekeeper;
 mod tree;
 
 pub use lookout::Finding;
-pub(crate) use lookout::{Findings, SentryParts, Watched, Watches};
+pub(crate) use lookout::{Findings, SentryParts};
 pub use schedule::{Missed, Schedule};
 pub use status::LoopStatus;
 pub(crate) use timekeeper::{Timekeeper, TimekeeperMessage};

@@ -8,7 +8,6 @@
 //! | `Run` | starts an attempt; hands the job back when the runtime stops | never; the attempt tells its own end |
 //! | `Bury` | gives a job up without another attempt, in a task | never; the task tells the end |
 //! | `Cancel` | cancels the attempt of a job | never; unknown jobs have ended already |
-//! | `Look` | tells what its attempts are at | never |
 //! | `ReleaseAll` | cancels every attempt; the jobs are handed back | never |
 //! | `CutOff` | aborts every attempt, and waits for none of them | never |
 
@@ -25,9 +24,10 @@ use volery_blackboard::{JobId, SubscriptionIndex};
 use super::attempt::{Guard, Reaped, Task, bury, run};
 use super::bench::Bench;
 use super::definition::Factory;
-use super::pulse::{Beat, Pulse};
+use super::pulse::Pulse;
+use super::roll::Entry;
 use super::seat::Seat;
-use crate::supervision::{self, Life, Reply};
+use crate::supervision::{self, Life};
 
 /// What an agent's actor is told.
 #[derive(Debug)]
@@ -43,8 +43,6 @@ pub(crate) enum AgentMessage {
     Bury { start: Arc<Start>, inputs: Read, epoch: u64, why: Burial },
     /// Cancel the attempt of this job.
     Cancel(JobId),
-    /// Tell what the attempts are at.
-    Look(Reply<Vec<Beat>>),
     /// The runtime stops: cancel every attempt, and hand its job back.
     ReleaseAll,
     /// The time to be dropped is over: abort every attempt. One that blocks its thread is left behind.
@@ -59,8 +57,8 @@ pub(crate) struct AgentActor {
     factories: Arc<[Factory]>,
     seats: Vec<Arc<Seat>>,
     attempts: JoinSet<Reaped>,
-    /// The running attempt of each job, and its pulse.
-    pulses: FxHashMap<JobId, (u32, Arc<Pulse>)>,
+    /// The running attempt of each job.
+    running: FxHashMap<JobId, Arc<Entry>>,
     /// Attempts that do not end are not waited for.
     cut_off: bool,
 }
@@ -68,30 +66,31 @@ pub(crate) struct AgentActor {
 impl AgentActor {
     pub(crate) fn new(bench: Arc<Bench>, first: SubscriptionIndex, factories: Arc<[Factory]>) -> Self {
         let seats = factories.iter().map(|make| Arc::new(Seat::new(&bench.name, make))).collect();
-        let (attempts, pulses) = (JoinSet::new(), FxHashMap::default());
-        Self { bench, first, factories, seats, attempts, pulses, cut_off: false }
+        let (attempts, running) = (JoinSet::new(), FxHashMap::default());
+        Self { bench, first, factories, seats, attempts, running, cut_off: false }
     }
 
     fn start(&mut self, start: Arc<Start>, inputs: Read) {
         self.reap();
-        let guard = Guard::new(Arc::clone(&start), Arc::clone(&self.bench));
+        let rescued = self.bench.fallbacks.of(start.subscription).is_some();
+        let pulse = if rescued { Pulse::with_fallback() } else { Pulse::new() };
+        let expected = self.bench.expected;
+        let (guard, entry) = Guard::new(Arc::clone(&start), Arc::clone(&self.bench), pulse, expected);
         if self.takes_nothing() {
             return drop(guard);
         }
         let ordinal = (start.subscription.0 - self.first.0) as usize;
-        let rescued = self.bench.fallbacks.of(start.subscription).is_some();
-        let pulse = Arc::new(if rescued { Pulse::with_fallback() } else { Pulse::new() });
-        self.pulses.insert(start.job, (start.attempt, Arc::clone(&pulse)));
+        self.running.insert(start.job, Arc::clone(&entry));
         let seat = &mut self.seats[ordinal];
         let fresh = || Arc::new(Seat::new(&self.bench.name, &self.factories[ordinal]));
         let retired = seat.is_suspect().then(|| std::mem::replace(seat, fresh()));
         let seat = Arc::clone(seat);
-        self.attempts.spawn(run(Task { start, inputs, pulse, seat, retired }, guard));
+        self.attempts.spawn(run(Task { start, inputs, entry, seat, retired }, guard));
     }
 
     fn bury(&mut self, start: Arc<Start>, inputs: Read, why: Burial) {
         self.reap();
-        let guard = Guard::new(Arc::clone(&start), Arc::clone(&self.bench));
+        let (guard, _) = Guard::new(Arc::clone(&start), Arc::clone(&self.bench), Pulse::new(), None);
         if self.takes_nothing() {
             return drop(guard);
         }
@@ -110,8 +109,8 @@ impl AgentActor {
             // An aborted task has no result; attempts are aborted only when this life ends.
             let Ok(reaped) = ended else { continue };
             // The next attempt of the same job may have begun before this one was reaped.
-            if self.pulses.get(&reaped.job).is_some_and(|(attempt, _)| *attempt == reaped.attempt) {
-                self.pulses.remove(&reaped.job);
+            if self.running.get(&reaped.job).is_some_and(|entry| entry.attempt == reaped.attempt) {
+                self.running.remove(&reaped.job);
             }
         }
     }
@@ -131,20 +130,14 @@ impl Life for AgentActor {
             AgentMessage::Run { start, inputs, .. } => self.start(start, inputs),
             AgentMessage::Bury { start, inputs, why, .. } => self.bury(start, inputs, why),
             AgentMessage::Cancel(job) => {
-                if let Some((_, pulse)) = self.pulses.get(&job) {
-                    pulse.cancel(self.bench.workshop.clock.now());
+                if let Some(entry) = self.running.get(&job) {
+                    entry.pulse.cancel(self.bench.workshop.clock.now());
                 }
-            }
-            AgentMessage::Look(reply) => {
-                self.reap();
-                reply.send(
-                    self.pulses.iter().map(|(job, (attempt, pulse))| pulse.look(*job, *attempt)).collect(),
-                );
             }
             AgentMessage::ReleaseAll => {
                 self.bench.stopping.store(true, Ordering::Release);
                 let now = self.bench.workshop.clock.now();
-                self.pulses.values().for_each(|(_, pulse)| pulse.cancel(now));
+                self.running.values().for_each(|entry| entry.pulse.cancel(now));
             }
             AgentMessage::CutOff => {
                 self.cut_off = true;

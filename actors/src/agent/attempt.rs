@@ -24,12 +24,11 @@ use super::engine::Fault;
 use super::fallback::{FellThrough, GaveUp, Rescue};
 use super::outputs::Outputs;
 use super::pulse::Pulse;
-use super::roll::Entry;
+use super::roll::{Entering, Entry, Presence};
 use super::seat::{NotMade, Seat};
 use super::timeout::TimedOut;
 use crate::error::chain;
 use crate::seen::{AttemptSeen, How};
-use crate::upkeep::Watched;
 
 /// The end of an attempt, as the curator is told.
 #[derive(Debug)]
@@ -76,7 +75,7 @@ pub(crate) struct Reaped {
 pub(super) struct Task {
     pub(super) start: Arc<Start>,
     pub(super) inputs: Read,
-    pub(super) pulse: Arc<Pulse>,
+    pub(super) entry: Arc<Entry>,
     pub(super) seat: Arc<Seat>,
     /// The seat before, whose engine panicked: dropped here, because dropping an engine is code of the user.
     pub(super) retired: Option<Arc<Seat>>,
@@ -96,13 +95,12 @@ enum Stopped {
 /// Runs one attempt to its end. Cancel safe: dropped early, its guard hands the job back.
 pub(super) async fn run(task: Task, mut guard: Guard) -> Reaped {
     let bench = Arc::clone(&guard.bench);
-    let (start, seat, pulse) = (Arc::clone(&task.start), Arc::clone(&task.seat), Arc::clone(&task.pulse));
-    let entry = guard.entry.clone();
+    let (start, seat, entry) = (Arc::clone(&task.start), Arc::clone(&task.seat), Arc::clone(&task.entry));
     // Code of the user runs outside the engine, too: schemas, the texts of errors, drops.
-    let ended = AssertUnwindSafe(execute(task, &bench, entry, &mut guard.seen)).catch_unwind().await;
+    let ended = AssertUnwindSafe(execute(task, &bench, &mut guard.seen)).catch_unwind().await;
     let (end, engine) = ended.unwrap_or_else(|panic| {
         let text = take_text(panic);
-        let end = if pulse.is_called_off() {
+        let end = if entry.pulse.is_called_off() {
             tracing::warn!(target: "volery::agent", agent = %bench.name, text, "a cancelled attempt panicked");
             guard.seen.over(How::Cancelled, &[]);
             bench.cancelled()
@@ -143,21 +141,14 @@ pub(super) async fn bury(start: Arc<Start>, inputs: Read, why: Burial, mut guard
     Reaped { job: start.job, attempt: start.attempt }
 }
 
-/// The attempt's place on the roll is let go with this, before the end of the attempt is told.
-async fn execute(
-    task: Task,
-    bench: &Bench,
-    entry: Option<Arc<Entry>>,
-    seen: &mut AttemptSeen,
-) -> (AttemptEnd, EngineState) {
-    let Task { start, inputs, pulse, seat, retired } = task;
+async fn execute(task: Task, bench: &Bench, seen: &mut AttemptSeen) -> (AttemptEnd, EngineState) {
+    let Task { start, inputs, entry, seat, retired } = task;
     drop(retired);
-    if bench.cancel_grace.is_zero() && pulse.cancel.is_cancelled() {
+    if bench.cancel_grace.is_zero() && entry.pulse.cancel.is_cancelled() {
         return (bench.cancelled(), EngineState::Sound);
     }
-    let on_roll = entry.as_ref().map(Arc::downgrade).unwrap_or_default();
-    let context = Context::new(bench, &start, Arc::clone(&pulse), on_roll.clone());
-    let ended = attempt(&start, bench, &seat, inputs, (&context, entry.as_deref(), seen)).await;
+    let context = Context::new(bench, &start, &entry, None);
+    let ended = attempt(&start, bench, &seat, inputs, (&context, &entry, seen)).await;
     let inputs = context.inputs();
     let (fault, engine, how): (Fault, EngineState, How) = match ended {
         Ok(outputs) => {
@@ -196,10 +187,10 @@ async fn execute(
     let end = bench.fail(&start, inputs, &fault, seen);
     let end = match (end, bench.fallbacks.of(start.subscription)) {
         (AttemptEnd::Dead { attempts, error, .. }, Some(fallback)) if !inputs.is_empty() => {
-            let own = Context::new(bench, &start, Arc::new(pulse.of_fallback()), on_roll);
+            let own = Context::new(bench, &start, &entry, Some(entry.pulse.of_fallback()));
             own.learn(inputs.into());
             own.enter(context.scope());
-            let around = (&own, entry.as_deref(), seen);
+            let around = (&own, &*entry, seen);
             rescue(&start, bench, fallback, GaveUp { attempts, error }, fault, around).await
         }
         (end, _) => end,
@@ -215,7 +206,7 @@ async fn rescue(
     fallback: &dyn Rescue,
     gave_up: GaveUp,
     cause: Fault,
-    (context, entry, seen): (&Context, Option<&Entry>, &mut AttemptSeen),
+    (context, entry, seen): (&Context, &Entry, &mut AttemptSeen),
 ) -> AttemptEnd {
     let (attempts, agent) = (gave_up.attempts, &bench.name);
     tracing::warn!(target: "volery::agent", agent = %agent, job = %start.job, attempts, "a job falls back");
@@ -226,7 +217,9 @@ async fn rescue(
         let run = fallback.run(Arc::clone(start), inputs, gave_up, context.clone());
         context.scope().run(run).await.map_err(Stopped::Failed)
     };
-    let ended = supervise(AssertUnwindSafe(work).catch_unwind(), bench, context.pulse(), entry).await;
+    let begun = bench.workshop.clock.now();
+    let work = AssertUnwindSafe(entry.watch(work)).catch_unwind();
+    let ended = supervise(work, bench, (context.pulse(), entry), begun).await;
     drop(cut_off);
     context.end_children().await;
     let published = ended
@@ -250,7 +243,7 @@ async fn attempt(
     bench: &Bench,
     seat: &Seat,
     inputs: Read,
-    (context, entry, seen): (&Context, Option<&Entry>, &mut AttemptSeen),
+    (context, entry, seen): (&Context, &Entry, &mut AttemptSeen),
 ) -> Result<Outputs, Stopped> {
     let cut_off = context.cut_off_children();
     let began = bench.workshop.clock.now();
@@ -268,17 +261,9 @@ async fn attempt(
         };
         scope.run(work).await
     };
-    let watched = Watched {
-        agent: &bench.name,
-        job: start.job,
-        attempt: start.attempt,
-        began,
-        expected: bench.expected,
-    };
     // Code of the user is called within the first poll, so that it is watched as well.
-    let work = bench.workshop.watches.over(watched, work);
-    let work = AssertUnwindSafe(work).catch_unwind();
-    let ended = supervise(work, bench, context.pulse(), entry).await;
+    let work = AssertUnwindSafe(entry.watch(work)).catch_unwind();
+    let ended = supervise(work, bench, (context.pulse(), entry), began).await;
     drop(cut_off);
     context.end_children().await;
     ended
@@ -288,11 +273,10 @@ async fn attempt(
 async fn supervise(
     work: impl Future<Output = Result<Result<Outputs, Stopped>, Box<dyn Any + Send>>>,
     bench: &Bench,
-    pulse: &Pulse,
-    entry: Option<&Entry>,
+    (pulse, entry): (&Pulse, &Entry),
+    begun: Timestamp,
 ) -> Result<Outputs, Stopped> {
     let clock = &bench.workshop.clock;
-    let begun = clock.now();
     let mut work = pin!(work);
     let timed_out = tokio::select! {
         biased;
@@ -328,14 +312,12 @@ pub(super) fn take_text(panic: Box<dyn Any + Send>) -> String {
 }
 
 /// Waits until the attempt is to be given up: cancelled, its grace over, and in no protected section.
-async fn cancelled(cancel: &CancellationToken, grace: Duration, entry: Option<&Entry>) {
+async fn cancelled(cancel: &CancellationToken, grace: Duration, entry: &Entry) {
     cancel.cancelled().await;
     if !grace.is_zero() {
         tokio::time::sleep(grace).await;
     }
-    if let Some(entry) = entry {
-        entry.unprotected().await;
-    }
+    entry.unprotected().await;
 }
 
 /// How a job that gets no attempt is shown: its end, and why it dies.
@@ -351,22 +333,26 @@ const fn how_buried(why: &Burial) -> (How, &'static str) {
 pub(super) struct Guard {
     start: Option<Arc<Start>>,
     bench: Arc<Bench>,
-    /// The attempt's place on the roll until its end is told.
-    entry: Option<Arc<Entry>>,
+    /// Keeps the attempt on the roll until its end is told.
+    presence: Option<Presence>,
     seen: AttemptSeen,
 }
 
 impl Guard {
-    pub(super) fn new(start: Arc<Start>, bench: Arc<Bench>) -> Self {
+    /// Enters an attempt, and guards it; `expected` is how long its engine should take at most.
+    pub(super) fn new(start: Arc<Start>, bench: Arc<Bench>, pulse: Pulse, expected: Option<Duration>) -> (Self, Arc<Entry>) {
         let workshop = &bench.workshop;
-        let attempt = (start.job, start.attempt);
-        let entry = workshop.roll.enter(bench.name.clone(), attempt, workshop.clock.now());
-        Self { start: Some(start), bench, entry: Some(entry), seen: AttemptSeen::default() }
+        let (agent, since) = (bench.name.clone(), workshop.clock.now());
+        let entering = Entering { agent, job: start.job, attempt: start.attempt, since, expected, pulse };
+        let presence = workshop.roll.enter(entering);
+        let entry = Arc::clone(presence.entry());
+        let guard = Self { start: Some(start), bench, presence: Some(presence), seen: AttemptSeen::default() };
+        (guard, entry)
     }
 
     fn tell(&mut self, end: AttemptEnd, engine: EngineState) {
         // Before anything is told: whoever hears of the end finds the attempt off the roll.
-        drop(self.entry.take());
+        drop(self.presence.take());
         if let Some(start) = self.start.take() {
             let mut seen = std::mem::take(&mut self.seen);
             if matches!(end, AttemptEnd::Released) && self.bench.stopping.load(Ordering::Acquire) {

@@ -26,7 +26,6 @@ use crate::curator::Ingress;
 use crate::error::chain;
 use crate::kinds::KindTable;
 use crate::seen::{AttemptSeen, Seen};
-use crate::upkeep::Watches;
 
 /// What all attempts of a runtime share.
 #[derive(Debug)]
@@ -38,7 +37,6 @@ pub(crate) struct Workshop {
     pub(crate) clock: Clock,
     /// Every attempt that runs.
     pub(crate) roll: Arc<Roll>,
-    pub(crate) watches: Arc<Watches>,
     pub(crate) seen: Arc<Seen>,
 }
 

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -15,7 +15,7 @@ use volery_blackboard::{AgentName, Artifact, JobId, RunId, Timestamp};
 use super::bench::Bench;
 use super::child::{ChildTask, Children};
 use super::pulse::Pulse;
-use super::roll::Entry;
+use super::roll::{Entry, Presence};
 use crate::clock::Clock;
 use crate::root::Protection;
 use volery_observability::trace::Scope;
@@ -25,14 +25,12 @@ use volery_observability::trace::Scope;
 pub struct Context(Arc<Parts>);
 
 struct Parts {
-    agent: AgentName,
-    job: JobId,
     run: RunId,
-    attempt: u32,
-    pulse: Arc<Pulse>,
+    /// The attempt; a context that somebody keeps does not keep it on the roll.
+    entry: Arc<Entry>,
+    /// The pulse of a fallback, which has one of its own.
+    own: Option<Pulse>,
     clock: Clock,
-    /// Weak, so that a context that somebody keeps does not look like a running attempt.
-    entry: Weak<Entry>,
     /// Set when they have been read.
     inputs: OnceLock<Arc<[Arc<Artifact>]>>,
     /// Made when the engine starts something beside itself; `None` once the attempt has ended without that.
@@ -47,26 +45,22 @@ struct Parts {
 impl fmt::Debug for Parts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parts")
-            .field("agent", &self.agent)
-            .field("job", &self.job)
+            .field("agent", &self.entry.agent)
+            .field("job", &self.entry.job)
             .field("run", &self.run)
-            .field("attempt", &self.attempt)
-            .field("pulse", &self.pulse)
+            .field("attempt", &self.entry.attempt)
             .field("children", &self.children)
             .finish_non_exhaustive()
     }
 }
 
 impl Context {
-    pub(super) fn new(bench: &Bench, start: &Start, pulse: Arc<Pulse>, entry: Weak<Entry>) -> Self {
+    pub(super) fn new(bench: &Bench, start: &Start, entry: &Arc<Entry>, own: Option<Pulse>) -> Self {
         let parts = Parts {
-            agent: bench.name.clone(),
-            job: start.job,
             run: start.run,
-            attempt: start.attempt,
-            pulse,
+            entry: Arc::clone(entry),
+            own,
             clock: bench.workshop.clock.clone(),
-            entry,
             inputs: OnceLock::new(),
             children: OnceLock::new(),
             all_children: bench.children.clone(),
@@ -77,7 +71,7 @@ impl Context {
     }
 
     pub(super) fn pulse(&self) -> &Pulse {
-        &self.0.pulse
+        self.0.own.as_ref().unwrap_or(&self.0.entry.pulse)
     }
 
     /// Makes the inputs known; the first ones stay.
@@ -105,13 +99,13 @@ impl Context {
     /// Returns the agent's name.
     #[must_use]
     pub fn agent(&self) -> &AgentName {
-        &self.0.agent
+        &self.0.entry.agent
     }
 
     /// Returns the job: the same for every attempt.
     #[must_use]
     pub fn job(&self) -> JobId {
-        self.0.job
+        self.0.entry.job
     }
 
     /// Returns the run that the outputs will belong to.
@@ -123,7 +117,7 @@ impl Context {
     /// Returns the attempt, counted from 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.0.attempt
+        self.0.entry.attempt
     }
 
     /// Returns the input artifacts with all that is known about them, in input order.
@@ -136,7 +130,7 @@ impl Context {
     /// outside of the board idempotent.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
-        self.0.job.to_string()
+        self.0.entry.job.to_string()
     }
 
     /// Returns the runtime's time.
@@ -148,7 +142,7 @@ impl Context {
     /// Tells whether the attempt is being cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.pulse.cancel.is_cancelled()
+        self.pulse().cancel.is_cancelled()
     }
 
     /// Waits until the attempt is being cancelled. Cancel safe.
@@ -156,7 +150,7 @@ impl Context {
     /// Useful with a cancellation grace (see the agent's `cancel_grace`); without one the engine's future is dropped as
     /// soon as it is cancelled.
     pub async fn cancelled(&self) {
-        self.0.pulse.cancel.cancelled().await;
+        self.pulse().cancel.cancelled().await;
     }
 
     /// Begins a critical section, which ends when the result is dropped: what is done in between is not cut short.
@@ -170,12 +164,12 @@ impl Context {
     /// protected section), the restart of the agent, and the end of the process. A section that begins when the attempt
     /// has ended holds nothing back.
     pub fn protect(&self) -> Protection {
-        self.0.entry.upgrade().map_or_else(Protection::none, |entry| entry.protect())
+        self.0.entry.protect()
     }
 
     /// Keeps the attempt on the roll, for engines that go on when their future is gone.
-    pub(super) fn stay(&self) -> Option<Arc<Entry>> {
-        self.0.entry.upgrade()
+    pub(super) fn stay(&self) -> Option<Presence> {
+        self.0.entry.stay()
     }
 
     /// Waits until fewer calls of the agent block than its concurrency allows, those of ended attempts included.
@@ -187,13 +181,13 @@ impl Context {
     /// Says that the attempt makes progress: the agent's idle time-out begins anew. Costs a reading of the clock and one
     /// store; call it as often as you like.
     pub fn progress(&self) {
-        self.0.pulse.beat(self.0.clock.now());
+        self.pulse().beat(self.0.clock.now());
     }
 
     /// Says that the attempt makes progress, and what it is at from now on: `ctx.progress_on("calling the model")`. A
     /// time-out names the last of these, and so does the list of running jobs.
     pub fn progress_on(&self, what: impl Into<Cow<'static, str>>) {
-        self.0.pulse.say(what.into(), self.0.clock.now());
+        self.pulse().say(what.into(), self.0.clock.now());
     }
 
     /// Starts a task that lives no longer than this attempt: when the attempt has ended, however that may be, the task is
@@ -210,7 +204,7 @@ impl Context {
         match self.children() {
             Some(children) => {
                 let scope = self.scope();
-                children.spawn(async move { scope.run(future).await })
+                children.spawn(self.0.entry.watch_beside(async move { scope.run(future).await }))
             }
             None => ChildTask::cut_off(),
         }

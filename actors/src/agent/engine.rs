@@ -81,11 +81,11 @@ where
         // Taken by the call, not by this future: one that was cancelled, and still runs, counts.
         let slot = context.blocking_slot().await;
         // The function goes on when this future is dropped, and is named as running until it returns.
-        let entry = context.stay();
+        let presence = context.stay();
         let scope = context.scope();
         let call = move || {
             let result = scope.call(|| function(input, context)).map_err(Into::into);
-            drop((entry, slot));
+            drop((presence, slot));
             result
         };
         let ran = tokio::task::spawn_blocking(call).await;

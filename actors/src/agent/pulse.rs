@@ -1,13 +1,13 @@
 //! The pulse of an attempt: its cancellation, and its last sign of progress.
 //!
-//! Shared by the agent's actor, which cancels and looks, and by the engine's context, which tells.
+//! Shared by the agent's actor, which cancels, by whoever looks, and by the engine's context, which tells.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
-use volery_blackboard::{JobId, Timestamp};
+use volery_blackboard::Timestamp;
 
 /// Stands for a time that has not come.
 const NEVER: i64 = i64::MIN;
@@ -37,8 +37,6 @@ pub(super) struct Note {
 /// A look at one attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct Beat {
-    pub(crate) job: JobId,
-    pub(crate) attempt: u32,
     pub(crate) last_progress: Option<Timestamp>,
     pub(crate) cancelled_at: Option<Timestamp>,
     pub(crate) note: Option<String>,
@@ -118,9 +116,9 @@ impl Pulse {
         self.notes().clone()
     }
 
-    pub(super) fn look(&self, job: JobId, attempt: u32) -> Beat {
+    pub(super) fn look(&self) -> Beat {
         let note = self.note().map(|note| note.text.into_owned());
-        Beat { job, attempt, last_progress: self.last(), cancelled_at: time(&self.cancelled_at), note }
+        Beat { last_progress: self.last(), cancelled_at: time(&self.cancelled_at), note }
     }
 
     fn notes(&self) -> std::sync::MutexGuard<'_, Option<Note>> {

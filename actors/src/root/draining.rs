@@ -146,12 +146,9 @@ impl Root {
             return;
         }
         *cut_off = entries.iter().map(|entry| CutOff::of(entry, now)).collect();
-        let weak: Vec<_> = entries.iter().map(Arc::downgrade).collect();
-        // An attempt is off the roll when nobody has its entry; this task must not.
-        drop(entries);
         if timeout(DROP_WITHIN, self.roll.empty()).await.is_err() {
-            for (cut, entry) in cut_off.iter_mut().zip(&weak) {
-                cut.still_running = entry.strong_count() > 0;
+            for (cut, entry) in cut_off.iter_mut().zip(&entries) {
+                cut.still_running = entry.is_present();
             }
         }
         for cut in cut_off {
@@ -200,13 +197,13 @@ mod tests {
     use volery_blackboard::{JobId, Offset};
 
     use super::*;
-    use crate::agent::Roll;
+    use crate::agent::{Roll, enter};
 
     #[test]
     fn a_record_of_who_is_left_names_agent_job_and_attempt_and_is_bounded() {
         let (roll, at) = (Arc::new(Roll::default()), Timestamp::from_millis_since_epoch);
         let job = |number| JobId::derive("agent/0", at(0), std::iter::once(Offset::new(number)));
-        let enter = |number: u64| roll.enter("agent".into(), (job(number), 1), at(0));
+        let enter = |number: u64| enter(&roll, job(number), at(0));
         let mut entries = vec![enter(0)];
         let one = named(&roll.call(), at(1_500));
         assert_eq!(one, format!("agent: job {}, attempt 1, for 1.5s", job(0)));

@@ -29,7 +29,7 @@ use crate::seen::{Seen, Sighted};
 use crate::supervision::{
     Address, ChildSpec, Intensity, LifeEvent, Observer, Shutdown, Strategy, Supervisor, SupervisorSpec,
 };
-use crate::upkeep::{Findings, Loops, Schedule, SentryParts, Timekeeper, Upkeep, Watches, check_schedules};
+use crate::upkeep::{Findings, Loops, Schedule, SentryParts, Timekeeper, Upkeep, check_schedules};
 
 /// Restarts of a part of the runtime before the runtime gives up: what fails more often than that does not mend itself,
 /// and the platform's restart of the whole process is the better cure.
@@ -178,7 +178,6 @@ impl RuntimeBuilder {
             kinds: KindTable::new(plan.kinds.clone()),
             clock,
             roll: Arc::default(),
-            watches: Arc::new(Watches::new()),
             seen,
         });
         assemble(self.name, self.settings, workshop, plan, self.beside).await
@@ -319,7 +318,7 @@ async fn assemble(
     let kept: Vec<Kept> = resources.iter().cloned().map(Kept::new).collect();
     let sentry = Arc::new(SentryParts {
         blocked_after: settings.blocked_after,
-        watches: Arc::clone(&workshop.watches),
+        roll: Arc::clone(&workshop.roll),
         findings: Arc::clone(&findings),
         clock: clock.clone(),
         metrics: metrics.clone(),

@@ -1,22 +1,13 @@
 //! What runs: the board's list of attempts, with what their engines said last.
 //!
-//! The board knows who runs and since when; the agents' actors know the pulse of each attempt. An agent that does not answer
-//! in time leaves its attempts without one.
+//! The board knows who runs and since when; the roll knows the pulse of each attempt, and is read without asking anybody.
 
-use std::time::Duration;
-
-use futures_util::future::join_all;
 use rustc_hash::FxHashMap;
 use volery_blackboard::board::{RunningJob, RunningState};
 
 use super::Runtime;
-use crate::agent::AgentMessage;
 use crate::curator::Question;
 use crate::error::Result;
-
-/// How long an agent may take to tell what its attempts are at. Its actor runs no code of the user, so that it answers in
-/// microseconds; one that backs off answers in its next life, for which nobody should wait.
-const LOOK_WITHIN: Duration = Duration::from_millis(200);
 
 impl Runtime {
     /// Lists running attempts, the oldest first, with what their engines said last. Cancel safe.
@@ -25,14 +16,12 @@ impl Runtime {
     /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
     pub async fn running(&self) -> Result<Vec<RunningJob>> {
         let mut running = self.ingress().ask(Question::Running).await?;
-        let busy = self.0.agents.iter().filter(|(name, _)| running.iter().any(|job| job.agent == *name));
-        let looks = busy.map(|(_, agent)| agent.ask(AgentMessage::Look, LOOK_WITHIN));
-        let mut beats = FxHashMap::default();
-        for beat in join_all(looks).await.into_iter().flatten().flatten() {
-            beats.insert((beat.job, beat.attempt), beat);
-        }
+        let entered = self.0.workshop.roll.pick(|_| true);
+        let mut entered: FxHashMap<_, _> =
+            entered.iter().map(|entry| ((entry.job, entry.attempt), entry)).collect();
         for job in &mut running {
-            if let Some(beat) = beats.remove(&(job.job, job.attempt)) {
+            if let Some(entry) = entered.remove(&(job.job, job.attempt)) {
+                let beat = entry.beat();
                 job.last_progress = beat.last_progress;
                 job.note = beat.note;
                 if let (RunningState::Running, Some(since)) = (job.state, beat.cancelled_at) {

@@ -11,20 +11,19 @@ use tokio::time::timeout;
 use volery_blackboard::Timestamp;
 
 use super::periodic::{Loop, Next};
+use crate::agent::Roll;
 use crate::clock::Clock;
 use crate::curator::{Ingress, Question};
 use crate::supervision::Fault;
 
 mod finding;
 mod sentry;
-mod watch;
 
 pub use finding::Finding;
 use finding::FindingKind;
 pub(crate) use finding::Findings;
 pub(super) use sentry::Sentry;
 pub(crate) use sentry::SentryParts;
-pub(crate) use watch::{Watched, Watches};
 
 /// How long the curator may take to say how agents stand. It answers in milliseconds; one that does not is being
 /// restarted, and then the next tick asks again.
@@ -38,7 +37,7 @@ const LOOKS_AT_AGENTS: u32 = 10;
 pub(super) struct Lookout {
     pub(super) period: Duration,
     pub(super) oldest_age: Duration,
-    pub(super) watches: Arc<Watches>,
+    pub(super) roll: Arc<Roll>,
     pub(super) findings: Arc<Findings>,
     pub(super) ingress: Arc<Ingress>,
     pub(super) clock: Clock,
@@ -48,15 +47,11 @@ pub(super) struct Lookout {
 
 impl Lookout {
     fn look_at_attempts(&self, now: Timestamp) {
-        let overdue = self
-            .watches
-            .running(|watch| watch.expected.is_some_and(|expected| now.since(watch.began) > expected));
-        let found = overdue.iter().map(|watch| Finding::AttemptOverdue {
-            agent: watch.agent.clone(),
-            job: watch.job,
-            attempt: watch.attempt,
-            since: watch.began,
-            expected: watch.expected.unwrap_or_default(),
+        let overdue = self.roll.pick(|entry| entry.overdue(now).is_some());
+        let found = overdue.iter().filter_map(|entry| {
+            let expected = entry.overdue(now)?;
+            let (agent, job, attempt) = (entry.agent.clone(), entry.job, entry.attempt);
+            Some(Finding::AttemptOverdue { agent, job, attempt, since: entry.since, expected })
         });
         self.findings.replace(FindingKind::AttemptOverdue, found.collect());
     }

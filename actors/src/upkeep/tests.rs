@@ -165,15 +165,15 @@ async fn the_sentrys_thread_ends_with_its_life() {
     let feed = crate::feed::Feed::new(1, Vec::new(), Vec::new());
     let parts = Arc::new(SentryParts {
         blocked_after: Duration::from_secs(3_600),
-        watches: Arc::new(super::Watches::new()),
+        roll: Arc::default(),
         findings: Arc::new(super::Findings::new(feed, Metrics::default())),
         clock: Clock::system(),
         metrics: Metrics::default(),
         threads: Mutex::default(),
     });
     let of_life = Arc::clone(&parts);
-    let (spec, _) = ChildSpec::actor("sentry", move |_| {
-        let life = Sentry::new(Arc::clone(&of_life));
+    let (spec, _) = ChildSpec::actor("sentry", move |own| {
+        let life = Sentry::new(Arc::clone(&of_life), own);
         async move { Ok(life) }
     });
     let tree = SupervisorSpec::new("bed").child(spec);

@@ -108,7 +108,7 @@ impl Upkeep {
             Ok(Lookout {
                 period: settings.look_every,
                 oldest_age: settings.oldest_age,
-                watches: Arc::clone(&workshop.watches),
+                roll: Arc::clone(&workshop.roll),
                 findings: Arc::clone(findings),
                 ingress: Arc::clone(&workshop.ingress),
                 clock: workshop.clock.clone(),
@@ -164,8 +164,8 @@ impl<F: Fn(ChildSpec) -> ChildSpec> Grove<F> {
     }
 
     fn post(&mut self, parts: Arc<SentryParts>) {
-        let (spec, _) = ChildSpec::actor("sentry", move |_| {
-            let life = Sentry::new(Arc::clone(&parts));
+        let (spec, _) = ChildSpec::actor("sentry", move |own| {
+            let life = Sentry::new(Arc::clone(&parts), own);
             async move { Ok(life) }
         });
         self.add(spec);

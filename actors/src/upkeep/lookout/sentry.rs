@@ -5,14 +5,17 @@
 //! before the runtime's keeper does, last of all. It looks four times in `blocked_after`, in real time, whatever a test
 //! has done to the runtime's clock.
 //!
-//! Two things are looked at: polls of engines that do not return (see `watch.rs`), which name their agent, and a probe, a
+//! Two things are looked at: polls of engines that do not return (see `agent/watch.rs`), which name their agent, and a probe, a
 //! task that has nothing to do but to answer when it is polled.
+//!
+//! A panic in the thread, as a subscriber or a meter of the service may cause, ends this life, so that it is told and the
+//! next life begins another thread.
 //!
 //! | message | effect | fails with |
 //! | --- | --- | --- |
-//! | none | | |
+//! | `Lost` | ends this life | the panic that ended the thread |
 
-use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -24,9 +27,10 @@ use tokio::task::JoinSet;
 use volery_observability::Metrics;
 
 use super::finding::{Finding, FindingKind, Findings};
-use super::watch::Watches;
+use crate::agent::Roll;
 use crate::clock::{Clock, Stopwatch};
-use crate::supervision::{self, Life};
+use crate::error::take_text;
+use crate::supervision::{self, Address, Life};
 
 /// Looks in `blocked_after`. Fewer would find a blocked thread late by a large part of that time; more would only wake
 /// an idle machine more often.
@@ -37,7 +41,7 @@ const LOOKS: u64 = 4;
 pub(crate) struct SentryParts {
     /// 0 turns it off.
     pub(crate) blocked_after: Duration,
-    pub(crate) watches: Arc<Watches>,
+    pub(crate) roll: Arc<Roll>,
     pub(crate) findings: Arc<Findings>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
@@ -69,9 +73,17 @@ impl SentryParts {
     }
 }
 
+/// What the sentry is told.
+#[derive(Debug)]
+pub(in crate::upkeep) enum SentryMessage {
+    /// The thread has panicked, and watches no more.
+    Lost(String),
+}
+
 /// One life of the sentry.
 pub(in crate::upkeep) struct Sentry {
     parts: Arc<SentryParts>,
+    own: Address<SentryMessage>,
     post: Arc<Post>,
     probe: JoinSet<()>,
 }
@@ -94,23 +106,26 @@ struct Probe {
 }
 
 impl Sentry {
-    pub(in crate::upkeep) fn new(parts: Arc<SentryParts>) -> Self {
-        Self { parts, post: Arc::default(), probe: JoinSet::new() }
+    pub(in crate::upkeep) fn new(parts: Arc<SentryParts>, own: Address<SentryMessage>) -> Self {
+        Self { parts, own, post: Arc::default(), probe: JoinSet::new() }
     }
 }
 
 impl Life for Sentry {
-    type Message = Infallible;
+    type Message = SentryMessage;
 
     async fn started(&mut self) -> Result<(), supervision::Fault> {
         let (post, metrics) = (Arc::clone(&self.post), self.parts.metrics.clone());
         self.probe.spawn(async move { post.probe.answer(&metrics).await });
         let (parts, post) = (Arc::clone(&self.parts), Arc::clone(&self.post));
-        let runtime = Handle::current();
+        let (runtime, own) = (Handle::current(), self.own.clone());
         let watch = move || {
             // So that the clock is the runtime's, also where a test owns it.
             let entered = runtime.enter();
-            keep_watch(&parts, &post);
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| keep_watch(&parts, &post))) {
+                // Refused when the runtime has stopped: then nobody is to watch any more.
+                drop(own.send(SentryMessage::Lost(take_text(panic))));
+            }
             drop(entered);
         };
         let thread = thread::Builder::new().name("volery-sentry".to_owned()).spawn(watch)?;
@@ -118,8 +133,10 @@ impl Life for Sentry {
         Ok(())
     }
 
-    async fn handle(&mut self, message: Infallible) -> Result<(), supervision::Fault> {
-        match message {}
+    async fn handle(&mut self, message: SentryMessage) -> Result<(), supervision::Fault> {
+        match message {
+            SentryMessage::Lost(panic) => Err(format!("its thread panicked: {panic}").into()),
+        }
     }
 
     async fn ended(&mut self) {
@@ -179,17 +196,17 @@ impl Probe {
 fn keep_watch(parts: &SentryParts, post: &Post) {
     let period = (parts.blocked_after / u32::try_from(LOOKS).unwrap_or(1)).max(Duration::from_millis(1));
     while post.wait(period) {
-        let look = parts.watches.look();
+        let look = parts.roll.look();
         let since = |looks: u64| {
             let past = period.saturating_mul(u32::try_from(looks).unwrap_or(u32::MAX));
             parts.clock.now().before(past)
         };
-        let blocked = parts.watches.running(|watch| watch.looks_in_poll(look) >= LOOKS);
-        let blocked = blocked.iter().map(|watch| Finding::WorkerBlocked {
-            agent: watch.agent.clone(),
-            job: watch.job,
-            attempt: watch.attempt,
-            since: since(watch.looks_in_poll(look).max(LOOKS)),
+        let blocked = parts.roll.pick(|entry| entry.looks_in_poll(look) >= LOOKS);
+        let blocked = blocked.iter().map(|entry| Finding::WorkerBlocked {
+            agent: entry.agent.clone(),
+            job: entry.job,
+            attempt: entry.attempt,
+            since: since(entry.looks_in_poll(look).max(LOOKS)),
         });
         parts.findings.replace(FindingKind::WorkerBlocked, blocked.collect());
         let unanswered = post.probe.ask(look);
