@@ -192,6 +192,24 @@ async fn firings_missed_over_a_restart_are_skipped_or_made_up_for_once() -> Test
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_schedule_that_cannot_ask_what_was_missed_asks_again_soon() -> Tested {
+    let store = lasting();
+    let schedule = beat().missed(Missed::Once);
+    let volery =
+        Volery::builder("t").store(store.clone()).schedule(schedule).clock(clock(BEGIN)).start().await?;
+    tokio::time::sleep(SECOND * 15 - SECOND / 50).await;
+    assert_eq!(planned(&volery).await?, [5]);
+    store.refuse_reads();
+    volery.kill("schedule/beat").await?;
+    tokio::time::sleep(SECOND / 10).await;
+    store.accept_reads();
+    assert_eq!(planned(&volery).await?, [5], "the firing at 15 fell between two lives");
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(planned(&volery).await?, [5, 15], "and does not wait for the one at 25");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_fired_once_a_shutdown_has_begun() -> Tested {
     let gate = Gate::new();
     let slow = Agent::new("slow").consumes(one::<B>()).engine({

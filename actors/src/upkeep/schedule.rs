@@ -28,6 +28,10 @@ use timing::Timing;
 /// Shorter periods would publish faster than anything that is planned by the clock makes sense.
 const PERIOD_MIN: Duration = Duration::from_millis(10);
 
+/// When a store that could not say what was missed is asked again. A tenth would only fill the log while it is away; ten
+/// times as much would be felt by whoever waits for the firing.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// What becomes of firings whose planned time passed while they could not be published: the process was down, or a firing
 /// before them waited for room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,13 +164,13 @@ impl Firing {
 
     /// Asks the store for the last firing, and plans the first one that was missed since.
     async fn look_back(&mut self, now: Timestamp) -> Result<()> {
-        // Should the store fail, the next planned firing asks again.
-        self.upcoming = self.timing.after(now);
+        // Should the store fail, it is asked again soon, so that what was missed does not wait for the next planned firing.
+        let planned = self.timing.after(now);
+        self.upcoming = planned.min(now.after(LOOK_AGAIN_AFTER));
         let last = Filter::all().tagged(self.schedule.tag()).newest_first().limit(1);
         let page = self.workshop.store.find(&last).await?;
-        if let Some(last) = page.artifacts.first() {
-            self.upcoming = self.timing.after(last.published_at());
-        }
+        let last = page.artifacts.first();
+        self.upcoming = last.map_or(planned, |last| self.timing.after(last.published_at()));
         self.unsure = false;
         Ok(())
     }
