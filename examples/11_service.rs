@@ -41,15 +41,20 @@ async fn answer(mut stream: TcpStream, volery: &Volery) -> std::io::Result<()> {
     stream.write_all(body.as_bytes()).await
 }
 
-/// Answers probes, also while the runtime stops. A probe that dawdles is given up.
+/// Answers probes, each in a task of its own, also while the runtime stops. A probe that dawdles is given up.
 async fn serve(listener: TcpListener, volery: &Volery) -> std::io::Result<()> {
+    let mut probes = tokio::task::JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await?;
-        match tokio::time::timeout(Duration::from_secs(2), answer(stream, volery)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => println!("a probe went away: {error}"),
-            Err(_) => println!("a probe took too long"),
-        }
+        while probes.try_join_next().is_some() {}
+        let volery = volery.clone();
+        probes.spawn(async move {
+            match tokio::time::timeout(Duration::from_secs(2), answer(stream, &volery)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => println!("a probe went away: {error}"),
+                Err(_) => println!("a probe took too long"),
+            }
+        });
     }
 }
 
