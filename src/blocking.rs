@@ -6,7 +6,7 @@ use std::future::{Future, IntoFuture};
 use std::sync::Arc;
 
 use tokio::runtime::{Handle, Runtime};
-use volery_actors::{Error, IntoOutputs, Published, Result, ShutdownReport};
+use volery_actors::{Error, Health, IntoOutputs, Published, Result, ShutdownReport};
 use volery_blackboard::shape::Take;
 use volery_blackboard::{Filter, Page, Payload, RunId, Waiting};
 
@@ -78,6 +78,34 @@ impl Volery {
         self.wait(self.inner.waiting())
     }
 
+    /// Asks anything that the async facade answers, and waits: `volery.ask(|volery| volery.dead_letters().limit(9))?`.
+    ///
+    /// What comes back is the async facade's, such as a letter; what it offers is awaited here as well:
+    /// `volery.ask(|_| letter.redrive())?`.
+    ///
+    /// # Errors
+    /// Inside an async runtime, or as for what is asked.
+    pub fn ask<'a, T, F>(&'a self, question: impl FnOnce(&'a crate::Volery) -> F) -> Result<T>
+    where
+        F: IntoFuture<Output = Result<T>>,
+    {
+        self.wait(async { question(&self.inner).await })
+    }
+
+    /// Inspects the runtime.
+    ///
+    /// # Errors
+    /// Inside an async runtime.
+    pub fn health(&self) -> Result<Health> {
+        self.wait(async { Ok(self.inner.health().await) })
+    }
+
+    /// Returns the facade for asynchronous programs: for what does not wait, such as pausing an agent or cancelling a run.
+    #[must_use]
+    pub fn inner(&self) -> &crate::Volery {
+        &self.inner
+    }
+
     /// Stops in order and reports.
     ///
     /// # Errors
@@ -112,6 +140,17 @@ impl Run {
     /// Inside an async runtime, or as for [`crate::Run::publish`].
     pub fn publish<T: Payload>(&self, payload: T) -> Result<Published> {
         self.wait(self.inner.publish(payload).into_future())
+    }
+
+    /// Asks anything that a run of the async facade answers, and waits: `run.ask(|run| run.tally())?`.
+    ///
+    /// # Errors
+    /// Inside an async runtime, or as for what is asked.
+    pub fn ask<'a, T, F>(&'a self, question: impl FnOnce(&'a crate::Run) -> F) -> Result<T>
+    where
+        F: IntoFuture<Output = Result<T>>,
+    {
+        self.wait(async { question(&self.inner).await })
     }
 
     /// Waits until nothing of the run moves.

@@ -156,6 +156,32 @@ fn the_blocking_facade_works_in_a_plain_thread() -> Tested {
 }
 
 #[test]
+fn the_blocking_facade_asks_whatever_the_async_one_answers() -> Tested {
+    let fails = Agent::new("fails")
+        .retry(Retry::none())
+        .consumes(one::<A>())
+        .engine(|a: A, _| async move { if a.n == 0 { Err(Fault::from("no")) } else { Ok(()) } });
+    let volery = volery::blocking::Volery::start(Volery::builder("t").agent(fails))?;
+    let run = volery.run("r");
+    let published = run.publish(a(0, 0))?;
+    volery.until_idle()?;
+    let letters = volery.ask(|volery| volery.dead_letters().limit(9))?;
+    let letter = volery.ask(|volery| volery.dead_letter(letters[0].number))?;
+    assert_eq!(letter.failed().len(), 1);
+    volery.ask(|_| letter.redrive_with(a(0, 1)))?;
+    volery.until_idle()?;
+    assert_eq!(run.ask(|run| run.tally())?.outstanding(), 0, "it was driven again, and did");
+    assert_eq!(volery.ask(|volery| volery.dead_letters().redrive())?.redriven, 0, "nothing is left");
+    let found = volery.ask(|volery| volery.query().kind_of::<A>())?;
+    assert!(found.artifacts.iter().any(|found| found.id() == published.id));
+    assert!(volery.ask(|volery| volery.lineage(published.id))?.is_some());
+    volery.inner().pause("fails")?;
+    let health = volery.health()?;
+    assert!(health.ready && health.reasons[0].what.contains("paused"), "{health}");
+    volery.shutdown().map(drop)
+}
+
+#[test]
 fn the_blocking_facade_is_an_error_inside_an_async_runtime() -> Tested {
     let volery = volery::blocking::Volery::start(Volery::builder("t").agent(named("any")))?;
     let run = volery.run("blocking");
