@@ -191,7 +191,7 @@ fn an_agent_that_escalates_exits_with_75() {
         });
     }
     let mut service = Child::start("exit_codes::an_agent_that_escalates_exits_with_75");
-    service.hears("because agent brittle escalated");
+    service.hears("because agent brittle escalated: its engines panicked too often");
     assert_eq!(service.ended().code(), Some(i32::from(volery::EXIT_CODE_ESCALATED)));
 }
 

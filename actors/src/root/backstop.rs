@@ -1,11 +1,12 @@
-//! The backstop: a thread that reports a stop when no worker thread of the async runtime is left to do it.
+//! The backstop: a thread that reports a stop when the keeper cannot.
 //!
-//! Engines that block their threads can block all of them, the keeper's and the timer's included. The thread waits, from
+//! Engines that block their threads can block all of them, the keeper's and the timer's included; a store, or a callback,
+//! that blocks its thread can block the keeper alone. The thread waits, from
 //! the request to stop to its end, and speaks only when the deadline has passed for good. It stops nothing; it says what
 //! was stopped and who was in the way, and answers everybody who waits. It ends with the stop.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -25,6 +26,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Deadlines below this are for tests and for machines under load: the keeper may be late by this much without being stuck.
 const SHORTEST: Duration = Duration::from_secs(1);
+
+/// How long a worker thread may take to answer. A free one does so in microseconds; much longer would delay the report.
+const ANSWER_WITHIN: Duration = Duration::from_millis(25);
 
 /// What the thread needs to know.
 #[derive(Debug)]
@@ -90,13 +94,24 @@ impl Backstop {
 
     fn speak(&self) {
         let report = self.report();
+        let (now, current) = (self.clock.now(), self.progress.state().current);
+        let waiting_for = waited_for(current.map(|(phase, since)| (phase, now.since(since))));
+        let workers = if self.has_free_worker() { "some are free" } else { "none is free" };
         tracing::error!(
-            target: "volery::root", runtime = self.name, report = %report,
-            "the deadline has passed and no worker thread is free: stopping is left to the end of the process"
+            target: "volery::root", runtime = self.name, waiting_for, workers, report = %report,
+            "the deadline has passed: stopping is left to the end of the process"
         );
         self.publish(report);
         self.ingress.abandon();
         self.feed.end();
+    }
+
+    /// Tells whether the async runtime takes up a task that is ready.
+    fn has_free_worker(&self) -> bool {
+        let (tell, told) = mpsc::channel();
+        // Ends by itself at once, if it is run at all.
+        drop(self.runtime.spawn(async move { tell.send(()) }));
+        told.recv_timeout(ANSWER_WITHIN).is_ok()
     }
 
     /// What can be said without asking anybody.
@@ -131,11 +146,43 @@ impl Backstop {
     }
 }
 
+/// Says what a stop waits for, from the phase that is stopping and how long it has been.
+fn waited_for(current: Option<(Phase, Duration)>) -> String {
+    let Some((phase, took)) = current else { return "the keeper, between two phases".to_owned() };
+    let what = match phase {
+        Phase::Notice | Phase::Flush => "callbacks or protected sections of the service",
+        Phase::Intake => "publishers",
+        Phase::Upkeep => "loops of upkeep",
+        Phase::Agents => "attempts",
+        Phase::Board => "the curator, or the store that it waits for",
+        Phase::Store => "the store",
+        Phase::Telemetry => "the export of what was seen",
+    };
+    format!("phase {phase} ({what}), for {took:.1?}")
+}
+
 /// Ends the thread when the keeper ends, in whatever way.
 pub(super) struct Finishing(pub(super) Arc<Backstop>);
 
 impl Drop for Finishing {
     fn drop(&mut self) {
         self.0.progress.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backstop_says_which_phase_it_waits_for_and_blames_nobody_else() {
+        let said = |phase| waited_for(Some((phase, Duration::from_millis(2_500))));
+        assert_eq!(said(Phase::Store), "phase store (the store), for 2.5s");
+        assert_eq!(said(Phase::Agents), "phase agents (attempts), for 2.5s");
+        assert_eq!(
+            said(Phase::Flush),
+            "phase flush (callbacks or protected sections of the service), for 2.5s"
+        );
+        assert_eq!(waited_for(None), "the keeper, between two phases");
     }
 }

@@ -22,6 +22,10 @@ use crate::runtime::Partial;
 /// How long aborted attempts get to be dropped, all together, before they count as still running. It takes microseconds.
 const DROP_WITHIN: Duration = Duration::from_millis(25);
 
+/// How often a stop says what it waits for: long enough not to fill a log, short enough that an operator who watches sees it
+/// move.
+pub(super) const SAID_EVERY: Duration = Duration::from_secs(3);
+
 /// Attempts named in one log record. More would not be read; their number is told.
 const NAMED_MAX: usize = 10;
 
@@ -103,10 +107,8 @@ impl Root {
 
     /// Says every few seconds who is still running, for as long as it is asked to.
     async fn report_who_is_left(&self, deadlines: &Deadlines) -> Infallible {
-        /// Long enough not to fill a log, short enough that an operator who watches sees it move.
-        const EVERY: Duration = Duration::from_secs(3);
         loop {
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep(SAID_EVERY).await;
             let left = names(&self.agents_now(deadlines).await, work).join(", ");
             let running = named(&self.roll.call(), self.clock.now());
             tracing::info!(target: "volery::root", runtime = self.name, left, running, "still stopping");

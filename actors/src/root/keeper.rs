@@ -3,6 +3,7 @@
 //! The word is a level that only rises: drain, then abort. It also notices when the tree gives up by itself. How the agents
 //! are stopped stands in `draining.rs`; who reports when the keeper cannot, in `backstop.rs`.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use volery_blackboard::{AgentName, Store, Timestamp};
 use super::backstop::{Backstop, Finishing};
 use super::callbacks::{Callbacks, Limits};
 use super::deadlines::Deadlines;
+use super::draining::SAID_EVERY;
 use super::hold::{Hold, Protection};
 use super::phase::Phase;
 use super::progress::Progress;
@@ -28,7 +30,7 @@ use crate::feed::Feed;
 use crate::resource::{Kept, let_go};
 use crate::runtime::Settings;
 use crate::seen::Seen;
-use crate::supervision::{Address, Supervisor, SupervisorExit};
+use crate::supervision::{Address, Exit, Supervisor, SupervisorExit};
 use crate::upkeep::SentryParts;
 use volery_observability::trace::ShutdownTrace;
 
@@ -216,7 +218,7 @@ impl Keeper {
             }
         };
         let cause = match &gave_up {
-            Some(exit) => StopCause::GaveUp(format!("{exit:?}")),
+            Some(exit) => StopCause::GaveUp(Exit::from(exit).to_string()),
             // Whoever raises the level has named a cause before.
             None => cause.get().cloned().unwrap_or(StopCause::HandlesDropped),
         };
@@ -289,7 +291,11 @@ impl Keeper {
     async fn phase(&self, phase: Phase, stop: impl Future<Output = PhaseReport>) {
         let since = self.root.clock.now();
         self.backstop.progress.state().current = Some((phase, since));
-        let mut row = stop.await;
+        let mut row = tokio::select! {
+            biased;
+            row = stop => row,
+            never = self.say_what_stops(phase, since) => match never {},
+        };
         let now = self.root.clock.now();
         row.duration = now.since(since);
         if let Some(trace) = self.trace.get() {
@@ -299,6 +305,18 @@ impl Keeper {
         let mut state = self.backstop.progress.state();
         state.phases.push(row);
         state.current = None;
+    }
+
+    /// Says every few seconds which phase is stopping. The agents' own one says who is running.
+    async fn say_what_stops(&self, phase: Phase, since: Timestamp) -> Infallible {
+        let root = &self.root;
+        loop {
+            tokio::time::sleep(SAID_EVERY).await;
+            if phase != Phase::Agents {
+                let took = root.clock.now().since(since);
+                tracing::info!(target: "volery::root", runtime = root.name, %phase, ?took, "still stopping");
+            }
+        }
     }
 
     async fn give_notice(

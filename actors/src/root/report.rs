@@ -174,10 +174,12 @@ impl fmt::Display for StopCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Requested => f.write_str("as requested"),
-            Self::Interrupted => f.write_str("interrupted"),
+            Self::Interrupted => f.write_str("because it was interrupted"),
             Self::HandlesDropped => f.write_str("because its last handle was dropped"),
             Self::GaveUp(why) => write!(f, "because it gave up: {why}"),
-            Self::Escalated { agent } => write!(f, "because agent {agent} escalated"),
+            Self::Escalated { agent } => {
+                write!(f, "because agent {agent} escalated: its engines panicked too often")
+            }
         }
     }
 }

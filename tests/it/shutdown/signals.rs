@@ -125,7 +125,7 @@ fn an_ignored_signal_has_its_default_effect_until_it_is_listened_to_again() {
         service.tell("listen");
         service.hears("listening");
         service.signal(signal);
-        service.hears("interrupted");
+        service.hears("because it was interrupted");
         assert!(service.ended().success());
     }
 }
