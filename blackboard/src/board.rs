@@ -43,7 +43,7 @@ use queue::{Queue, Ready};
 use run::{Run, Runs};
 use window::Reading;
 
-pub use snapshot::{AgentStatus, RunningJob, RunningState, WaitingFilter};
+pub use snapshot::{AgentStanding, AgentStatus, RunningJob, RunningState, WaitingFilter};
 pub use window::InLog;
 
 /// The state machine of one blackboard.

@@ -270,7 +270,8 @@ fn a_panic_in_the_sentrys_thread_is_told_and_the_next_one_watches_on() {
         let tokio = tokio.worker_threads(2).enable_all().build().expect("a runtime can be started");
         return tokio.block_on(sentry_lost()).expect("it starts and stops");
     }
-    let mut child = Child::start("lookout::a_panic_in_the_sentrys_thread_is_told_and_the_next_one_watches_on");
+    let mut child =
+        Child::start("lookout::a_panic_in_the_sentrys_thread_is_told_and_the_next_one_watches_on");
     let exit = child.next_word();
     assert!(exit.contains("a subscriber is broken"), "{exit}");
     child.hears("told");

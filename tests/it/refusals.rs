@@ -121,3 +121,18 @@ async fn a_job_whose_start_the_store_refuses_holds_nobody_else_up_and_is_tried_a
     assert_eq!(mine.all().last(), Some(&a(0, 1)), "it is lost to nobody");
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_whose_failure_is_refused_counts_no_attempt_that_was_not_made() -> Tested {
+    let store = FailingStore::over(Memory::new());
+    store.refuse_groups(|group| matches!(group, Group::Finish(finish) if !finish.outputs.is_empty()));
+    let busy = Agent::new("busy").concurrency(1).queue_timeout(SECOND).consumes(one::<A>());
+    let busy = busy.engine(|_: A, _| std::future::pending::<Result<(), Fault>>());
+    let volery = Volery::builder("t").agent(busy).store(store).start().await?;
+    volery.publish_all(vec![a(0, 1), a(0, 2)]).await?;
+    tokio::time::sleep(5 * SECOND).await;
+    let letters = volery.dead_letters().limit(9).await?;
+    assert_eq!(letters.len(), 1, "the second waited too long");
+    assert_eq!(letters[0].attempts, 0, "{:?}", letters[0].error);
+    Ok(())
+}

@@ -340,13 +340,19 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Enters an attempt, and guards it; `expected` is how long its engine should take at most.
-    pub(super) fn new(start: Arc<Start>, bench: Arc<Bench>, pulse: Pulse, expected: Option<Duration>) -> (Self, Arc<Entry>) {
+    pub(super) fn new(
+        start: Arc<Start>,
+        bench: Arc<Bench>,
+        pulse: Pulse,
+        expected: Option<Duration>,
+    ) -> (Self, Arc<Entry>) {
         let workshop = &bench.workshop;
         let (agent, since) = (bench.name.clone(), workshop.clock.now());
         let entering = Entering { agent, job: start.job, attempt: start.attempt, since, expected, pulse };
         let presence = workshop.roll.enter(entering);
         let entry = Arc::clone(presence.entry());
-        let guard = Self { start: Some(start), bench, presence: Some(presence), seen: AttemptSeen::default() };
+        let guard =
+            Self { start: Some(start), bench, presence: Some(presence), seen: AttemptSeen::default() };
         (guard, entry)
     }
 

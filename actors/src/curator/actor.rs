@@ -222,6 +222,7 @@ impl Curator {
                 give(answer, (self.board.waiting(&filter), self.board.in_log()))
             }
             Question::Agents(answer) => give(answer, self.board.agents()),
+            Question::Standings(answer) => give(answer, self.board.standings()),
             Question::Running(answer) => give(answer, self.board.running()),
             Question::Tally(run, answer) => give(answer, self.board.tally(run)),
             Question::NextDeadline(answer) => give(answer, self.board.next_deadline()),
@@ -336,7 +337,7 @@ impl Curator {
             }
             After::Started(start) => self.dispatch(start, None),
             After::Buried(start, why) => self.dispatch(start, Some(why)),
-            After::Ended { start, verdict, claims, error, seen } => {
+            After::Ended { start, verdict, claims, error, seen, attempts: _ } => {
                 let end = End { verdict, error: &error, stored: &stored, committed: self.committed };
                 seen.ended(&self.parts.seen, &start, &end);
                 self.tell_published(claims, &stored);

@@ -32,6 +32,8 @@ pub(super) enum After {
         verdict: Verdict,
         claims: Few<Claims>,
         error: Vec<String>,
+        /// Attempts that failed by now, as a dead letter counts them.
+        attempts: u32,
         seen: AttemptSeen,
     },
     /// A decision about a dead letter.

@@ -34,7 +34,12 @@ impl Curator {
         }
         log_end(self.parts.feed.name(start.agent), &start, &end, &seen);
         let (job, failures, none) = (start.job, start.failures, Vec::new());
-        let ended = |verdict, claims, error| After::Ended { start, verdict, claims, error, seen };
+        let failed = match &end {
+            AttemptEnd::Dead { attempts, .. } => *attempts,
+            _ => failures + 1,
+        };
+        let ended =
+            |verdict, claims, error| After::Ended { start, verdict, claims, error, attempts: failed, seen };
         match end {
             AttemptEnd::Done(outputs) => {
                 let after = ended(Verdict::Done, claims_of(&outputs), none);

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, SetOnce, oneshot};
-use volery_blackboard::board::{AgentStatus, InLog, RunningJob, WaitingFilter};
+use volery_blackboard::board::{AgentStanding, AgentStatus, InLog, RunningJob, WaitingFilter};
 use volery_blackboard::effect::Input;
 use volery_blackboard::store::{Few, Publish, StoreError, Stored};
 use volery_blackboard::{AgentIndex, AgentName, JobId, RunId, Tally, Timestamp, Waiting};
@@ -77,6 +77,8 @@ pub(crate) enum Question {
     /// What waits in memory, and who has more in the log.
     Waiting(WaitingFilter, oneshot::Sender<(Vec<Waiting>, Vec<InLog>)>),
     Agents(oneshot::Sender<Vec<AgentStatus>>),
+    /// Which of them are given jobs, without a look at what waits.
+    Standings(oneshot::Sender<Vec<AgentStanding>>),
     Running(oneshot::Sender<Vec<RunningJob>>),
     Tally(RunId, oneshot::Sender<Option<Tally>>),
     NextDeadline(oneshot::Sender<Option<Timestamp>>),

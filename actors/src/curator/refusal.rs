@@ -38,10 +38,10 @@ impl Curator {
                 let attempts = start.failures + 1;
                 self.dispatch(start, Some(Burial::EndRefused { attempts, error }));
             }
-            After::Ended { start, verdict: Verdict::Dead, error: failed, seen, .. } => {
+            After::Ended { start, verdict: Verdict::Dead, error: failed, attempts, seen, .. } => {
                 drop(seen);
                 let error = self.say_refused(&start, error, failed);
-                self.give_up(start, error);
+                self.give_up(start, error, attempts);
             }
             After::GivenUp { start, .. } => {
                 let error = self.say_refused(&start, error, Vec::new());
@@ -70,8 +70,14 @@ impl Curator {
         tracing::warn!(target: "volery::curator", job = %start.job, agent = %agent, %reason, "an agent cannot be given a job");
         self.handle(Input::AgentAway { agent: start.agent, until: self.now.after(TRY_AGAIN_AFTER) });
         // Recorded, so that it is no interruption.
-        let (verdict, seen) = (Verdict::Released, AttemptSeen::default());
-        let after = After::Ended { verdict, claims: Few::new(), error: Vec::new(), seen, start: Arc::clone(&start) };
+        let after = After::Ended {
+            verdict: Verdict::Released,
+            claims: Few::new(),
+            error: Vec::new(),
+            attempts: start.failures,
+            seen: AttemptSeen::default(),
+            start: Arc::clone(&start),
+        };
         self.write(Group::Release(start.job), after);
     }
 
@@ -124,8 +130,8 @@ impl Curator {
         self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
     }
 
-    fn give_up(&mut self, start: Arc<Start>, error: Vec<String>) {
-        let end = JobEnd::Dead { attempts: start.failures + 1, error: error.clone(), at: self.now };
+    fn give_up(&mut self, start: Arc<Start>, error: Vec<String>, attempts: u32) {
+        let end = JobEnd::Dead { attempts, error: error.clone(), at: self.now };
         let finish = Finish { job: start.job, end, outputs: Few::new() };
         self.write(Group::Finish(finish), After::GivenUp { start, error });
     }

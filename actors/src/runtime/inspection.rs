@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use volery_blackboard::board::AgentStatus;
+use volery_blackboard::board::AgentStanding;
 use volery_blackboard::{AgentName, Timestamp};
 
 use super::Runtime;
@@ -47,7 +47,7 @@ impl Runtime {
         let (scheduled, tree, agents) = tokio::join!(
             timeout(ANSWER_WITHIN, scheduled),
             timeout(ANSWER_WITHIN, self.tree()),
-            timeout(ANSWER_WITHIN, self.ingress().ask(Question::Agents)),
+            timeout(ANSWER_WITHIN, self.ingress().ask(Question::Standings)),
         );
         if scheduled.is_err() {
             let what =
@@ -117,7 +117,7 @@ fn inspect_node(node: &TreeNode, severity: Severity, now: Timestamp, findings: &
 }
 
 fn inspect_agents(
-    answer: Result<Result<Vec<AgentStatus>>, tokio::time::error::Elapsed>,
+    answer: Result<Result<Vec<AgentStanding>>, tokio::time::error::Elapsed>,
     committing: Option<Timestamp>,
     findings: &mut Findings,
 ) {

@@ -91,9 +91,7 @@ impl Board {
     fn is_at_front(&self, id: JobId) -> bool {
         self.jobs.get(&id).is_some_and(|job| {
             let queue = &self.agents[job.agent.at()].queue;
-            job.state == JobState::Queued
-                && queue.takes_jobs()
-                && queue.is_at_front(job.order)
+            job.state == JobState::Queued && queue.takes_jobs() && queue.is_at_front(job.order)
         })
     }
 

@@ -187,12 +187,7 @@ impl Board {
         let Some(job) = self.jobs.remove(&id) else { return };
         if job.attempt == 0 {
             // Its first start was never committed: the store knows its inputs only.
-            return self.cancel_inputs(
-                job.subscription,
-                &job.complete.entries,
-                job.complete.shared,
-                effects,
-            );
+            return self.cancel_inputs(job.subscription, &job.complete.entries, job.complete.shared, effects);
         }
         self.agents[job.agent.at()].ended += 1;
         effects.push(Effect::Drop(id));

@@ -51,6 +51,20 @@ pub struct AgentStatus {
     pub tally: Tally,
 }
 
+/// Whether an agent is given jobs, and how many wait for it in memory: what can be told without looking at any job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AgentStanding {
+    /// The agent's name.
+    pub name: AgentName,
+    /// Complete sets of inputs that wait for a slot.
+    pub queued: usize,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Its quarantine, if it is in one.
+    pub quarantine: Option<Quarantine>,
+}
+
 /// One running attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -144,7 +158,19 @@ impl Board {
         self.agents.iter().map(|agent| u64::from(out(agent))).sum()
     }
 
-    /// Tells how every agent stands, in registration order.
+    /// Tells whether every agent is given jobs, in registration order. Costs the same however much waits.
+    #[must_use]
+    pub fn standings(&self) -> Vec<AgentStanding> {
+        let standing = |agent: &super::Agent| AgentStanding {
+            name: agent.name.clone(),
+            queued: agent.queue.len(),
+            paused: agent.queue.is_paused(),
+            quarantine: agent.queue.quarantine(),
+        };
+        self.agents.iter().map(standing).collect()
+    }
+
+    /// Tells how every agent stands, in registration order. Looks at every job that waits in memory.
     #[must_use]
     pub fn agents(&self) -> Vec<AgentStatus> {
         let mut attempts = vec![(0_u32, None::<Timestamp>); self.agents.len()];

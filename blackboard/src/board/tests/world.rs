@@ -346,6 +346,10 @@ impl World {
         let mut effects = Vec::new();
         self.board.handle(input, now, &mut effects);
         self.board.audit().unwrap_or_else(|error| panic!("after {text}: {error}"));
+        for (standing, status) in self.board.standings().iter().zip(self.board.agents()) {
+            let known = (standing.queued, standing.paused, standing.quarantine);
+            assert_eq!(known, (status.queued, status.paused, status.quarantine), "{text}");
+        }
         let mut quiescent = BTreeSet::new();
         for (number, effect) in effects.into_iter().enumerate() {
             if self.crash_after.is_some_and(|crash| crash == number) {
