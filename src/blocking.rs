@@ -101,7 +101,6 @@ impl Volery {
     }
 
     /// Returns the facade for asynchronous programs: for what does not wait, such as pausing an agent or cancelling a run.
-    #[must_use]
     pub fn inner(&self) -> &crate::Volery {
         &self.inner
     }
