@@ -7,10 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use volery::prelude::*;
-use volery::supervision::LifeEvent;
 use volery::{Event, FeedReader, Finding};
 
-use crate::child::{Child, is_child, say};
 use crate::support::{A, Gate, SECOND, Tested, a, drain, event};
 
 /// What was found or is over, in the words of the finding.
@@ -199,82 +197,4 @@ async fn a_task_beside_an_engine_that_blocks_a_worker_thread_is_named_by_its_att
     event(&mut feed, blocked(false)).await;
     volery.shutdown().await?;
     Ok(())
-}
-
-/// Panics once, at the first line of the sentry's thread; the service's subscriber may do so.
-struct Panics(std::sync::atomic::AtomicBool);
-
-impl tracing::Subscriber for Panics {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "volery::lookout"
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, _: &tracing::Event<'_>) {
-        let sentry = std::thread::current().name() == Some("volery-sentry");
-        let first = sentry && !self.0.swap(true, std::sync::atomic::Ordering::AcqRel);
-        assert!(!first, "a subscriber is broken");
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-async fn sentry_lost() -> Tested {
-    let (agent, reached, open) = blocking_engine("billing");
-    let volery = Volery::builder("t")
-        .agent(agent)
-        .configure(|settings| settings.blocked_after = Duration::from_millis(10))
-        .start()
-        .await?;
-    let mut feed = volery.feed();
-    volery.publish(a(0, 0)).await?;
-    reached.recv().expect("the engine is called");
-    let ended = |event: &Event| match event {
-        Event::Life(LifeEvent::Ended { child, exit, .. }) => {
-            (child.as_str() == "sentry").then(|| exit.to_string())
-        }
-        _ => None,
-    };
-    say(&event(&mut feed, ended).await);
-    let started = |event: &Event| match event {
-        Event::Life(LifeEvent::Started { child, .. }) => (child.as_str() == "sentry").then_some(()),
-        _ => None,
-    };
-    event(&mut feed, started).await;
-    let health = volery.health().await.to_string();
-    say(if health.contains("sentry: restarts so far: 1") { "told" } else { &health });
-    open.send(()).expect("the engine waits");
-    let over = |event: &Event| {
-        told(event).filter(|(begun, found)| !begun && matches!(found, Finding::WorkerBlocked { .. }))
-    };
-    event(&mut feed, over).await;
-    say("watches");
-    volery.shutdown().await?;
-    Ok(())
-}
-
-#[test]
-fn a_panic_in_the_sentrys_thread_is_told_and_the_next_one_watches_on() {
-    if is_child() {
-        tracing::subscriber::set_global_default(Panics(false.into())).expect("there is none yet");
-        let mut tokio = tokio::runtime::Builder::new_multi_thread();
-        let tokio = tokio.worker_threads(2).enable_all().build().expect("a runtime can be started");
-        return tokio.block_on(sentry_lost()).expect("it starts and stops");
-    }
-    let mut child =
-        Child::start("lookout::a_panic_in_the_sentrys_thread_is_told_and_the_next_one_watches_on");
-    let exit = child.next_word();
-    assert!(exit.contains("a subscriber is broken"), "{exit}");
-    child.hears("told");
-    child.hears("watches");
-    assert!(child.ended().success());
 }
