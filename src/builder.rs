@@ -1,6 +1,8 @@
 //! The builder: what a runtime is made of.
 
-use volery_actors::{Agent, Clock, Metrics, Providers, Resource, Result, RuntimeBuilder, Schedule, Settings};
+use volery_actors::{Agent, Clock, Resource, Result, RuntimeBuilder, Schedule, Settings};
+#[cfg(feature = "telemetry")]
+use volery_actors::{Metrics, Providers};
 use volery_blackboard::Store;
 
 use crate::volery::Volery;
@@ -36,6 +38,7 @@ impl Builder {
     }
 
     /// Records numbers on the service's meter: `.metrics(Metrics::new(&meter))`. Default: nothing is recorded.
+    #[cfg(feature = "telemetry")]
     pub fn metrics(self, metrics: Metrics) -> Self {
         Self(self.0.metrics(metrics))
     }
@@ -45,6 +48,7 @@ impl Builder {
     ///
     /// Every run is a trace then; `docs/observability.md` in the repository says what is in it. The shutdown sends what
     /// waits for an export as its last phase, if the providers know how.
+    #[cfg(feature = "telemetry")]
     pub fn telemetry(self, providers: Providers) -> Self {
         Self(self.0.telemetry(providers))
     }

@@ -101,7 +101,7 @@ impl Metrics {
     /// The same metrics, recorded for the named runtime. Levels are those of the result alone.
     #[must_use]
     pub fn for_runtime(&self, name: &str) -> Self {
-        let Some(inner) = &self.inner else { return Self::off() };
+        let Some(inner) = self.inner() else { return Self::off() };
         Self::with(&inner.meter, vec![KeyValue::new(label::RUNTIME, name.to_owned())])
     }
 
@@ -115,19 +115,24 @@ impl Metrics {
     /// Tells whether there is a meter. What is costly to measure need not be measured without one.
     #[must_use]
     pub const fn is_on(&self) -> bool {
-        self.inner.is_some()
+        self.inner().is_some()
+    }
+
+    /// What is recorded with. Without the feature `record` the compiler knows that there is nothing.
+    const fn inner(&self) -> Option<&Arc<Inner>> {
+        if cfg!(feature = "record") { self.inner.as_ref() } else { None }
     }
 
     /// Replaces the levels that the gauges show. What is not in it any more is not shown any more.
     pub fn set_levels(&self, levels: Levels) {
-        if let Some(inner) = &self.inner {
+        if let Some(inner) = self.inner() {
             *inner.levels.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(levels);
         }
     }
 
     /// Counts what the traces of the runtime leave out as `volery.telemetry.suppressed`. Call it once per runtime.
     pub fn watch_spans(&self, spans: &Spans) {
-        if let Some(inner) = &self.inner {
+        if let Some(inner) = self.inner() {
             instruments::watch_spans(&inner.meter, &inner.common, spans.clone());
         }
     }
@@ -288,7 +293,7 @@ impl Metrics {
     }
 
     fn record(&self, record: impl FnOnce(&Instruments)) {
-        if let Some(inner) = &self.inner {
+        if let Some(inner) = self.inner() {
             record(&inner.instruments);
         }
     }

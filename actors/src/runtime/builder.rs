@@ -133,12 +133,14 @@ impl RuntimeBuilder {
     }
 
     /// Records numbers on the service's meter. Default: nothing is recorded.
+    #[cfg(feature = "telemetry")]
     pub fn metrics(mut self, metrics: Metrics) -> Self {
         self.beside.metrics = metrics;
         self
     }
 
     /// Shows traces and metrics by the service's providers. Default: nothing is shown.
+    #[cfg(feature = "telemetry")]
     pub fn telemetry(mut self, providers: Providers) -> Self {
         self.beside.providers = providers;
         self

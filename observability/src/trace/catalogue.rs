@@ -126,19 +126,24 @@ impl Spans {
     /// Tells whether there is a tracer.
     #[must_use]
     pub const fn is_on(&self) -> bool {
-        self.inner.is_some()
+        self.catalogue().is_some()
+    }
+
+    /// What spans are made with. Without the feature `record` the compiler knows that there is nothing.
+    const fn catalogue(&self) -> Option<&Arc<Catalogue>> {
+        if cfg!(feature = "record") { self.inner.as_ref() } else { None }
     }
 
     /// Tells whether some of a caller's baggage is passed on.
     #[must_use]
     pub fn passes_baggage(&self) -> bool {
-        self.inner.as_ref().is_some_and(|catalogue| !catalogue.settings.baggage.is_empty())
+        self.catalogue().is_some_and(|catalogue| !catalogue.settings.baggage.is_empty())
     }
 
     /// Opens the trace of a run.
     #[must_use]
     pub fn run(&self, start: RunStart<'_>) -> RunTrace {
-        let Some(catalogue) = &self.inner else { return RunTrace::off() };
+        let Some(catalogue) = self.catalogue() else { return RunTrace::off() };
         let forced = catalogue.settings.is_always_sampled(start.workflow).then_some("always");
         let draft = RootDraft {
             name: root_name(start.workflow),
@@ -156,7 +161,7 @@ impl Spans {
     /// restart. Jobs run again in the new trace; nothing is hung below spans of the old one.
     #[must_use]
     pub fn resume(&self, start: RunStart<'_>, earlier: &Carried, attempt: u32) -> RunTrace {
-        let Some(catalogue) = &self.inner else { return RunTrace::off() };
+        let Some(catalogue) = self.catalogue() else { return RunTrace::off() };
         let baggage = catalogue.baggage(&start);
         if !earlier.sampled {
             return RunTrace::unsampled(Place::of(earlier), baggage);
@@ -178,7 +183,7 @@ impl Spans {
     /// It is sampled if one of the runs is. Tell each run of it with [`RunTrace::handed_to`].
     #[must_use]
     pub fn shared(&self, agent: &str, start: SystemTime, any_sampled: bool) -> RunTrace {
-        let Some(catalogue) = &self.inner else { return RunTrace::off() };
+        let Some(catalogue) = self.catalogue() else { return RunTrace::off() };
         if !any_sampled {
             return RunTrace::off();
         }
@@ -196,7 +201,7 @@ impl Spans {
 
     /// Opens the trace of a shutdown.
     pub fn shutdown(&self, runtime: &str, start: SystemTime) -> ShutdownTrace {
-        let Some(catalogue) = &self.inner else { return ShutdownTrace::off() };
+        let Some(catalogue) = self.catalogue() else { return ShutdownTrace::off() };
         let name = "volery shutdown".to_owned();
         let draft = RootDraft { name: name.clone(), start, part: 1, parent: None, forced: Some("always") };
         let Opened::Recorded(opening) = Part::open(catalogue, draft) else { return ShutdownTrace::off() };
@@ -217,7 +222,7 @@ impl Spans {
     /// can; OpenTelemetry's API alone has no way to give a span its id.
     #[must_use = "a span that was not closed leaves its children without a parent"]
     pub fn close_interrupted(&self, open: &OpenSpan, what: &Interrupted<'_>, end: SystemTime) -> bool {
-        let closer = self.inner.as_ref().and_then(|catalogue| catalogue.closer.as_ref());
+        let closer = self.catalogue().and_then(|catalogue| catalogue.closer.as_ref());
         let Some(closer) = closer.filter(|_| open.is_sampled()) else { return false };
         closer.close(closed(open, what, end));
         true
@@ -226,7 +231,7 @@ impl Spans {
     /// What was left out so far.
     #[must_use]
     pub fn left_out(&self) -> LeftOut {
-        let Some(catalogue) = &self.inner else { return LeftOut::default() };
+        let Some(catalogue) = self.catalogue() else { return LeftOut::default() };
         LeftOut {
             spans: catalogue.suppressed.load(Ordering::Relaxed),
             links: catalogue.links_dropped.load(Ordering::Relaxed),
