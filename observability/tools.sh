@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Fetches what lint.sh needs into `target/observability-tools`: promtool and check-jsonschema. It installs nothing else.
+# Fetches what lint.sh needs into `target/observability-tools`: promtool and check-jsonschema; and prometheus, for
+# `smoke.sh --local`. It installs nothing else.
 #
-# promtool comes out of Debian's package `prometheus`. The package is unpacked and not installed: installing it would
-# start a Prometheus on port 9090. check-jsonschema comes from PyPI, into an environment of its own.
+# promtool and prometheus come out of Debian's package `prometheus`. The package is unpacked and not installed:
+# installing it would start a Prometheus on port 9090. check-jsonschema comes from PyPI, into an environment of its own.
 # What is there already stays.
 
 set -euo pipefail
@@ -20,7 +21,7 @@ as_root() {
     fi
 }
 
-fetch_promtool() {
+fetch_prometheus() {
     local scratch
     scratch=$(mktemp -d "$tools/deb.XXXXXX")
     # A fresh image has no package lists; only then root is needed.
@@ -29,7 +30,7 @@ fetch_promtool() {
         (cd "$scratch" && apt-get download -qq prometheus)
     }
     dpkg -x "$scratch"/prometheus_*.deb "$scratch/unpacked"
-    mv "$scratch/unpacked/usr/bin/promtool" "$tools/promtool"
+    mv "$scratch"/unpacked/usr/bin/{promtool,prometheus} "$tools/"
     rm -rf "$scratch"
 }
 
@@ -45,9 +46,11 @@ fetch_check_jsonschema() {
         --requirement "$here/lint-requirements.txt"
 }
 
-if ! command -v promtool >/dev/null && [ ! -x "$tools/promtool" ]; then
-    fetch_promtool
-fi
+for tool in promtool prometheus; do
+    if ! command -v "$tool" >/dev/null && [ ! -x "$tools/$tool" ]; then
+        fetch_prometheus
+    fi
+done
 if ! "$tools/python/bin/check-jsonschema" --version >/dev/null 2>&1; then
     fetch_check_jsonschema
 fi

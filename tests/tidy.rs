@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// The folders whose files are ours to keep in order.
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 11] = [
     "blackboard/src",
     "actors/src",
     "observability/src",
     "observability/receiver/src",
     "observability/tests",
+    "observability/viewer/src",
     "src",
     "examples",
     "benches",
