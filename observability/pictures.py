@@ -148,18 +148,19 @@ def main():
     traces = Traces(viewer)
     triage = traces.one("triage", "run triage")
     failed = traces.one("shop", "run checkout", tags=json.dumps({"volery.run.status": "failed"}))
+    handed = traces.one("shop", "run checkout", tags=json.dumps({"volery.run.status": "completed"}))
     shared = traces.one("shop", "shared pack")
 
     with tempfile.TemporaryDirectory() as scratch:
         browser = Browser(program, scratch)
 
-        def trace(which, name, height, found=None, sections=(), less=0):
+        def trace(which, name, height, found=None, sections=(), less=0, last=".span-row, .detail-row"):
             """A trace; with a span's details, if one is named, and with its deepest levels folded."""
             address = f"{viewer}/trace/{which['traceID']}"
             if found:
                 address += f"?uiFind={found['spanID']}"
             browser.open(address, height)
-            browser.wait("document.querySelectorAll('.span-row').length > 1")
+            browser.wait("document.querySelectorAll('.span-row').length > 0")
             for _ in range(less):
                 # "Collapse +1", the second of four buttons.
                 browser.run("document.querySelectorAll('.TimelineCollapser svg')[1].parentElement"
@@ -167,16 +168,17 @@ def main():
             if found:
                 browser.wait("document.querySelector('.detail-row')")
             for section in sections:
-                browser.click(".detail-row [class*=--header]", section)
-            browser.picture(f"{folder}/{name}.png", ".span-row, .detail-row")
+                browser.click(".detail-row [class*=KeyValues--header], .detail-row [class*=References--header]", section)
+            browser.picture(f"{folder}/{name}.png", last)
 
         browser.open(f"{viewer}/search?service=shop&lookback=1h&limit=20", 1400)
         browser.wait("document.querySelectorAll('.ResultItem').length > 3")
         browser.picture(f"{folder}/search.png", ".ResultItem")
         trace(triage, "triage", 1500, less=2)
-        trace(triage, "links", 1115, span(triage, "join accuse"), ["Tags", "References"])
+        trace(triage, "links", 1800, span(triage, "join accuse"), ["Tags", "References"], last=".detail-row")
         trace(failed, "error", 1000, span(failed, "attempt charge"))
         trace(failed, "path", 1000)
+        trace(handed, "handed", 1000, span(handed, "run checkout"), ["Tags", "handed_to"])
         trace(shared, "shared", 1000, span(shared, "batch pack"), ["References"])
         browser.end()
 
