@@ -56,7 +56,9 @@ async fn work(volery: &Volery) -> volery::Result<()> {
 
 /// Answers with the metrics. A service with an HTTP server puts the text there, at `/metrics`.
 async fn answer(mut stream: TcpStream, text: &str) -> io::Result<()> {
-    stream.read(&mut [0; 4_096]).await?;
+    if stream.read(&mut [0; 4_096]).await? == 0 {
+        return Ok(());
+    }
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
     stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{text}", text.len()).as_bytes()).await
 }
