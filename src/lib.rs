@@ -82,8 +82,8 @@ pub use volery_actors::supervision::Intensity;
 pub use volery_actors::{
     Agent, AgentDraft, Blocking, ChildError, ChildTask, Clock, Context, Engine, Error, ErrorKind, Event,
     Failure, Fault, FeedItem, FeedReader, Finding, GaveUp, IntoOutputs, Lease, Loaded, LoopStatus, Metrics,
-    Missed, Outputs, Overflow, Partial, Publish, Published, Recovered, Redriven, Resource, Result, Retry,
-    Schedule, Settings, Tree, TreeNode, blocking,
+    Missed, ModelCall, OpenModelCall, OpenToolCall, Outputs, Overflow, Partial, Publish, Published,
+    Recovered, Redriven, Resource, Result, Retry, Schedule, Settings, ToolCall, Tree, TreeNode, blocking,
 };
 pub use volery_actors::{
     CallbackReport, CutOff, EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED,

@@ -6,6 +6,7 @@
 mod actor;
 mod attempt;
 mod bench;
+mod call;
 mod child;
 mod context;
 mod definition;
@@ -22,6 +23,7 @@ mod seat;
 mod timeout;
 mod watch;
 
+pub use call::{OpenModelCall, OpenToolCall};
 pub use child::{ChildError, ChildTask};
 pub use context::Context;
 pub use definition::{Agent, AgentDraft};

@@ -35,7 +35,7 @@ mod upkeep;
 pub use agent::Process;
 pub use agent::{
     Agent, AgentDraft, Blocking, ChildError, ChildTask, Context, Engine, Failure, Fault, GaveUp, IntoOutputs,
-    Outputs, Publish, Retry, TimedOut, TimeoutKind, blocking,
+    OpenModelCall, OpenToolCall, Outputs, Publish, Retry, TimedOut, TimeoutKind, blocking,
 };
 pub use clock::Clock;
 pub use curator::{PastIntensity, Recovered};
@@ -54,4 +54,5 @@ pub use runtime::{
 };
 pub use upkeep::{Finding, LoopStatus, Missed, Schedule};
 pub use volery_observability::trace::{Detail, PayloadRecording, TraceSettings};
+pub use volery_observability::trace::{ModelCall, ToolCall};
 pub use volery_observability::{FlushReport, Metrics, Providers};

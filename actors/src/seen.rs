@@ -48,6 +48,8 @@ pub(crate) struct Seen {
     labels: Box<[Arc<str>]>,
     /// How many attempts each agent may run at a time.
     slots: Box<[u32]>,
+    /// Whether each agent says that it calls models.
+    models: Box<[bool]>,
     /// Engines of each agent that were made anew.
     restarts: Box<[AtomicU32]>,
     subscriptions: Box<[Sight]>,
@@ -93,13 +95,14 @@ impl Seen {
         (providers, spans, metrics): (Providers, Spans, Metrics),
         clock: Clock,
         store: &'static str,
-        agents: impl Iterator<Item = (AgentName, u32)>,
+        agents: impl Iterator<Item = (AgentName, u32, bool)>,
         subscriptions: impl Iterator<Item = Sighted>,
     ) -> Self {
-        let (agents, slots): (Vec<AgentName>, Vec<u32>) = agents.unzip();
+        let agents: Vec<_> = agents.collect();
         Self {
-            labels: agents.iter().map(|agent| Arc::from(agent.as_str())).collect(),
-            slots: slots.into(),
+            labels: agents.iter().map(|(name, ..)| Arc::from(name.as_str())).collect(),
+            slots: agents.iter().map(|(_, slots, _)| *slots).collect(),
+            models: agents.iter().map(|(.., models)| *models).collect(),
             spans,
             metrics,
             providers,
@@ -107,7 +110,7 @@ impl Seen {
             clock,
             store,
             restarts: agents.iter().map(|_| AtomicU32::new(0)).collect(),
-            agents: agents.into(),
+            agents: agents.into_iter().map(|(name, ..)| name).collect(),
             subscriptions: subscriptions.map(|Sighted(sight)| sight).collect(),
             runs: Runs::default(),
             jobs: Jobs::default(),

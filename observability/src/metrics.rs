@@ -35,23 +35,25 @@ struct Inner {
     levels: Arc<Mutex<Arc<Levels>>>,
 }
 
-/// A call of a model that ended.
+/// A call of a model or a tool that ended. What does not apply is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ModelCall<'a> {
-    /// `chat`, `text_completion`, `embeddings` and the like.
+pub struct CallEnded<'a> {
+    /// `chat`, `text_completion`, `embeddings`, `execute_tool` and the like.
     pub operation: &'a str,
     /// Who serves the model.
     pub provider: &'a str,
     /// The model that was asked for.
     pub model: &'a str,
-    /// The class of the error, if it failed.
+    /// The tool.
+    pub tool: &'a str,
+    /// The class of the error, if it failed; `cancelled` if it was cancelled.
     pub error: Option<&'a str>,
     /// How long it took.
     pub duration: Duration,
-    /// Tokens of the question.
-    pub tokens_input: u64,
-    /// Tokens of the answer.
-    pub tokens_output: u64,
+    /// Tokens of the question, if they are known.
+    pub tokens_input: Option<u64>,
+    /// Tokens of the answer, if they are known.
+    pub tokens_output: Option<u64>,
 }
 
 /// How something that is counted went.
@@ -279,15 +281,17 @@ impl Metrics {
         self.record(|all| all.resource_evictions.add(count, &[resource]));
     }
 
-    /// A call of a model ended.
-    pub fn model_called(&self, call: &ModelCall<'_>) {
+    /// A call of a model or a tool ended.
+    pub fn call_ended(&self, call: &CallEnded<'_>) {
         self.record(|all| {
-            let labels = [call.operation, call.provider, call.model];
-            let with = |last| [labels[0], labels[1], labels[2], last];
-            all.model_duration.record(call.duration.as_secs_f64(), &with(call.error.unwrap_or_default()));
+            let (operation, provider, model) = (call.operation, call.provider, call.model);
+            let duration = call.duration.as_secs_f64();
+            let error = call.error.unwrap_or_default();
+            all.model_duration.record(duration, &[operation, provider, model, call.tool, error]);
             for (direction, tokens) in [("input", call.tokens_input), ("output", call.tokens_output)] {
+                let Some(tokens) = tokens else { continue };
                 #[expect(clippy::cast_precision_loss, reason = "no call has 2^52 tokens")]
-                all.model_tokens.record(tokens as f64, &with(direction));
+                all.model_tokens.record(tokens as f64, &[operation, provider, model, direction]);
             }
         });
     }

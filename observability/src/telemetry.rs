@@ -12,6 +12,8 @@ mod log;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod sampler;
+#[cfg(feature = "otlp")]
+mod tls;
 
 use std::fmt;
 use std::sync::Arc;

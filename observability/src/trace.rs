@@ -34,6 +34,7 @@
 
 mod attempt;
 mod baggage;
+mod call;
 mod carried;
 mod catalogue;
 mod ending;
@@ -50,6 +51,7 @@ mod shutdown;
 mod text;
 
 pub use attempt::{AttemptTrace, EvaluateTrace, LogId, LogIds};
+pub use call::{ModelCall, OpenCall, ToolCall};
 #[cfg(feature = "sdk")]
 pub(crate) use carried::context;
 pub use carried::{Carried, CarriedError, OpenSpan};

@@ -5,6 +5,7 @@
 mod hostile;
 mod killed;
 mod lines;
+mod models;
 mod numbers;
 mod rules;
 mod shape;

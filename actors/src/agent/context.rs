@@ -18,6 +18,7 @@ use super::pulse::Pulse;
 use super::roll::{Entry, Presence};
 use crate::clock::Clock;
 use crate::root::Protection;
+use volery_observability::Metrics;
 use volery_observability::trace::Scope;
 
 /// An attempt as its engine sees it. Cheap to clone.
@@ -40,6 +41,8 @@ struct Parts {
     blocking: Arc<Semaphore>,
     /// Where the engine runs, as traces see it; set when the inputs have been read.
     scope: OnceLock<Scope>,
+    /// Where calls of models and tools are counted.
+    metrics: Metrics,
 }
 
 impl fmt::Debug for Parts {
@@ -66,6 +69,7 @@ impl Context {
             all_children: bench.children.clone(),
             blocking: Arc::clone(&bench.blocking),
             scope: OnceLock::new(),
+            metrics: bench.workshop.seen.metrics().clone(),
         };
         Self(Arc::new(parts))
     }
@@ -87,6 +91,10 @@ impl Context {
     /// Returns where the engine runs.
     pub(super) fn scope(&self) -> Scope {
         self.0.scope.get().cloned().unwrap_or_default()
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// Returns the W3C `traceparent` of the engine's call, for whoever it calls next. `None` when there is no trace: the

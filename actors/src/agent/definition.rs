@@ -50,6 +50,8 @@ pub(crate) struct AgentParts {
     pub(crate) expected: Option<Duration>,
     pub(crate) timeouts: Timeouts,
     pub(crate) rule: Rule,
+    /// Whether it says that it calls models.
+    pub(crate) models: bool,
 }
 
 impl Agent {
@@ -70,6 +72,7 @@ impl Agent {
                 expected: None,
                 timeouts: Timeouts::default(),
                 rule: Rule { intensity: INTENSITY_DEFAULT, past: PastIntensity::default() },
+                models: false,
             },
         }
     }
@@ -148,6 +151,13 @@ impl Agent {
     /// Says what follows when the engines panic more often than that. Default: a quarantine until the agent is resumed.
     pub fn past_intensity(mut self, past: PastIntensity) -> Self {
         self.parts.rule.past = past;
+        self
+    }
+
+    /// Says that the agent's engines call models: its attempts and their runs say so in traces. Needed only by engines that
+    /// call models without [`Context::model_call`](super::Context::model_call), which says it when it happens. Default: no.
+    pub fn calls_models(mut self) -> Self {
+        self.parts.models = true;
         self
     }
 
@@ -313,6 +323,11 @@ impl<S: Shape + 'static> AgentDraft<S> {
     /// See [`Agent::past_intensity`].
     pub fn past_intensity(self, past: PastIntensity) -> Self {
         Self { agent: self.agent.past_intensity(past), ..self }
+    }
+
+    /// See [`Agent::calls_models`].
+    pub fn calls_models(self) -> Self {
+        Self { agent: self.agent.calls_models(), ..self }
     }
 
     /// See [`Agent::labels`].

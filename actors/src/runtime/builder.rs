@@ -70,7 +70,8 @@ impl Beside {
         } else {
             providers.metrics(runtime, &spans)
         };
-        let agents = plan.agents.iter().map(|agent| (agent.viewer.name.clone(), agent.concurrency));
+        let agents =
+            plan.agents.iter().map(|agent| (agent.viewer.name.clone(), agent.concurrency, agent.models));
         let subscriptions =
             plan.subscriptions().map(|(agent, _, subscription)| Sighted::new(agent, subscription));
         Seen::new((providers, spans, metrics), clock.clone(), store, agents, subscriptions)

@@ -244,6 +244,7 @@ impl Seen {
         let job = JobStart {
             trigger,
             gathered: gathered.as_ref(),
+            models: self.models.get(start.agent.at()).copied().unwrap_or_default(),
             ..JobStart::new(agent, &start.job, start.aside.since.into())
         };
         let inputs = inputs.iter().map(|input| Input {

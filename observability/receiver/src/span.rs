@@ -77,6 +77,10 @@ pub struct Metric {
     pub unit: String,
     /// Its points: labels and value.
     pub points: Vec<(BTreeMap<String, String>, f64)>,
+    /// Of a histogram: the sum of each point.
+    pub sums: Vec<f64>,
+    /// Of a histogram: the boundaries of its first point.
+    pub bounds: Vec<f64>,
 }
 
 impl Span {
@@ -154,18 +158,22 @@ pub(crate) fn metrics(batch: ResourceMetrics) -> impl Iterator<Item = Metric> {
         };
         (attributes(point.attributes), value)
     };
-    batch.scope_metrics.into_iter().flat_map(|scope| scope.metrics).map(move |metric| Metric {
-        name: metric.name,
-        unit: metric.unit,
-        points: match metric.data {
+    batch.scope_metrics.into_iter().flat_map(|scope| scope.metrics).map(move |metric| {
+        let (mut sums, mut bounds) = (Vec::new(), Vec::new());
+        let points = match metric.data {
             Some(metric::Data::Gauge(gauge)) => gauge.data_points.into_iter().map(number).collect(),
             Some(metric::Data::Sum(sum)) => sum.data_points.into_iter().map(number).collect(),
             Some(metric::Data::Histogram(histogram)) => {
+                sums.extend(histogram.data_points.iter().map(|point| point.sum.unwrap_or_default()));
+                bounds.extend(
+                    histogram.data_points.iter().take(1).flat_map(|point| point.explicit_bounds.clone()),
+                );
                 let points = histogram.data_points.into_iter();
                 points.map(|point| (attributes(point.attributes), point.count as f64)).collect()
             }
             _ => Vec::new(),
-        },
+        };
+        Metric { name: metric.name, unit: metric.unit, points, sums, bounds }
     })
 }
 

@@ -38,14 +38,15 @@ fn every_event(metrics: &Metrics) {
     metrics.removed(7);
     metrics.loads("model", Counted::Error, 1);
     metrics.evictions("model", 2);
-    metrics.model_called(&ModelCall {
+    metrics.call_ended(&CallEnded {
         operation: "chat",
         provider: "local",
         model: "small",
+        tool: "search",
         error: Some("timeout"),
         duration: second,
-        tokens_input: 10,
-        tokens_output: 3,
+        tokens_input: Some(10),
+        tokens_output: Some(3),
     });
     let named = |name: &str| vec![NamedLevel { name: name.into(), level: 3 }];
     metrics.set_levels(Levels {

@@ -141,6 +141,8 @@ pub mod label {
     pub const MODEL: &str = "gen_ai.request.model";
     /// The provider of the model.
     pub const PROVIDER: &str = "gen_ai.provider.name";
+    /// The tool.
+    pub const TOOL: &str = "gen_ai.tool.name";
     /// What was asked of the model.
     pub const OPERATION: &str = "gen_ai.operation.name";
     /// input or output.
@@ -205,6 +207,6 @@ metrics! {
     RESOURCE_EVICTIONS = Counter "volery.resource.evictions", "{value}", [RESOURCE], &[], "Values of shared resources that were dropped because they were idle.";
     TELEMETRY_DROPPED = Counter "volery.telemetry.dropped", "{item}", [SIGNAL, REASON], &[], "Spans that were lost before or in the export.";
     TELEMETRY_SUPPRESSED = Counter "volery.telemetry.suppressed", "{item}", [SIGNAL, REASON], &[], "Spans and links that a level of detail or a limit left out.";
-    MODEL_DURATION = Histogram "gen_ai.client.operation.duration", "s", [OPERATION, PROVIDER, MODEL, ERROR_TYPE], MODEL_SECONDS, "How long calls of models took.";
+    MODEL_DURATION = Histogram "gen_ai.client.operation.duration", "s", [OPERATION, PROVIDER, MODEL, TOOL, ERROR_TYPE], MODEL_SECONDS, "How long calls of models and tools took.";
     MODEL_TOKENS = Histogram "gen_ai.client.token.usage", "{token}", [OPERATION, PROVIDER, MODEL, TOKEN_TYPE], TOKENS, "Tokens that calls of models used.";
 }

@@ -64,6 +64,12 @@ spans! {
         "A step around the engine; only if more than 1 ms, otherwise an event `step`.";
     "evaluate {engine}", "internal", under "attempt {agent}", at "phase", [AGENT, ENGINE, OUTCOME, REASON, ERROR_TYPE],
         "The engine's call. Spans of the service's own are its children.";
+    "{operation} {model}", "client", under "evaluate {engine}", at "phase",
+        [AGENT, GEN_AI_OPERATION, GEN_AI_PROVIDER, GEN_AI_REQUEST_MODEL, GEN_AI_RESPONSE_MODEL, GEN_AI_RESPONSE_ID, GEN_AI_FINISH_REASONS, GEN_AI_INPUT_TOKENS, GEN_AI_OUTPUT_TOKENS, GEN_AI_CACHE_READ_TOKENS, SERVER_ADDRESS, SERVER_PORT, PEER_SERVICE, OUTCOME, REASON, ERROR_TYPE],
+        "A call of a model, such as `chat small`; below a span of the service if it is made in one. Never what was asked or answered.";
+    "execute_tool {tool}", "internal", under "evaluate {engine}", at "phase",
+        [AGENT, GEN_AI_OPERATION, GEN_AI_TOOL, GEN_AI_TOOL_CALL_ID, SERVER_ADDRESS, SERVER_PORT, PEER_SERVICE, OUTCOME, REASON, ERROR_TYPE],
+        "A call of a tool; a client span if the tool is on another host.";
     "backoff", "internal", under "job {agent}", at "job", [AGENT, ATTEMPT, WAIT_REASON],
         "Between two attempts.";
     "batch {agent}", "internal", under "run {workflow} or shared {agent}", at "job",

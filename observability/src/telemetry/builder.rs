@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
+use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{
     MeterProviderBuilder, PeriodicReader, PeriodicReaderBuilder, SdkMeterProvider,
 };
+use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, IdGenerator, RandomIdGenerator, SdkTracerProvider, SpanExporter,
 };
@@ -123,7 +125,7 @@ impl TelemetryBuilder {
 
     /// Sets the variables, for a service that has its settings elsewhere. Default: those of the process.
     ///
-    /// The OTLP exporter reads endpoint, headers and compression from the process in any case.
+    /// One thing is read from the process in any case: headers for the OTLP exporter, besides those of these variables.
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = environment;
         self
@@ -162,7 +164,8 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Makes this set-up that of the whole process: OpenTelemetry's globals, W3C propagation and, if a log was asked
+    /// Makes this set-up that of the whole process: OpenTelemetry's globals, propagation of W3C trace context and baggage
+    /// (or what `OTEL_PROPAGATORS` says) and, if a log was asked
     /// for, the subscriber of `tracing`. Without it, nothing global is touched.
     pub fn install_global(mut self) -> Self {
         self.global = true;
@@ -294,8 +297,15 @@ impl TelemetryBuilder {
         if let Some(meter) = &exports.meter {
             opentelemetry::global::set_meter_provider(meter.clone());
         }
-        let propagator = opentelemetry_sdk::propagation::TraceContextPropagator::new();
-        opentelemetry::global::set_text_map_propagator(propagator);
+        let (traces, baggage) = self.environment.propagators();
+        let mut propagators: Vec<Box<dyn TextMapPropagator + Send + Sync>> = Vec::new();
+        if traces {
+            propagators.push(Box::new(TraceContextPropagator::new()));
+        }
+        if baggage {
+            propagators.push(Box::new(BaggagePropagator::new()));
+        }
+        opentelemetry::global::set_text_map_propagator(TextMapCompositePropagator::new(propagators));
         Ok(())
     }
 }
@@ -359,12 +369,15 @@ impl Closer for NoCloser {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TelemetryError {
-    /// `OTEL_EXPORTER_OTLP_PROTOCOL` names a protocol that is not there.
-    #[error("OTEL_EXPORTER_OTLP_PROTOCOL is `{0}`; use grpc or http/protobuf")]
-    Protocol(String),
+    /// A variable, such as `OTEL_EXPORTER_OTLP_PROTOCOL`, names a protocol that is not there.
+    #[error("{0} is `{1}`; use grpc or http/protobuf")]
+    Protocol(String, String),
     /// An exporter refused its settings, such as an endpoint with `https`.
     #[error("the exporter refused its settings: {0}")]
     Exporter(String),
+    /// A certificate or a key for TLS cannot be used.
+    #[error("TLS to the receiver: {0}")]
+    Tls(String),
     /// The system gave no thread or no connection.
     #[error("the transport cannot be made: {0}")]
     Transport(String),

@@ -1,9 +1,10 @@
 //! The standard `OTEL_*` variables, read once. What code sets explicitly counts more where a method says so.
 //!
-//! Headers, compression, time limits and endpoints are read by the exporter itself. The service's name and resource
-//! attributes of the environment count more than those of the code, so that whoever runs a service names it.
+//! What is malformed is passed over with a warning, as the specification asks, unless nothing could be exported then. The
+//! service's name and resource attributes of the environment count more than those of the code, so that whoever runs a service names it.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ pub struct Environment {
 }
 
 /// Every variable that the set-up reads itself.
-const READ: [&str; 17] = [
+const READ: [&str; 15] = [
     "OTEL_SDK_DISABLED",
     "OTEL_SERVICE_NAME",
     "OTEL_RESOURCE_ATTRIBUTES",
@@ -31,17 +32,20 @@ const READ: [&str; 17] = [
     "OTEL_SPAN_EVENT_COUNT_LIMIT",
     "OTEL_SPAN_LINK_COUNT_LIMIT",
     "OTEL_METRIC_EXPORT_INTERVAL",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_PROTOCOL",
-    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_PROPAGATORS",
 ];
+
+/// Every variable of the OTLP exporter begins like this; signals have their own.
+const OTLP: &str = "OTEL_EXPORTER_OTLP_";
 
 impl Environment {
     /// The variables of the process.
     #[must_use]
     pub fn of_process() -> Self {
-        let read = |name: &&str| std::env::var(name).ok().map(|value| ((*name).to_owned(), value));
-        Self { variables: READ.iter().filter_map(read).collect() }
+        let read =
+            |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let known = |(name, _): &(String, String)| name.starts_with(OTLP) || READ.contains(&name.as_str());
+        Self { variables: std::env::vars_os().filter_map(read).filter(known).collect() }
     }
 
     /// No variables.
@@ -64,7 +68,12 @@ impl Environment {
 
     /// A value that is malformed counts as none, as the specification asks.
     pub(super) fn number<N: FromStr>(&self, name: &str) -> Option<N> {
-        self.text(name).and_then(|value| value.parse().ok())
+        let text = self.text(name)?;
+        let number = text.parse().ok();
+        if number.is_none() {
+            passed_over(name, text, "it is no such number");
+        }
+        number
     }
 
     pub(super) fn millis(&self, name: &str) -> Option<Duration> {
@@ -83,27 +92,82 @@ impl Environment {
 
     /// The sampler. Every one is asked at the root only: a run is recorded whole or not at all.
     pub(super) fn sampling(&self) -> Option<Sampling> {
-        let share = || Sampling::Share(self.number("OTEL_TRACES_SAMPLER_ARG").unwrap_or(1.0));
+        let share = || Sampling::Share(self.share().unwrap_or(1.0));
         match self.text("OTEL_TRACES_SAMPLER")? {
             "always_on" | "parentbased_always_on" => Some(Sampling::Always),
             "always_off" | "parentbased_always_off" => Some(Sampling::Never),
             "traceidratio" | "parentbased_traceidratio" => Some(share()),
-            _ => None,
+            other => {
+                passed_over("OTEL_TRACES_SAMPLER", other, "there is no such sampler");
+                None
+            }
         }
     }
 
-    /// `key=value` pairs of the resource.
+    fn share(&self) -> Option<f64> {
+        let name = "OTEL_TRACES_SAMPLER_ARG";
+        let share = self.number::<f64>(name)?;
+        let fits = (0.0..=1.0).contains(&share);
+        if !fits {
+            passed_over(name, &share.to_string(), "a share is from 0 to 1");
+        }
+        fits.then_some(share)
+    }
+
+    /// Which of the propagators that are there are wanted: W3C trace context, W3C baggage.
+    pub(super) fn propagators(&self) -> (bool, bool) {
+        let Some(list) = self.text("OTEL_PROPAGATORS") else { return (true, true) };
+        let (mut traces, mut baggage) = (false, false);
+        for name in list.split(',').map(str::trim) {
+            match name {
+                "tracecontext" => traces = true,
+                "baggage" => baggage = true,
+                "none" | "" => {}
+                other => passed_over("OTEL_PROPAGATORS", other, "there are tracecontext, baggage and none"),
+            }
+        }
+        (traces, baggage)
+    }
+
+    /// `key=value` pairs of the resource; values may be percent-encoded.
     pub(super) fn resource(&self) -> Vec<(String, String)> {
         let pairs = self.text("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default().split(',');
         let pair = |pair: &str| {
-            let (key, value) = pair.split_once('=')?;
-            Some((key.trim().to_owned(), value.trim().to_owned()))
+            let known = pair.split_once('=').map(|(key, value)| (key.trim(), decoded(value.trim())));
+            match known {
+                Some((key, Some(value))) if !key.is_empty() => Some((key.to_owned(), value)),
+                _ if pair.trim().is_empty() => None,
+                _ => {
+                    passed_over("OTEL_RESOURCE_ATTRIBUTES", pair, "it is no key=value");
+                    None
+                }
+            }
         };
         let mut pairs: Vec<_> = pairs.filter_map(pair).collect();
         let name = self.text("OTEL_SERVICE_NAME").map(|name| ("service.name".to_owned(), name.to_owned()));
         pairs.extend(name);
         pairs
     }
+}
+
+/// Says that a part of a variable does nothing, so that nobody waits for it to.
+fn passed_over(variable: &str, value: &str, why: &str) {
+    tracing::warn!(target: crate::names::target::TELEMETRY, variable, value, why, "a variable is passed over");
+}
+
+/// Text with its percent-encoded bytes decoded; `None` when they are not two hexadecimal digits each, or no UTF-8.
+pub(super) fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        bytes.push(digit(rest.next()?)? << 4 | digit(rest.next()?)?);
+    }
+    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -132,5 +196,34 @@ mod tests {
         assert!(environment.is_off("OTEL_TRACES_EXPORTER") && !environment.is_off("OTEL_METRICS_EXPORTER"));
         assert!(!environment.is_disabled());
         assert!(Environment::empty().with("OTEL_SDK_DISABLED", "TRUE").is_disabled());
+    }
+
+    #[test]
+    fn odd_resource_attributes_cost_nothing_but_themselves() {
+        let odd = " a=b=c, ,=x,caf%C3%A9,d=caf%C3%A9%2C%20bar,e=%zz,f=,g=%e9 ";
+        let environment = Environment::empty().with("OTEL_RESOURCE_ATTRIBUTES", odd);
+        let pairs = environment.resource();
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("a", "b=c"), ("d", "café, bar"), ("f", "")]);
+    }
+
+    #[test]
+    fn samplers_and_propagators_that_nobody_has_are_passed_over() {
+        let sampling = |sampler: &str, argument: &str| {
+            let environment = Environment::empty().with("OTEL_TRACES_SAMPLER", sampler);
+            environment.with("OTEL_TRACES_SAMPLER_ARG", argument).sampling()
+        };
+        assert_eq!(sampling("always_on", ""), Some(Sampling::Always));
+        assert_eq!(sampling("parentbased_always_off", "0.5"), Some(Sampling::Never));
+        assert_eq!(sampling("traceidratio", "0.5"), Some(Sampling::Share(0.5)));
+        for odd in ["", "half", "7", "-1", "NaN"] {
+            assert_eq!(sampling("traceidratio", odd), Some(Sampling::Share(1.0)), "{odd}");
+        }
+        assert_eq!(sampling("jaeger_remote", "0.5"), None);
+        let propagators = |list: &str| Environment::empty().with("OTEL_PROPAGATORS", list).propagators();
+        assert_eq!(propagators(""), (true, true));
+        assert_eq!(propagators("tracecontext"), (true, false));
+        assert_eq!(propagators("b3, baggage"), (false, true));
+        assert_eq!(propagators("none"), (false, false));
     }
 }

@@ -1,18 +1,22 @@
-//! Export over OTLP. Without TLS: the receiver is a collector or an agent nearby, which knows where the rest goes.
+//! Export over OTLP, each signal where its variables say. TLS is in `tls.rs`.
 //!
 //! Two traps lie here. The SDK's batch processor runs exporters on a thread without a runtime, so the HTTP client has to
 //! be a blocking one, whatever other crates of the build make the default. And gRPC needs a runtime that goes on while
 //! its caller blocks, so the connections have a small one of their own.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
 use opentelemetry_otlp::{
     Compression, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::builder::TelemetryError;
-use super::environment::Environment;
+use super::environment::{Environment, decoded};
 use super::flush::Transport;
+use super::tls::{self, Tls};
 
 /// The specification's limit for one export.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,9 +34,46 @@ enum Protocol {
     Http,
 }
 
+/// What has variables of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    Traces,
+    Metrics,
+}
+
+impl Signal {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Traces => "TRACES",
+            Self::Metrics => "METRICS",
+        }
+    }
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+        }
+    }
+}
+
+/// Where one signal goes.
+#[derive(Debug)]
+struct Target {
+    protocol: Protocol,
+    endpoint: String,
+    /// As the variable has them: values may be percent-encoded.
+    headers: Vec<(String, String)>,
+    gzip: bool,
+    timeout: Duration,
+    #[cfg_attr(not(feature = "otlp-tls"), expect(dead_code, reason = "it only refuses then"))]
+    tls: Tls,
+}
+
 impl Otlp {
     /// As the standard variables say: `OTEL_EXPORTER_OTLP_ENDPOINT`, `…_PROTOCOL` (`grpc` or `http/protobuf`, the
-    /// default), `…_HEADERS`, `…_COMPRESSION` and `…_TIMEOUT`.
+    /// default), `…_HEADERS`, `…_COMPRESSION` and `…_TIMEOUT`, or those of one signal, `OTEL_EXPORTER_OTLP_TRACES_…` and
+    /// `OTEL_EXPORTER_OTLP_METRICS_…`, which count more.
     #[must_use]
     pub fn standard() -> Self {
         Self::default()
@@ -50,7 +91,8 @@ impl Otlp {
         Self { protocol: Some(Protocol::Http), endpoint: None }
     }
 
-    /// Sets the receiver, such as `http://collector:4317`. It counts more than the environment.
+    /// Sets the receiver, such as `http://collector:4317`. It counts more than the environment. `https` needs the feature
+    /// `otlp-tls`.
     ///
     /// For HTTP the path of each signal is added.
     #[must_use]
@@ -59,23 +101,91 @@ impl Otlp {
         self
     }
 
-    fn protocol(&self, environment: &Environment) -> Result<Protocol, TelemetryError> {
+    fn target(&self, signal: Signal, environment: &Environment) -> Result<Target, TelemetryError> {
+        let protocol = self.protocol_of(signal, environment)?;
+        let endpoint = self.endpoint_of(signal, protocol, environment)?;
+        let headers =
+            of_signal(environment, signal, "HEADERS").map(|(_, headers)| headers).unwrap_or_default();
+        let headers = headers.split(',').filter_map(|pair| pair.split_once('='));
+        let gzip = match of_signal(environment, signal, "COMPRESSION") {
+            None => protocol == Protocol::Grpc,
+            Some((_, "gzip")) => true,
+            Some((_, "none")) => false,
+            Some((name, other)) => {
+                return Err(TelemetryError::Exporter(format!("{name} is `{other}`; use gzip or none")));
+            }
+        };
+        let timeout = of_signal(environment, signal, "TIMEOUT").and_then(|(_, millis)| millis.parse().ok());
+        Ok(Target {
+            protocol,
+            headers: headers.map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned())).collect(),
+            gzip,
+            timeout: timeout.map_or(TIMEOUT, Duration::from_millis),
+            tls: Tls::for_endpoint(&endpoint, environment)?,
+            endpoint,
+        })
+    }
+
+    fn protocol_of(&self, signal: Signal, environment: &Environment) -> Result<Protocol, TelemetryError> {
         if let Some(protocol) = self.protocol {
             return Ok(protocol);
         }
-        match environment.text("OTEL_EXPORTER_OTLP_PROTOCOL") {
-            Some("grpc") => Ok(Protocol::Grpc),
-            None | Some("http/protobuf") => Ok(Protocol::Http),
-            Some(other) => Err(TelemetryError::Protocol(other.to_owned())),
+        match of_signal(environment, signal, "PROTOCOL") {
+            Some((_, "grpc")) => Ok(Protocol::Grpc),
+            None | Some((_, "http/protobuf")) => Ok(Protocol::Http),
+            Some((name, other)) => Err(TelemetryError::Protocol(name, other.to_owned())),
         }
     }
 
-    fn endpoint_of(&self, path: &str) -> Option<String> {
-        self.endpoint.as_ref().map(|endpoint| format!("{}{path}", endpoint.trim_end_matches('/')))
+    fn endpoint_of(
+        &self,
+        signal: Signal,
+        protocol: Protocol,
+        environment: &Environment,
+    ) -> Result<String, TelemetryError> {
+        let path = if protocol == Protocol::Http { signal.path() } else { "" };
+        let with_path = |base: &str| format!("{}{path}", base.trim_end_matches('/'));
+        if let Some(base) = self.endpoint.as_deref().map(str::trim) {
+            if protocol == Protocol::Http && base.trim_end_matches('/').ends_with(path) {
+                return Err(TelemetryError::Exporter(format!(
+                    "the path {path} of {base} is added to an endpoint; leave it out"
+                )));
+            }
+            return with_scheme("the endpoint", with_path(base));
+        }
+        let general = general("ENDPOINT");
+        match of_signal(environment, signal, "ENDPOINT") {
+            // What is said for one signal is taken as it is.
+            Some((name, endpoint)) if name != general => with_scheme(&name, endpoint.to_owned()),
+            Some((name, base)) => with_scheme(&name, with_path(base)),
+            None => Ok(with_path(match protocol {
+                Protocol::Grpc => "http://localhost:4317",
+                Protocol::Http => "http://localhost:4318",
+            })),
+        }
     }
 }
 
+fn general(what: &str) -> String {
+    format!("OTEL_EXPORTER_OTLP_{what}")
+}
+
+/// A variable of the signal, or the one for all signals, with its name.
+fn of_signal<'e>(environment: &'e Environment, signal: Signal, what: &str) -> Option<(String, &'e str)> {
+    let own = format!("OTEL_EXPORTER_OTLP_{}_{what}", signal.word());
+    [own, general(what)].into_iter().find_map(|name| environment.text(&name).map(|value| (name, value)))
+}
+
+/// An address without a scheme would be found wrong by the first export only.
+fn with_scheme(name: &str, endpoint: String) -> Result<String, TelemetryError> {
+    if endpoint.starts_with("http://") || tls::is_asked_for(&endpoint) {
+        return Ok(endpoint);
+    }
+    Err(TelemetryError::Exporter(format!("{name} is `{endpoint}`; it begins with http:// or https://")))
+}
+
 /// The exporters of one set-up.
+#[derive(Default)]
 pub(super) struct Exporters {
     pub(super) spans: Option<SpanExporter>,
     pub(super) metrics: Option<MetricExporter>,
@@ -94,72 +204,93 @@ pub(super) fn exporters(
     signals: Signals,
     environment: &Environment,
 ) -> Result<Exporters, TelemetryError> {
-    match otlp.protocol(environment)? {
-        Protocol::Grpc => grpc(otlp, signals),
-        Protocol::Http => http(otlp, signals, environment),
-    }
+    let target = |signal, on: bool| on.then(|| otlp.target(signal, environment)).transpose();
+    let traces = target(Signal::Traces, signals.traces)?;
+    let metrics = target(Signal::Metrics, signals.metrics)?;
+    let over_grpc = [&traces, &metrics].into_iter().flatten().any(|target| target.protocol == Protocol::Grpc);
+    let transport = over_grpc.then(transport).transpose()?;
+    // A connection lives on the runtime that is entered when it is made.
+    let entered = transport.as_ref().map(tokio::runtime::Runtime::enter);
+    let spans = traces.as_ref().map(spans).transpose();
+    let metrics = metrics.as_ref().map(self::metrics).transpose();
+    drop(entered);
+    let transport = transport.map(|runtime| Transport(Some(runtime)));
+    Ok(Exporters { spans: spans?, metrics: metrics?, transport })
 }
 
-fn grpc(otlp: &Otlp, signals: Signals) -> Result<Exporters, TelemetryError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn transport() -> Result<tokio::runtime::Runtime, TelemetryError> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("volery-otlp")
         .enable_all()
         .build()
-        .map_err(|error| TelemetryError::Transport(error.to_string()))?;
-    // A connection lives on the runtime that is entered when it is made.
-    let entered = runtime.enter();
-    let mut spans = SpanExporter::builder().with_tonic();
-    let mut metrics = MetricExporter::builder().with_tonic();
-    if let Some(endpoint) = otlp.endpoint_of("") {
-        spans = spans.with_endpoint(&endpoint);
-        metrics = metrics.with_endpoint(endpoint);
-    }
-    if std::env::var_os("OTEL_EXPORTER_OTLP_COMPRESSION").is_none() {
-        spans = spans.with_compression(Compression::Gzip);
-        metrics = metrics.with_compression(Compression::Gzip);
-    }
-    let spans = signals.traces.then(|| spans.build()).transpose();
-    let metrics = signals.metrics.then(|| metrics.build()).transpose();
-    drop(entered);
-    let transport = Some(Transport(Some(runtime)));
-    Ok(Exporters { spans: spans.map_err(refused)?, metrics: metrics.map_err(refused)?, transport })
+        .map_err(|error| TelemetryError::Transport(error.to_string()))
 }
 
-fn http(otlp: &Otlp, signals: Signals, environment: &Environment) -> Result<Exporters, TelemetryError> {
-    let given = otlp.endpoint.as_deref().or_else(|| environment.text("OTEL_EXPORTER_OTLP_ENDPOINT"));
-    if let Some(endpoint) = given.filter(|endpoint| endpoint.starts_with("https:")) {
-        // The client would say so as well, but only when the first export fails.
-        return Err(TelemetryError::Exporter(format!(
-            "{endpoint} needs TLS, which is not built in; export to a collector nearby"
-        )));
-    }
-    let timeout = environment.millis("OTEL_EXPORTER_OTLP_TIMEOUT").unwrap_or(TIMEOUT);
-    let client = blocking_client(timeout)?;
-    let mut spans = SpanExporter::builder().with_http().with_http_client(client.clone());
-    let mut metrics = MetricExporter::builder().with_http().with_http_client(client);
-    if let Some(endpoint) = otlp.endpoint_of("/v1/traces") {
-        spans = spans.with_endpoint(endpoint);
-    }
-    if let Some(endpoint) = otlp.endpoint_of("/v1/metrics") {
-        metrics = metrics.with_endpoint(endpoint);
-    }
-    let spans = signals.traces.then(|| spans.build()).transpose().map_err(refused)?;
-    let metrics = signals.metrics.then(|| metrics.build()).transpose().map_err(refused)?;
-    Ok(Exporters { spans, metrics, transport: None })
+fn spans(target: &Target) -> Result<SpanExporter, TelemetryError> {
+    let exporter = match target.protocol {
+        Protocol::Grpc => target.grpc(SpanExporter::builder().with_tonic()).build(),
+        Protocol::Http => target.http(SpanExporter::builder().with_http())?.build(),
+    };
+    exporter.map_err(refused)
 }
 
-/// A blocking client must not be made on a thread of a runtime.
-fn blocking_client(timeout: Duration) -> Result<reqwest::blocking::Client, TelemetryError> {
-    let make = move || reqwest::blocking::Client::builder().timeout(timeout).build();
-    let made = std::thread::Builder::new()
-        .name("volery-otlp".to_owned())
-        .spawn(make)
-        .map_err(|error| TelemetryError::Transport(error.to_string()))?
-        .join();
-    match made {
-        Ok(client) => client.map_err(|error| TelemetryError::Transport(error.to_string())),
-        Err(_) => Err(TelemetryError::Transport("the HTTP client panicked".to_owned())),
+fn metrics(target: &Target) -> Result<MetricExporter, TelemetryError> {
+    let exporter = match target.protocol {
+        Protocol::Grpc => target.grpc(MetricExporter::builder().with_tonic()).build(),
+        Protocol::Http => target.http(MetricExporter::builder().with_http())?.build(),
+    };
+    exporter.map_err(refused)
+}
+
+impl Target {
+    fn grpc<B: WithExportConfig + WithTonicConfig>(&self, builder: B) -> B {
+        let mut builder = builder.with_endpoint(&self.endpoint).with_timeout(self.timeout);
+        if self.gzip {
+            builder = builder.with_compression(Compression::Gzip);
+        }
+        #[cfg(feature = "otlp-tls")]
+        if tls::is_asked_for(&self.endpoint) {
+            builder = builder.with_tls_config(self.tls.of_grpc());
+        }
+        let header = |(key, value): &(String, String)| {
+            let value = decoded(value).unwrap_or_else(|| value.clone());
+            Some((key.parse::<HeaderName>().ok()?, value.parse::<HeaderValue>().ok()?))
+        };
+        let headers: HeaderMap = self.headers.iter().filter_map(header).collect();
+        builder.with_metadata(MetadataMap::from_headers(headers))
+    }
+
+    fn http<B: WithExportConfig + WithHttpConfig>(&self, builder: B) -> Result<B, TelemetryError> {
+        let headers: HashMap<String, String> = self.headers.iter().cloned().collect();
+        let mut builder = builder
+            .with_endpoint(&self.endpoint)
+            .with_timeout(self.timeout)
+            .with_headers(headers)
+            .with_http_client(self.blocking_client()?);
+        if self.gzip {
+            builder = builder.with_compression(Compression::Gzip);
+        }
+        Ok(builder)
+    }
+
+    /// A blocking client must not be made on a thread of a runtime.
+    fn blocking_client(&self) -> Result<reqwest::blocking::Client, TelemetryError> {
+        let client = reqwest::blocking::Client::builder().timeout(self.timeout);
+        #[cfg(feature = "otlp-tls")]
+        let client = match tls::is_asked_for(&self.endpoint) {
+            true => client.tls_backend_preconfigured(self.tls.of_http()?),
+            false => client,
+        };
+        let made = std::thread::Builder::new()
+            .name("volery-otlp".to_owned())
+            .spawn(move || client.build())
+            .map_err(|error| TelemetryError::Transport(error.to_string()))?
+            .join();
+        match made {
+            Ok(client) => client.map_err(|error| TelemetryError::Transport(error.to_string())),
+            Err(_) => Err(TelemetryError::Transport("the HTTP client panicked".to_owned())),
+        }
     }
 }
 

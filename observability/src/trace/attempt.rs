@@ -4,6 +4,7 @@
 //! commit is done. The engine runs under [`EvaluateTrace::context`], so that spans of the service become its children.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use opentelemetry::Context;
@@ -11,6 +12,7 @@ use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::TraceContextExt;
 
 use super::baggage::Baggage;
+use super::call::Here;
 use super::carried::{Carried, OpenSpan};
 use super::ending::Ending;
 use super::job::{JobState, JobTrace, Restart};
@@ -42,6 +44,8 @@ struct OpenAttempt {
     node: Arc<Node>,
     agent: Arc<str>,
     detail: Detail,
+    /// Whether the agent says that it calls models.
+    models: bool,
 }
 
 impl JobTrace {
@@ -62,6 +66,7 @@ impl JobTrace {
             node,
             agent: Arc::clone(&job.agent),
             detail: job.detail,
+            models: job.models,
         })))
     }
 }
@@ -91,14 +96,23 @@ impl AttemptTrace {
     /// Begins the engine's call.
     pub fn evaluate(&self, engine: &str, start: SystemTime) -> EvaluateTrace {
         let Some(open) = self.sampled() else {
-            return EvaluateTrace { span: None, context: self.context() };
+            return EvaluateTrace { span: None, context: self.context(), here: None };
         };
         let draft = Draft::internal(format!("evaluate {engine}"), start)
             .with(text(attribute::AGENT, &open.agent))
             .with(text(attribute::ENGINE, engine));
         let span = open.child(draft, Detail::Phase);
         let node = span.as_ref().map_or(&open.node, |span| &span.node);
-        EvaluateTrace { context: Some(open.with_baggage(node.context().clone())), span }
+        let here = Here {
+            part: Arc::clone(&open.part),
+            node: Arc::clone(node),
+            attempt: open.span.as_ref().map(|span| Arc::clone(&span.node)),
+            agent: Arc::clone(&open.agent),
+            detail: open.detail,
+            models: AtomicBool::new(open.models),
+        };
+        let context = Some(open.with_baggage(node.context().clone()));
+        EvaluateTrace { context, span, here: Some(Arc::new(here)) }
     }
 
     /// The context of the attempt itself, for hooks. `None` when there is no trace.
@@ -182,11 +196,17 @@ impl OpenAttempt {
 }
 
 /// The open span of an engine's call. Dropped without an end, it ends as abandoned.
-#[derive(Debug)]
 #[must_use = "an engine's call ends when the engine returns"]
 pub struct EvaluateTrace {
     span: Option<Recorded>,
     context: Option<Context>,
+    here: Option<Arc<Here>>,
+}
+
+impl std::fmt::Debug for EvaluateTrace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EvaluateTrace").field("span", &self.span).finish_non_exhaustive()
+    }
 }
 
 impl EvaluateTrace {
@@ -200,7 +220,7 @@ impl EvaluateTrace {
     /// The same, opaque.
     #[must_use]
     pub fn scope(&self) -> Scope {
-        Scope::of(self.context.clone())
+        Scope { context: self.context.clone(), here: self.here.clone() }
     }
 
     /// What it takes to close the span after the process is gone. `None` when there is no span.

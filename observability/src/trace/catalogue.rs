@@ -61,8 +61,6 @@ pub struct RunStart<'a> {
     pub tenant: Option<&'a str>,
     /// What the service groups runs by.
     pub session: Option<&'a str>,
-    /// Whether an agent of it calls a model.
-    pub models: bool,
     /// The caller's place in a trace: the run becomes a child of it, and is sampled if it is.
     pub parent: Option<&'a Carried>,
     /// The caller's W3C `baggage`; only allowed keys are kept.
@@ -75,7 +73,7 @@ impl<'a> RunStart<'a> {
     /// A run with nothing but an id, a workflow and a time.
     #[must_use]
     pub fn new(run: &'a dyn Display, workflow: &'a str, start: SystemTime) -> Self {
-        Self { run, workflow, tenant: None, session: None, models: false, parent: None, baggage: None, start }
+        Self { run, workflow, tenant: None, session: None, parent: None, baggage: None, start }
     }
 }
 
@@ -246,10 +244,6 @@ impl Facts {
         base.extend(start.tenant.map(|tenant| name(attribute::TENANT, tenant)));
         let mut root = vec![count(attribute::RUN_ATTEMPT, attempt)];
         root.extend(start.session.map(|session| text(attribute::SESSION, session)));
-        if start.models {
-            root.push(KeyValue::new(attribute::GEN_AI_OPERATION, "invoke_workflow"));
-            root.push(text(attribute::GEN_AI_WORKFLOW, start.workflow));
-        }
         Self {
             base,
             root,

@@ -30,7 +30,7 @@ pub struct JobStart<'a> {
     pub job: &'a dyn Display,
     /// How its inputs were collected: `single`, `and`, `join`, `batch` or `schedule`.
     pub trigger: &'a str,
-    /// Whether the agent calls a model.
+    /// Whether the agent says that it calls models. A call that it makes tells as well.
     pub models: bool,
     /// The batch or join that gave the inputs; the job links to it and not to each input then.
     pub gathered: Option<&'a Carried>,
@@ -110,6 +110,9 @@ impl RunTrace {
             draft = with_inputs(draft, run.catalogue(), start, inputs);
         }
         let (part, span) = run.child(draft, Detail::Job, detail);
+        if start.models {
+            part.calls_model();
+        }
         let agent = Arc::from(start.agent);
         JobTrace(JobState::Sampled(Box::new(OpenJob { span, part, agent, models: start.models, detail })))
     }

@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use opentelemetry::global::BoxedSpan;
@@ -34,6 +34,8 @@ pub(crate) struct Part {
     foreign: Option<Arc<str>>,
     spans: AtomicU32,
     suppressed: AtomicU32,
+    /// Whether the root says that a model is called.
+    pub(crate) models: AtomicBool,
 }
 
 /// A run's trace when nothing of it is recorded: enough to tell the next one not to record it either.
@@ -92,6 +94,7 @@ impl Opening {
             place: self.place,
             spans: AtomicU32::new(1),
             suppressed: AtomicU32::new(0),
+            models: AtomicBool::new(false),
         })
     }
 }
@@ -213,6 +216,16 @@ impl Part {
 
     /// Begins a span under another. `None` when it was left out.
     pub(crate) fn child(self: &Arc<Self>, parent: &Arc<Node>, draft: Draft) -> Option<Recorded> {
+        self.child_at(parent, parent.context(), draft)
+    }
+
+    /// The same at a place: the other one, or a span of the service below it.
+    pub(crate) fn child_at(
+        self: &Arc<Self>,
+        parent: &Arc<Node>,
+        above: &Context,
+        draft: Draft,
+    ) -> Option<Recorded> {
         let room = self.catalogue.settings.spans_max.saturating_mul(OVERSHOOT);
         if self.spans.load(Ordering::Relaxed) >= room || !parent.enter() {
             self.suppress();
@@ -221,8 +234,8 @@ impl Part {
         self.spans.fetch_add(1, Ordering::Relaxed);
         let start = draft.start.max(parent.start());
         let builder = draft.build(&self.facts.base, start);
-        let span: BoxedSpan = self.catalogue.tracer.build_with_context(builder, parent.context());
-        let context = parent.context().with_span(span);
+        let span: BoxedSpan = self.catalogue.tracer.build_with_context(builder, above);
+        let context = above.with_span(span);
         let node = Node::child(Arc::clone(parent), context, start);
         Some(Recorded { part: Arc::clone(self), node })
     }

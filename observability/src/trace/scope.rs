@@ -4,44 +4,50 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 
 use opentelemetry::Context;
 use opentelemetry::context::FutureExt as _;
 use opentelemetry::trace::TraceContextExt as _;
 
 use super::attempt::LogIds;
+use super::call::Here;
 use super::carried::{self, Carried};
 
 /// Where code runs. Cheap to clone; the default is nowhere, and costs nothing.
 #[derive(Clone, Default)]
-pub struct Scope(Option<Context>);
+pub struct Scope {
+    pub(super) context: Option<Context>,
+    /// Where calls of models and tools have their spans, if they have any.
+    pub(super) here: Option<Arc<Here>>,
+}
 
 impl Scope {
     /// Nowhere.
     #[must_use]
     pub const fn none() -> Self {
-        Self(None)
+        Self { context: None, here: None }
     }
 
     pub(crate) const fn of(context: Option<Context>) -> Self {
-        Self(context)
+        Self { context, here: None }
     }
 
     /// The place that an artifact carries, which is recorded somewhere else or not at all.
     #[must_use]
     pub fn at(carried: &Carried) -> Self {
-        Self(Some(Context::new().with_remote_span_context(carried.span_context())))
+        Self::of(Some(Context::new().with_remote_span_context(carried.span_context())))
     }
 
     /// The same place, with the ids that belong on log lines.
     #[must_use]
     pub fn with_ids(self, ids: LogIds) -> Self {
-        Self(Some(ids.attach(self.0)))
+        Self { context: Some(ids.attach(self.context)), here: self.here }
     }
 
     /// Runs a future here: its context is the current one during each of its polls.
     pub async fn run<F: Future>(&self, future: F) -> F::Output {
-        match &self.0 {
+        match &self.context {
             None => future.await,
             Some(context) => future.with_context(context.clone()).await,
         }
@@ -49,16 +55,20 @@ impl Scope {
 
     /// Calls a function here.
     pub fn call<T>(&self, function: impl FnOnce() -> T) -> T {
-        let entered = self.0.clone().map(Context::attach);
+        let entered = self.context.clone().map(Context::attach);
         let result = function();
         drop(entered);
         result
     }
 
+    pub(super) fn here(&self) -> Option<&Here> {
+        self.here.as_deref()
+    }
+
     /// The place, for whoever is called next. `None` when there is no trace.
     #[must_use]
     pub fn carried(&self) -> Option<Carried> {
-        let context = self.0.as_ref()?.span().span_context().clone();
+        let context = self.context.as_ref()?.span().span_context().clone();
         let (trace, span) = carried::ids(&context);
         Carried::from_ids(trace, span, u8::from(context.is_sampled()), None)
     }
@@ -66,6 +76,6 @@ impl Scope {
 
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Scope").field(&self.0.is_some()).finish()
+        f.debug_tuple("Scope").field(&self.context.is_some()).finish()
     }
 }
