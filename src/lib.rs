@@ -106,7 +106,7 @@ pub use volery_blackboard::{
 
 /// How a runtime is shown: what a service hands to [`Builder::telemetry`], and a set-up for services that have none.
 ///
-/// Features: `otlp` exports over OTLP, `prometheus` gives metrics as text, `subscriber` writes log lines with trace ids.
+/// Features: `otlp` exports over OTLP, `otlp-tls` over TLS as well, `prometheus` gives metrics as text, `subscriber` writes log lines with trace ids.
 pub mod telemetry {
     #[cfg(feature = "subscriber")]
     pub use volery_observability::LogFormat;

@@ -8,6 +8,7 @@ mod lines;
 mod models;
 mod numbers;
 mod rules;
+mod services;
 mod shape;
 mod stress;
 mod support;

@@ -278,10 +278,7 @@ impl Target {
     fn blocking_client(&self) -> Result<reqwest::blocking::Client, TelemetryError> {
         let client = reqwest::blocking::Client::builder().timeout(self.timeout);
         #[cfg(feature = "otlp-tls")]
-        let client = match tls::is_asked_for(&self.endpoint) {
-            true => client.tls_backend_preconfigured(self.tls.of_http()?),
-            false => client,
-        };
+        let client = client.tls_backend_preconfigured(self.tls.of_http()?);
         let made = std::thread::Builder::new()
             .name("volery-otlp".to_owned())
             .spawn(move || client.build())

@@ -9,6 +9,9 @@ use super::environment::Environment;
 /// What the variables say.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tls {
+    /// Whether the endpoint asks for TLS.
+    #[cfg(feature = "otlp-tls")]
+    is_on: bool,
     /// The certificate authorities that are trusted instead of the system's.
     #[cfg(feature = "otlp-tls")]
     authorities: Option<Vec<u8>>,
@@ -67,7 +70,7 @@ mod rustls_with_ring {
                     return Err(TelemetryError::Tls(format!("set both {CERTIFICATE} and {KEY}, or neither")));
                 }
             };
-            let tls = Self { authorities, identity };
+            let tls = Self { is_on: true, authorities, identity };
             // What is no certificate is found now, and not when the first export fails.
             tls.of_http()?;
             Ok(tls)
@@ -87,7 +90,8 @@ mod rustls_with_ring {
             }
         }
 
-        /// For HTTP. The provider is named, because another crate of the build may bring a second one.
+        /// For HTTP, without TLS as well: the client wants a provider in any case. It is named here, because another crate
+        /// of the build may bring a second one.
         pub(in super::super) fn of_http(&self) -> Result<ClientConfig, TelemetryError> {
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let builder = ClientConfig::builder_with_provider(provider)
@@ -103,6 +107,9 @@ mod rustls_with_ring {
 
         fn roots(&self) -> Result<RootCertStore, TelemetryError> {
             let mut roots = RootCertStore::empty();
+            if !self.is_on {
+                return Ok(roots);
+            }
             match &self.authorities {
                 Some(authorities) => {
                     for authority in certificates(authorities, AUTHORITIES)? {
