@@ -20,7 +20,7 @@ use opentelemetry_sdk::trace::{
 
 use super::Telemetry;
 use super::environment::Environment;
-use super::flush::{Exports, Transport};
+use super::flush::{Endpoints, Exports, Transport};
 use super::gate::{Counted, Gate, Tally};
 use super::sampler::{RootSampler, Sampling};
 use crate::names::{SCOPE, metric};
@@ -183,7 +183,7 @@ impl TelemetryBuilder {
         let disabled = self.environment.is_disabled();
         let traces = !disabled && !self.environment.is_off("OTEL_TRACES_EXPORTER");
         let metrics = !disabled && !self.environment.is_off("OTEL_METRICS_EXPORTER");
-        let transport = self.connect(traces, metrics)?;
+        let (transport, endpoints) = self.connect(traces, metrics)?;
 
         let gate = self.spans.take().filter(|_| traces).map(|wire| {
             let limits = self.limits();
@@ -198,10 +198,12 @@ impl TelemetryBuilder {
             None => Arc::new(NoCloser),
         };
         let (transport, ended) = (Mutex::new(transport), AtomicBool::new(false));
-        let exports = Arc::new(Exports { tracer, meter, closer, tally, transport, ended });
+        let exports = Arc::new(Exports { tracer, meter, closer, tally, transport, endpoints, ended });
         if self.global {
             self.install(&exports)?;
         }
+        // Now there is somebody to tell.
+        self.environment.say_what_was_passed_over();
         Ok(Telemetry {
             exports,
             settings: self.settings,
@@ -211,7 +213,11 @@ impl TelemetryBuilder {
     }
 
     /// Adds what exports over the network, and what is scraped.
-    fn connect(&mut self, traces: bool, metrics: bool) -> Result<Option<Transport>, TelemetryError> {
+    fn connect(
+        &mut self,
+        traces: bool,
+        metrics: bool,
+    ) -> Result<(Option<Transport>, Endpoints), TelemetryError> {
         #[cfg(feature = "prometheus")]
         if let Some(registry) = self.registry.clone().filter(|_| metrics) {
             let reader = opentelemetry_prometheus::exporter().with_registry(registry).build();
@@ -228,12 +234,12 @@ impl TelemetryBuilder {
             if let Some(metrics) = exporters.metrics {
                 self.read_metrics(PeriodicReader::builder(metrics));
             }
-            return Ok(exporters.transport);
+            return Ok((exporters.transport, exporters.endpoints));
         }
         // Without these features there is nothing to connect.
         #[cfg(not(feature = "otlp"))]
         let (_, _) = (traces, metrics);
-        Ok(None)
+        Ok((None, Endpoints::default()))
     }
 
     /// Adds a reader that exports from time to time.

@@ -3,9 +3,10 @@
 //! What is malformed is passed over with a warning, as the specification asks, unless nothing could be exported then. The
 //! service's name and resource attributes of the environment count more than those of the code, so that whoever runs a service names it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::sampler::Sampling;
@@ -14,6 +15,8 @@ use super::sampler::Sampling;
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     variables: HashMap<String, String>,
+    /// By variable: what of it does nothing, and why. It is said when there is a log.
+    passed_over: Arc<Mutex<BTreeMap<String, (String, &'static str)>>>,
 }
 
 /// Every variable that the set-up reads itself.
@@ -45,7 +48,7 @@ impl Environment {
         let read =
             |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
         let known = |(name, _): &(String, String)| name.starts_with(OTLP) || READ.contains(&name.as_str());
-        Self { variables: std::env::vars_os().filter_map(read).filter(known).collect() }
+        Self { variables: std::env::vars_os().filter_map(read).filter(known).collect(), ..Self::default() }
     }
 
     /// No variables.
@@ -66,12 +69,26 @@ impl Environment {
         self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
+    /// Takes note that a part of a variable does nothing, so that nobody waits for it to.
+    fn pass_over(&self, variable: &str, value: &str, why: &'static str) {
+        let mut all = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(variable.to_owned(), (value.to_owned(), why));
+    }
+
+    /// Writes a line for each variable that does not do what it seems to.
+    pub(super) fn say_what_was_passed_over(&self) {
+        let all = std::mem::take(&mut *self.passed_over.lock().unwrap_or_else(PoisonError::into_inner));
+        for (variable, (value, why)) in all {
+            tracing::warn!(target: crate::names::target::TELEMETRY, variable, value, why, "a variable is passed over");
+        }
+    }
+
     /// A value that is malformed counts as none, as the specification asks.
     pub(super) fn number<N: FromStr>(&self, name: &str) -> Option<N> {
         let text = self.text(name)?;
         let number = text.parse().ok();
         if number.is_none() {
-            passed_over(name, text, "it is no such number");
+            self.pass_over(name, text, "it is no such number");
         }
         number
     }
@@ -98,7 +115,7 @@ impl Environment {
             "always_off" | "parentbased_always_off" => Some(Sampling::Never),
             "traceidratio" | "parentbased_traceidratio" => Some(share()),
             other => {
-                passed_over("OTEL_TRACES_SAMPLER", other, "there is no such sampler");
+                self.pass_over("OTEL_TRACES_SAMPLER", other, "there is no such sampler");
                 None
             }
         }
@@ -109,7 +126,7 @@ impl Environment {
         let share = self.number::<f64>(name)?;
         let fits = (0.0..=1.0).contains(&share);
         if !fits {
-            passed_over(name, &share.to_string(), "a share is from 0 to 1");
+            self.pass_over(name, &share.to_string(), "a share is from 0 to 1");
         }
         fits.then_some(share)
     }
@@ -123,7 +140,9 @@ impl Environment {
                 "tracecontext" => traces = true,
                 "baggage" => baggage = true,
                 "none" | "" => {}
-                other => passed_over("OTEL_PROPAGATORS", other, "there are tracecontext, baggage and none"),
+                other => {
+                    self.pass_over("OTEL_PROPAGATORS", other, "there are tracecontext, baggage and none")
+                }
             }
         }
         (traces, baggage)
@@ -138,7 +157,7 @@ impl Environment {
                 Some((key, Some(value))) if !key.is_empty() => Some((key.to_owned(), value)),
                 _ if pair.trim().is_empty() => None,
                 _ => {
-                    passed_over("OTEL_RESOURCE_ATTRIBUTES", pair, "it is no key=value");
+                    self.pass_over("OTEL_RESOURCE_ATTRIBUTES", pair, "it is no key=value");
                     None
                 }
             }
@@ -148,11 +167,6 @@ impl Environment {
         pairs.extend(name);
         pairs
     }
-}
-
-/// Says that a part of a variable does nothing, so that nobody waits for it to.
-fn passed_over(variable: &str, value: &str, why: &str) {
-    tracing::warn!(target: crate::names::target::TELEMETRY, variable, value, why, "a variable is passed over");
 }
 
 /// Text with its percent-encoded bytes decoded; `None` when they are not two hexadecimal digits each, or no UTF-8.

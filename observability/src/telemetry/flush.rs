@@ -25,8 +25,13 @@ pub(super) struct Exports {
     pub(super) tally: Arc<Tally>,
     /// The runtime that connections live on. It ends last.
     pub(super) transport: Mutex<Option<Transport>>,
+    /// Named in reports.
+    pub(super) endpoints: Endpoints,
     pub(super) ended: AtomicBool,
 }
+
+/// Where spans go, and where metrics do.
+pub(super) type Endpoints = [Option<String>; 2];
 
 /// A runtime of tokio for connections, so that they do not depend on the service's.
 #[derive(Debug)]
@@ -52,7 +57,7 @@ impl Exports {
         if !self.ended.swap(true, Ordering::AcqRel) {
             let (tracer, meter) = (self.tracer.clone(), self.meter.clone());
             problems = bounded(
-                limit,
+                (limit, &self.endpoints),
                 move || tracer.map_or(Ok(()), |tracer| tracer.shutdown_with_timeout(limit)),
                 move || meter.map_or(Ok(()), |meter| meter.shutdown_with_timeout(limit)),
             );
@@ -77,7 +82,7 @@ impl Flusher for Exports {
     fn flush(&self, limit: Duration) -> FlushReport {
         let (tracer, meter) = (self.tracer.clone(), self.meter.clone());
         let problems = bounded(
-            limit,
+            (limit, &self.endpoints),
             move || tracer.map_or(Ok(()), |tracer| tracer.force_flush()),
             move || meter.map_or(Ok(()), |meter| meter.force_flush()),
         );
@@ -99,16 +104,17 @@ pub(super) async fn off_thread(work: impl FnOnce() -> FlushReport + Send + 'stat
 /// Works at both signals at once, on threads of their own, and waits up to `limit`. What takes longer goes on and ends
 /// by itself: the exporters have limits of their own. Returns what went wrong.
 fn bounded(
-    limit: Duration,
+    (limit, endpoints): (Duration, &Endpoints),
     spans: impl FnOnce() -> OTelSdkResult + Send + 'static,
     metrics: impl FnOnce() -> OTelSdkResult + Send + 'static,
 ) -> Vec<String> {
     let (done, wait) = mpsc::sync_channel(1);
+    let [to_spans, to_metrics] = endpoints.clone();
     let run = move || {
         let both = thread::scope(|scope| {
             let spans = scope.spawn(spans);
             let metrics = metrics();
-            [problem("traces", spans.join()), problem("metrics", Ok(metrics))]
+            [problem(("traces", to_spans), spans.join()), problem(("metrics", to_metrics), Ok(metrics))]
         });
         // Nobody may be waiting any more.
         done.send(both.into_iter().flatten().collect()).ok();
@@ -119,10 +125,11 @@ fn bounded(
     }
 }
 
-fn problem(signal: &str, result: thread::Result<OTelSdkResult>) -> Option<String> {
+fn problem((signal, to): (&str, Option<String>), result: thread::Result<OTelSdkResult>) -> Option<String> {
+    let to = to.map(|to| format!(" to {to}")).unwrap_or_default();
     match result {
         Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(format!("{signal}: {error}")),
-        Err(_) => Some(format!("{signal}: the exporter panicked")),
+        Ok(Err(error)) => Some(format!("{signal}{to}: {error}")),
+        Err(_) => Some(format!("{signal}{to}: the exporter panicked")),
     }
 }

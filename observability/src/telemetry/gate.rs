@@ -16,6 +16,7 @@ use opentelemetry_sdk::trace::{
     BatchSpanProcessor, Span, SpanData, SpanEvents, SpanExporter, SpanLinks, SpanProcessor,
 };
 
+use crate::names::target::TELEMETRY;
 use crate::names::{SCHEMA_URL, SCOPE};
 use crate::trace::{ClosedSpan, Closer};
 
@@ -148,11 +149,13 @@ impl Closer for Gate {
 pub(super) struct Counted<E> {
     exporter: E,
     tally: Arc<Tally>,
+    /// Whether the last export failed.
+    failing: AtomicBool,
 }
 
 impl<E> Counted<E> {
     pub(super) const fn new(exporter: E, tally: Arc<Tally>) -> Self {
-        Self { exporter, tally }
+        Self { exporter, tally, failing: AtomicBool::new(false) }
     }
 }
 
@@ -161,6 +164,15 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
         let spans = batch.len() as u64;
         let sent = self.exporter.export(batch).await;
         self.tally.leave(spans, &sent);
+        // Said when it begins and when it is over, and not for every export.
+        let failed = self.failing.swap(sent.is_err(), Ordering::AcqRel);
+        match &sent {
+            Err(error) if !failed => {
+                tracing::warn!(target: TELEMETRY, %error, "spans cannot be exported and are lost, until further notice");
+            }
+            Ok(()) if failed => tracing::warn!(target: TELEMETRY, "spans are exported again"),
+            Ok(()) | Err(_) => {}
+        }
         sent
     }
 

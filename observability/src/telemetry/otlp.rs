@@ -15,7 +15,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::builder::TelemetryError;
 use super::environment::{Environment, decoded};
-use super::flush::Transport;
+use super::flush::{Endpoints, Transport};
 use super::tls::{self, Tls};
 
 /// The specification's limit for one export.
@@ -151,13 +151,13 @@ impl Otlp {
                     "the path {path} of {base} is added to an endpoint; leave it out"
                 )));
             }
-            return with_scheme("the endpoint", with_path(base));
+            return with_scheme("the endpoint", base).map(with_path);
         }
         let general = general("ENDPOINT");
         match of_signal(environment, signal, "ENDPOINT") {
             // What is said for one signal is taken as it is.
-            Some((name, endpoint)) if name != general => with_scheme(&name, endpoint.to_owned()),
-            Some((name, base)) => with_scheme(&name, with_path(base)),
+            Some((name, endpoint)) if name != general => with_scheme(&name, endpoint).map(str::to_owned),
+            Some((name, base)) => with_scheme(&name, base).map(with_path),
             None => Ok(with_path(match protocol {
                 Protocol::Grpc => "http://localhost:4317",
                 Protocol::Http => "http://localhost:4318",
@@ -177,8 +177,8 @@ fn of_signal<'e>(environment: &'e Environment, signal: Signal, what: &str) -> Op
 }
 
 /// An address without a scheme would be found wrong by the first export only.
-fn with_scheme(name: &str, endpoint: String) -> Result<String, TelemetryError> {
-    if endpoint.starts_with("http://") || tls::is_asked_for(&endpoint) {
+fn with_scheme<'e>(name: &str, endpoint: &'e str) -> Result<&'e str, TelemetryError> {
+    if endpoint.starts_with("http://") || tls::is_asked_for(endpoint) {
         return Ok(endpoint);
     }
     Err(TelemetryError::Exporter(format!("{name} is `{endpoint}`; it begins with http:// or https://")))
@@ -190,6 +190,8 @@ pub(super) struct Exporters {
     pub(super) spans: Option<SpanExporter>,
     pub(super) metrics: Option<MetricExporter>,
     pub(super) transport: Option<Transport>,
+    /// Where spans and metrics go, for reports.
+    pub(super) endpoints: Endpoints,
 }
 
 /// Which signals are exported.
@@ -211,11 +213,12 @@ pub(super) fn exporters(
     let transport = over_grpc.then(transport).transpose()?;
     // A connection lives on the runtime that is entered when it is made.
     let entered = transport.as_ref().map(tokio::runtime::Runtime::enter);
+    let endpoints = [&traces, &metrics].map(|target| target.as_ref().map(|target| target.endpoint.clone()));
     let spans = traces.as_ref().map(spans).transpose();
     let metrics = metrics.as_ref().map(self::metrics).transpose();
     drop(entered);
     let transport = transport.map(|runtime| Transport(Some(runtime)));
-    Ok(Exporters { spans: spans?, metrics: metrics?, transport })
+    Ok(Exporters { spans: spans?, metrics: metrics?, transport, endpoints })
 }
 
 fn transport() -> Result<tokio::runtime::Runtime, TelemetryError> {

@@ -10,3 +10,4 @@ mod scenario;
 mod targets;
 mod third_party;
 mod traps;
+mod variables;

@@ -89,3 +89,63 @@ fn an_id_that_an_event_says_itself_stands_on_its_line_once() {
         }
     }
 }
+
+/// An exporter that fails while it is told to.
+#[derive(Debug, Default)]
+struct Broken(std::sync::atomic::AtomicBool);
+
+impl opentelemetry_sdk::trace::SpanExporter for &'static Broken {
+    async fn export(&self, _: Vec<SpanData>) -> opentelemetry_sdk::error::OTelSdkResult {
+        match self.0.load(std::sync::atomic::Ordering::Relaxed) {
+            true => {
+                Err(opentelemetry_sdk::error::OTelSdkError::InternalFailure("nobody is there".to_owned()))
+            }
+            false => Ok(()),
+        }
+    }
+}
+
+/// The lines that are written meanwhile.
+fn lines_of(write: impl FnOnce()) -> Vec<String> {
+    let kept = Kept::default();
+    let writer = kept.clone();
+    let layers = tracing_subscriber::registry().with(lines_to(LogFormat::Human, move || writer.clone()));
+    tracing::subscriber::with_default(layers, write);
+    let bytes = kept.0.lock().expect("no test panics with it").clone();
+    String::from_utf8(bytes).expect("lines are text").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_receiver_that_cannot_be_reached_has_a_line_when_it_begins_and_when_it_is_over() {
+    use opentelemetry_sdk::trace::SpanExporter as _;
+
+    let broken: &'static Broken = Box::leak(Box::default());
+    let counted = crate::telemetry::gate::Counted::new(broken, Arc::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made");
+    let lines = lines_of(|| {
+        for fails in [false, true, true, false, false, true] {
+            broken.0.store(fails, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(runtime.block_on(counted.export(Vec::new())).is_err(), fails);
+        }
+    });
+    let says: Vec<_> = lines.iter().map(|line| line.contains("nobody is there")).collect();
+    assert_eq!(says, [true, false, true], "{lines:#?}");
+}
+
+#[test]
+fn a_variable_that_does_nothing_has_one_line_when_the_set_up_starts() {
+    let environment = crate::Environment::empty()
+        .with("OTEL_TRACES_SAMPLER", "jaeger_remote")
+        .with("OTEL_BSP_MAX_QUEUE_SIZE", "many")
+        .with("OTEL_RESOURCE_ATTRIBUTES", "a=b,%zz");
+    let lines = lines_of(|| {
+        let exporter = InMemorySpanExporter::default();
+        let builder = crate::init("shop").environment(environment).export_spans_by(exporter);
+        let telemetry = builder.start().expect("it can work");
+        drop(telemetry.shutdown_blocking(std::time::Duration::from_secs(5)));
+    });
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    for variable in ["OTEL_TRACES_SAMPLER", "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_RESOURCE_ATTRIBUTES"] {
+        assert!(lines.iter().any(|line| line.contains("WARN") && line.contains(variable)), "{lines:#?}");
+    }
+}
