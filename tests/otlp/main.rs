@@ -10,5 +10,6 @@ mod numbers;
 mod rules;
 mod services;
 mod shape;
+mod stopping;
 mod stress;
 mod support;

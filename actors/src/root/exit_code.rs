@@ -25,16 +25,18 @@ pub const EXIT_CODE_INTERRUPTED: i32 = 130;
 impl ShutdownReport {
     /// Returns the exit code that `main` should end with: see the constants named `EXIT_CODE_…`.
     ///
-    /// The cause decides; a stop that was asked for, and in which a phase failed, is an error. A phase whose time ran
-    /// out has not failed: what it left is in the report, and was handed back.
+    /// The cause decides; a stop that was asked for, and in which a phase of its own failed (not a callback, and not the
+    /// last export of spans), is an error. A phase whose time ran out has not failed: what it left is in the report, and
+    /// was handed back.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match &self.cause {
             StopCause::GaveUp(_) => EXIT_CODE_GAVE_UP,
             StopCause::Escalated { .. } => EXIT_CODE_ESCALATED,
             StopCause::Requested | StopCause::Interrupted | StopCause::HandlesDropped => {
-                // Callbacks are the service's own; their failure is told in the report, and ends nothing else.
-                let own = |phase: Phase| !matches!(phase, Phase::Notice | Phase::Flush);
+                // Callbacks are the service's own, and a collector that is away is nobody's reason for a restart: both are
+                // told in the report, and ended no work.
+                let own = |phase: Phase| !matches!(phase, Phase::Notice | Phase::Flush | Phase::Telemetry);
                 let failed = |row: &&super::PhaseReport| matches!(row.status, PhaseStatus::Failed(_));
                 let failed = self.phases.iter().filter(failed).any(|row| own(row.phase));
                 if failed { EXIT_CODE_FAILED } else { EXIT_CODE_STOPPED }
