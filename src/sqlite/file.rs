@@ -217,6 +217,51 @@ pub(super) fn open_writer(place: &Place, options: &Options) -> Result<Connection
     Ok(conn)
 }
 
+/// Writes what a process before left in the log once more, over itself, and waits for the disk. Called with the lock for
+/// writing.
+///
+/// If the disk failed to take it then, the system may show it all the same, as if it were there: commits behind it would be
+/// lost with it when the power goes. Written again, it has to be brought to disk again. A log in order is put away when a
+/// store is closed, and there is nothing to write.
+///
+/// # Errors
+/// What the file system says.
+#[cfg(unix)]
+pub(super) fn write_log_again(place: &Place) -> Result<(), StoreError> {
+    use std::os::unix::fs::FileExt;
+
+    /// Large enough for the disk to be quick, small enough to hold in memory.
+    const CHUNK: usize = 1 << 20;
+
+    let rewrite = |log: &File| -> std::io::Result<()> {
+        let (mut chunk, mut at) = (vec![0; CHUNK], 0);
+        loop {
+            let read = log.read_at(&mut chunk, at)?;
+            if read == 0 {
+                return log.sync_data();
+            }
+            log.write_all_at(&chunk[..read], at)?;
+            at += read as u64;
+        }
+    };
+    let log = match File::options().read(true).write(true).open(place.beside("-wal")) {
+        Ok(log) => log,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(place.io_error(&error, "opening its log")),
+    };
+    let length =
+        log.metadata().map_err(|error| place.io_error(&error, "asking for the length of its log"))?;
+    if length.len() == 0 {
+        return Ok(());
+    }
+    rewrite(&log).map_err(|error| place.io_error(&error, "bringing its log to disk"))
+}
+
+#[cfg(not(unix))]
+pub(super) fn write_log_again(_: &Place) -> Result<(), StoreError> {
+    Ok(())
+}
+
 /// Opens a connection that only reads.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::{Fault, Place};
+use super::file;
 use volery_blackboard::store::StoreError;
 
 /// What each version added. A file of version n has been through the first n steps.
@@ -180,7 +181,7 @@ pub(super) const ERA: u64 = 1_024;
 /// Brings a file to the newest version, in one transaction, and begins an epoch. Returns the epoch.
 ///
 /// # Errors
-/// When the file is newer than this program, or is no store.
+/// When the file is newer than this program, or is no store, or the disk cannot be written to.
 pub(super) fn prepare(conn: &Connection, place: &Place) -> Result<i64, Fault> {
     // Read first: a file that is not to be touched must not be written to, not even by a lock for writing.
     let found = version(conn)?;
@@ -189,7 +190,7 @@ pub(super) fn prepare(conn: &Connection, place: &Place) -> Result<i64, Fault> {
         return Err(StoreError::NewerSchema { store, found, known }.into());
     }
     conn.execute_batch("BEGIN IMMEDIATE")?;
-    let done = migrate(conn, found);
+    let done = file::write_log_again(place).map_err(Fault::from).and_then(|()| migrate(conn, found));
     conn.execute_batch(if done.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
     done
 }

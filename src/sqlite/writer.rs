@@ -1,8 +1,10 @@
 //! The writer: one thread that owns the only connection that writes.
 //!
-//! It takes what waits and writes it as one transaction, so that many callers share one wait for the disk. A connection
-//! that failed is dropped and opened again for the next commit, and everything that is kept in memory is read back from
-//! the file: what a failed write left behind is never guessed, and a failed fsync is never tried again.
+//! It takes what waits and writes it as one transaction, so that many callers share one wait for the disk. After a fault
+//! another connection is opened for the next command, and everything that is kept in memory is read back from the file:
+//! what a failed write left behind is never guessed, and a failed fsync is never tried again. The connection that failed
+//! stays open beside it until the new one has committed something of its own. It keeps the failed commit from being read
+//! back from the log, and the new commit takes its place there, on disk as well.
 //!
 //! | command | effect |
 //! | --- | --- |
@@ -15,6 +17,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use volery_blackboard::matching::panic_text;
 use volery_blackboard::store::{Batch, Catalogue, Cursor, Group, GroupResult, StoreError, Unfinished};
@@ -56,12 +59,14 @@ pub(super) struct Writer {
     epoch: i64,
     /// `None` after a fault, until the next command.
     desk: Option<Desk>,
+    /// The connection that failed first, until another one has proved that the disk takes writes.
+    failed: Option<Connection>,
 }
 
 impl Writer {
     pub(super) fn new(base: Arc<Base>, session: Session, epoch: i64) -> Result<Self, Fault> {
         let desk = Some(Desk::new(session)?);
-        Ok(Self { base, epoch, desk })
+        Ok(Self { base, epoch, desk, failed: None })
     }
 
     /// Serves commands until it is closed, or nobody can send any more.
@@ -155,11 +160,11 @@ impl Writer {
         match done {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(fault)) => {
-                self.desk = None;
+                self.retire();
                 Err(base.error(fault))
             }
             Err(panic) => {
-                self.desk = None;
+                self.retire();
                 Err(base.place.unavailable(format!("the writer panicked: {}", panic_text(panic.as_ref()))))
             }
         }
@@ -168,14 +173,36 @@ impl Writer {
     fn desk(&mut self) -> Result<&mut Desk, Fault> {
         if self.desk.is_none() {
             let conn = file::open_writer(&self.base.place, &self.base.options)?;
-            self.desk = Some(Desk::new(Session::new(conn, Arc::clone(&self.base)))?);
+            let mut desk = Desk::new(Session::new(conn, Arc::clone(&self.base)))?;
+            desk.epoch = self.epoch;
+            desk.prove()?;
+            self.desk = Some(desk);
+            self.failed = None;
         }
         self.desk.as_mut().ok_or(Fault::Foreign)
     }
 
+    /// Takes the connection out of use after a fault, and keeps it open: the last one that leaves a file puts its log away,
+    /// or else leaves it to be read back by the next, a commit that failed at its end included.
+    fn retire(&mut self) {
+        let Some(desk) = self.desk.take() else { return };
+        let conn = desk.session.conn;
+        if !conn.is_autocommit() {
+            drop(conn.execute_batch("ROLLBACK").err());
+        }
+        // One that is still in a transaction would keep all others from writing.
+        if conn.is_autocommit() {
+            self.failed.get_or_insert(conn);
+        }
+    }
+
     fn close(&mut self) -> Result<(), StoreError> {
+        let base = Arc::clone(&self.base);
+        if self.failed.is_some() {
+            self.desk().map_err(|fault| base.error(fault))?;
+        }
         let Some(desk) = self.desk.take() else { return Ok(()) };
-        desk.close().map_err(|fault| self.base.error(fault))
+        desk.close().map_err(|fault| base.error(fault))
     }
 }
 

@@ -60,6 +60,9 @@ impl Disk {
                     change.apply(&mut file.synced);
                 }
             }
+            // The system takes the pages for clean from then on: programs read what they wrote, and it never reaches the disk
+            // unless it is written again.
+            Step::SyncFailed(path) => self.0.entry(path.clone()).or_default().pending.clear(),
             Step::Removed(path) => {
                 self.0.remove(path);
             }
@@ -109,6 +112,11 @@ fn what_was_synced_is_left_and_nothing_else() {
     disk.write(&folder, Unsynced::Lost, &mut Chance::printed("disk-model"));
     assert_eq!(std::fs::read(folder.join("disk-model")).expect("it is there"), b"abcd");
     disk.apply(&Step::Synced(path.clone()));
+    disk.write(&folder, Unsynced::Lost, &mut Chance::printed("disk-model"));
+    assert_eq!(std::fs::read(folder.join("disk-model")).expect("it is there"), b"aX");
+    disk.apply(&write(0, b"lost"));
+    disk.apply(&Step::SyncFailed(path.clone()));
+    disk.apply(&Step::Synced(path));
     disk.write(&folder, Unsynced::Lost, &mut Chance::printed("disk-model"));
     assert_eq!(std::fs::read(folder.join("disk-model")).expect("it is there"), b"aX");
 }

@@ -13,6 +13,7 @@ mod child;
 mod commits;
 mod deaths;
 mod disk;
+mod errors;
 mod kills;
 mod power;
 mod service;

@@ -50,12 +50,19 @@ async fn live(role: Role) -> volery::Result<()> {
     Ok(())
 }
 
-/// Records a service; `None` where it cannot be.
-fn record(test: &str, folder: &Path, waits_for_disk: bool) -> Option<Vec<Step>> {
+/// Tells whether calls can be recorded here.
+pub(crate) fn has_strace(test: &str) -> bool {
     let found = std::process::Command::new("strace").arg("-V").output().is_ok_and(|out| out.status.success());
     if !found {
         assert!(!in_ci(), "strace is not there, and continuous integration needs it");
         eprintln!("{test}: strace is not there, so nothing is checked");
+    }
+    found
+}
+
+/// Records a service; `None` where it cannot be.
+fn record(test: &str, folder: &Path, waits_for_disk: bool) -> Option<Vec<Step>> {
+    if !has_strace(test) {
         return None;
     }
     let files = folder.join("recorded");
@@ -104,7 +111,7 @@ fn cut(test: &str, waits_for_disk: bool) -> Option<usize> {
     Some(lost)
 }
 
-fn acknowledged(step: &Step) -> Option<Ack> {
+pub(crate) fn acknowledged(step: &Step) -> Option<Ack> {
     match step {
         Step::Acknowledged(ack) => Some(ack.clone()),
         _ => None,

@@ -31,6 +31,8 @@ pub(crate) enum Step {
     },
     /// What was written to the file before is on disk.
     Synced(PathBuf),
+    /// The system said that what was written to the file since the last sync may not be on disk.
+    SyncFailed(PathBuf),
     Removed(PathBuf),
     Acknowledged(Ack),
 }
@@ -45,9 +47,8 @@ pub(crate) fn read(trace: &Path, folder: &Path) -> Vec<Step> {
         let (thread, call) = line.split_once(' ').expect("each line begins with its thread");
         let call = call.trim_start();
         if call.starts_with("<... fsync resumed>") || call.starts_with("<... fdatasync resumed>") {
-            assert!(call.ends_with("= 0"), "no sync fails: {line}");
             let ended = syncing.iter().position(|(other, _)| other == thread);
-            steps.extend(ended.map(|index| Step::Synced(syncing.swap_remove(index).1)));
+            steps.extend(ended.map(|index| synced(call, syncing.swap_remove(index).1)));
             continue;
         }
         let Some((name, arguments)) = call.split_once('(') else { continue };
@@ -83,7 +84,7 @@ fn step(name: &str, arguments: &str, folder: &Path) -> Option<Step> {
             let path = by_descriptor()?;
             Some(Step::Truncated { path, length: number(arguments.split(',').nth(1)?)? })
         }
-        "fsync" | "fdatasync" => Some(Step::Synced(by_descriptor()?)),
+        "fsync" | "fdatasync" => Some(synced(arguments, by_descriptor()?)),
         "unlink" => {
             let path = PathBuf::from(String::from_utf8(quoted(arguments)?).ok()?);
             ours(&path).then_some(Step::Removed(path))
@@ -96,6 +97,11 @@ fn step(name: &str, arguments: &str, folder: &Path) -> Option<Step> {
             None
         }
     }
+}
+
+/// How a sync ended. One that goes on in a later line is told of there.
+fn synced(call: &str, path: PathBuf) -> Step {
+    if call.contains("= -1 ") { Step::SyncFailed(path) } else { Step::Synced(path) }
 }
 
 /// The path of a call's first argument, `5<path>`.
@@ -142,5 +148,7 @@ fn a_trace_is_read_as_what_happened() {
     assert_eq!(step(elsewhere), None, "another folder");
     let truncated = Step::Truncated { path: path.clone(), length: 7 };
     assert_eq!(step(r"ftruncate(5<\x2f\x64\x2f\x61>, 7) = 0"), Some(truncated));
-    assert_eq!(step(r"fdatasync(5<\x2f\x64\x2f\x61> <unfinished ...>"), Some(Step::Synced(path)));
+    assert_eq!(step(r"fdatasync(5<\x2f\x64\x2f\x61> <unfinished ...>"), Some(Step::Synced(path.clone())));
+    let failed = r"fdatasync(5<\x2f\x64\x2f\x61>) = -1 EIO (Input/output error) (INJECTED)";
+    assert_eq!(step(failed), Some(Step::SyncFailed(path)));
 }
