@@ -129,7 +129,7 @@ pub mod store {
     #[cfg(feature = "testing")]
     pub use volery_blackboard::store::conformance;
     pub use volery_blackboard::store::{
-        Answer, Attempt, Backlog, Batch, Bounds, Catalogue, Claimed, Commit, Cursor, DeadConditions,
+        Answer, Attempt, Backlog, Batch, Bounds, Catalogue, Claimed, Commit, Cursor, Damage, DeadConditions,
         DeadFilter, DeadLetter, DeadParts, DeadState, Fate, Few, Filing, Finish, Group, GroupResult,
         Inspected, JobEnd, Lineage, Memory, Note, Publish, Read, Redrive, Retained, Retention, Store,
         StoreError, Stored, Subject, Summary, SummaryBy, Unfinished,

@@ -12,8 +12,8 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot};
 use volery_blackboard::store::{
-    Answer, Backlog, Batch, Catalogue, Claimed, Commit, Cursor, DeadFilter, DeadLetter, Inspected, Lineage,
-    Note, Read, Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished,
+    Answer, Backlog, Batch, Catalogue, Claimed, Commit, Cursor, Damage, DeadFilter, DeadLetter, Inspected,
+    Lineage, Note, Read, Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished,
 };
 use volery_blackboard::{
     ArtifactId, Filter, Marks, Offset, Page, RunId, SubscriptionIndex, Tally, Timestamp,
@@ -194,6 +194,10 @@ impl Store for Sqlite {
 
     fn notes(&self) -> Answer<'_, Vec<Note>> {
         self.readers.ask(Session::notes)
+    }
+
+    fn damage(&self) -> Vec<Damage> {
+        self.base.damage()
     }
 
     fn marks(&self) -> Answer<'_, Vec<(SubscriptionIndex, Marks)>> {

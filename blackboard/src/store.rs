@@ -20,6 +20,7 @@ use crate::time::Timestamp;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+mod damage;
 mod dead_letter;
 mod error;
 #[cfg(any(test, feature = "testing"))]
@@ -31,6 +32,7 @@ pub mod retention;
 mod unfinished;
 mod write;
 
+pub use damage::Damage;
 pub use dead_letter::{
     Attempt, DeadConditions, DeadFilter, DeadLetter, DeadParts, DeadState, Inspected, Redrive,
 };
@@ -96,6 +98,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Returns every note, in no order that matters.
     fn notes(&self) -> Answer<'_, Vec<Note>>;
+
+    /// Tells which records were found damaged by [`Store::open`] and set aside, so that the others could be read. Jobs among
+    /// them have ended: their inputs come from [`Store::claims`] as damaged ones.
+    fn damage(&self) -> Vec<Damage> {
+        Vec::new()
+    }
 
     /// Returns how far the log has come for every subscription that it keeps marks for.
     fn marks(&self) -> Answer<'_, Vec<(SubscriptionIndex, Marks)>>;

@@ -3,9 +3,9 @@
 //! The file's place, the kinds that are known, the cache, and the map between the program's numbers and the file's.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use volery_blackboard::store::{Catalogue, StoreError};
+use volery_blackboard::store::{Catalogue, Damage, StoreError};
 use volery_blackboard::{AgentIndex, Kind, SubscriptionIndex};
 
 use super::cache::Cache;
@@ -19,6 +19,8 @@ pub(super) struct Base {
     pub(super) cache: Cache,
     kinds: RwLock<HashMap<Arc<str>, Kind>>,
     map: RwLock<Arc<Map>>,
+    /// What was set aside when the store was opened.
+    damage: Mutex<Vec<Damage>>,
 }
 
 /// The file's ids of the program's agents and subscriptions, which may stand in another order with every start.
@@ -34,7 +36,8 @@ pub(super) struct Map {
 impl Base {
     pub(super) fn new(place: Place, options: Options) -> Self {
         let cache = Cache::new(options.cache_artifacts, options.cache_bytes);
-        Self { place, options, cache, kinds: RwLock::default(), map: RwLock::default() }
+        let (kinds, map, damage) = (RwLock::default(), RwLock::default(), Mutex::default());
+        Self { place, options, cache, kinds, map, damage }
     }
 
     pub(super) fn map(&self) -> Arc<Map> {
@@ -43,6 +46,14 @@ impl Base {
 
     pub(super) fn set_map(&self, map: Map) {
         *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
+    }
+
+    pub(super) fn damage(&self) -> Vec<Damage> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_damage(&self, damage: Vec<Damage>) {
+        *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = damage;
     }
 
     /// Remembers a kind, so that what is read back later has it.

@@ -26,7 +26,7 @@ pub(super) const ARTIFACT: &str = "a.seq, a.id, a.tenant, a.kind, a.version, a.r
 
 /// The columns that [`claim`] reads, in its order, of a table named `c`.
 pub(super) const CLAIM: &str =
-    "c.side, c.weight, c.key, c.lane, c.event_time, c.visible_at, c.refused, c.marks";
+    "c.side, c.weight, c.key, c.lane, c.event_time, c.visible_at, c.refused, c.marks, c.crc";
 
 /// How the column `producer` says that the runtime published it; names have higher numbers.
 pub(super) const RUNTIME: i64 = 0;
@@ -166,8 +166,58 @@ fn build(session: &Session, parts: &Parts<'_>) -> Result<Arc<Artifact>, Fault> {
     Ok(Artifact::at_offset(Arc::new(artifact), Offset::new(parts.seq)))
 }
 
-/// Reads a claim whose columns begin at `first`.
-pub(super) fn claim(row: &Row<'_>, first: usize, subscription: SubscriptionIndex) -> Result<Match, Fault> {
+/// What a claim is, as numbers and text: what its checksum covers.
+pub(super) struct ClaimParts<'a> {
+    /// The file's id of the subscription, the place, and the side.
+    pub(super) key: (i64, u64, u16),
+    pub(super) weight: u32,
+    pub(super) times: [Option<i64>; 2],
+    /// Key, lane, refusal and marks.
+    pub(super) texts: [Option<&'a str>; 4],
+}
+
+impl ClaimParts<'_> {
+    pub(super) fn checksum(&self) -> u32 {
+        let mut hasher = Hasher::new();
+        let (sub, seq, side) = self.key;
+        hasher.update(&sub.to_le_bytes());
+        hasher.update(&seq.to_le_bytes());
+        hasher.update(&side.to_le_bytes());
+        hasher.update(&self.weight.to_le_bytes());
+        // Lengths keep parts from running into each other; an absent one has none.
+        for time in self.times {
+            hasher.update(&[u8::from(time.is_some())]);
+            hasher.update(&time.unwrap_or_default().to_le_bytes());
+        }
+        for text in self.texts {
+            hasher.update(&text.map_or(0, |text| text.len() as u64 + 1).to_le_bytes());
+            hasher.update(text.unwrap_or_default().as_bytes());
+        }
+        hasher.finalize()
+    }
+}
+
+/// Reads a claim whose columns begin at `first`, of a subscription by the file's id and on a place, and checks that it is
+/// what was written.
+pub(super) fn claim(
+    row: &Row<'_>,
+    first: usize,
+    (sub, seq): (i64, u64),
+    subscription: SubscriptionIndex,
+) -> Result<Match, Fault> {
+    if let Some(crc) = row.get::<_, Option<i64>>(first + 8)? {
+        let text =
+            |column: usize| row.get_ref(first + column)?.as_str_or_null().map_err(rusqlite::Error::from);
+        let parts = ClaimParts {
+            key: (sub, seq, row.get(first)?),
+            weight: row.get(first + 1)?,
+            times: [row.get(first + 4)?, row.get(first + 5)?],
+            texts: [text(2)?, text(3)?, text(6)?, text(7)?],
+        };
+        if i64::from(parts.checksum()) != crc {
+            return Err(Fault::Damaged(None, "its checksum does not match".to_owned()));
+        }
+    }
     let time = |column: usize| -> Result<Option<Timestamp>, Fault> {
         Ok(row.get::<_, Option<i64>>(first + column)?.map(Timestamp::from_micros_since_epoch))
     };

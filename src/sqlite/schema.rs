@@ -10,7 +10,7 @@ use super::file;
 use volery_blackboard::store::StoreError;
 
 /// What each version added. A file of version n has been through the first n steps.
-const STEPS: [&str; 1] = [VERSION_1];
+const STEPS: [&str; 2] = [VERSION_1, CLAIMS_CHECKED];
 
 const VERSION_1: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -170,6 +170,9 @@ SELECT s.name, o.seq,
     o.reason
 FROM outcome o JOIN subscription s ON s.id = o.sub;
 ";
+
+/// Claims get a checksum. Those that are there have none, and count as sound.
+const CLAIMS_CHECKED: &str = "ALTER TABLE claim ADD COLUMN crc INTEGER;";
 
 /// The newest version that this program knows.
 pub(super) const VERSION: i64 = STEPS.len() as i64;

@@ -12,12 +12,14 @@ use super::base::Base;
 use super::fault::Fault;
 
 mod dead;
+mod decisions;
 mod find;
 mod lineage;
 mod retention;
 mod unfinished;
 
 pub(super) use dead::{Work, dead_letter_work};
+pub(super) use decisions::subject_text;
 pub(super) use retention::{FINISHED, doomed};
 
 #[derive(Debug)]

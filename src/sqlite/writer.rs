@@ -28,6 +28,7 @@ use super::file;
 use super::session::Session;
 
 mod book;
+mod damage;
 mod dead;
 mod desk;
 mod outcome;

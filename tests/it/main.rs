@@ -10,6 +10,8 @@ mod agents_obeying;
 mod batch;
 mod child;
 mod collecting;
+#[cfg(feature = "sqlite")]
+mod damage;
 mod dead_letters;
 mod decisions;
 mod deploy;

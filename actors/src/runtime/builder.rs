@@ -160,6 +160,9 @@ impl RuntimeBuilder {
         let mut plan = Plan::new(self.agents)?;
         check_schedules(&self.beside.schedules, &mut plan.kinds)?;
         self.store.open(plan.catalogue()).await?;
+        for damage in self.store.damage() {
+            tracing::error!(target: "volery::curator", store = self.store.name(), %damage, "a record was set aside");
+        }
         let clock = self.clock.unwrap_or_else(Clock::system);
         let mut matcher = Matcher::new(self.settings.generations_max);
         for (agent, index, subscription) in plan.subscriptions() {

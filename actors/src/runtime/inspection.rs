@@ -75,6 +75,11 @@ impl Runtime {
         if let Some((since, why)) = ingress.store_trouble() {
             findings.add_since(Severity::NotReady, "store", "down", (why, since));
         }
+        let damage = self.0.workshop.store.damage();
+        if let Some(first) = damage.first() {
+            let what = format!("{} damaged records were set aside, the first: {first}", damage.len());
+            findings.add(Severity::Degraded, "store", "damaged", what);
+        }
         for (count, max, what) in ingress.backlog() {
             if count >= max {
                 let what = format!("{count} artifacts are {what}, which is the limit");

@@ -176,7 +176,7 @@ impl<'a> Case<'a> {
         let catalogue = Catalogue {
             kinds,
             agents: vec![AgentName::from("reader"), AgentName::from("joiner")],
-            subscriptions: ["reader/0", "joiner/0", "joiner/1", "joiner/2"].map(str::to_owned).to_vec(),
+            subscriptions: SUBSCRIPTIONS.map(str::to_owned).to_vec(),
             marked: [SubscriptionIndex(3)].into(),
         };
         self.good(self.store().open(catalogue).await, "opens");
@@ -330,9 +330,12 @@ fn claim(subscription: u32, side: u16) -> Match {
     }
 }
 
+/// The stable names of the subscriptions.
+const SUBSCRIPTIONS: [&str; 4] = ["reader/0", "joiner/0", "joiner/1", "joiner/2"];
+
 /// The first attempt of a job of `subscription` on these inputs.
 fn start(subscription: u32, members: &[Offset]) -> Start {
-    let job = JobId::derive(&format!("test/{subscription}"), at(50), members.iter().copied());
+    let job = JobId::derive(SUBSCRIPTIONS[subscription as usize], at(50), members.iter().copied());
     let member = |(side, offset): (u16, &Offset)| Member { offset: *offset, side, group: 0 };
     Start {
         job,

@@ -10,8 +10,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Answer, Backlog, Batch, Catalogue, Claimed, Commit, Cursor, DeadFilter, DeadLetter, Group, GroupResult,
-    Inspected, Lineage, Note, Read, Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished,
+    Answer, Backlog, Batch, Catalogue, Claimed, Commit, Cursor, Damage, DeadFilter, DeadLetter, Group,
+    GroupResult, Inspected, Lineage, Note, Read, Retained, Retention, Store, StoreError, Summary, SummaryBy,
+    Unfinished,
 };
 use crate::filter::{Filter, Page};
 use crate::id::{ArtifactId, Offset, RunId, SubscriptionIndex};
@@ -310,6 +311,10 @@ impl Store for FailingStore {
 
     fn notes(&self) -> Answer<'_, Vec<Note>> {
         self.reading(self.inner.notes())
+    }
+
+    fn damage(&self) -> Vec<Damage> {
+        self.inner.damage()
     }
 
     fn marks(&self) -> Answer<'_, Vec<(SubscriptionIndex, Marks)>> {

@@ -1,4 +1,4 @@
-//! Unfinished work: claims in pages, their counts, pairs, notes, marks, and the inputs of jobs.
+//! Unfinished work: claims in pages, their counts, pairs, and the inputs of jobs.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use rusqlite::{OptionalExtension, Row};
 use uuid::Uuid;
 use volery_blackboard::effect::{PairVerdict, Published, Start};
 use volery_blackboard::matching::Match;
-use volery_blackboard::store::{Backlog, Claimed, Cursor, Note, Unfinished};
-use volery_blackboard::{Discard, Marks, Offset, RunId, SubscriptionIndex, Tally, Timestamp};
+use volery_blackboard::store::{Backlog, Claimed, Cursor, Unfinished};
+use volery_blackboard::{Discard, Offset, RunId, SubscriptionIndex, Tally, Timestamp};
 
 use super::Session;
 use super::find::tally;
@@ -48,7 +48,7 @@ impl Session {
                 if found.len() >= limit && found.last_key_value().is_some_and(|(last, _)| seq > *last) {
                     break;
                 }
-                let (published, tally, claim) = readable(row, seq, *index)?;
+                let (published, tally, claim) = readable(row, (sub, seq), *index)?;
                 found.entry(seq).or_insert_with(|| (published, tally, Vec::new())).2.push(claim);
             }
         }
@@ -113,9 +113,16 @@ impl Session {
         let (mut pairs, mut next) = (Vec::new(), Cursor::Claims(Offset::START));
         while let Some(row) = rows.next()? {
             next = Cursor::Pairs(row.get(0)?);
-            if let Some(subscription) = map.index_of(row.get(1)?) {
-                let verdict = if row.get(3)? { PairVerdict::Dead } else { PairVerdict::Done };
-                pairs.push(Unfinished::Pair { subscription, job: row::job(row, 2)?, verdict });
+            let pair =
+                || -> Result<_, Fault> { Ok((map.index_of(row.get(1)?), row::job(row, 2)?, row.get(3)?)) };
+            match pair() {
+                Ok((Some(subscription), job, dead)) => {
+                    let verdict = if dead { PairVerdict::Dead } else { PairVerdict::Done };
+                    pairs.push(Unfinished::Pair { subscription, job, verdict });
+                }
+                Ok((None, ..)) => {}
+                // The pair forms again then, and what it publishes is there already.
+                Err(fault) => drop(fault.damage()?),
             }
         }
         Ok((pairs, Some(next)))
@@ -136,33 +143,13 @@ impl Session {
             let mut rows = statement.query((sub, member.offset.get()))?;
             if let Some(row) = rows.next()? {
                 let (seq, subscription) = (member.offset.get(), start.subscription);
-                let whole = row::claim(row, 0, subscription)
-                    .and_then(|claim| row::published(row, 8, seq, vec![claim]));
+                let whole = row::claim(row, 0, (sub, seq), subscription)
+                    .and_then(|claim| row::published(row, 9, seq, vec![claim]));
                 // The job runs all the same: what its attempt cannot read either, it fails with.
-                inputs.push(whole.or_else(|fault| damaged(row, 8, seq, subscription, fault))?);
+                inputs.push(whole.or_else(|fault| damaged(row, 9, seq, subscription, fault))?);
             }
         }
         Ok(inputs)
-    }
-
-    pub(in crate::sqlite) fn notes(&self) -> Result<Vec<Note>, Fault> {
-        let mut statement = self.conn.prepare_cached("SELECT value FROM note")?;
-        let texts: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        texts.iter().map(|text| Ok(serde_json::from_str(text)?)).collect()
-    }
-
-    /// How far the log has come, by the file's id of each subscription.
-    pub(in crate::sqlite) fn all_marks(&self) -> Result<Vec<(i64, Marks)>, Fault> {
-        let mut statement = self.conn.prepare_cached("SELECT sub, value FROM marks")?;
-        let rows: Vec<(i64, String)> =
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-        rows.into_iter().map(|(sub, text)| Ok((sub, serde_json::from_str(&text)?))).collect()
-    }
-
-    pub(in crate::sqlite) fn marks(&self) -> Result<Vec<(SubscriptionIndex, Marks)>, Fault> {
-        let map = self.base.map();
-        let known = self.all_marks()?.into_iter().filter(|(sub, _)| map.keeps_marks(*sub));
-        Ok(known.filter_map(|(sub, marks)| Some((map.index_of(sub)?, marks))).collect())
     }
 }
 
@@ -170,16 +157,18 @@ impl Session {
 /// comes after it.
 fn readable(
     row: &Row<'_>,
-    seq: u64,
+    (sub, seq): (i64, u64),
     subscription: SubscriptionIndex,
 ) -> Result<(Published, Tally, Match), Fault> {
-    let whole =
-        || Ok((row::published(row, 9, seq, Vec::new())?, tally(row, 12)?, row::claim(row, 1, subscription)?));
+    let whole = || {
+        let claim = row::claim(row, 1, (sub, seq), subscription)?;
+        Ok((row::published(row, 10, seq, Vec::new())?, tally(row, 13)?, claim))
+    };
     whole().or_else(|fault| {
-        let published = damaged(row, 9, seq, subscription, fault)?;
+        let published = damaged(row, 10, seq, subscription, fault)?;
         let refused = published.matches[0].clone();
         // Of a run that can still be told, the counts are what they are.
-        Ok((published, tally(row, 12).unwrap_or_default(), refused))
+        Ok((published, tally(row, 13).unwrap_or_default(), refused))
     })
 }
 

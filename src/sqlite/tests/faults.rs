@@ -4,9 +4,11 @@ use std::fs;
 use std::io::{Read as _, Seek, SeekFrom, Write as _};
 
 use super::*;
-use volery_blackboard::effect::Settled;
+use volery_blackboard::effect::{Aside, Settled, Start};
+use volery_blackboard::outcome::Quarantine;
+use volery_blackboard::shape::Member;
 use volery_blackboard::store::Claimed;
-use volery_blackboard::{Discard, Offset, Outcome};
+use volery_blackboard::{AgentIndex, Discard, JobId, Offset, Outcome};
 
 fn error(result: Result<Sqlite, StoreError>) -> StoreError {
     result.expect_err("it does not open")
@@ -67,7 +69,7 @@ fn a_newer_schema_is_refused_naming_both_versions() {
     let StoreError::NewerSchema { found, known, .. } = error(Sqlite::open(scratch.file())) else {
         panic!("it is newer")
     };
-    assert_eq!((found, known), (99, 1));
+    assert_eq!((found, known), (99, schema::VERSION));
     assert_eq!(epoch(&newer), before, "it was not touched");
 }
 
@@ -285,4 +287,148 @@ fn a_damaged_claim_is_refused_and_keeps_nobody_from_reading_the_others() {
     assert!(results.iter().all(|result| matches!(result, GroupResult::Done(_))), "{results:?}");
     let backlog = block_on(store.backlog()).expect("it counts");
     assert_eq!(backlog.iter().map(|backlog| backlog.count).sum::<u64>(), 2, "they have ended");
+}
+
+/// A job that was started and not finished, on the input at this place.
+fn start(place: u64) -> Start {
+    let offset = Offset::new(place);
+    let at = Timestamp::from_micros_since_epoch(i64::try_from(place).expect("it is small") * 1_000_000);
+    Start {
+        job: JobId::derive("reader/0", at, std::iter::once(offset)),
+        agent: AgentIndex(0),
+        subscription: SubscriptionIndex(0),
+        members: [Member { offset, side: 0, group: 0 }].into(),
+        attempt: 1,
+        failures: 0,
+        run: run(1),
+        opens_run: false,
+        at,
+        closed: None,
+        shared: false,
+        alone: false,
+        aside: Aside::default(),
+    }
+}
+
+/// What is left unfinished: the places of jobs' inputs, and of claims with whether they are damaged.
+fn left(store: &Sqlite) -> (Vec<u64>, Vec<(u64, bool)>) {
+    let (mut jobs, mut cursor) = (Vec::new(), Cursor::Start);
+    while let Cursor::Start | Cursor::Jobs(_) = cursor {
+        let (found, next) = block_on(store.unfinished(cursor, 10)).expect("it reads");
+        jobs.extend(found.into_iter().filter_map(|unfinished| match unfinished {
+            Unfinished::Job(resumed) => Some(resumed.start.members[0].offset.get()),
+            _ => None,
+        }));
+        cursor = next.expect("pairs follow");
+    }
+    let claims = block_on(store.claims(&[SubscriptionIndex(0)], None, 100)).expect("it reads");
+    let claim = |claimed: Claimed| {
+        let refused = claimed.published.matches[0].refused.as_deref().cloned();
+        (claimed.published.offset.get(), matches!(refused, Some(Discard::Damaged(_))))
+    };
+    (jobs, claims.into_iter().map(claim).collect())
+}
+
+#[test]
+fn a_damaged_record_of_a_job_ends_the_job_and_keeps_nobody_from_starting() {
+    for damage in [
+        "UPDATE started SET attempt = -1 WHERE seq = 2",
+        "UPDATE started SET closed = 'no JSON' WHERE seq = 2",
+        "UPDATE started SET agent = 77 WHERE seq = 2",
+        "UPDATE started SET job = x'0102' WHERE seq = 2",
+        "UPDATE started SET at = at + 1000000 WHERE seq = 2",
+        "UPDATE started SET number = NULL WHERE seq = 2",
+        "UPDATE started SET ord = 1 WHERE seq = 2",
+    ] {
+        let scratch = Scratch::new();
+        let store = open(&scratch.file()).expect("it opens");
+        fill(&store, 1..5).expect("it writes");
+        let starts = (1..4).map(|place| Group::Start(Arc::new(start(place))));
+        commit(&store, starts.collect()).expect("it writes");
+        block_on(store.close()).expect("it closes");
+        let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
+        tool.execute(damage, []).expect("damaged");
+        drop(tool);
+        let store = open(&scratch.file()).unwrap_or_else(|error| panic!("{damage}: {error}"));
+        assert_eq!(left(&store), (vec![1, 3], vec![(2, true), (4, false)]), "{damage}");
+        let found = store.damage();
+        assert_eq!(found.len(), 1, "{damage}: {found:?}");
+        assert!(found[0].what.contains("job"), "{found:?}");
+        // It is over, and the next life finds nothing any more.
+        let settled = Settled {
+            subscription: SubscriptionIndex(0),
+            offset: Offset::new(2),
+            run: run(1),
+            outcome: Outcome::Discarded(Discard::Damaged("gone".to_owned())),
+        };
+        commit(&store, vec![Group::Settle(settled)]).expect("it ends");
+        block_on(store.close()).expect("it closes");
+        let store = open(&scratch.file()).expect("it opens");
+        assert_eq!((left(&store), store.damage()), ((vec![1, 3], vec![(4, false)]), vec![]), "{damage}");
+    }
+}
+
+#[test]
+fn a_damaged_note_holds_what_it_is_about_and_keeps_nobody_from_starting() {
+    let scratch = Scratch::new();
+    let store = open(&scratch.file()).expect("it opens");
+    let quarantine = Quarantine { since: Timestamp::default(), restarts: 3, resumes_at: None };
+    let (at, state) = (Some(Timestamp::from_micros_since_epoch(7)), Some(quarantine));
+    let notes = [
+        Note::AgentPaused { agent: "reader".into(), paused: true },
+        Note::AgentQuarantined { agent: "reader".into(), state },
+        Note::RunDeadline { run: run(1), at },
+        Note::RunCancelled(run(2)),
+        Note::RunFinishing(run(3)),
+    ];
+    commit(&store, notes.iter().cloned().map(Group::Note).collect()).expect("it writes");
+    block_on(store.close()).expect("it closes");
+    let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
+    tool.execute("UPDATE note SET value = 'no JSON' WHERE topic <> 'finishing'", []).expect("damaged");
+    tool.execute("INSERT INTO note VALUES ('nobody', 'paused', '{}')", []).expect("damaged");
+    tool.execute("INSERT INTO marks VALUES (1, 'no JSON')", []).expect("damaged");
+    drop(tool);
+    let store = open(&scratch.file()).expect("the damage is in a few records");
+    let mut found = block_on(store.notes()).expect("it reads");
+    found.sort_by_key(|note| (note.subject(), note.topic()));
+    let unknown = Quarantine { restarts: 0, ..quarantine };
+    let mut held = notes;
+    held[1] = Note::AgentQuarantined { agent: "reader".into(), state: Some(unknown) };
+    held[2] = Note::RunDeadline { run: run(1), at: Some(Timestamp::default()) };
+    assert_eq!(found, held, "what they forbade stays forbidden");
+    assert_eq!(block_on(store.marks()).expect("it reads"), []);
+    assert_eq!(store.damage().len(), 6, "each is told of: {:?}", store.damage());
+}
+
+#[test]
+fn a_claim_that_is_not_what_was_written_is_refused() {
+    for damage in ["side = 1", "weight = 2", "key = 'other'", "lane = 'other'", "event_time = 1", "seq = 9"] {
+        let scratch = Scratch::new();
+        let store = open(&scratch.file()).expect("it opens");
+        fill(&store, 1..4).expect("it writes");
+        let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
+        tool.execute(&format!("UPDATE claim SET {damage} WHERE seq = 3"), []).expect("damaged");
+        let (_, claims) = left(&store);
+        let damaged: Vec<bool> = claims.into_iter().map(|(_, damaged)| damaged).collect();
+        assert_eq!(damaged, [false, false, true], "{damage}");
+    }
+}
+
+/// Files of the first version have no checksums of claims; what is in them counts as sound.
+#[test]
+fn claims_of_an_older_file_are_read_and_new_ones_are_checked() {
+    let scratch = Scratch::new();
+    let store = open(&scratch.file()).expect("it opens");
+    fill(&store, 1..3).expect("it writes");
+    block_on(store.close()).expect("it closes");
+    let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
+    tool.execute_batch("ALTER TABLE claim DROP COLUMN crc; UPDATE meta SET value = 1 WHERE key = 'schema'")
+        .expect("as it was");
+    drop(tool);
+    let store = open(&scratch.file()).expect("it is brought forward");
+    fill(&store, 3..4).expect("it writes");
+    assert_eq!(left(&store).1, [(1, false), (2, false), (3, false)]);
+    let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
+    tool.execute("UPDATE claim SET side = 7", []).expect("damaged");
+    assert_eq!(left(&store).1, [(1, false), (2, false), (3, true)], "those of before cannot be checked");
 }

@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use rusqlite::Row;
 use rustc_hash::FxHashMap;
 use volery_blackboard::effect::{Aside, Start};
 use volery_blackboard::shape::Member;
-use volery_blackboard::{Artifact, JobId, Marks, Offset, RunId, Tally, Timestamp};
+use volery_blackboard::{Artifact, JobId, Marks, Offset, RunId, SubscriptionIndex, Tally, Timestamp};
 
+use super::damage::Broken;
 use super::desk::Desk;
 use crate::sqlite::fault::Fault;
 use crate::sqlite::row;
@@ -33,6 +35,8 @@ pub(super) struct Book {
     pub(super) marks: HashMap<i64, Marks>,
     pub(super) names: HashMap<Arc<str>, i64>,
     pub(super) pending: Pending,
+    /// Jobs whose records cannot be read as what was written.
+    pub(super) broken: Vec<Broken>,
 }
 
 /// A job that has no end.
@@ -162,7 +166,7 @@ impl Book {
             last_job: one("SELECT max(number) FROM started")?,
             last_pair: one("SELECT max(number) FROM pair")?,
             last_dead: one("SELECT max(number) FROM dead")?,
-            marks: session.all_marks()?.into_iter().collect(),
+            marks: session.all_marks()?.0.into_iter().collect(),
             ..Self::default()
         };
         book.read_jobs(session)?;
@@ -174,41 +178,22 @@ impl Book {
         let map = session.base.map();
         let mut statement = session.conn.prepare_cached(
             "SELECT job, number, sub, agent, run, opens_run, at, closed, attempt, failed, failures, until, alone,
-                 interruptions, deaths_alone, shared FROM started WHERE number IS NOT NULL",
+                 interruptions, deaths_alone, shared, hex(job) FROM started WHERE number IS NOT NULL",
         )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let (Some(subscription), Some(agent)) = (map.index_of(row.get(2)?), map.agent_of(row.get(3)?))
-            else {
-                continue;
-            };
-            let (job, sub): (JobId, i64) = (row::job(row, 0)?, row.get(2)?);
-            let closed: Option<String> = row.get(7)?;
-            let start = Start {
-                job,
-                agent,
-                subscription,
-                members: members(session, sub, job)?,
-                attempt: row.get(8)?,
-                failures: row.get(9)?,
-                run: row::run(row, 4)?,
-                opens_run: row.get(5)?,
-                at: Timestamp::from_micros_since_epoch(row.get(6)?),
-                closed: closed.map(|text| serde_json::from_str(&text)).transpose()?,
-                shared: row.get(15)?,
-                alone: row.get(12)?,
-                aside: Aside::default(),
-            };
-            let open = OpenJob {
-                number: row.get(1)?,
-                start: Arc::new(start),
-                failures: row.get(10)?,
-                until: row.get::<_, Option<i64>>(11)?.map(Timestamp::from_micros_since_epoch),
-                interruptions: row.get(13)?,
-                deaths_alone: row.get(14)?,
-            };
-            self.numbers.insert(open.number, job);
-            self.jobs.insert(job, open);
+            let sub: i64 = row.get(2)?;
+            let Some(subscription) = map.index_of(sub) else { continue };
+            match open_job(session, row, subscription) {
+                Ok(open) => {
+                    self.numbers.insert(open.number, open.start.job);
+                    self.jobs.insert(open.start.job, open);
+                }
+                Err(fault) => {
+                    let (job, cause) = (row.get(16)?, fault.damage()?);
+                    self.broken.push(Broken { sub, job, cause });
+                }
+            }
         }
         Ok(())
     }
@@ -230,14 +215,53 @@ impl Book {
     }
 }
 
+/// Reads a job from the row of its first input. Its id is derived from what it is, so that most of that is checked.
+fn open_job(session: &Session, row: &Row<'_>, subscription: SubscriptionIndex) -> Result<OpenJob, Fault> {
+    let map = session.base.map();
+    let damaged = |cause: &str| Fault::Damaged(None, cause.to_owned());
+    let (job, sub): (JobId, i64) = (row::job(row, 0)?, row.get(2)?);
+    let closed: Option<String> = row.get(7)?;
+    let start = Start {
+        job,
+        agent: map.agent_of(row.get(3)?).ok_or_else(|| damaged("its agent is not that of its inputs"))?,
+        subscription,
+        members: members(session, sub, job)?,
+        attempt: row.get(8)?,
+        failures: row.get(9)?,
+        run: row::run(row, 4)?,
+        opens_run: row.get(5)?,
+        at: Timestamp::from_micros_since_epoch(row.get(6)?),
+        closed: closed.map(|text| serde_json::from_str(&text)).transpose()?,
+        shared: row.get(15)?,
+        alone: row.get(12)?,
+        aside: Aside::default(),
+    };
+    let offsets = start.members.iter().map(|member| member.offset);
+    if JobId::derive(map.subscription_name(subscription), start.at, offsets) != job {
+        return Err(damaged("its id is not that of its inputs"));
+    }
+    Ok(OpenJob {
+        number: row.get(1)?,
+        start: Arc::new(start),
+        failures: row.get(10)?,
+        until: row.get::<_, Option<i64>>(11)?.map(Timestamp::from_micros_since_epoch),
+        interruptions: row.get(13)?,
+        deaths_alone: row.get(14)?,
+    })
+}
+
 /// The members of a job in input order.
 fn members(session: &Session, sub: i64, job: JobId) -> Result<Box<[Member]>, Fault> {
     let mut statement = session
         .conn
-        .prepare_cached("SELECT seq, side, grp FROM started WHERE sub = ?1 AND job = ?2 ORDER BY ord")?;
-    let member = |row: &rusqlite::Row<'_>| {
-        Ok(Member { offset: Offset::new(row.get(0)?), side: row.get(1)?, group: row.get(2)? })
-    };
-    let members = statement.query_map((sub, job.as_uuid().as_bytes()), member)?;
-    Ok(members.collect::<Result<Vec<_>, _>>()?.into())
+        .prepare_cached("SELECT seq, side, grp, ord FROM started WHERE sub = ?1 AND job = ?2 ORDER BY ord")?;
+    let mut rows = statement.query((sub, job.as_uuid().as_bytes()))?;
+    let mut members = Vec::new();
+    while let Some(row) = rows.next()? {
+        if row.get::<_, usize>(3)? != members.len() {
+            return Err(Fault::Damaged(None, "one of its inputs is missing".to_owned()));
+        }
+        members.push(Member { offset: Offset::new(row.get(0)?), side: row.get(1)?, group: row.get(2)? });
+    }
+    Ok(members.into())
 }

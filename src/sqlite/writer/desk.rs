@@ -6,13 +6,13 @@ use std::sync::Arc;
 use rusqlite::Params;
 use volery_blackboard::effect::Resumed;
 use volery_blackboard::store::{
-    Catalogue, Cursor, Few, Filing, Group, GroupResult, Note, StoreError, Stored, Subject, Unfinished,
+    Catalogue, Cursor, Few, Filing, Group, GroupResult, Note, StoreError, Stored, Unfinished,
 };
 
 use super::book::Book;
 use crate::sqlite::base::Map;
 use crate::sqlite::fault::Fault;
-use crate::sqlite::session::Session;
+use crate::sqlite::session::{Session, subject_text};
 
 pub(super) struct Desk {
     pub(super) session: Session,
@@ -161,11 +161,7 @@ impl Desk {
     }
 
     fn note(&self, note: &Note) -> Result<Few<Stored>, Fault> {
-        let subject = match note.subject() {
-            Subject::Agent(agent) => format!("agent:{agent}"),
-            Subject::Run(run) => format!("run:{run}"),
-            Subject::Runtime => "runtime".to_owned(),
-        };
+        let subject = subject_text(&note.subject());
         match note.filing() {
             Filing::Keep => self.run(
                 "INSERT INTO note VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value",
@@ -198,7 +194,8 @@ impl Desk {
             [],
         )?;
         self.session.base.set_map(Map::new(catalogue, subscriptions, agents));
-        self.refresh()
+        self.refresh()?;
+        self.set_aside()
     }
 
     /// Lists unfinished jobs behind a number.

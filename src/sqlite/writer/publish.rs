@@ -7,7 +7,7 @@ use volery_blackboard::{Artifact, ArtifactId, Offset, Producer, Visibility};
 
 use super::desk::Desk;
 use crate::sqlite::fault::Fault;
-use crate::sqlite::row::{self, Parts, RUNTIME};
+use crate::sqlite::row::{self, ClaimParts, Parts, RUNTIME};
 
 /// The parts of an artifact that are rarely there, as text.
 struct Texts {
@@ -167,19 +167,28 @@ impl Desk {
     ) -> Result<(), Fault> {
         let time = |time: Option<volery_blackboard::Timestamp>| time.map(|time| time.as_micros_since_epoch());
         let refused = claim.refused.as_ref().map(serde_json::to_string).transpose()?;
+        let (key, lane) = (claim.key.as_ref().map(|key| key.as_str()), claim.lane.as_ref());
+        let parts = ClaimParts {
+            key: (sub, seq, claim.side),
+            weight: claim.weight,
+            times: [time(claim.event_time), time(claim.visible_at)],
+            texts: [key, lane.map(|lane| lane.as_str()), refused.as_deref(), marks.as_deref()],
+        };
+        let ([event_time, visible_at], [key, lane, refused, marks]) = (parts.times, parts.texts);
         self.run(
-            "INSERT INTO claim VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO claim VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             (
                 sub,
                 seq,
                 claim.side,
                 claim.weight,
-                claim.key.as_ref().map(|key| key.as_str()),
-                claim.lane.as_ref().map(|lane| lane.as_str()),
-                time(claim.event_time),
-                time(claim.visible_at),
+                key,
+                lane,
+                event_time,
+                visible_at,
                 refused,
                 marks,
+                parts.checksum(),
             ),
         )?;
         Ok(())
