@@ -209,6 +209,7 @@ impl Board {
             Input::Backlog(backlog) => self.meet_backlog(backlog),
             Input::Paged { agent, ticket, claims } => self.page_in(agent, ticket, claims, now, effects),
             Input::PageFailed { agent, ticket } => self.fail_page(agent, ticket),
+            Input::PageDamaged { agent, ticket } => self.hold_page(agent, ticket),
             Input::Recounted { run, ticket, tally } => self.recounted(run, ticket, tally),
             Input::SpilledCancelled { run, cancelled } => {
                 self.spilled_cancelled(run, &cancelled, now, effects);

@@ -131,6 +131,13 @@ pub enum Input {
         /// As in the effect.
         ticket: u64,
     },
+    /// The log is damaged where the agent would read on. It is not asked for again until the agent is resumed.
+    PageDamaged {
+        /// The agent.
+        agent: AgentIndex,
+        /// As in the effect.
+        ticket: u64,
+    },
     /// The answer to [`Effect::Recount`]. Between the read and this input the board is told nothing else.
     Recounted {
         /// The run.

@@ -1,10 +1,12 @@
 //! Damage in a file: what cannot be read is held or ends, visibly and once, and everything else goes on.
 
+use volery::Memory;
 use volery::prelude::*;
+use volery::testing::FailingStore;
 use volery::{Fault, Severity};
 
 use crate::place::{Place, die};
-use crate::support::{A, B, Gate, Seen, Tested, a, b, soon, status_of, tally};
+use crate::support::{A, B, Gate, HOUR, Seen, Tested, a, b, soon, status_of, tally};
 
 fn gated(gate: &Gate, seen: &Seen<A>) -> Agent {
     let (gate, seen) = (gate.clone(), seen.clone());
@@ -64,5 +66,46 @@ async fn damaged_records_of_a_job_and_a_note_are_told_of_and_keep_nobody_from_st
     let third = Volery::builder("t").store(place.store().await).agent(other(&others)).start().await?;
     let health = third.health().await;
     assert!(health.reasons.iter().all(|reason| reason.part != "store"), "it is over: {health}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_whose_inputs_in_the_log_are_damaged_is_held_until_it_is_resumed_and_others_go_on() -> Tested
+{
+    let (store, gate) = (FailingStore::over(Memory::new()), Gate::new());
+    let (seen, others) = (Seen::new(), Seen::new());
+    let agents = [gated(&gate, &seen), Agent::new("other").consumes(one::<B>()).engine(others.engine())];
+    let volery = Volery::builder("t")
+        .store(store.clone())
+        .agents(agents)
+        .configure(|settings| settings.jobs_in_memory_max = 1)
+        .start()
+        .await?;
+    for n in 0..20 {
+        volery.publish(a(0, n)).await?;
+    }
+    soon(gate.reached()).await;
+    store.damage_pages();
+    let before = store.pages();
+    gate.open_for_good();
+    // What is in memory ends; the rest does not move any more, and nobody waits for it.
+    soon(volery.until_idle()).await?;
+    let done = seen.all().len();
+    assert!(done < 20, "some were in the log only");
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(store.pages() - before, 1, "the damage is looked at once, whatever time passes");
+    volery.publish(b(0, 1)).await?;
+    volery.publish(a(0, 20)).await?;
+    soon(volery.until_idle()).await?;
+    assert_eq!((others.all(), seen.all().len()), (vec![b(0, 1)], done), "others go on, and order is kept");
+    let health = volery.health().await;
+    let reason = health.reasons.iter().find(|reason| reason.part == "gated").expect("it is told of");
+    assert!(health.ready && reason.severity == Severity::Degraded, "{health}");
+    assert!(reason.what.contains("damaged") && reason.what.contains("resumed"), "{health}");
+    store.mend_pages();
+    volery.resume("gated")?;
+    soon(volery.until_idle()).await?;
+    assert_eq!(seen.all(), (0..=20).map(|n| a(0, n)).collect::<Vec<_>>(), "all of it, once, in order");
+    assert!(volery.health().await.reasons.is_empty());
     Ok(())
 }

@@ -297,7 +297,7 @@ impl Curator {
     async fn read_log(&mut self) {
         while !self.store_down
             && self.batch.groups.is_empty()
-            && let Some(answer) = self.lookups.answer(self.parts.store.as_ref()).await
+            && let Some(answer) = self.lookups.answer(&self.parts).await
         {
             self.handle(answer);
         }

@@ -10,9 +10,15 @@ use volery_blackboard::RunId;
 use volery_blackboard::effect::{Input, Page};
 use volery_blackboard::store::{Store, StoreError};
 
+use super::actor::CuratorParts;
+
 /// Questions of the board whose turn has come, in order.
 #[derive(Debug, Default)]
-pub(super) struct Lookups(VecDeque<Lookup>);
+pub(super) struct Lookups {
+    waiting: VecDeque<Lookup>,
+    /// The last one could not be read.
+    failing: bool,
+}
 
 /// A question about the log.
 #[derive(Debug)]
@@ -23,21 +29,46 @@ pub(super) enum Lookup {
 
 impl Lookups {
     pub(super) fn push(&mut self, lookup: Lookup) {
-        self.0.push_back(lookup);
+        self.waiting.push_back(lookup);
     }
 
     /// Reads the answer to the next question. `None` when there is none, or when it could not be read: a count is asked
-    /// for again after the next commit, a page when the board says so.
-    pub(super) async fn answer(&mut self, store: &dyn Store) -> Option<Input> {
-        let lookup = self.0.pop_front()?;
-        match read(store, &lookup).await {
-            Ok(answer) => Some(answer),
+    /// for again after the next commit, a page when the board says so. What is damaged is not asked for again: damage does
+    /// not go away by itself, and reading it over and over would hold up everything else.
+    pub(super) async fn answer(&mut self, parts: &CuratorParts) -> Option<Input> {
+        let lookup = self.waiting.pop_front()?;
+        match read(parts.store.as_ref(), &lookup).await {
+            Ok(answer) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!(target: "volery::curator", "the log can be read again");
+                }
+                Some(answer)
+            }
+            Err(error @ StoreError::Corrupt { .. }) => match lookup {
+                Lookup::Page(Page { agent, ticket, .. }) => {
+                    let name = parts.feed.name(agent);
+                    tracing::error!(
+                        target: "volery::curator", agent = %name, %error,
+                        "the inputs of an agent in the log cannot be read; they wait until it is resumed"
+                    );
+                    Some(Input::PageDamaged { agent, ticket })
+                }
+                Lookup::Recount { run, .. } => {
+                    tracing::error!(
+                        target: "volery::curator", %run, %error,
+                        "the counts of a run cannot be read; its end is not told in this life"
+                    );
+                    None
+                }
+            },
             Err(error) => {
-                tracing::error!(target: "volery::curator", %error, "the log could not be read; it is tried again");
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!(target: "volery::curator", %error, "the log could not be read; it is tried again");
+                }
                 match lookup {
                     Lookup::Page(Page { agent, ticket, .. }) => Some(Input::PageFailed { agent, ticket }),
                     Lookup::Recount { .. } => {
-                        self.0.push_front(lookup);
+                        self.waiting.push_front(lookup);
                         None
                     }
                 }

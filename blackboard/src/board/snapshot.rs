@@ -35,6 +35,8 @@ pub struct AgentStatus {
     pub oldest_queued: Option<Timestamp>,
     /// Inputs that are in the log only, because its window is full.
     pub spilled: u64,
+    /// Whether those cannot be read, because the store is damaged there. They wait until the agent is resumed.
+    pub stuck: bool,
     /// Jobs that ended in the curator's present life, whatever their outcome.
     pub ended: u64,
     /// Whether it is paused.
@@ -190,6 +192,7 @@ impl Board {
                 queued: agent.queue.waiting().count(),
                 oldest_queued: agent.queue.waiting().filter_map(|ready| self.complete_since(ready)).min(),
                 spilled: agent.reading.spilled(),
+                stuck: agent.reading.is_stuck(),
                 ended: agent.ended,
                 paused: agent.queue.is_paused(),
                 quarantine: agent.queue.quarantine(),

@@ -28,6 +28,7 @@ impl Board {
     }
 
     pub(super) fn resume(&mut self, agent: AgentIndex, effects: &mut Vec<Effect>) {
+        self.agents[agent.at()].reading.unstick();
         self.change_standing(agent, |queue| queue.set_paused(false));
         self.lift_quarantine(agent, effects);
     }

@@ -38,6 +38,8 @@ pub(super) struct Reading {
     page: Option<u64>,
     /// The log could not be read; wait for a tick.
     failed: bool,
+    /// The log is damaged where it would go on; wait for a resume.
+    damaged: bool,
     /// When the newest artifact that was read was published.
     time: Option<Timestamp>,
 }
@@ -54,6 +56,16 @@ impl Reading {
 
     pub(super) fn taken(&self) -> Offset {
         self.taken
+    }
+
+    /// Tells whether it cannot go on, although something is left.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.damaged && self.is_behind()
+    }
+
+    /// Lets it try again.
+    pub(super) fn unstick(&mut self) {
+        self.damaged = false;
     }
 
     /// Makes whatever answer is under way worthless.
@@ -165,7 +177,8 @@ impl Board {
         for agent in self.agent_indices() {
             let (load, window) = (self.load(agent), self.window.unwrap_or(usize::MAX));
             let reading = &self.agents[agent.at()].reading;
-            let asks = reading.is_behind() && reading.page.is_none() && !reading.failed;
+            let may_ask = !reading.failed && !reading.damaged;
+            let asks = reading.is_behind() && reading.page.is_none() && may_ask;
             // Not before half of the window is free, so that pages are worth their price.
             if !asks || load > window / 2 {
                 continue;
@@ -244,6 +257,15 @@ impl Board {
         }
     }
 
+    /// Leaves what an agent has in the log there, until it is resumed. Nothing of it moves until then.
+    pub(super) fn hold_page(&mut self, agent: AgentIndex, ticket: u64) {
+        let reading = &mut self.agents[agent.at()].reading;
+        if reading.page == Some(ticket) {
+            (reading.page, reading.damaged) = (None, true);
+            self.touch_runs_in_log();
+        }
+    }
+
     /// Asks again for what could not be read or written before.
     pub(super) fn read_again(&mut self, effects: &mut Vec<Effect>) {
         if !self.is_level() {
@@ -276,7 +298,9 @@ impl Board {
     }
 
     fn is_behind_for(&self, wanted: impl Fn(Standing) -> bool) -> bool {
-        let behind = |agent: &Agent| agent.reading.is_behind() && wanted(agent.queue.standing());
+        let behind = |agent: &Agent| {
+            agent.reading.is_behind() && !agent.reading.is_stuck() && wanted(agent.queue.standing())
+        };
         !self.is_level() && self.agents.iter().any(behind)
     }
 

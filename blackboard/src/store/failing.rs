@@ -51,6 +51,9 @@ struct Rules {
     failing: BTreeSet<u64>,
     writes_refused: bool,
     reads_refused: bool,
+    pages_damaged: bool,
+    /// Pages of claims asked for so far.
+    pages: u64,
     groups_refused: Option<Refusal>,
     before_commit: Option<Wait>,
     after_commit: Option<Wait>,
@@ -96,6 +99,23 @@ impl FailingStore {
     /// Ends [`refuse_reads`](Self::refuse_reads).
     pub fn accept_reads(&self) {
         self.rules().reads_refused = false;
+    }
+
+    /// Fails every page of claims with [`StoreError::Corrupt`] until [`mend_pages`](Self::mend_pages), as a file does whose
+    /// pages are damaged.
+    pub fn damage_pages(&self) {
+        self.rules().pages_damaged = true;
+    }
+
+    /// Ends [`damage_pages`](Self::damage_pages).
+    pub fn mend_pages(&self) {
+        self.rules().pages_damaged = false;
+    }
+
+    /// Returns how many pages of claims were asked for, those that failed included.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.rules().pages
     }
 
     /// Refuses the groups for which `refused` is true, each by itself, with [`StoreError::Conflict`]; the other groups of
@@ -327,6 +347,15 @@ impl Store for FailingStore {
         after: Option<Offset>,
         limit: usize,
     ) -> Answer<'a, Vec<Claimed>> {
+        let damaged = {
+            let mut rules = self.rules();
+            rules.pages += 1;
+            rules.pages_damaged
+        };
+        if damaged {
+            let (store, cause) = (self.name(), "the test damages pages".to_owned());
+            return Box::pin(std::future::ready(Err(StoreError::Corrupt { store, offset: None, cause })));
+        }
         self.reading(self.inner.claims(subscriptions, after, limit))
     }
 
