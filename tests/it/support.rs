@@ -3,6 +3,7 @@
 //! It knows no rule of the runtime; the tests do.
 
 use std::future::{Future, ready};
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -117,9 +118,38 @@ impl Stopwatch {
     }
 }
 
-/// Waits for what must come; a test that would hang fails instead.
-pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(24 * HOUR, future).await.expect("it should have come long ago")
+/// Real time after which a test hangs: far more than any takes on a machine that has other things to do.
+const HANGS_AFTER: Duration = Duration::from_secs(300);
+
+/// Waits for what must come; a test that would hang fails instead, whether its time is paused or real, and says where.
+#[track_caller]
+pub(crate) fn soon<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    within(HANGS_AFTER, Location::caller(), future)
+}
+
+async fn within<T>(limit: Duration, place: &Location<'_>, future: impl Future<Output = T>) -> T {
+    let (over, watched) = tokio::sync::oneshot::channel::<()>();
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    // Paused time would not wait for a timer of real time; a thread does, until the future is there or dropped.
+    std::thread::spawn(move || {
+        // Nobody sends: it ends with the wait, or at the limit.
+        if end.recv_timeout(limit).is_err() {
+            drop(over);
+        }
+    });
+    let came = tokio::select! {
+        biased;
+        came = timeout(24 * HOUR, future) => came.ok(),
+        Err(_) = watched => None,
+    };
+    drop(ended);
+    came.unwrap_or_else(|| panic!("what is waited for at {place} should have come long ago"))
+}
+
+#[tokio::test]
+#[should_panic(expected = "tests/it/support.rs")]
+async fn a_test_that_hangs_in_real_time_fails_and_says_where() {
+    within(Duration::ZERO, Location::caller(), std::future::pending::<()>()).await;
 }
 
 /// Lets everybody else come as far as they can without time passing.
