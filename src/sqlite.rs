@@ -70,7 +70,7 @@ impl Sqlite {
     fn start(options: Options) -> Result<Self, StoreError> {
         let place = Place::new(&options.path);
         if !options.allow_network {
-            file::refuse_network(&place)?;
+            file::refuse_network(&place, file::type_of)?;
         }
         let (mut lock, was_used) = file::lock(&place)?;
         file::inspect(&place, was_used)?;

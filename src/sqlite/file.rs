@@ -100,14 +100,18 @@ fn host() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_else(|_| "unknown".to_owned())
 }
 
-/// Refuses file systems of other hosts. Linux says what a file lies on; elsewhere nothing is refused.
+/// Refuses file systems of other hosts, and those of which that cannot be told. `type_of` gives the number of the file system
+/// that a folder lies on.
 ///
 /// # Errors
-/// When the folder lies on a network file system.
-#[cfg(target_os = "linux")]
-pub(super) fn refuse_network(place: &Place) -> Result<(), StoreError> {
-    /// File systems by the number in `statfs(2)`.
-    const NETWORK: [(u64, &str); 10] = [
+/// When the folder lies on such a file system, or cannot be asked.
+pub(super) fn refuse_network(
+    place: &Place,
+    type_of: impl FnOnce(&Path) -> std::io::Result<u64>,
+) -> Result<(), StoreError> {
+    /// File systems by the number in `statfs(2)`. What a program serves over fuse may lie on another host (sshfs, s3fs) or on
+    /// this one, and whether it keeps what it was told to bring to disk is up to the program.
+    const NETWORK: [(u64, &str); 11] = [
         (0x6969, "nfs"),
         (0x517B, "smb"),
         (0xFE53_4D42, "smb2"),
@@ -118,12 +122,10 @@ pub(super) fn refuse_network(place: &Place) -> Result<(), StoreError> {
         (0x0BD0_0BD0, "lustre"),
         (0x0116_1970, "gfs2"),
         (0x7461_636F, "ocfs2"),
+        (0x6573_5546, "fuse, which may be one"),
     ];
-    let found = rustix::fs::statfs(folder(place)).map_err(|error| {
-        place.io_error(&std::io::Error::from_raw_os_error(error.raw_os_error()), "asking for its file system")
-    })?;
-    // The width of the number differs between architectures.
-    let number = u64::try_from(found.f_type).unwrap_or_default() & 0xFFFF_FFFF;
+    let number =
+        type_of(folder(place)).map_err(|error| place.io_error(&error, "asking for its file system"))?;
     match NETWORK.iter().find(|(network, _)| *network == number) {
         Some((_, kind)) => {
             Err(StoreError::NetworkFileSystem { store: place.name(), kind: (*kind).to_owned() })
@@ -132,12 +134,29 @@ pub(super) fn refuse_network(place: &Place) -> Result<(), StoreError> {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-pub(super) fn refuse_network(_: &Place) -> Result<(), StoreError> {
-    Ok(())
+/// The number of the file system that a folder lies on.
+///
+/// # Errors
+/// What the system says.
+#[cfg(target_os = "linux")]
+pub(super) fn type_of(folder: &Path) -> std::io::Result<u64> {
+    let found = rustix::fs::statfs(folder)
+        .map_err(|error| std::io::Error::from_raw_os_error(error.raw_os_error()))?;
+    Ok(file_system(i128::from(found.f_type)))
 }
 
-#[cfg(target_os = "linux")]
+/// Elsewhere nothing is recognised.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn type_of(_: &Path) -> std::io::Result<u64> {
+    Ok(0)
+}
+
+/// The width of the number differs between architectures, and with it its sign.
+#[cfg(any(test, target_os = "linux"))]
+fn file_system(number: i128) -> u64 {
+    u64::try_from(number & 0xFFFF_FFFF).unwrap_or_default()
+}
+
 fn folder(place: &Place) -> &Path {
     match place.path().parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -275,4 +294,56 @@ pub(super) fn open_reader(place: &Place) -> Result<Connection, Fault> {
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.execute_batch("PRAGMA cache_size = -4096; PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
     Ok(conn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_systems_of_other_hosts_are_refused_by_their_names() {
+        let place = Place::new(Path::new("somewhere/store.db"));
+        let judge = |number: i128| {
+            refuse_network(&place, |asked| {
+                assert_eq!(asked, Path::new("somewhere"), "the folder is asked");
+                Ok(file_system(number))
+            })
+        };
+        let refused = [
+            (0x6969, "nfs"),
+            (0x517B, "smb"),
+            (0xFE53_4D42, "smb2"),
+            (0xFF53_4D42, "cifs"),
+            // As a signed number of 32 bits, which some architectures have.
+            (-0x1AC_B2BE, "smb2"),
+            (-0xAC_B2BE, "cifs"),
+            (0x0102_1997, "9p"),
+            (0x00C3_6400, "ceph"),
+            (0x5346_414F, "afs"),
+            (0x0BD0_0BD0, "lustre"),
+            (0x0116_1970, "gfs2"),
+            (0x7461_636F, "ocfs2"),
+            (0x6573_5546, "fuse, which may be one"),
+        ];
+        for (number, name) in refused {
+            match judge(number) {
+                Err(StoreError::NetworkFileSystem { kind, .. }) => assert_eq!(kind, name),
+                other => panic!("{name} is refused: {other:?}"),
+            }
+        }
+        // ext4, xfs, btrfs, tmpfs, overlayfs, zfs, and one that nobody knows.
+        for number in [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1, 0] {
+            judge(number).unwrap_or_else(|error| panic!("{number:x} is local: {error}"));
+        }
+    }
+
+    #[test]
+    fn a_file_system_that_cannot_be_asked_is_an_error() {
+        let place = Place::new(Path::new("store.db"));
+        let asked = refuse_network(&place, |folder| {
+            assert_eq!(folder, Path::new("."));
+            Err(std::io::ErrorKind::NotFound.into())
+        });
+        assert!(matches!(asked, Err(StoreError::Unavailable { .. })), "{asked:?}");
+    }
 }

@@ -114,7 +114,7 @@ pub enum GroupResult {
     Done(Few<Stored>),
     /// Committed: how many claims a [`Group::CancelClaims`] ended, in the order in which subscriptions were named.
     Cancelled(Vec<(SubscriptionIndex, u64)>),
-    /// Committed: the job of a [`Group::Redrive`], unfinished again, for [`Input::Resumed`](crate::effect::Input::Resumed).
+    /// Committed: the job of a [`Group::Redrive`], unfinished again, for [`Input::Redriven`](crate::effect::Input::Redriven).
     /// Its first attempt is yet to be started; failures count from 0.
     Redriven(Box<Resumed>),
     /// This group alone was refused; nothing of it was written.
