@@ -115,7 +115,8 @@ impl IntoFuture for DeadLetters {
 /// Open dead letters that are to be driven again, oldest first, one after the other, in the task of whoever awaits it.
 ///
 /// Letters that come up meanwhile are left, so that jobs which fail again are not driven in a circle; a limit has no meaning
-/// here. Each waits for room as a publish does. Cancel safe: letters that were driven again stay so.
+/// here. Each waits for room as a publish does, and for room in its agent's window (`jobs_in_memory_max`): a long list is
+/// driven no faster than it is worked off, and not at all behind a paused agent until it is resumed. Cancel safe: letters that were driven again stay so.
 ///
 /// Awaiting it fails when the store cannot be read or refuses all writes, or the runtime stops; the same call goes on with
 /// what is left. Letters that cannot be driven again are counted in the report instead.

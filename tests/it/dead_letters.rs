@@ -248,6 +248,31 @@ async fn many_letters_are_driven_again_at_a_rate_and_each_once() -> Tested {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bulk_redrive_keeps_to_the_window_of_its_agent() -> Tested {
+    let (mended, seen) = (std::sync::Arc::default(), Seen::new());
+    let volery = Volery::builder("t")
+        .agent(stubborn(&mended, &seen))
+        .configure(|settings| settings.jobs_in_memory_max = 5)
+        .start()
+        .await?;
+    volery.publish_all((0..60).map(|n| a(0, n)).collect::<Vec<_>>()).await?;
+    soon(volery.until_idle()).await?;
+    mended.store(true, std::sync::atomic::Ordering::Release);
+    volery.pause("stubborn")?;
+    let mut bulk = volery.redrive(DeadFilter::all()).into_future();
+    for _ in 0..20 {
+        assert!(is_pending(&mut bulk).await, "it waits for the agent");
+    }
+    let waiting = volery.agents().await?[0].queued;
+    assert_eq!(waiting, 5, "as many as may be in memory, and no more");
+    volery.resume("stubborn")?;
+    let report = soon(bulk).await?;
+    soon(volery.until_idle()).await?;
+    assert_eq!((report.redriven, volery.agents().await?[0].tally.consumed), (60, 60), "{report}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_bulk_redrive_that_is_dropped_stops_and_the_next_goes_on() -> Tested {
     let (mended, seen) = (std::sync::Arc::default(), Seen::new());
     let volery = Volery::builder("t").agent(stubborn(&mended, &seen)).start().await?;
@@ -255,6 +280,7 @@ async fn a_bulk_redrive_that_is_dropped_stops_and_the_next_goes_on() -> Tested {
     volery.until_idle().await?;
     mended.store(true, std::sync::atomic::Ordering::Release);
     let mut bulk = volery.redrive(DeadFilter::all()).per_second(1).into_future();
+    assert!(is_pending(&mut bulk).await, "it asks for room");
     assert!(is_pending(&mut bulk).await, "it waits for the next second");
     drop(bulk);
     tokio::time::advance(10 * SECOND).await;

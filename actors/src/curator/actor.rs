@@ -149,6 +149,7 @@ impl Curator {
             let quiet = std::mem::replace(&mut self.quiet, asked.collect());
             self.commit().await;
             self.tell_quiet(quiet);
+            self.tell_room();
             self.perform_effects();
         }
         self.give_answers();
@@ -165,6 +166,7 @@ impl Curator {
     /// Everything is committed: tells who waited for quiet, and when to be woken next.
     fn rest(&mut self) {
         self.give_answers();
+        self.tell_room();
         self.parts.ingress.count_backlog(self.board.queued(), self.board.collected());
         self.arm_timekeeper();
         let (idle, at_rest) = (self.board.is_idle(), !self.board.is_at_work());
@@ -241,6 +243,7 @@ impl Curator {
             Scope::Board => join(&mut watch.idle, answer),
             Scope::Jobs => join(&mut watch.jobs, answer),
             Scope::Attempts => join(&mut watch.attempts, answer),
+            Scope::Window(agent) => watch.windows.push((agent, answer)),
         }
     }
 

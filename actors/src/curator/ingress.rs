@@ -69,6 +69,8 @@ pub(crate) enum Scope {
     Jobs,
     /// No attempt is running.
     Attempts,
+    /// This agent has room in its window.
+    Window(AgentIndex),
 }
 
 /// What can be asked about the board.
@@ -139,6 +141,7 @@ pub(crate) struct Watch {
     pub(crate) idle: Vec<oneshot::Sender<Tally>>,
     pub(crate) jobs: Vec<oneshot::Sender<Tally>>,
     pub(crate) attempts: Vec<oneshot::Sender<Tally>>,
+    pub(super) windows: Vec<(AgentIndex, oneshot::Sender<Tally>)>,
     /// What the latest life of the curator found.
     pub(crate) recovered: Recovered,
 }
@@ -457,6 +460,7 @@ impl Ingress {
         watch.idle.clear();
         watch.jobs.clear();
         watch.attempts.clear();
+        watch.windows.clear();
     }
 
     pub(crate) fn wake(&self) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use volery_blackboard::effect::{Input, Resumed};
 use volery_blackboard::store::{Group, GroupResult, Redrive, StoreError};
-use volery_blackboard::{Artifact, JobId, Offset};
+use volery_blackboard::{AgentIndex, Artifact, JobId, Offset, Tally};
 
 use super::actor::Curator;
 use super::after::{After, give};
@@ -70,6 +70,21 @@ impl Curator {
                 self.write(group, After::Letter(LetterDecided::Discarded { letter, reason, answer }));
             }
         }
+    }
+
+    /// Tells those who wait for room in the windows of agents. Each adds one job at most before it waits again.
+    pub(super) fn tell_room(&self) {
+        let mut watch = self.parts.ingress.watch();
+        if watch.windows.is_empty() {
+            return;
+        }
+        watch.windows.retain(|(_, answer)| !answer.is_closed());
+        let waiting = std::mem::take(&mut watch.windows);
+        let (room, full) = waiting.into_iter().partition(|(agent, _)| self.board.has_room(*agent));
+        watch.windows = full;
+        drop(watch);
+        let room: Vec<(AgentIndex, oneshot::Sender<Tally>)> = room;
+        room.into_iter().for_each(|(_, answer)| give(answer, Tally::default()));
     }
 
     pub(super) fn apply_letter(&mut self, decided: LetterDecided, result: Option<GroupResult>) {

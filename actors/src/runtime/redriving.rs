@@ -6,8 +6,10 @@ use std::fmt;
 use std::time::Duration;
 
 use volery_blackboard::store::{DeadFilter, DeadState};
+use volery_blackboard::{AgentIndex, AgentName};
 
 use super::Runtime;
+use crate::curator::Scope;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Letters per page. A tenth would ask the store more often than it takes to drive them; more only take memory.
@@ -39,7 +41,9 @@ impl Runtime {
     /// Drives every open letter that a filter accepts again, oldest first, with at least this span between two of them.
     ///
     /// Only letters that are there at the beginning are taken, so that jobs which fail again are not driven in a circle.
-    /// Besides, each waits for room as a publish does. The filter's limit has no meaning here. Cancel safe: letters that
+    /// Besides, each waits for room as a publish does, and until its agent has fewer jobs in memory than `jobs_in_memory_max`:
+    /// jobs that run again are in memory, whatever the window, so a long list is driven as fast as it is worked off. Behind
+    /// an agent that is paused it waits for the resume. The filter's limit has no meaning here. Cancel safe: letters that
     /// were driven again stay so, and the one at hand is driven or not.
     ///
     /// # Errors
@@ -57,6 +61,7 @@ impl Runtime {
                 if letter.number > last {
                     return Ok(report);
                 }
+                self.wait_for_window(&letter.agent).await?;
                 if !every.is_zero() {
                     clock.sleep_until(next).await;
                     next = clock.now().max(next).after(every);
@@ -64,6 +69,16 @@ impl Runtime {
                 self.redrive_one(letter.number, &mut report).await?;
             }
             filter = filter.after(behind);
+        }
+    }
+
+    /// Waits until an agent has room for one more job in memory; not for one that is not here.
+    async fn wait_for_window(&self, agent: &AgentName) -> Result<()> {
+        let agents = &self.0.agents;
+        let found = (0..).map(AgentIndex).zip(agents).find(|(_, (name, _))| name == agent);
+        match found {
+            Some((index, _)) => self.ingress().when_quiet(Scope::Window(index)).await.map(|_| ()),
+            None => Ok(()),
         }
     }
 

@@ -82,6 +82,12 @@ impl Board {
         self.window = Some(jobs.max(1));
     }
 
+    /// Tells whether an agent has fewer jobs in memory than its window allows, counted as for the window.
+    #[must_use]
+    pub fn has_room(&self, agent: AgentIndex) -> bool {
+        self.window.is_none_or(|window| self.load(agent) < window)
+    }
+
     /// Returns where each agent's claims that are in the log only begin: the agent, its subscriptions, the place behind
     /// which they lie, and how many jobs of the agent go before them.
     #[must_use]
