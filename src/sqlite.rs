@@ -252,13 +252,20 @@ impl Store for Sqlite {
         }
         Box::pin(async move {
             let policy = policy.clone();
-            let search = move |session: &Session| session::doomed(session, &policy, now, limit);
-            let (doomed, more) = self.readers.ask(search).await?;
-            if doomed.is_empty() {
-                return Ok(Retained::default());
+            let search = move |session: &Session| {
+                let letters = session::doomed_letters(session, &policy, now, limit)?;
+                Ok((session::doomed(session, &policy, now, limit)?, letters))
+            };
+            let ((doomed, more), (letters, more_letters)) = self.readers.ask(search).await?;
+            let mut retained = Retained::default();
+            if !doomed.is_empty() {
+                retained.removed = self.tell(|reply| Command::Remove(doomed, reply)).await?;
             }
-            let removed = self.tell(|reply| Command::Remove(doomed, reply)).await?;
-            Ok(Retained { removed, more: more && removed > 0 })
+            if !letters.is_empty() {
+                retained.letters = self.tell(|reply| Command::RemoveLetters(letters, reply)).await?;
+            }
+            retained.more = more && retained.removed > 0 || more_letters && retained.letters > 0;
+            Ok(retained)
         })
     }
 

@@ -143,7 +143,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// Called at any time, also while a commit is under way. Never removes an artifact with a claim that has no outcome,
     /// nor an input of an unfinished job or of a pair that is remembered. Removed artifacts are not found any more, and
-    /// their idempotency keys are free again. Dead letters stay, also without their inputs. A call that is dropped has
+    /// their idempotency keys are free again. Dead letters stay, also without their inputs, unless the policy bounds them:
+    /// then those that were discarded, or driven again and whose job has no unfinished record, go with their attempts, at
+    /// most `limit` of them. Open ones never go, and no number is given twice. A call that is dropped has
     /// removed each artifact wholly or not at all. By default nothing is removed.
     #[expect(unused_variables, reason = "a store that removes nothing needs no policy")]
     fn retain<'a>(&'a self, policy: &'a Retention, now: Timestamp, limit: usize) -> Answer<'a, Retained> {

@@ -10,7 +10,7 @@ use super::file;
 use volery_blackboard::store::StoreError;
 
 /// What each version added. A file of version n has been through the first n steps.
-const STEPS: [&str; 2] = [VERSION_1, CLAIMS_CHECKED];
+const STEPS: [&str; 2] = [VERSION_1, CHECKED_AND_DECIDED];
 
 const VERSION_1: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -171,8 +171,12 @@ SELECT s.name, o.seq,
 FROM outcome o JOIN subscription s ON s.id = o.sub;
 ";
 
-/// Claims get a checksum. Those that are there have none, and count as sound.
-const CLAIMS_CHECKED: &str = "ALTER TABLE claim ADD COLUMN crc INTEGER;";
+/// Claims get a checksum: those that are there have none, and count as sound. Dead letters are found by when they were
+/// decided.
+const CHECKED_AND_DECIDED: &str = "
+ALTER TABLE claim ADD COLUMN crc INTEGER;
+CREATE INDEX dead_decided ON dead(decided, number) WHERE state <> 0;
+";
 
 /// The newest version that this program knows.
 pub(super) const VERSION: i64 = STEPS.len() as i64;

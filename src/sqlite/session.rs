@@ -20,7 +20,7 @@ mod unfinished;
 
 pub(super) use dead::{Work, dead_letter_work};
 pub(super) use decisions::subject_text;
-pub(super) use retention::{FINISHED, doomed};
+pub(super) use retention::{FINISHED, LETTER_OVER, doomed, doomed_letters};
 
 #[derive(Debug)]
 pub(super) struct Session {

@@ -13,6 +13,7 @@ use volery_blackboard::{Artifact, ArtifactId, Body, Kind, Kinds, RunId};
 use super::*;
 
 mod faults;
+mod letters;
 mod lives;
 mod plans;
 mod queries;

@@ -11,7 +11,7 @@
 //! | `Open` | learns the program's names, counts attempts that the life before cut short |
 //! | `Commit` | writes groups; a group that cannot be written is refused alone |
 //! | `Jobs` | lists unfinished jobs, which this thread knows by heart |
-//! | `Remove` | removes finished artifacts |
+//! | `Remove`, `RemoveLetters` | remove finished artifacts, and dead letters that are over |
 //! | `Close` | ends the thread after everything before it |
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,6 +51,7 @@ pub(super) enum Command {
     Commit(Batch, Reply<Vec<GroupResult>>),
     Jobs { after: u64, limit: usize, reply: Reply<(Vec<Unfinished>, Option<Cursor>)> },
     Remove(Vec<u64>, Reply<u64>),
+    RemoveLetters(Vec<u64>, Reply<u64>),
     Close(Reply<()>),
 }
 
@@ -86,6 +87,9 @@ impl Writer {
                         self.base.cache.remove(&places);
                     }
                     give(reply, removed);
+                }
+                Command::RemoveLetters(numbers, reply) => {
+                    give(reply, self.attempt(|desk| desk.remove_letters(&numbers)));
                 }
                 Command::Close(reply) => {
                     commands.close();

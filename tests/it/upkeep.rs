@@ -54,6 +54,34 @@ async fn the_janitor_removes_what_retention_lets_go_and_nothing_that_waits() -> 
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_janitor_removes_dead_letters_that_are_over_and_no_open_ones() -> Tested {
+    let fails = Agent::new("fails").consumes(one::<A>()).engine(|input: A, ctx: Context| async move {
+        // The third one has luck when it runs again.
+        if input.n == 2 && ctx.attempt() > 1 { Ok(()) } else { Err(Fault::from("no luck")) }
+    });
+    let volery = Volery::builder("t")
+        .agent(fails)
+        .configure(|settings| settings.retention.letters_age_max = Some(SECOND * 90))
+        .start()
+        .await?;
+    for n in 0..4 {
+        volery.publish(a(0, n)).await?;
+    }
+    volery.until_idle().await?;
+    volery.dead_letter(2).await?.discard("of no use").await?;
+    volery.dead_letter(3).await?.redrive().await?;
+    volery.dead_letter(4).await?.redrive().await?;
+    volery.until_idle().await?;
+    let listed = async || -> volery::Result<Vec<u64>> {
+        Ok(volery.dead_letters().await?.iter().map(|letter| letter.number).collect())
+    };
+    assert_eq!(listed().await?, [1, 2, 3, 4, 5], "the last one failed again");
+    tokio::time::sleep(SECOND * 200).await;
+    assert_eq!(listed().await?, [1, 5], "what is open stays");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_policy_the_janitor_removes_nothing() -> Tested {
     let volery = Volery::builder("t").configure(|settings| settings.janitor_every = SECOND).start().await?;
     volery.publish(a(0, 0)).await?;

@@ -30,11 +30,12 @@ impl Janitor {
     async fn slice(&self) -> Result<bool, StoreError> {
         let retained = self.store.retain(&self.policy, self.clock.now(), SLICE).await?;
         self.metrics.removed(retained.removed);
-        if retained.removed > 0 {
-            tracing::debug!(target: "volery::upkeep", removed = retained.removed, "retention");
+        let removed = retained.removed + retained.letters;
+        if removed > 0 {
+            tracing::debug!(target: "volery::upkeep", removed, letters = retained.letters, "retention");
         }
         // A store that removes nothing and says that there is more would be asked for ever.
-        Ok(retained.more && retained.removed > 0)
+        Ok(retained.more && removed > 0)
     }
 }
 

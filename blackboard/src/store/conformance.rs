@@ -126,6 +126,7 @@ pub async fn check(stores: &dyn Stores) {
         retention::without_bounds_nothing_is_removed,
         retention::what_is_not_finished_is_kept_whatever_the_bounds,
         retention::what_is_removed_is_counted_and_gone,
+        retention::letters_that_are_over_may_go_and_no_others,
     ];
 }
 

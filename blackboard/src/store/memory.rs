@@ -163,7 +163,11 @@ impl Store for Memory {
 
     fn retain<'a>(&'a self, policy: &'a Retention, now: Timestamp, limit: usize) -> Answer<'a, Retained> {
         let pruned = self.shelf().map(|mut shelf| shelf.prune(policy, now, limit));
-        let retained = pruned.map(|(gone, more)| Retained { removed: let_go(gone), more });
+        let letters = self.shelf().map(|mut shelf| shelf.prune_letters(policy, now, limit));
+        let retained = pruned.and_then(|(gone, more)| {
+            let (letters, more_letters) = letters?;
+            Ok(Retained { removed: let_go(gone), letters, more: more || more_letters })
+        });
         Box::pin(ready(retained))
     }
 
@@ -260,11 +264,14 @@ mod tests {
     #[test]
     fn retention_removes_what_is_too_old_and_what_is_too_many() {
         let of_age = Retention { age_max: Some(std::time::Duration::from_secs(2)), ..Retention::default() };
-        assert_eq!(retain(&mixed(), &of_age, 100), (Retained { removed: 7, more: false }, vec![8, 9, 10]));
+        assert_eq!(
+            retain(&mixed(), &of_age, 100),
+            (Retained { removed: 7, ..Retained::default() }, vec![8, 9, 10])
+        );
         let of_count = Retention { count_max: Some(4), ..Retention::default() };
         assert_eq!(
             retain(&mixed(), &of_count, 100),
-            (Retained { removed: 6, more: false }, vec![7, 8, 9, 10])
+            (Retained { removed: 6, ..Retained::default() }, vec![7, 8, 9, 10])
         );
     }
 
@@ -272,8 +279,8 @@ mod tests {
     fn retention_stops_at_its_limit_and_says_so() {
         let store = mixed();
         let policy = Retention { count_max: Some(4), ..Retention::default() };
-        assert_eq!(retain(&store, &policy, 5).0, Retained { removed: 5, more: true });
-        assert_eq!(retain(&store, &policy, 5).0, Retained { removed: 1, more: false });
+        assert_eq!(retain(&store, &policy, 5).0, Retained { removed: 5, letters: 0, more: true });
+        assert_eq!(retain(&store, &policy, 5).0, Retained { removed: 1, ..Retained::default() });
         assert_eq!(retain(&store, &policy, 5).0, Retained::default(), "doing it again changes nothing");
     }
 

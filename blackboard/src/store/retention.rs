@@ -26,6 +26,11 @@ pub struct Retention {
     pub bytes_max: Option<u64>,
     /// Kinds with bounds of their own, by name.
     pub per_kind: BTreeMap<String, Bounds>,
+    /// Dead letters that were discarded, or driven again and have ended, go when that was decided longer ago than this.
+    /// Default: they are kept. Open letters are never removed.
+    pub letters_age_max: Option<Duration>,
+    /// At most this many of such dead letters are kept; those decided first go first. Default: any number.
+    pub letters_count_max: Option<u64>,
 }
 
 /// The bounds of one kind; see [`Retention`].
@@ -46,6 +51,8 @@ pub struct Bounds {
 pub struct Retained {
     /// Artifacts that were removed.
     pub removed: u64,
+    /// Dead letters that were removed.
+    pub letters: u64,
     /// Whether the call stopped at its limit, and another one would remove more.
     pub more: bool,
 }
@@ -73,7 +80,13 @@ impl Retention {
     /// Tells whether there is no bound at all: then nothing is ever removed.
     #[must_use]
     pub fn keeps_everything(&self) -> bool {
-        self.general().is_none() && self.per_kind.values().all(Bounds::is_none)
+        self.general().is_none() && self.per_kind.values().all(Bounds::is_none) && self.keeps_letters()
+    }
+
+    /// Tells whether no dead letter is ever removed.
+    #[must_use]
+    pub fn keeps_letters(&self) -> bool {
+        self.letters_age_max.is_none() && self.letters_count_max.is_none()
     }
 }
 
@@ -113,6 +126,8 @@ mod tests {
     #[test]
     fn without_bounds_everything_is_kept() {
         assert!(Retention::default().keeps_everything());
+        let letters = Retention { letters_count_max: Some(0), ..Retention::default() };
+        assert!(!letters.keeps_everything() && !letters.keeps_letters());
         let policy = Retention::default().with_kind("tick", Bounds::age(Duration::from_secs(1)));
         assert!(!policy.keeps_everything());
     }

@@ -1,4 +1,4 @@
-//! Retention: which finished artifacts a policy lets go. The writer removes them.
+//! Retention: which finished artifacts, and which dead letters that are over, a policy lets go. The writer removes them.
 //!
 //! The search runs beside the writer, so that it holds up nobody; the writer looks again at each one.
 
@@ -13,6 +13,9 @@ use crate::sqlite::fault::Fault;
 /// That nothing about an artifact is outstanding. A job, or a pair that may form again, leaves a claim on each input.
 pub(in crate::sqlite) const FINISHED: &str = "NOT EXISTS (SELECT 1 FROM subscription s
      WHERE EXISTS (SELECT 1 FROM claim c WHERE c.sub = s.id AND c.seq = a.seq))";
+
+/// That a dead letter was decided and its job is not under way. A redrive with inputs replaced is another job.
+pub(in crate::sqlite) const LETTER_OVER: &str = "state <> 0 AND job NOT IN (SELECT job FROM started)";
 
 /// Artifacts under the same bounds, as a condition.
 struct Share {
@@ -43,6 +46,43 @@ pub(in crate::sqlite) fn doomed(
     }
     found.sort_unstable();
     found.dedup();
+    let more = found.len() > limit;
+    found.truncate(limit);
+    Ok((found, more))
+}
+
+/// Returns the numbers of at most `limit` dead letters that are to go, those decided first first, and whether there are
+/// more.
+pub(in crate::sqlite) fn doomed_letters(
+    session: &Session,
+    policy: &Retention,
+    now: Timestamp,
+    limit: usize,
+) -> Result<(Vec<u64>, bool), Fault> {
+    if policy.keeps_letters() {
+        return Ok((Vec::new(), false));
+    }
+    let excess = match policy.letters_count_max {
+        Some(max) => {
+            let count = format!("SELECT count(*) FROM dead INDEXED BY dead_decided WHERE {LETTER_OVER}");
+            let count: u64 = session.conn.prepare_cached(&count)?.query_row([], |row| row.get(0))?;
+            count.saturating_sub(max)
+        }
+        None => 0,
+    };
+    let before = policy.letters_age_max.map(|age| now.before(age).as_micros_since_epoch());
+    let sql = format!(
+        "SELECT number, decided FROM dead INDEXED BY dead_decided WHERE {LETTER_OVER} ORDER BY decided, number LIMIT ?1"
+    );
+    let mut statement = session.conn.prepare_cached(&sql)?;
+    let mut rows = statement.query([limit + 1])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let decided: i64 = row.get(1)?;
+        if (found.len() as u64) < excess || before.is_some_and(|before| decided < before) {
+            found.push(row.get(0)?);
+        }
+    }
     let more = found.len() > limit;
     found.truncate(limit);
     Ok((found, more))

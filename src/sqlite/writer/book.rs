@@ -165,7 +165,8 @@ impl Book {
             )?,
             last_job: one("SELECT max(number) FROM started")?,
             last_pair: one("SELECT max(number) FROM pair")?,
-            last_dead: one("SELECT max(number) FROM dead")?,
+            last_dead: one("SELECT max(coalesce((SELECT max(number) FROM dead), 0),
+                     coalesce((SELECT value FROM meta WHERE key = 'last_dead'), 0))")?,
             marks: session.all_marks()?.0.into_iter().collect(),
             ..Self::default()
         };

@@ -1,11 +1,14 @@
-//! Removal: finished artifacts leave the file, with everything that is kept because of them alone.
+//! Removal: finished artifacts and dead letters that are over leave the file, with everything that is kept because of
+//! them alone.
 
 use std::collections::BTreeSet;
+
+use rusqlite::OptionalExtension;
 
 use super::desk::Desk;
 use crate::sqlite::fault::Fault;
 use crate::sqlite::row;
-use crate::sqlite::session::FINISHED;
+use crate::sqlite::session::{FINISHED, LETTER_OVER};
 
 /// Pages given back to the file system per removal. A commit of this many stays short; the rest goes with later ones.
 const VACUUM_PAGES: u32 = 1_000;
@@ -61,6 +64,36 @@ impl Desk {
         // The statement has to come to its end for the row to be gone.
         while rows.next()?.is_some() {}
         Ok(Some(removed))
+    }
+
+    /// Removes those of these dead letters that are over still, each with the attempts that no other letter of its job has;
+    /// returns how many were.
+    pub(super) fn remove_letters(&mut self, numbers: &[u64]) -> Result<u64, Fault> {
+        let mut removed = 0;
+        // Numbers are never given again, even if the newest letter goes.
+        self.run(
+            "INSERT INTO meta VALUES ('last_dead', ?1) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+            [self.book.last_dead],
+        )?;
+        let sql = format!("DELETE FROM dead WHERE number = ?1 AND {LETTER_OVER}");
+        for number in numbers {
+            let job = "SELECT job FROM dead WHERE number = ?1";
+            let job: Option<Vec<u8>> =
+                self.session.conn.prepare_cached(job)?.query_row([number], |row| row.get(0)).optional()?;
+            let Some(job) = job else { continue };
+            if self.run(&sql, [number])? == 0 {
+                continue;
+            }
+            removed += 1;
+            self.run(
+                "DELETE FROM attempt WHERE job = ?1 AND NOT EXISTS (SELECT 1 FROM dead d WHERE d.job = ?1)",
+                [job],
+            )?;
+        }
+        if removed > 0 {
+            self.vacuum()?;
+        }
+        Ok(removed)
     }
 
     /// Gives free pages back to the file system, one with every step.

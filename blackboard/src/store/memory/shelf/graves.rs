@@ -10,7 +10,9 @@ use crate::artifact::Artifact;
 use crate::effect::{Resumed, Start};
 use crate::id::{Offset, SubscriptionIndex};
 use crate::outcome::Outcome;
-use crate::store::{Attempt, DeadFilter, DeadLetter, DeadState, Few, Inspected, Redrive, StoreError, Stored};
+use crate::store::{
+    Attempt, DeadFilter, DeadLetter, DeadState, Few, Inspected, Redrive, Retention, StoreError, Stored,
+};
 use crate::time::Timestamp;
 
 /// Dead letters kept; older ones are dropped first. Each holds its error texts.
@@ -121,6 +123,38 @@ impl Shelf {
         self.open_job(Arc::clone(&start), false);
         self.graves[index].letter.state = DeadState::Redriven { at };
         self.resumed(&start.job).ok_or_else(|| conflict(format!("job {} has no inputs", start.job)))
+    }
+
+    /// Removes letters that were decided and whose jobs have ended, as far as a policy lets them go: at most `limit`, those
+    /// decided first. Returns how many, and whether more are to go.
+    pub(in crate::store::memory) fn prune_letters(
+        &mut self,
+        policy: &Retention,
+        now: Timestamp,
+        limit: usize,
+    ) -> (u64, bool) {
+        if policy.keeps_letters() {
+            return (0, false);
+        }
+        let decided = |grave: &Grave| match &grave.letter.state {
+            DeadState::Open => None,
+            DeadState::Redriven { at } | DeadState::Discarded { at, .. } => {
+                (!self.jobs.contains_key(&grave.letter.job)).then_some((*at, grave.letter.number))
+            }
+        };
+        let mut over: Vec<(Timestamp, u64)> = self.graves.iter().filter_map(decided).collect();
+        over.sort_unstable();
+        let excess = policy.letters_count_max.map_or(0, |max| (over.len() as u64).saturating_sub(max));
+        let before = policy.letters_age_max.map(|age| now.before(age));
+        let goes = |(place, (at, _)): &(u64, (Timestamp, u64))| {
+            *place < excess || before.is_some_and(|before| *at < before)
+        };
+        let mut gone: Vec<u64> =
+            (0..).zip(over).filter(goes).map(|(_, (_, number))| number).take(limit + 1).collect();
+        let more = gone.len() > limit;
+        gone.truncate(limit);
+        self.graves.retain(|grave| !gone.contains(&grave.letter.number));
+        (gone.len() as u64, more)
     }
 
     fn is_known(&self, artifact: &Artifact) -> bool {
