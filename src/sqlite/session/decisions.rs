@@ -6,13 +6,16 @@ use volery_blackboard::{Marks, SubscriptionIndex};
 use super::Session;
 use crate::sqlite::fault::Fault;
 
+/// What can be read, and what is damaged.
+type Sifted<T> = (Vec<T>, Vec<Damage>);
+
 impl Session {
     pub(in crate::sqlite) fn notes(&self) -> Result<Vec<Note>, Fault> {
         Ok(self.all_notes()?.0)
     }
 
     /// Reads every note; for one that is damaged, what it must be taken for, if that can be told.
-    pub(in crate::sqlite) fn all_notes(&self) -> Result<(Vec<Note>, Vec<Damage>), Fault> {
+    pub(in crate::sqlite) fn all_notes(&self) -> Result<Sifted<Note>, Fault> {
         let mut statement = self.conn.prepare_cached("SELECT subject, topic, value FROM note")?;
         let mut rows = statement.query([])?;
         let (mut notes, mut damage) = (Vec::new(), Vec::new());
@@ -52,7 +55,7 @@ impl Session {
     }
 
     /// How far the log has come, by the file's id of each subscription. What is damaged begins anew.
-    pub(in crate::sqlite) fn all_marks(&self) -> Result<(Vec<(i64, Marks)>, Vec<Damage>), Fault> {
+    pub(in crate::sqlite) fn all_marks(&self) -> Result<Sifted<(i64, Marks)>, Fault> {
         let mut statement = self.conn.prepare_cached("SELECT sub, value FROM marks")?;
         let mut rows = statement.query([])?;
         let (mut marks, mut damage) = (Vec::new(), Vec::new());
