@@ -2,10 +2,10 @@
 
 use volery::prelude::*;
 use volery::testing::FailingStore;
-use volery::{Failure, Fault, WaitingReason};
+use volery::{Event, Failure, Fault, WaitingReason};
 
 use crate::place::{Place, die, hand_back, over_every_store};
-use crate::support::{A, B, Gate, Seen, Tested, a, b, soon};
+use crate::support::{A, B, Gate, Seen, Tested, a, b, drain, event, soon};
 
 over_every_store! {
     a_cascade_in_a_cycle_with_full_windows_does_not_deadlock,
@@ -13,6 +13,7 @@ over_every_store! {
     what_waits_in_the_log_is_listed_behind_what_is_in_memory,
     a_run_in_the_log_settles_when_its_inputs_have_ended,
     a_run_is_cancelled_while_it_is_in_the_log,
+    a_run_that_is_cancelled_in_the_log_only_tells_its_end_once,
     a_shutdown_drains_what_is_in_the_log,
     other_keys_go_on_while_one_key_waits,
     a_backlog_of_a_life_before_starts_in_order_and_within_the_window,
@@ -113,6 +114,33 @@ async fn a_run_is_cancelled_while_it_is_in_the_log(place: &Place) -> Tested {
     assert_eq!((report.tally.cancelled, report.tally.outstanding()), (2, 0));
     gate.open(3);
     soon(volery.until_idle()).await?;
+    Ok(())
+}
+
+async fn a_run_that_is_cancelled_in_the_log_only_tells_its_end_once(place: &Place) -> Tested {
+    let gate = Gate::new();
+    let volery = windowed(1, &place.store().await).agent(gated(&gate, &Seen::new())).start().await?;
+    for n in 0..3 {
+        volery.publish(a(0, n)).await?;
+    }
+    let run = volery.run("unwanted").publish(a(0, 3)).await?;
+    run.publish(a(0, 4)).await?;
+    let id = run.id();
+    drop(run);
+    let mut feed = volery.feed();
+    volery.cancel(id);
+    let (workflow, cancelled) = event(&mut feed, |event| match event {
+        Event::RunSettled { run, workflow, tally } if *run == id => {
+            Some((workflow.to_string(), tally.cancelled))
+        }
+        _ => None,
+    })
+    .await;
+    assert_eq!((workflow.as_str(), cancelled), ("unwanted", 2));
+    gate.open(3);
+    soon(volery.until_idle()).await?;
+    let again = |event: &Event| matches!(event, Event::RunSettled { run, .. } if *run == id);
+    assert!(!drain(&mut feed).await.iter().any(again), "it is told once");
     Ok(())
 }
 

@@ -88,7 +88,7 @@ pub(crate) struct Curator {
     pub(super) unsettled: Vec<Unsettled>,
     /// Runs that something was decided about.
     pub(super) noted: BTreeSet<RunId>,
-    lookups: Lookups,
+    pub(super) lookups: Lookups,
     /// The store refused a commit; nothing is started until a tick finds it working again.
     store_down: bool,
 }
@@ -317,6 +317,7 @@ impl Curator {
                 (After::Letter(decided), result) => self.apply_letter(decided, result),
                 (after, Some(GroupResult::Done(stored))) => self.apply_done(after, stored),
                 (After::SpilledCancelled(run), Some(GroupResult::Cancelled(cancelled))) => {
+                    self.note_cancelled_in_log(run, &cancelled);
                     self.handle_decided(Input::SpilledCancelled { run, cancelled });
                 }
                 (after, Some(GroupResult::Refused(error))) => self.apply_refused_alone(after, &error),

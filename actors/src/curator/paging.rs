@@ -6,16 +6,19 @@
 
 use std::collections::VecDeque;
 
-use volery_blackboard::RunId;
 use volery_blackboard::effect::{Input, Page};
 use volery_blackboard::store::{Store, StoreError};
+use volery_blackboard::{RunId, SubscriptionIndex};
 
-use super::actor::CuratorParts;
+use super::actor::{Curator, CuratorParts};
+use crate::feed::Event;
 
 /// Questions of the board whose turn has come, in order.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
     waiting: VecDeque<Lookup>,
+    /// Runs that the board does not know, and whose last claims were cancelled in the log.
+    ended: VecDeque<RunId>,
     /// The last one could not be read.
     failing: bool,
 }
@@ -36,6 +39,9 @@ impl Lookups {
     /// for again after the next commit, a page when the board says so. What is damaged is not asked for again: damage does
     /// not go away by itself, and reading it over and over would hold up everything else.
     pub(super) async fn answer(&mut self, parts: &CuratorParts) -> Option<Input> {
+        while let Some(run) = self.ended.pop_front() {
+            tell_ended(parts, run).await;
+        }
         let lookup = self.waiting.pop_front()?;
         match read(parts.store.as_ref(), &lookup).await {
             Ok(answer) => {
@@ -73,6 +79,32 @@ impl Lookups {
                     }
                 }
             }
+        }
+    }
+}
+
+impl Curator {
+    /// Notes a run to be told of whose claims in the log were cancelled: the board says nothing of one that it does not know.
+    pub(super) fn note_cancelled_in_log(&mut self, run: RunId, cancelled: &[(SubscriptionIndex, u64)]) {
+        if self.board.tally(run).is_none() && cancelled.iter().any(|(_, count)| *count > 0) {
+            self.lookups.ended.push_back(run);
+        }
+    }
+}
+
+/// Tells the end of a run that the board does not know, if nothing of it is left.
+async fn tell_ended(parts: &CuratorParts, run: RunId) {
+    let counted =
+        async { Ok::<_, StoreError>((parts.store.workflow(run).await?, parts.store.tally(run).await?)) };
+    match counted.await {
+        Ok((Some(workflow), tally)) if tally.outstanding() == 0 => {
+            parts.seen.run_settled(run, &tally, parts.clock.now());
+            parts.feed.tell(|| Event::RunSettled { run, workflow, tally });
+        }
+        // Something was published in it meanwhile, and its end is still to come.
+        Ok(_) => {}
+        Err(error) => {
+            tracing::error!(target: "volery::curator", %run, %error, "the end of a cancelled run is not told");
         }
     }
 }
