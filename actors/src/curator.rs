@@ -14,10 +14,12 @@ mod paging;
 mod recovery;
 mod refusal;
 mod restarts;
+mod scope;
 
 pub(crate) use actor::{Curator, CuratorParts};
-pub(crate) use ingress::{Ingress, Limits, Question, Scope};
+pub(crate) use ingress::{Ingress, Limits, Question};
 pub(crate) use letters::LetterDecision;
 pub use recovery::Recovered;
 pub use restarts::PastIntensity;
 pub(crate) use restarts::{Restarts, Rule};
+pub(crate) use scope::Scope;

@@ -19,9 +19,10 @@ use volery_blackboard::store::{Batch, Commit, Few, Group, GroupResult, Store, St
 use volery_blackboard::{JobId, Offset, RunId, Tally, Timestamp};
 
 use super::after::{After, Claims, PublishAnswer, Unsettled, claims_of, give, join};
-use super::ingress::{Command, Ingress, Question, Scope};
+use super::ingress::{Command, Ingress, Question};
 use super::paging::Lookups;
 use super::recovery::{Restored, end_what_is_gone, restore};
+use super::scope::Scope;
 use crate::agent::AgentMessage;
 use crate::clock::Clock;
 use crate::feed::{Event, Feed};

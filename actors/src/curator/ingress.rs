@@ -27,6 +27,7 @@ use super::letters::LetterDecision;
 use super::notes::Decided;
 use super::recovery::Recovered;
 use super::restarts::Restarts;
+use super::scope::Scope;
 use crate::agent::Ended;
 use crate::error::{Cause, Result};
 use crate::runtime::Overflow;
@@ -56,21 +57,6 @@ pub(crate) enum Command {
     Ask(Question),
     /// Answer when it is quiet.
     WhenQuiet { scope: Scope, answer: oneshot::Sender<Tally> },
-}
-
-/// Where it is to be quiet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// Nothing of this run moves.
-    Run(RunId),
-    /// Nothing moves at all.
-    Board,
-    /// No job waits for a slot, runs or backs off; inputs on a timer do not count.
-    Jobs,
-    /// No attempt is running.
-    Attempts,
-    /// This agent has room in its window.
-    Window(AgentIndex),
 }
 
 /// What can be asked about the board.

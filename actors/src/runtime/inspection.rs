@@ -132,12 +132,13 @@ fn inspect_agents(
                 let what = format!("paused with {} jobs waiting", agent.queued);
                 findings.add(Severity::Degraded, agent.name.as_str(), "paused", what);
             }
-            for agent in agents.iter().filter(|agent| agent.stuck) {
-                let what = format!(
-                    "the store is damaged where it would read on; {} inputs wait there until it is resumed",
-                    agent.spilled
-                );
-                findings.add(Severity::Degraded, agent.name.as_str(), "stuck", what);
+            for agent in &agents {
+                if let Some(inputs) = agent.stuck {
+                    let what = format!(
+                        "the store is damaged where it would read on; {inputs} inputs wait there until it is resumed"
+                    );
+                    findings.add(Severity::Degraded, agent.name.as_str(), "stuck", what);
+                }
             }
             for agent in &agents {
                 if let Some(quarantine) = agent.quarantine {

@@ -65,6 +65,8 @@ pub struct AgentStanding {
     pub paused: bool,
     /// Its quarantine, if it is in one.
     pub quarantine: Option<Quarantine>,
+    /// As [`AgentStatus::stuck`], with how many inputs wait for that.
+    pub stuck: Option<u64>,
 }
 
 /// One running attempt.
@@ -168,6 +170,7 @@ impl Board {
             queued: agent.queue.len(),
             paused: agent.queue.is_paused(),
             quarantine: agent.queue.quarantine(),
+            stuck: agent.reading.is_stuck().then(|| agent.reading.spilled()),
         };
         self.agents.iter().map(standing).collect()
     }
