@@ -80,7 +80,7 @@ pub use volery::Volery;
 pub use volery_actors::Systemd;
 pub use volery_actors::supervision::Intensity;
 pub use volery_actors::{
-    Agent, AgentDraft, Blocking, ChildError, ChildTask, Clock, Context, Engine, Error, ErrorKind, Event,
+    Agent, AgentDraft, Blocking, ChildError, ChildTask, Classed, Clock, Context, Engine, Error, ErrorKind, Event,
     Failure, Fault, FeedItem, FeedReader, Finding, GaveUp, IntoOutputs, Lease, Loaded, LoopStatus, Metrics,
     Missed, ModelCall, OpenModelCall, OpenToolCall, Outputs, Overflow, Partial, Publish, Published,
     Recovered, Redriven, Resource, Result, Retry, Schedule, Settings, ToolCall, Tree, TreeNode, blocking,

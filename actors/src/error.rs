@@ -9,7 +9,7 @@ use volery_blackboard::BlackboardError;
 use volery_blackboard::matching::panic_text;
 use volery_blackboard::store::StoreError;
 
-use crate::agent::Fault;
+use crate::agent::{Classed, Fault};
 use crate::supervision::SendRefusal;
 
 /// What a caller can do about an [`Error`].
@@ -87,19 +87,24 @@ pub(crate) enum Cause {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Other(Fault),
+    Other(Classed),
 }
 
 impl Error {
     /// Wraps any other error, for services that use one error type throughout. Its kind is [`ErrorKind::Report`].
-    pub fn other(error: impl Into<Fault>) -> Self {
-        Cause::Other(error.into()).into()
+    pub fn other<E: Into<Fault>>(error: E) -> Self {
+        Cause::Other(Classed::by_type(error)).into()
     }
 
     /// Says that a call cannot succeed as it is; for facades over this crate. Its kind is [`ErrorKind::FixInput`].
     #[must_use]
     pub fn misuse(what: &'static str) -> Self {
         Cause::Misuse(what).into()
+    }
+
+    /// The class of an error that is not the runtime's.
+    pub(crate) fn foreign_class(&self) -> Option<&'static str> {
+        if let Cause::Other(error) = &*self.0 { Some(error.class()) } else { None }
     }
 
     pub(crate) fn cause(&self) -> &Cause {

@@ -34,8 +34,8 @@ mod upkeep;
 #[cfg(feature = "process")]
 pub use agent::Process;
 pub use agent::{
-    Agent, AgentDraft, Blocking, ChildError, ChildTask, Context, Engine, Failure, Fault, GaveUp, IntoOutputs,
-    OpenModelCall, OpenToolCall, Outputs, Publish, Retry, TimedOut, TimeoutKind, blocking,
+    Agent, AgentDraft, Blocking, ChildError, ChildTask, Classed, Context, Engine, Failure, Fault, GaveUp,
+    IntoOutputs, OpenModelCall, OpenToolCall, Outputs, Publish, Retry, TimedOut, TimeoutKind, blocking,
 };
 pub use clock::Clock;
 pub use curator::{PastIntensity, Recovered};

@@ -29,7 +29,7 @@ mod publishing;
 mod runs;
 
 pub(crate) use attempt::{AttemptSeen, How};
-pub(crate) use ended::End;
+pub(crate) use ended::{End, class_of_store};
 pub(crate) use publishing::{OfRun, Origin, PublishSeen, Source, class_of};
 
 use job::Jobs;

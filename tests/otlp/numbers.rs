@@ -59,8 +59,9 @@ async fn every_count_of_a_scripted_scenario_is_right() -> Tested {
         ("volery.artifacts.published{Payment, external}", 1.0),
         ("volery.artifacts.published{Receipt, agent}", 1.0),
         ("volery.artifacts.published{Failure, failure}", 1.0),
-        ("volery.artifacts.ended{several, consumed}", 2.0),
-        ("volery.artifacts.ended{several, expired}", 1.0),
+        ("volery.artifacts.ended{Order, consumed}", 1.0),
+        ("volery.artifacts.ended{Payment, consumed}", 1.0),
+        ("volery.artifacts.ended{Order, expired}", 1.0),
         ("volery.artifacts.ended{Receipt, dead}", 1.0),
         ("volery.jobs{settle, ok}", 1.0),
         ("volery.jobs{_OTHER, audit, dead}", 1.0),
@@ -79,6 +80,38 @@ async fn every_count_of_a_scripted_scenario_is_right() -> Tested {
     let numbers = numbers(&watched);
     check(&numbers, &wanted);
     assert!(numbers["volery.store.commit.batch{memory}"] > 3.0);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_are_counted_by_their_type_or_by_the_class_that_they_say() -> Tested {
+    let watched = Watched::new();
+    let parse = Agent::new("parse").consumes(one::<Order>()).engine(async |order: Order, _: Context| {
+        let text = if order.n == 0 { "zero" } else { "0" };
+        text.parse::<u32>().map(drop)
+    });
+    let ask = Agent::new("ask").consumes(one::<Order>()).engine(async |_: Order, _: Context| {
+        Err::<(), _>(volery::Classed::new("rate_limited", "429, try again in 7 s"))
+    });
+    let wrap = Agent::new("wrap").consumes(one::<Order>()).engine(async |_: Order, _: Context| {
+        let text = String::from_utf8(vec![0xff]).map_err(volery::Error::other)?;
+        Err::<(), _>(volery::Error::other(text))
+    });
+    let text =
+        Agent::new("text").consumes(one::<Order>()).engine(async |_: Order, _: Context| Err::<(), _>("no"));
+    let volery = watched.builder().agents([parse, ask, wrap, text]).start().await?;
+    volery.publish(order(0)).await?;
+    volery.until_idle().await?;
+    volery.shutdown().await?;
+    let wanted = [
+        ("volery.jobs{core::num::error::ParseIntError, parse, dead}", 1.0),
+        ("volery.jobs{rate_limited, ask, dead}", 1.0),
+        ("volery.jobs{alloc::string::FromUtf8Error, wrap, dead}", 1.0),
+        ("volery.jobs{_OTHER, text, dead}", 1.0),
+    ];
+    check(&numbers(&watched), &wanted);
+    let failed = watched.spans().into_iter().find(|span| span.name == "attempt parse").expect("it was tried");
+    assert_eq!(failed.attribute("error.type"), "core::num::error::ParseIntError");
     Ok(())
 }
 

@@ -83,13 +83,17 @@ pub(super) struct Task {
 
 /// Why an attempt has no outputs.
 enum Stopped {
-    /// It failed; the engine is sound.
-    Failed(Fault),
+    /// It failed; the engine is sound, and names the type of its errors.
+    Failed(Fault, Option<&'static str>),
     NotMade(NotMade),
     Panicked(String),
     TimedOut(TimedOut, EngineState),
     /// Its run was cancelled, or the runtime is stopping.
     Cancelled,
+}
+
+fn unnamed(fault: Fault) -> Stopped {
+    Stopped::Failed(fault, None)
 }
 
 /// Runs one attempt to its end. Cancel safe: dropped early, its guard hands the job back.
@@ -164,8 +168,8 @@ async fn execute(task: Task, bench: &Bench, seen: &mut AttemptSeen) -> (AttemptE
             seen.over(how, &[]);
             return (end, EngineState::Sound);
         }
-        Err(Stopped::Failed(error)) => {
-            let how = How::of(&error);
+        Err(Stopped::Failed(error, named)) => {
+            let how = How::of(&error, named);
             (error, EngineState::Sound, how)
         }
         Err(Stopped::NotMade(error)) => (error.into(), EngineState::NotMade, How::Failed("not_made")),
@@ -215,7 +219,7 @@ async fn rescue(
         let inputs = Arc::from(context.inputs());
         context.progress();
         let run = fallback.run(Arc::clone(start), inputs, gave_up, context.clone());
-        context.scope().run(run).await.map_err(Stopped::Failed)
+        context.scope().run(run).await.map_err(unnamed)
     };
     let begun = bench.workshop.clock.now();
     let work = AssertUnwindSafe(entry.watch(work)).catch_unwind();
@@ -223,11 +227,11 @@ async fn rescue(
     drop(cut_off);
     context.end_children().await;
     let published = ended
-        .and_then(|outputs| bench.publishes(start, context.inputs(), outputs, seen).map_err(Stopped::Failed));
+        .and_then(|outputs| bench.publishes(start, context.inputs(), outputs, seen).map_err(unnamed));
     let text = match published {
         Ok(outputs) => return AttemptEnd::Done(outputs),
         Err(Stopped::Cancelled) => return bench.cancelled(),
-        Err(Stopped::Failed(error)) => chain(error.as_ref()).join(": "),
+        Err(Stopped::Failed(error, _)) => chain(error.as_ref()).join(": "),
         Err(Stopped::NotMade(error)) => error.to_string(),
         Err(Stopped::Panicked(text)) => format!("it panicked: {text}"),
         Err(Stopped::TimedOut(error, _)) => error.to_string(),
@@ -252,12 +256,13 @@ async fn attempt(
         let scope;
         let known = read.as_deref().unwrap_or_default();
         (*seen, scope) = bench.workshop.seen.attempt(start, known, began);
-        let inputs = Arc::clone(context.learn(read.map_err(|error| Stopped::Failed(error.into()))?));
+        let inputs = Arc::clone(context.learn(read.map_err(|error| unnamed(error.into()))?));
         let scope = context.enter(scope);
         let work = async {
             let runner = seat.runner().await.map_err(Stopped::NotMade)?;
             context.progress();
-            runner.run(Arc::clone(start), inputs, context.clone()).await.map_err(Stopped::Failed)
+            let ran = runner.run(Arc::clone(start), inputs, context.clone()).await;
+            ran.map_err(|error| Stopped::Failed(error, runner.error_type()))
         };
         scope.run(work).await
     };

@@ -3,6 +3,7 @@
 //! The typed contract is [`Engine`]; the actor sees an engine through [`Runner`], which knows how to read a job's
 //! inputs for it.
 
+use std::any::type_name;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -38,6 +39,15 @@ pub trait Engine<I>: Send + Sync + 'static {
     /// # Errors
     /// Any error fails the attempt; the agent's retry policy decides what follows.
     fn run(&self, input: I, context: Context) -> impl Future<Output = Result<Self::Output, Fault>> + Send;
+
+    /// Returns the name of the type that its errors have, as [`std::any::type_name`] writes it, if all have the same one:
+    /// without generics it is the `error.type` of a failed attempt. Asked only then. An error may say a class of its own,
+    /// see [`Classed`](super::Classed).
+    ///
+    /// Functions and closures name their error's type. Default: none.
+    fn error_type(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 impl<I, F, Fut, O, E> Engine<I> for F
@@ -52,6 +62,10 @@ where
 
     async fn run(&self, input: I, context: Context) -> Result<O, Fault> {
         self(input, context).await.map_err(Into::into)
+    }
+
+    fn error_type(&self) -> Option<&'static str> {
+        Some(type_name::<E>())
     }
 }
 
@@ -95,6 +109,10 @@ where
             Err(ended) => Err(ended.into()),
         }
     }
+
+    fn error_type(&self) -> Option<&'static str> {
+        Some(type_name::<E>())
+    }
 }
 
 pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Outputs, Fault>> + Send>>;
@@ -102,6 +120,9 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Outputs, Fault>> + 
 /// An engine as the actor sees it: given artifacts, it returns outputs.
 pub(crate) trait Runner: Send + Sync + 'static {
     fn run(&self, start: Arc<Start>, artifacts: Arc<[Arc<Artifact>]>, context: Context) -> Running;
+
+    /// See [`Engine::error_type`].
+    fn error_type(&self) -> Option<&'static str>;
 }
 
 pub(crate) struct Assembling<S, E> {
@@ -124,5 +145,9 @@ impl<S: Shape + 'static, E: Engine<S::Input>> Runner for Assembling<S, E> {
             engine.run(input, context).await?.add_to(&mut outputs);
             Ok(outputs)
         })
+    }
+
+    fn error_type(&self) -> Option<&'static str> {
+        self.engine.error_type()
     }
 }

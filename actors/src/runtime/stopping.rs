@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::Runtime;
 use crate::agent::Fault;
-use crate::error::{Cause, Result};
+use crate::error::{Error, Result};
 use crate::root::{Phase, Protection, ShutdownReport, StopCause, Stopping};
 
 impl Runtime {
@@ -25,8 +25,8 @@ impl Runtime {
     /// # Errors
     /// When the async runtime was ended under it.
     pub async fn stopped(&self) -> Result<Arc<ShutdownReport>> {
-        let gone = || Cause::Other("the async runtime was ended before the shutdown".into());
-        self.0.root.report().await.ok_or_else(|| gone().into())
+        let gone = || Error::other("the async runtime was ended before the shutdown");
+        self.0.root.report().await.ok_or_else(gone)
     }
 
     /// Waits until a stop has begun: asked for by a call or a signal, or because a part gave up. Cancel safe.

@@ -14,11 +14,10 @@ use volery_observability::trace::{
 };
 
 use super::job::Kept;
-use super::publishing::{class_of, text_of};
+use super::publishing::text_of;
 use super::runs::Live;
 use super::{Seen, Sight, carried_of, close_reason, context_of};
-use crate::agent::Fault;
-use crate::error::Error;
+use crate::agent::{Fault, class_of_fault};
 
 /// How an attempt ended, as far as it knows itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -399,9 +398,9 @@ impl AttemptSeen {
 }
 
 impl How {
-    /// An engine returned this error.
-    pub(crate) fn of(error: &Fault) -> Self {
-        Self::Failed(error.downcast_ref::<Error>().map_or("_OTHER", class_of))
+    /// An engine returned this error, and names the type of its errors.
+    pub(crate) fn of(error: &Fault, named: Option<&'static str>) -> Self {
+        Self::Failed(class_of_fault(error, named))
     }
 
     /// The end of a span, with the texts of the error and its causes, the root cause last.

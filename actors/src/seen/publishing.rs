@@ -243,8 +243,11 @@ impl Drop for Open {
     }
 }
 
-/// The class of an error, for spans: what a caller can do about it.
+/// The class of an error, for spans: what a caller can do about it, or that of an error that is not the runtime's.
 pub(crate) fn class_of(error: &Error) -> &'static str {
+    if let Some(class) = error.foreign_class() {
+        return class;
+    }
     match error.kind() {
         crate::error::ErrorKind::Retry => "retry",
         crate::error::ErrorKind::FixInput => "fix_input",
