@@ -314,7 +314,7 @@ impl Board {
         let timed = if batched { collector.batches_timed() } else { collector.holds_timed() };
         if complete.shared {
             for entry in &complete.entries {
-                subscription.uses.begin(entry.offset, entry.run);
+                subscription.uses.begin(entry);
             }
         }
         let agent = subscription.agent;
@@ -449,14 +449,14 @@ impl Board {
         outcome: Outcome,
         effects: &mut Vec<Effect>,
     ) {
-        let settled = self.count_outcome(index, entry.offset, entry.run, outcome);
+        let settled = self.count_outcome(index, (entry.offset, entry.side), entry.run, outcome);
         effects.push(Effect::Settle(settled));
     }
 
     fn count_outcome(
         &mut self,
         index: SubscriptionIndex,
-        offset: Offset,
+        (offset, side): (Offset, u16),
         run: RunId,
         outcome: Outcome,
     ) -> Settled {
@@ -466,7 +466,7 @@ impl Board {
             state.let_go(&outcome);
         }
         self.touched_runs.push(run);
-        Settled { subscription: index, offset, run, outcome }
+        Settled { subscription: index, offset, run, side, outcome }
     }
 }
 

@@ -307,6 +307,8 @@ pub struct Settled {
     pub offset: Offset,
     /// The artifact's run.
     pub run: RunId,
+    /// The side of the subscription that took it, and with it the artifact's kind. Not for stores.
+    pub side: u16,
     /// How it ended.
     pub outcome: Outcome,
 }

@@ -319,6 +319,7 @@ impl Curator {
                 (after, Some(GroupResult::Done(stored))) => self.apply_done(after, stored),
                 (After::SpilledCancelled(run), Some(GroupResult::Cancelled(cancelled))) => {
                     self.note_cancelled_in_log(run, &cancelled);
+                    self.parts.seen.cancelled_in_log(&cancelled);
                     self.handle_decided(Input::SpilledCancelled { run, cancelled });
                 }
                 (after, Some(GroupResult::Refused(error))) => self.apply_refused_alone(after, &error),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use volery_blackboard::effect::{Settled, Start, Verdict};
 use volery_blackboard::outcome::Outcome;
 use volery_blackboard::store::{StoreError, Stored};
-use volery_blackboard::{Artifact, Producer, Timestamp};
+use volery_blackboard::{Artifact, Producer, SubscriptionIndex, Timestamp};
 use volery_observability::trace::{DeadLetter, Ending, Failure, JobTrace, Restart};
 
 use super::attempt::{AttemptSeen, How, Open, Traced};
@@ -246,10 +246,7 @@ impl Seen {
     /// An artifact got its outcome for one subscription.
     pub(crate) fn settled(&self, settled: &Settled) {
         let Some(sight) = self.sight(settled.subscription).filter(|_| self.metrics.is_on()) else { return };
-        let kind = match &*sight.kinds {
-            [only] => only,
-            _ => "several",
-        };
+        let kind = sight.kinds.get(usize::from(settled.side)).map_or("", |kind| &**kind);
         let outcome = match settled.outcome {
             Outcome::Consumed => "consumed",
             Outcome::Expired(_) => "expired",
@@ -264,9 +261,20 @@ impl Seen {
         }
     }
 
+    /// So many claims of subscriptions were cancelled where they were in the log only. There, nobody counts by kind.
+    pub(crate) fn cancelled_in_log(&self, cancelled: &[(SubscriptionIndex, u64)]) {
+        for (subscription, count) in cancelled.iter().filter(|(_, count)| *count > 0) {
+            let kind = match self.sight(*subscription).map(|sight| &*sight.kinds) {
+                Some([only]) => only,
+                _ => "several",
+            };
+            self.metrics.artifacts_ended(kind, "cancelled", *count);
+        }
+    }
+
     /// A commit is done, or failed with an error of this class.
     pub(crate) fn store_answered(&self, committed: Committed, error: Option<&StoreError>) {
-        match error.map(class) {
+        match error.map(class_of_store) {
             None => {
                 let took = committed.done.since(committed.begun);
                 self.metrics.committed(self.store, committed.changes, took);
@@ -289,7 +297,7 @@ impl How {
 }
 
 /// The class of a store's error.
-const fn class(error: &StoreError) -> &'static str {
+pub(crate) const fn class_of_store(error: &StoreError) -> &'static str {
     match error {
         StoreError::Unavailable { .. } => "unavailable",
         StoreError::Missing { .. } => "missing",

@@ -176,7 +176,7 @@ impl Board {
             if job.complete.shared {
                 self.end_use(job.subscription, entry.offset, pair, effects);
             } else {
-                let settled = self.count_outcome(job.subscription, entry.offset, entry.run, outcome.clone());
+                let settled = self.count_outcome(job.subscription, (entry.offset, entry.side), entry.run, outcome.clone());
                 effects.push(Effect::Settled(settled));
             }
         }
@@ -196,7 +196,7 @@ impl Board {
                 self.end_use(job.subscription, entry.offset, None, effects);
             } else {
                 let settled =
-                    self.count_outcome(job.subscription, entry.offset, entry.run, Outcome::Cancelled);
+                    self.count_outcome(job.subscription, (entry.offset, entry.side), entry.run, Outcome::Cancelled);
                 effects.push(Effect::Settled(settled));
             }
         }

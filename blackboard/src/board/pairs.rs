@@ -37,6 +37,7 @@ pub(super) struct Progress {
 #[derive(Debug)]
 struct Use {
     run: RunId,
+    side: u16,
     /// Jobs, or groups in batches, that have it as input and have not ended.
     pending: u32,
     consumed: bool,
@@ -45,15 +46,18 @@ struct Use {
     left: Option<Outcome>,
 }
 
+/// An input's run, its side, and its outcome.
+type Decided = (RunId, u16, Outcome);
+
 impl Uses {
     /// Counts a job, or a group on its way to one.
-    pub(super) fn begin(&mut self, offset: Offset, run: RunId) {
-        let fresh = || Use { run, pending: 0, consumed: false, dead: false, left: None };
-        self.open.entry(offset).or_insert_with(fresh).pending += 1;
+    pub(super) fn begin(&mut self, Entry { offset, run, side, .. }: &Entry) {
+        let fresh = || Use { run: *run, side: *side, pending: 0, consumed: false, dead: false, left: None };
+        self.open.entry(*offset).or_insert_with(fresh).pending += 1;
     }
 
     /// Ends one use; returns the input's outcome if that decided it.
-    pub(super) fn end(&mut self, offset: Offset, verdict: Option<PairVerdict>) -> Option<(RunId, Outcome)> {
+    pub(super) fn end(&mut self, offset: Offset, verdict: Option<PairVerdict>) -> Option<Decided> {
         let input = self.open.get_mut(&offset)?;
         input.pending = input.pending.saturating_sub(1);
         input.consumed |= verdict == Some(PairVerdict::Done);
@@ -62,8 +66,9 @@ impl Uses {
     }
 
     /// Notes that an input's window closed; returns its outcome if that decided it.
-    pub(super) fn leave(&mut self, entry: &Entry, fallback: Outcome) -> Option<(RunId, Outcome)> {
-        let fresh = || Use { run: entry.run, pending: 0, consumed: false, dead: false, left: None };
+    pub(super) fn leave(&mut self, entry: &Entry, fallback: Outcome) -> Option<Decided> {
+        let (run, side) = (entry.run, entry.side);
+        let fresh = || Use { run, side, pending: 0, consumed: false, dead: false, left: None };
         self.open.entry(entry.offset).or_insert_with(fresh).left = Some(fallback);
         self.decide(entry.offset)
     }
@@ -95,7 +100,7 @@ impl Uses {
         self.open.iter().filter(|(_, input)| input.pending > 0).map(|(offset, _)| *offset)
     }
 
-    fn decide(&mut self, offset: Offset) -> Option<(RunId, Outcome)> {
+    fn decide(&mut self, offset: Offset) -> Option<Decided> {
         let input = self.open.get(&offset)?;
         if input.pending > 0 || input.left.is_none() {
             return None;
@@ -106,7 +111,7 @@ impl Uses {
             _ if input.dead => Outcome::Dead,
             left => left,
         };
-        Some((input.run, outcome))
+        Some((input.run, input.side, outcome))
     }
 }
 
@@ -163,8 +168,8 @@ impl Board {
         verdict: Option<PairVerdict>,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some((run, outcome)) = self.subscriptions[index.at()].uses.end(offset, verdict) {
-            effects.push(Effect::Settle(self.count_outcome(index, offset, run, outcome)));
+        if let Some((run, side, outcome)) = self.subscriptions[index.at()].uses.end(offset, verdict) {
+            effects.push(Effect::Settle(self.count_outcome(index, (offset, side), run, outcome)));
         }
     }
 
@@ -198,8 +203,8 @@ impl Board {
         let subscription = &mut self.subscriptions[index.at()];
         if !subscription.collector.is_shared() {
             self.settle(index, entry, outcome, effects);
-        } else if let Some((run, outcome)) = subscription.uses.leave(entry, outcome) {
-            effects.push(Effect::Settle(self.count_outcome(index, entry.offset, run, outcome)));
+        } else if let Some((run, side, outcome)) = subscription.uses.leave(entry, outcome) {
+            effects.push(Effect::Settle(self.count_outcome(index, (entry.offset, side), run, outcome)));
         }
     }
 }

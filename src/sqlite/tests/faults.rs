@@ -278,6 +278,7 @@ fn a_damaged_claim_is_refused_and_keeps_nobody_from_reading_the_others() {
             subscription: SubscriptionIndex(0),
             offset: claimed.published.offset,
             run: claimed.published.run,
+            side: 0,
             outcome: Outcome::Discarded(Discard::clone(
                 claimed.published.matches[0].refused.as_deref().expect("it is refused"),
             )),

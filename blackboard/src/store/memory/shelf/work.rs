@@ -187,7 +187,7 @@ impl Shelf {
             for offset in offsets.iter().filter(|offset| after.is_none_or(|after| **offset > after)) {
                 if self.claim(*subscription, *offset).is_some_and(|claim| claim.is_free()) {
                     let (subscription, outcome) = (*subscription, Outcome::Cancelled);
-                    self.settle(&Settled { subscription, offset: *offset, run, outcome });
+                    self.settle(&Settled { subscription, offset: *offset, run, side: 0, outcome });
                     count += 1;
                 }
             }
