@@ -23,6 +23,7 @@ use crate::curator::Ingress;
 
 mod attempt;
 mod ended;
+mod expired;
 mod job;
 mod levels;
 mod publishing;
@@ -30,6 +31,7 @@ mod runs;
 
 pub(crate) use attempt::{AttemptSeen, How};
 pub(crate) use ended::{End, class_of_store};
+pub(crate) use expired::ExpiredSeen;
 pub(crate) use publishing::{OfRun, Origin, PublishSeen, Source, class_of};
 
 use job::Jobs;

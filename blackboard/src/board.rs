@@ -11,10 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::collect::{Collector, Complete, Entry, Step};
-use crate::effect::{Aside, Effect, Input, PairVerdict, Resumed, Settled, Start, Verdict};
+use crate::effect::{Aside, Effect, Input, PairVerdict, Resumed, Settled, Start, Verdict, WaitsFor};
 use crate::id::{AgentIndex, AgentName, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::marks::Marks;
 use crate::outcome::{CloseReason, Outcome, Tally};
@@ -33,6 +33,7 @@ mod redrive;
 mod run;
 mod snapshot;
 mod standing;
+mod waits;
 mod window;
 
 use alone::Suspects;
@@ -60,6 +61,8 @@ pub struct Board {
     now: Timestamp,
     held: bool,
     store_down: bool,
+    /// Since when nothing at all may start, and why.
+    halted: Option<(Timestamp, WaitsFor)>,
     /// Jobs and timed inputs that will move without further input, over all runs.
     moving: u64,
     /// The jobs among them: queued, running or backing off.
@@ -195,12 +198,18 @@ impl Board {
             Input::Resume(agent) => self.resume(agent, effects),
             Input::Restarted(agent) => self.agents[agent.at()].restarts += 1,
             Input::Quarantine { agent, quarantine } => self.quarantine(agent, quarantine),
-            Input::StoreDown => self.store_down = true,
+            Input::StoreDown => {
+                self.store_down = true;
+                self.halt(WaitsFor::Store);
+            }
             Input::StoreUp => {
                 self.store_down = false;
                 self.start_again();
             }
-            Input::Hold => self.held = true,
+            Input::Hold => {
+                self.held = true;
+                self.halt(WaitsFor::Store);
+            }
             Input::Unhold => {
                 self.held = false;
                 self.start_again();
@@ -278,16 +287,26 @@ impl Board {
 
     /// Carries out what a collector yielded, and re-arms its deadline.
     fn take_steps(&mut self, index: SubscriptionIndex, steps: &mut Vec<Step>, effects: &mut Vec<Effect>) {
+        let mut told = FxHashSet::default();
         for step in steps.drain(..) {
             match step {
                 Step::Complete(complete) => self.complete(index, complete, effects),
                 Step::Batched { run } => self.enter_batch(index, run),
-                Step::Left(entry, expiry) => {
+                Step::Left(entry, expiry, company) => {
                     self.collected -= 1;
                     if self.subscriptions[index.at()].collector.holds_timed() {
                         self.uncount_moving(entry.run, 1);
                     }
+                    let decided = effects.len();
                     self.expire(index, &entry, expiry, effects);
+                    let expired = effects[decided..].iter().any(is_expiry);
+                    // Those that leave together are told of together.
+                    if let Some(company) = company.filter(|_| expired && !told.contains(&entry.offset)) {
+                        told.extend(company.partners.iter().map(|partner| partner.offset));
+                        let workflow_of = |run| self.runs.get(&run).map(|run| Arc::clone(&run.workflow));
+                        let expired = company.into_expired(index, &entry, workflow_of);
+                        effects.push(Effect::JoinExpired(expired));
+                    }
                 }
             }
         }
@@ -328,7 +347,7 @@ impl Board {
         self.completed += 1;
         self.enqueue(
             agent,
-            Ready::New { subscription: index, complete, runs, order: self.completed, since: self.now },
+            Ready::New { subscription: index, complete, runs, order: self.completed, since: self.now, front: None },
         );
     }
 
@@ -348,6 +367,7 @@ impl Board {
     fn start_jobs(&mut self, effects: &mut Vec<Effect>) {
         if !self.others_may_start(effects) {
             self.suspects.shut = true;
+            self.halt(WaitsFor::Alone);
             self.touched_agents.clear();
             return;
         }
@@ -468,6 +488,10 @@ impl Board {
         self.touched_runs.push(run);
         Settled { subscription: index, offset, run, side, outcome }
     }
+}
+
+fn is_expiry(effect: &Effect) -> bool {
+    matches!(effect, Effect::Settle(Settled { outcome: Outcome::Expired(_), .. }))
 }
 
 #[cfg(test)]

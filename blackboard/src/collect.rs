@@ -6,9 +6,11 @@
 //! Pure: no I/O, no clock.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::id::{Key, Offset, RunId};
+use crate::effect::{JoinExpired, JoinInput};
+use crate::id::{Key, Offset, RunId, SubscriptionIndex};
 use crate::marks::Marks;
 use crate::outcome::{CloseReason, Expiry, WaitingReason};
 use crate::store::Few;
@@ -73,8 +75,38 @@ pub(crate) enum Step {
     Complete(Complete),
     /// An entry went into a batch.
     Batched { run: RunId },
-    /// An entry left the collector: it waited in vain, or (every pair) its window closed.
-    Left(Entry, Expiry),
+    /// An entry left the collector: it waited in vain, or (every pair) its window closed. A join says with whom it waited.
+    Left(Entry, Expiry, Option<Company>),
+}
+
+/// With whom an entry of a join waited: the partners that would have gone with it, had the others come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Company {
+    pub(crate) key: Key,
+    pub(crate) partners: Vec<Entry>,
+}
+
+impl Company {
+    /// What is told of an entry that left with its window, and of those that it waited with.
+    pub(crate) fn into_expired(
+        self,
+        subscription: SubscriptionIndex,
+        left: &Entry,
+        workflow_of: impl Fn(RunId) -> Option<Arc<str>>,
+    ) -> JoinExpired {
+        let mut all: Vec<&Entry> = self.partners.iter().chain([left]).collect();
+        all.sort_unstable_by_key(|entry| (entry.side, entry.offset));
+        JoinExpired {
+            subscription,
+            inputs: all
+                .iter()
+                .map(|entry| JoinInput { offset: entry.offset, side: entry.side, run: entry.run })
+                .collect(),
+            first: all.iter().map(|entry| entry.at).min().unwrap_or(left.at),
+            workflow: all.first().and_then(|entry| workflow_of(entry.run)),
+            key: self.key,
+        }
+    }
 }
 
 /// Holds what one subscription has been given and not yet used.
@@ -162,6 +194,14 @@ impl Collector {
         self.pass_on(None, first, steps);
     }
 
+    /// Returns under how many keys inputs of a join wait; `None` for what is no join.
+    pub(crate) fn joins(&self) -> Option<usize> {
+        match &self.stage {
+            Stage::Each | Stage::AllOf(_) => None,
+            Stage::Join(join) => Some(join.keys()),
+        }
+    }
+
     /// Returns when something is due next.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         let stage = match &self.stage {
@@ -198,7 +238,7 @@ impl Collector {
             Stage::Each => {}
             Stage::AllOf(all_of) => {
                 let left = all_of.withdraw(run);
-                steps.extend(left.into_iter().map(|entry| Step::Left(entry, Expiry::EndOfInput)));
+                steps.extend(left.into_iter().map(|entry| Step::Left(entry, Expiry::EndOfInput, None)));
             }
             Stage::Join(join) => join.end_input(run, steps),
         }

@@ -9,7 +9,7 @@ use crate::marks::Marks;
 use crate::matching::Match;
 use crate::outcome::{Burial, CloseReason, Outcome, Quarantine, Tally};
 use crate::shape::Member;
-use crate::store::{Backlog, Claimed};
+use crate::store::{Backlog, Claimed, Few};
 use crate::time::Timestamp;
 
 /// What the board is told. Everything here is already in the store, or needs no record.
@@ -240,6 +240,8 @@ pub enum Effect {
     Settle(Settled),
     /// An outcome that is committed already, together with its job.
     Settled(Settled),
+    /// Inputs of a join waited in vain: told to those who look on.
+    JoinExpired(JoinExpired),
     /// The agent's quarantine is over: it was resumed, or its time has come.
     QuarantineLifted(AgentIndex),
     /// The run's deadline passed before everything of it had an outcome, and it is cancelled.
@@ -350,8 +352,78 @@ pub struct Start {
 pub struct Aside {
     /// Since when the job has waited for this attempt: its inputs are complete, or its last attempt or back-off is over.
     pub since: Timestamp,
+    /// What it waited for from then on, in order of time. Empty when it was started at once.
+    pub waits: Few<Wait>,
     /// The key that its inputs share in a join, or their batch's.
     pub key: Option<Key>,
     /// The workflow's name, unless the job opens a run.
     pub workflow: Option<Arc<str>>,
+}
+
+/// One part of a job's wait for an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// What for.
+    pub what: WaitsFor,
+    /// Until when. It began when the part before was over.
+    pub until: Timestamp,
+}
+
+/// What a job that is complete waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitsFor {
+    /// Others with its key, which go first.
+    Partition,
+    /// A slot of its agent.
+    Concurrency,
+    /// Its agent is paused.
+    Paused,
+    /// Its agent is quarantined.
+    Quarantine,
+    /// The store refuses writes, or the board is held.
+    Store,
+    /// A job that has to run alone.
+    Alone,
+}
+
+impl WaitsFor {
+    /// Returns its name in snake case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Partition => "partition",
+            Self::Concurrency => "concurrency",
+            Self::Paused => "paused",
+            Self::Quarantine => "quarantine",
+            Self::Store => "store",
+            Self::Alone => "alone",
+        }
+    }
+}
+
+/// Inputs of a join that waited in vain, and those that had come to go with them. Their outcomes are told by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinExpired {
+    /// The join.
+    pub subscription: SubscriptionIndex,
+    /// The key that they share.
+    pub key: Key,
+    /// The inputs.
+    pub inputs: Vec<JoinInput>,
+    /// When the first of them was published.
+    pub first: Timestamp,
+    /// The name of the first one's workflow.
+    pub workflow: Option<Arc<str>>,
+}
+
+/// An input of a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinInput {
+    /// Its place in the log.
+    pub offset: Offset,
+    /// The side that took it.
+    pub side: u16,
+    /// Its run.
+    pub run: RunId,
 }

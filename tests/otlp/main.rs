@@ -13,3 +13,4 @@ mod shape;
 mod stopping;
 mod stress;
 mod support;
+mod waits;

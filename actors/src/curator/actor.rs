@@ -301,7 +301,7 @@ impl Curator {
     async fn read_log(&mut self) {
         while !self.store_down
             && self.batch.groups.is_empty()
-            && let Some(answer) = self.lookups.answer(&self.parts).await
+            && let Some(answer) = self.lookups.answer(&self.parts, &self.board).await
         {
             self.handle(answer);
         }

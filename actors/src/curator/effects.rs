@@ -39,6 +39,10 @@ impl Curator {
                 Effect::Bury { start, why } => {
                     self.write(Group::Start(Arc::clone(&start)), After::Buried(start, why));
                 }
+                Effect::JoinExpired(expired) => {
+                    let seen = self.parts.seen.join_expired(expired, self.now);
+                    self.after.extend(seen.map(|seen| After::Look(Lookup::Expired(seen))));
+                }
                 Effect::QuarantineLifted(agent) => self.note_resumed(agent),
                 Effect::RunTimedOut { run, workflow } => self.note_timed_out(run, workflow),
                 Effect::Quiescent { run, tally } => {

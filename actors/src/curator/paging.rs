@@ -6,12 +6,17 @@
 
 use std::collections::VecDeque;
 
+use volery_blackboard::board::Board;
 use volery_blackboard::effect::{Input, Page};
 use volery_blackboard::store::{Store, StoreError};
 use volery_blackboard::{RunId, SubscriptionIndex};
 
 use super::actor::{Curator, CuratorParts};
 use crate::feed::Event;
+use crate::seen::ExpiredSeen;
+
+/// Inputs of expired joins that are read together. A tenth would read ten times as often; more would hold up the board.
+const INPUTS_MAX: usize = 1_000;
 
 /// Questions of the board whose turn has come, in order.
 #[derive(Debug, Default)]
@@ -28,6 +33,8 @@ pub(super) struct Lookups {
 pub(super) enum Lookup {
     Page(Page),
     Recount { run: RunId, ticket: u64 },
+    /// The inputs of a join that expired, for those who look on.
+    Expired(ExpiredSeen),
 }
 
 impl Lookups {
@@ -38,7 +45,8 @@ impl Lookups {
     /// Reads the answer to the next question. `None` when there is none, or when it could not be read: a count is asked
     /// for again after the next commit, a page when the board says so. What is damaged is not asked for again: damage does
     /// not go away by itself, and reading it over and over would hold up everything else.
-    pub(super) async fn answer(&mut self, parts: &CuratorParts) -> Option<Input> {
+    pub(super) async fn answer(&mut self, parts: &CuratorParts, board: &Board) -> Option<Input> {
+        self.show_expired(parts.store.as_ref(), board).await;
         while let Some(run) = self.ended.pop_front() {
             tell_ended(parts, run).await;
         }
@@ -48,7 +56,7 @@ impl Lookups {
                 if std::mem::take(&mut self.failing) {
                     tracing::info!(target: "volery::curator", "the log can be read again");
                 }
-                Some(answer)
+                answer
             }
             Err(error @ StoreError::Corrupt { .. }) => match lookup {
                 Lookup::Page(Page { agent, ticket, .. }) => {
@@ -66,6 +74,7 @@ impl Lookups {
                     );
                     None
                 }
+                Lookup::Expired(_) => None,
             },
             Err(error) => {
                 if !std::mem::replace(&mut self.failing, true) {
@@ -73,10 +82,37 @@ impl Lookups {
                 }
                 match lookup {
                     Lookup::Page(Page { agent, ticket, .. }) => Some(Input::PageFailed { agent, ticket }),
-                    Lookup::Recount { .. } => {
+                    Lookup::Recount { .. } | Lookup::Expired(_) => {
                         self.waiting.push_front(lookup);
                         None
                     }
+                }
+            }
+        }
+    }
+
+    /// Shows the joins that come next here. Many are read together: each by itself would hold up the board.
+    async fn show_expired(&mut self, store: &dyn Store, board: &Board) {
+        while matches!(self.waiting.front(), Some(Lookup::Expired(_))) {
+            let (mut all, mut offsets) = (Vec::new(), Vec::new());
+            while offsets.len() < INPUTS_MAX
+                && let Some(Lookup::Expired(_)) = self.waiting.front()
+                && let Some(Lookup::Expired(expired)) = self.waiting.pop_front()
+            {
+                offsets.extend(expired.offsets());
+                all.push(expired);
+            }
+            match store.read(&offsets).wait().await {
+                Ok(inputs) => {
+                    let mut rest = &*inputs;
+                    for expired in all {
+                        let (own, others) = rest.split_at(expired.offsets().len().min(rest.len()));
+                        expired.show(own, |run| board.tally(run).is_some());
+                        rest = others;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(target: "volery::curator", %error, "joins that expired are not shown");
                 }
             }
         }
@@ -109,8 +145,8 @@ async fn tell_ended(parts: &CuratorParts, run: RunId) {
     }
 }
 
-async fn read(store: &dyn Store, lookup: &Lookup) -> Result<Input, StoreError> {
-    Ok(match lookup {
+async fn read(store: &dyn Store, lookup: &Lookup) -> Result<Option<Input>, StoreError> {
+    Ok(Some(match lookup {
         Lookup::Page(Page { agent, ticket, subscriptions, after, limit }) => {
             let claims = store.claims(subscriptions, Some(*after), *limit).await?;
             Input::Paged { agent: *agent, ticket: *ticket, claims }
@@ -118,5 +154,6 @@ async fn read(store: &dyn Store, lookup: &Lookup) -> Result<Input, StoreError> {
         Lookup::Recount { run, ticket } => {
             Input::Recounted { run: *run, ticket: *ticket, tally: store.tally(*run).await? }
         }
-    })
+        Lookup::Expired(_) => return Ok(None),
+    }))
 }

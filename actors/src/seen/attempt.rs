@@ -4,10 +4,11 @@
 //! the end means is decided by the curator, see `ended.rs`. Dropped on the way, the attempt counts as handed back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use volery_blackboard::effect::Start;
+use volery_blackboard::effect::{Aside, Start};
 use volery_blackboard::store::Few;
-use volery_blackboard::{Artifact, Timestamp, TraceContext};
+use volery_blackboard::{Artifact, RunId, Timestamp, TraceContext};
 use volery_observability::trace::{
     AttemptTrace, BatchClosed, Carried, Ending, EvaluateTrace, Failure, Input, Interrupted, JobStart,
     JobTrace, JoinClosed, LogId, LogIds, OpenSpan, Publish, PublishTrace, RunStart, RunTrace, Scope,
@@ -18,6 +19,9 @@ use super::publishing::text_of;
 use super::runs::Live;
 use super::{Seen, Sight, carried_of, close_reason, context_of};
 use crate::agent::{Fault, class_of_fault};
+
+/// The wait of a job that has its slot: for the commit of its start, and for its agent.
+const HANDING_OVER: &str = "queue";
 
 /// How an attempt ended, as far as it knows itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,8 +74,9 @@ pub(super) struct Traced {
     pub(super) job: JobTrace,
     /// The back-off before it.
     rest: Option<(Timestamp, Timestamp)>,
-    /// The wait for a slot before it.
-    waited: (Timestamp, Timestamp),
+    /// Until when it waited: the attempt's begin.
+    begun: Timestamp,
+    start: Arc<Start>,
     /// None for a job that is given up without an attempt.
     pub(super) attempt: Option<AttemptTrace>,
     pub(super) evaluate: Option<EvaluateTrace>,
@@ -142,7 +147,7 @@ impl Seen {
         if kept.is_none() {
             self.count_gathering(start, inputs, sight);
         }
-        self.metrics.job_waited(self.agent(start.agent), "queue", begun.since(start.aside.since));
+        self.count_wait(start, begun);
         let traced = self.trace(start, inputs, (kept, begun));
         let inherited = inputs.iter().find_map(|input| input.trace()).cloned();
         Open {
@@ -181,12 +186,12 @@ impl Seen {
         let (kept, rest) =
             kept.map(|kept| (kept.trace, kept.until.map(|until| (kept.idle_since, until)))).unzip();
         let job = kept.flatten().unwrap_or_else(|| self.open_job(start, inputs, trace));
-        let waited = (start.aside.since, begun);
         Some(Traced {
             live,
             job,
             rest: rest.flatten(),
-            waited,
+            begun,
+            start: Arc::clone(start),
             attempt: None,
             evaluate: None,
             outputs: Few::new(),
@@ -218,11 +223,11 @@ impl Seen {
         if let Some(live) = self.runs.find(start.run) {
             return live;
         }
-        self.resume_run(start, inputs)
+        self.resume_run((start.run, start.at), &start.aside, inputs)
     }
 
-    fn tell_of_handing(&self, shared: &RunTrace, inputs: &[Arc<Artifact>], at: Timestamp) {
-        let mut told: Few<volery_blackboard::RunId> = Few::new();
+    pub(super) fn tell_of_handing(&self, shared: &RunTrace, inputs: &[Arc<Artifact>], at: Timestamp) {
+        let mut told: Few<RunId> = Few::new();
         for input in inputs {
             if told.contains(&input.run()) {
                 continue;
@@ -269,11 +274,26 @@ impl Seen {
         if sight.trigger != "join" {
             return None;
         }
-        let missing = sight.missing(start);
+        let come = |side| start.members.iter().filter(|member| usize::from(member.side) == side).count();
+        let missing = sight.missing(|side, need| (come(side) as u64) < u64::from(need));
         let result = if missing.is_empty() { "matched" } else { "partial" };
         let join =
             JoinClosed { agent, key: key.unwrap_or_default(), result, missing: &missing, start: first, end };
         trace.join(&join, carried)
+    }
+
+    /// Counts a wait once, under what took most of it.
+    fn count_wait(&self, start: &Start, begun: Timestamp) {
+        let (mut most, mut at) = ((Duration::ZERO, HANDING_OVER), start.aside.since);
+        let parts = start.aside.waits.iter().map(|wait| (wait.what.name(), wait.until));
+        for (what, until) in parts.chain([(HANDING_OVER, begun)]) {
+            let took = until.since(at);
+            if took > most.0 {
+                most = (took, what);
+            }
+            at = until;
+        }
+        self.metrics.job_waited(self.agent(start.agent), most.1, begun.since(start.aside.since));
     }
 
     fn count_gathering(&self, start: &Start, inputs: &[Arc<Artifact>], sight: Option<&Sight>) {
@@ -302,10 +322,14 @@ impl Seen {
     }
 
     /// A run that an earlier process began: closes its root, and opens another trace for it.
-    fn resume_run(&self, start: &Start, inputs: &[Arc<Artifact>]) -> Arc<Live> {
-        let run = start.run;
-        let workflow = start.aside.workflow.clone().unwrap_or_default();
-        let (live, began) = self.runs.hold(run, || Live::new(run, &workflow, start.aside.since));
+    pub(super) fn resume_run(
+        &self,
+        (run, at): (RunId, Timestamp),
+        aside: &Aside,
+        inputs: &[Arc<Artifact>],
+    ) -> Arc<Live> {
+        let workflow = aside.workflow.clone().unwrap_or_default();
+        let (live, began) = self.runs.hold(run, || Live::new(run, &workflow, aside.since));
         if began {
             self.metrics.run_started(&workflow);
         }
@@ -320,7 +344,7 @@ impl Seen {
             if *self.died.get().unwrap_or(&false)
                 && let Some(root) = OpenSpan::root_of(&earlier).filter(|root| root.start() < self.born.into())
             {
-                let last = inputs.iter().map(|input| input.published_at()).max().unwrap_or(start.at);
+                let last = inputs.iter().map(|input| input.published_at()).max().unwrap_or(at);
                 let what = Interrupted::Run { run: &run, workflow: &workflow };
                 if !self.spans.close_interrupted(&root, &what, last.into()) {
                     tracing::debug!(target: "volery::curator", %run, "its trace before the restart has no root");
@@ -339,7 +363,12 @@ impl Traced {
         if let Some((since, until)) = self.rest {
             self.job.backoff(since.into(), until.into());
         }
-        self.job.wait("queue", self.waited.0.into(), self.waited.1.into());
+        let mut since = self.start.aside.since;
+        for wait in &self.start.aside.waits {
+            self.job.wait(wait.what.name(), since.into(), wait.until.into());
+            since = wait.until;
+        }
+        self.job.wait(HANDING_OVER, since.into(), self.begun.into());
     }
 }
 
@@ -417,17 +446,13 @@ impl How {
 }
 
 /// Tells whether an input is of a run that is recorded.
-fn is_recorded(input: &Arc<Artifact>) -> bool {
+pub(super) fn is_recorded(input: &Arc<Artifact>) -> bool {
     input.trace().is_some_and(TraceContext::is_sampled)
 }
 
 impl Sight {
     /// The kinds of a join that did not come.
-    fn missing(&self, start: &Start) -> Vec<&str> {
-        let lacks = |side: usize, need: u32| {
-            let have = start.members.iter().filter(|member| usize::from(member.side) == side).count();
-            (have as u64) < u64::from(need)
-        };
+    pub(super) fn missing(&self, lacks: impl Fn(usize, u32) -> bool) -> Vec<&str> {
         let sides = self.kinds.iter().zip(&self.needs).enumerate();
         sides.filter(|(side, (_, need))| lacks(*side, **need)).map(|(_, (kind, _))| &**kind).collect()
     }

@@ -256,9 +256,6 @@ impl Seen {
             _ => "other",
         };
         self.metrics.artifacts_ended(kind, outcome, 1);
-        if matches!(settled.outcome, Outcome::Expired(_)) && sight.trigger == "join" {
-            self.metrics.join_expired(self.owner(settled.subscription));
-        }
     }
 
     /// So many claims of subscriptions were cancelled where they were in the log only. There, nobody counts by kind.

@@ -102,6 +102,14 @@ impl Runs {
         (Arc::clone(&entry.live), std::mem::take(&mut entry.over))
     }
 
+    /// Holds a run that is open.
+    pub(super) fn hold_open(&self, run: RunId) -> Option<Arc<Live>> {
+        let mut shard = self.shard(run);
+        let entry = shard.get_mut(&run).filter(|entry| !entry.over)?;
+        entry.holds += 1;
+        Some(Arc::clone(&entry.live))
+    }
+
     /// Lets one hold go of a run that something else keeps open.
     pub(super) fn unhold(&self, run: RunId) {
         if let Some(entry) = self.shard(run).get_mut(&run) {

@@ -111,9 +111,12 @@ impl Board {
         if !self.agents[agent.at()].queue.takes_jobs() {
             return;
         }
-        for (ready, leads_lane) in self.agents[agent.at()].queue.take_to_bury(id) {
+        for (mut ready, leads_lane) in self.agents[agent.at()].queue.take_to_bury(id) {
             if leads_lane && let Some(lane) = self.lane_of(&ready) {
-                self.agents[agent.at()].queue.leave_lane(&lane);
+                self.agents[agent.at()].queue.leave_lane(&lane, self.now);
+            }
+            if !leads_lane {
+                ready.come_to_front(self.now);
             }
             if let Some(start) = self.start(agent, ready, JobState::Burying) {
                 effects.push(Effect::Bury { start: Arc::new(start), why: Burial::DiedAlone(deaths) });

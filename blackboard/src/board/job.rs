@@ -8,10 +8,13 @@ use super::alone::Care;
 use super::pairs;
 use super::queue::{Lane, Ready, Standing};
 use super::run::Runs;
+use super::waits::waits;
 use super::{Aside, Board, Due, Effect, Outcome, PairVerdict, Resumed, Start, Verdict};
 use crate::collect::{Complete, Entry};
+use crate::effect::Wait;
 use crate::id::{AgentIndex, JobId, RunId, SubscriptionIndex};
 use crate::shape::Member;
+use crate::store::Few;
 use crate::time::Timestamp;
 
 /// A job from its first start to its end.
@@ -63,6 +66,7 @@ impl Board {
     /// `None` when there is nothing to start after all; the slot is free again then.
     pub(super) fn start(&mut self, agent: AgentIndex, ready: Ready, state: JobState) -> Option<Start> {
         let (waits_since, since) = (ready.since(), self.now);
+        let waits = waits(waits_since, ready.front(), self.closed(agent), since);
         match ready {
             Ready::New { subscription, complete, runs, order, .. } => {
                 let id = self.job_id(subscription, &complete);
@@ -80,13 +84,13 @@ impl Board {
                     cancelling: None,
                 };
                 self.jobs.insert(id, job);
-                self.start_of(id, waits_since)
+                self.start_of(id, waits_since, waits)
             }
             Ready::Again { job: id, .. } => {
                 let job = self.jobs.get_mut(&id)?;
                 job.attempt += 1;
                 (job.state, job.since) = (state, since);
-                self.start_of(id, waits_since)
+                self.start_of(id, waits_since, waits)
             }
         }
     }
@@ -96,7 +100,7 @@ impl Board {
         JobId::derive(&self.subscriptions[subscription.at()].name, latest(&complete.entries), offsets)
     }
 
-    fn start_of(&self, id: JobId, since: Timestamp) -> Option<Start> {
+    fn start_of(&self, id: JobId, since: Timestamp, waits: Few<Wait>) -> Option<Start> {
         let job = self.jobs.get(&id)?;
         let at = latest(&job.complete.entries);
         let (run, opens_run) = (self.run_of(id)?, matches!(job.runs, Runs::Many(_)));
@@ -115,6 +119,7 @@ impl Board {
             alone: self.suspects.runs_alone(id),
             aside: Aside {
                 since,
+                waits,
                 key: job.complete.key.clone(),
                 workflow: self.runs.get(&run).map(|state| Arc::clone(&state.workflow)),
             },
@@ -239,7 +244,8 @@ impl Board {
                 self.cancel_inputs(subscription, &complete.entries, complete.shared, effects);
             } else {
                 let (again, since) = (runs.clone(), self.now);
-                self.line_up(agent, Ready::New { subscription, complete, runs: again, order, since }, state);
+                let ready = Ready::New { subscription, complete, runs: again, order, since, front: None };
+                self.line_up(agent, ready, state);
                 self.stand_in_line(agent, &runs);
             }
         }
@@ -269,7 +275,7 @@ impl Board {
         let (state, since) = (std::mem::replace(&mut job.state, JobState::Queued), self.now);
         job.since = since;
         let (agent, runs, order) = (job.agent, job.runs.clone(), job.order);
-        self.line_up(agent, Ready::Again { job: id, order, since }, state);
+        self.line_up(agent, Ready::Again { job: id, order, since, front: None }, state);
         self.stand_in_line(agent, &runs);
         self.touched_agents_push(agent);
     }
@@ -358,7 +364,7 @@ impl Board {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.state = JobState::Queued;
             let (agent, order) = (job.agent, job.order);
-            self.enqueue(agent, Ready::Again { job: id, order, since: self.now });
+            self.enqueue(agent, Ready::Again { job: id, order, since: self.now, front: None });
         }
     }
 
@@ -377,7 +383,7 @@ impl Board {
         let Some(lane) = self.lane_of_job(id) else { return };
         if let Some(job) = self.jobs.get(&id).filter(|job| job.state != JobState::Burying) {
             let agent = job.agent;
-            self.agents[agent.at()].queue.leave_lane(&lane);
+            self.agents[agent.at()].queue.leave_lane(&lane, self.now);
             self.touched_agents_push(agent);
         }
     }

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::run::Runs;
+use super::waits::Closed;
 use crate::collect::Complete;
+use crate::effect::WaitsFor;
 use crate::id::{JobId, Key, SubscriptionIndex};
 use crate::outcome::Quarantine;
 use crate::time::Timestamp;
@@ -15,9 +17,17 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub(super) enum Ready {
     /// A complete set of inputs that has not been a job yet.
-    New { subscription: SubscriptionIndex, complete: Complete, runs: Runs, order: u64, since: Timestamp },
+    New {
+        subscription: SubscriptionIndex,
+        complete: Complete,
+        runs: Runs,
+        order: u64,
+        since: Timestamp,
+        /// When it came to the front of its lane, if it was behind others.
+        front: Option<Timestamp>,
+    },
     /// A job that starts another attempt.
-    Again { job: JobId, order: u64, since: Timestamp },
+    Again { job: JobId, order: u64, since: Timestamp, front: Option<Timestamp> },
 }
 
 impl Ready {
@@ -32,6 +42,19 @@ impl Ready {
     pub(super) fn since(&self) -> Timestamp {
         match self {
             Self::New { since, .. } | Self::Again { since, .. } => *since,
+        }
+    }
+
+    /// When it came to the front of its lane, if it was behind others.
+    pub(super) fn front(&self) -> Option<Timestamp> {
+        match self {
+            Self::New { front, .. } | Self::Again { front, .. } => *front,
+        }
+    }
+
+    pub(super) fn come_to_front(&mut self, now: Timestamp) {
+        match self {
+            Self::New { front, .. } | Self::Again { front, .. } => *front = Some(now),
         }
     }
 }
@@ -82,6 +105,10 @@ pub(super) struct Queue {
     clocks_begin: Timestamp,
     /// Jobs that waited too long and are being given up.
     burying: u32,
+    /// Since when it is paused or quarantined.
+    closed_since: Option<Timestamp>,
+    /// The last time that nothing could start and that is over.
+    closed: Option<Closed>,
 }
 
 impl Queue {
@@ -99,6 +126,8 @@ impl Queue {
             clocks: BTreeMap::new(),
             clocks_begin: Timestamp::MIN,
             burying: 0,
+            closed_since: None,
+            closed: None,
         }
     }
 
@@ -226,17 +255,44 @@ impl Queue {
     }
 
     /// Ends a lane's current job, so that the next in it may start.
-    pub(super) fn leave_lane(&mut self, lane: &Lane) {
+    pub(super) fn leave_lane(&mut self, lane: &Lane, now: Timestamp) {
         let Some(behind) = self.lanes.get_mut(lane) else { return };
         match behind.pop_front() {
-            Some(next) => {
+            Some(mut next) => {
                 self.behind -= 1;
+                next.come_to_front(now);
                 self.line_up(next);
             }
             None => {
                 self.lanes.remove(lane);
             }
         }
+    }
+
+    /// What keeps everything here from starting, if something does.
+    pub(super) fn closed_by(&self) -> WaitsFor {
+        if self.paused { WaitsFor::Paused } else { WaitsFor::Quarantine }
+    }
+
+    /// Nothing here may start from now on.
+    pub(super) fn close(&mut self, now: Timestamp) {
+        self.closed_since = Some(now);
+    }
+
+    /// What waits here may start again, as far as the agent goes.
+    pub(super) fn reopen(&mut self, why: WaitsFor, now: Timestamp) {
+        if let Some(since) = self.closed_since.take() {
+            self.note_closed(Closed { since, until: now, why });
+        }
+    }
+
+    pub(super) fn note_closed(&mut self, closed: Closed) {
+        self.closed = Some(closed);
+    }
+
+    /// The last time that nothing could start and that is over.
+    pub(super) fn closed(&self) -> Option<Closed> {
+        self.closed
     }
 
     pub(super) fn set_paused(&mut self, paused: bool) {

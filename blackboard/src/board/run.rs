@@ -379,7 +379,7 @@ impl Board {
             }
             for (ready, leads_lane) in taken {
                 if leads_lane && let Some(lane) = self.lane_of(&ready) {
-                    self.agents[agent].queue.leave_lane(&lane);
+                    self.agents[agent].queue.leave_lane(&lane, self.now);
                 }
                 self.uncount_waiting(run, standing);
                 match ready {

@@ -37,6 +37,8 @@ pub struct AgentStatus {
     pub spilled: u64,
     /// Whether those cannot be read, because the store is damaged there. They wait until the agent is resumed.
     pub stuck: bool,
+    /// Keys under which inputs of its joins wait; `None` for an agent without a join.
+    pub joins: Option<u64>,
     /// Jobs that ended in the curator's present life, whatever their outcome.
     pub ended: u64,
     /// Whether it is paused.
@@ -185,9 +187,12 @@ impl Board {
             *oldest = Some(oldest.map_or(job.since, |oldest| oldest.min(job.since)));
         }
         let status = |((index, agent), (cancelling, oldest_running)): ((u32, &super::Agent), _)| {
-            let mut tally = Tally::default();
+            let (mut tally, mut joins) = (Tally::default(), None);
             for subscription in self.subscriptions.iter().filter(|s| s.agent == AgentIndex(index)) {
                 tally += subscription.tally;
+                if let Some(waiting) = subscription.collector.joins() {
+                    *joins.get_or_insert(0) += waiting as u64;
+                }
             }
             AgentStatus {
                 name: agent.name.clone(),
@@ -196,6 +201,7 @@ impl Board {
                 oldest_queued: agent.queue.waiting().filter_map(|ready| self.complete_since(ready)).min(),
                 spilled: agent.reading.spilled(),
                 stuck: agent.reading.is_stuck(),
+                joins,
                 ended: agent.ended,
                 paused: agent.queue.is_paused(),
                 quarantine: agent.queue.quarantine(),

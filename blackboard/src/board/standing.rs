@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::queue::{Late, Queue};
+use super::queue::{Late, Queue, Standing};
 use super::run::Runs;
+use super::waits::Closed;
 use super::{Board, Due, Effect, JobState};
+use crate::effect::WaitsFor;
 use crate::id::{AgentIndex, JobId, Key};
 use crate::outcome::{Burial, Overdue, Quarantine};
 use crate::time::Timestamp;
@@ -58,11 +60,16 @@ impl Board {
     /// Changes whether an agent is given jobs, and counts what waits for it accordingly.
     fn change_standing<T>(&mut self, agent: AgentIndex, change: impl FnOnce(&mut Queue) -> T) -> T {
         let queue = &mut self.agents[agent.at()].queue;
-        let before = queue.standing();
+        let (before, why) = (queue.standing(), queue.closed_by());
         let changed = change(queue);
         let after = queue.standing();
         if before != after {
             queue.restart_clocks(self.now);
+            match (before, after) {
+                (Standing::Open, _) => queue.close(self.now),
+                (_, Standing::Open) => queue.reopen(why, self.now),
+                (Standing::Resting | Standing::Shut, _) => {}
+            }
             let queue = &self.agents[agent.at()].queue;
             let waiting: Vec<Runs> = queue.waiting().map(|ready| self.runs_of(ready)).collect();
             for run in waiting.iter().flat_map(Runs::iter) {
@@ -75,14 +82,29 @@ impl Board {
         changed
     }
 
+    /// Nothing at all may start from now on, unless that was so before.
+    pub(super) fn halt(&mut self, why: WaitsFor) {
+        self.halted.get_or_insert((self.now, why));
+    }
+
+    /// The last time that nothing of an agent could start; the present one if there is one.
+    pub(super) fn closed(&self, agent: AgentIndex) -> Option<Closed> {
+        let halted = self.halted.map(|(since, why)| Closed { since, until: self.now, why });
+        halted.or_else(|| self.agents[agent.at()].queue.closed())
+    }
+
     pub(super) fn may_start(&self) -> bool {
         !self.held && !self.store_down
     }
 
     /// Jobs may start again; until now nothing waited for a slot.
     pub(super) fn start_again(&mut self) {
+        let halted = if self.may_start() { self.halted.take() } else { None };
         for agent in &mut self.agents {
             agent.queue.restart_clocks(self.now);
+            if let Some((since, why)) = halted {
+                agent.queue.note_closed(Closed { since, until: self.now, why });
+            }
         }
         self.touched_agents.extend((0..).map(AgentIndex).take(self.agents.len()));
     }
@@ -90,12 +112,16 @@ impl Board {
     /// Takes out what waited too long for its agent, and arms the deadline of what will have.
     pub(super) fn bury_overdue(&mut self, agent: AgentIndex, effects: &mut Vec<Effect>) {
         while self.may_start()
-            && let Some(Late { ready, waited, behind }) = self.agents[agent.at()].queue.pop_overdue(self.now)
+            && let Some(Late { mut ready, waited, behind }) =
+                self.agents[agent.at()].queue.pop_overdue(self.now)
         {
+            if behind.is_some() {
+                ready.come_to_front(self.now);
+            }
             if behind.is_none()
                 && let Some(lane) = self.lane_of(&ready)
             {
-                self.agents[agent.at()].queue.leave_lane(&lane);
+                self.agents[agent.at()].queue.leave_lane(&lane, self.now);
             }
             let why = Burial::Overdue(self.overdue(agent, waited, behind));
             if let Some(start) = self.start(agent, ready, JobState::Burying) {

@@ -6,7 +6,7 @@
 //! Pure: no I/O, no clock.
 
 use super::window::{Held, Leaving, Pool};
-use super::{Complete, Entry, INSTANT, Step, missing};
+use super::{Company, Complete, Entry, INSTANT, Step, missing};
 use crate::id::{Key, Offset, RunId};
 use crate::marks::Marks;
 use crate::outcome::{Expiry, WaitingReason};
@@ -68,6 +68,10 @@ impl Join {
         while let Some(gone) = self.pool.next_passed() {
             self.leave(gone, steps);
         }
+    }
+
+    pub(crate) fn keys(&self) -> usize {
+        self.pool.len()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
@@ -169,17 +173,23 @@ impl Join {
     /// Lets an entry go: an outer join fires with what is there, the others expire it.
     fn leave(&mut self, (key, entry, reason): Leaving, steps: &mut Vec<Step>) {
         if self.mode != JoinMode::Outer {
-            steps.push(Step::Left(entry, reason));
+            // A pair's partners have all been met.
+            let pairs = self.mode == JoinMode::EveryPair;
+            let partners = if pairs { Vec::new() } else { self.company(&key, &entry) };
+            steps.push(Step::Left(entry, reason, Some(Company { key, partners })));
             return;
         }
-        let mut group = self.partial(&key, &entry);
+        let mut group = self.company(&key, &entry);
+        for other in &group {
+            self.pool.remove(&key, other.side, other.offset);
+        }
         group.push(entry);
         group.sort_by_key(|entry| (entry.side, entry.offset));
         steps.push(Step::Complete(Complete::single(group, false).with_key(&key)));
     }
 
-    /// Takes the partners of an entry that leaves: the first of every other side that fit into its window.
-    fn partial(&mut self, key: &Key, entry: &Entry) -> Vec<Entry> {
+    /// Chooses the partners of an entry that leaves: the first of every other side that fit into its window.
+    fn company(&self, key: &Key, entry: &Entry) -> Vec<Entry> {
         let mut chosen: Vec<Entry> = Vec::new();
         let Some(held) = self.pool.held(key) else { return chosen };
         for (side, line) in held.iter().enumerate() {
@@ -193,9 +203,6 @@ impl Join {
                     need -= 1;
                 }
             }
-        }
-        for other in &chosen {
-            self.pool.remove(key, other.side, other.offset);
         }
         chosen
     }

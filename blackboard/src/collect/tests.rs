@@ -102,6 +102,7 @@ fn check(subscription: &Subscription, events: &[Event]) {
                 assert_eq!((held, batched), model.withdraw(run(*of)));
             }
         }
+        steps.iter_mut().for_each(without_company);
         assert_eq!(steps, wanted, "after {event:?}");
         assert_eq!(collector.next_deadline(), model.next_deadline(), "after {event:?}");
         let mut waiting = Vec::new();
@@ -109,6 +110,39 @@ fn check(subscription: &Subscription, events: &[Event]) {
         waiting.sort_unstable();
         assert_eq!(waiting, model.waiting(), "after {event:?}");
     }
+}
+
+/// The model knows nothing of company: what is told to those who look on decides nothing.
+fn without_company(step: &mut Step) {
+    if let Step::Left(entry, _, company) = step
+        && let Some(company) = company.take()
+    {
+        assert!(company.partners.iter().all(|partner| partner.offset != entry.offset), "{company:?}");
+    }
+}
+
+#[test]
+fn what_leaves_a_join_names_those_that_would_have_gone_with_it() {
+    let mut collector = Collector::new(&join(3, JoinMode::Once, within(20)));
+    let (key, mut steps) = (Some(Key::from("7")), Vec::new());
+    let mut offer = |offset: u64, side: u16, when: i64| {
+        let (offset, at) = (Offset::new(offset), at(when));
+        let entry = Entry { offset, run: run(0), at, time: at, side, weight: 1, lane: None };
+        collector.offer(entry, key.clone(), &mut steps);
+    };
+    // Two of the first side: only the first of them would have gone with the second side's.
+    [(1, 0, 0), (2, 0, 3), (3, 1, 5)].map(|(offset, side, when)| offer(offset, side, when));
+    collector.due(at(24), &mut steps);
+    let left: Vec<_> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Left(entry, Expiry::TimeWindow, Some(company)) => {
+                Some((entry.offset.get(), company.partners.iter().map(|other| other.offset.get()).collect()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(left, [(1, vec![3]), (2, vec![3])]);
 }
 
 macro_rules! agrees_with_the_model {

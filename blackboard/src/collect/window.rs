@@ -74,6 +74,11 @@ impl Pool {
         self.by_key.iter()
     }
 
+    /// Returns how many keys there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
     /// Returns the time window, if there is one.
     pub(crate) fn time_window(&self) -> Option<Duration> {
         match self.rule.window {

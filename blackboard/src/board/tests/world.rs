@@ -416,6 +416,10 @@ impl World {
                 let claim = &self.claims[&(settled.subscription, settled.offset)];
                 assert_eq!(claim.outcome.as_ref(), Some(&settled.outcome), "as committed: {settled:?}");
             }
+            Effect::JoinExpired(expired) => {
+                let first = expired.inputs.iter().map(|input| input.offset).min();
+                assert!(first.is_some_and(|first| self.claims.contains_key(&(expired.subscription, first))));
+            }
             Effect::Page(_) | Effect::Recount { .. } | Effect::CancelSpilled { .. } => {
                 self.log.unwritten.push_back(effect.clone());
             }

@@ -172,7 +172,7 @@ impl Model {
         steps: &mut Vec<Step>,
     ) {
         if rule.mode != JoinMode::Outer {
-            steps.push(Step::Left(entry, why));
+            steps.push(Step::Left(entry, why, None));
             return;
         }
         let mut group = vec![entry.clone()];

@@ -1,0 +1,122 @@
+//! Joins whose inputs waited in vain: counted at once, and shown when the inputs have been read.
+//!
+//! What an input carries of its trace is in the store, so the curator reads it and tells. Until then the value here
+//! holds the runs open that are known; dropped on the way, it lets them go.
+
+use std::sync::Arc;
+
+use volery_blackboard::effect::{Aside, JoinExpired};
+use volery_blackboard::store::Few;
+use volery_blackboard::{Artifact, Offset, RunId, Tally, Timestamp};
+use volery_observability::trace::{JoinClosed, RunEnd, RunStatus};
+
+use super::attempt::is_recorded;
+use super::runs::Live;
+use super::{Seen, Sight, carried_of};
+
+/// A join that expired and is to be shown.
+#[derive(Debug)]
+pub(crate) struct ExpiredSeen {
+    seen: Arc<Seen>,
+    expired: JoinExpired,
+    at: Timestamp,
+    /// The runs of its inputs that are open, each once.
+    held: Few<Arc<Live>>,
+}
+
+impl Seen {
+    /// Inputs of a join waited in vain. Returns what has to be shown; told before the runs may settle.
+    pub(crate) fn join_expired(
+        self: &Arc<Self>,
+        expired: JoinExpired,
+        at: Timestamp,
+    ) -> Option<ExpiredSeen> {
+        self.metrics.join_expired(self.owner(expired.subscription));
+        if !self.spans.is_on() {
+            return None;
+        }
+        let mut held: Few<Arc<Live>> = Few::new();
+        for run in expired.inputs.iter().map(|input| input.run) {
+            if !held.iter().any(|live| live.run == run)
+                && let Some(live) = self.runs.hold_open(run)
+            {
+                held.push(live);
+            }
+        }
+        Some(ExpiredSeen { seen: Arc::clone(self), expired, at, held })
+    }
+
+    fn show_expired(&self, expired: &JoinExpired, inputs: &[Arc<Artifact>], at: Timestamp) {
+        let Some(sight) = self.sight(expired.subscription) else { return };
+        let Some(run) = expired.inputs.first().map(|input| input.run) else { return };
+        let agent = self.agent(sight.agent);
+        let missing = missing(sight, expired);
+        let join = JoinClosed {
+            agent,
+            key: expired.key.as_str(),
+            result: "expired",
+            missing: &missing,
+            start: expired.first.into(),
+            end: at.into(),
+        };
+        let carried = inputs.iter().filter_map(|input| input.trace()).filter_map(carried_of);
+        // Nothing links to it: no job follows.
+        if expired.inputs.iter().any(|input| input.run != run) {
+            let shared = self.spans.shared(agent, expired.first.into(), true);
+            self.tell_of_handing(&shared, inputs, at);
+            drop(shared.join(&join, carried));
+            shared.end(RunEnd {
+                status: RunStatus::Completed,
+                published: 0,
+                jobs_ok: 0,
+                jobs_failed: 0,
+                jobs_cancelled: 0,
+                at: at.into(),
+            });
+            return;
+        }
+        let live = self.runs.find(run).unwrap_or_else(|| {
+            let aside =
+                Aside { since: expired.first, workflow: expired.workflow.clone(), ..Aside::default() };
+            self.resume_run((run, expired.first), &aside, inputs)
+        });
+        if let Some(trace) = live.opened() {
+            drop(trace.join(&join, carried));
+        }
+    }
+}
+
+impl ExpiredSeen {
+    /// The inputs, in the order in which they are to be given.
+    pub(crate) fn offsets(&self) -> impl ExactSizeIterator<Item = Offset> {
+        self.expired.inputs.iter().map(|input| input.offset)
+    }
+
+    /// Shows it, with its inputs. `knows` says which runs the board still knows.
+    pub(crate) fn show(self, inputs: &[Arc<Artifact>], knows: impl Fn(RunId) -> bool) {
+        if !inputs.iter().any(is_recorded) {
+            return;
+        }
+        self.seen.show_expired(&self.expired, inputs, self.at);
+        for run in self.expired.inputs.iter().map(|input| input.run).filter(|run| !knows(*run)) {
+            // One that an earlier process began, and that has settled by now: nobody else will end it.
+            if !self.held.iter().any(|live| live.run == run) {
+                self.seen.run_gone(run, &Tally::default(), self.at);
+            }
+        }
+    }
+}
+
+impl Drop for ExpiredSeen {
+    fn drop(&mut self) {
+        for live in std::mem::take(&mut self.held) {
+            self.seen.let_go(live.run, self.seen.clock.now());
+        }
+    }
+}
+
+/// The kinds that did not come.
+fn missing<'a>(sight: &'a Sight, expired: &JoinExpired) -> Vec<&'a str> {
+    let come = |side: usize| expired.inputs.iter().filter(|input| usize::from(input.side) == side).count();
+    sight.missing(|side, need| (come(side) as u64) < u64::from(need))
+}
