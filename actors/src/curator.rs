@@ -16,7 +16,7 @@ mod refusal;
 mod restarts;
 mod scope;
 
-pub(crate) use actor::{Curator, CuratorParts};
+pub(crate) use actor::{Curator, CuratorMessage, CuratorParts};
 pub(crate) use ingress::{Ingress, Limits, Question};
 pub(crate) use letters::LetterDecision;
 pub use recovery::Recovered;

@@ -17,6 +17,7 @@ mod timekeeper;
 mod tree;
 
 pub use lookout::Finding;
+pub(crate) use gauges::Mailboxes;
 pub(crate) use lookout::{Findings, SentryParts};
 pub use schedule::{Missed, Schedule};
 pub use status::LoopStatus;

@@ -4,6 +4,7 @@
 
 mod hostile;
 mod killed;
+mod levels;
 mod lines;
 mod models;
 mod numbers;

@@ -24,7 +24,7 @@ pub(crate) fn numbers(watched: &Watched) -> BTreeMap<String, f64> {
 }
 
 #[track_caller]
-fn check(numbers: &BTreeMap<String, f64>, wanted: &[(&str, f64)]) {
+pub(crate) fn check(numbers: &BTreeMap<String, f64>, wanted: &[(&str, f64)]) {
     let wrong: Vec<_> = wanted.iter().filter(|(name, value)| numbers.get(*name) != Some(value)).collect();
     assert!(wrong.is_empty(), "{wrong:?} are not in {numbers:#?}");
 }

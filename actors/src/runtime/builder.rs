@@ -29,7 +29,7 @@ use crate::seen::{Seen, Sighted};
 use crate::supervision::{
     Address, ChildSpec, Intensity, LifeEvent, Observer, Shutdown, Strategy, Supervisor, SupervisorSpec,
 };
-use crate::upkeep::{Findings, Loops, Schedule, SentryParts, Timekeeper, Upkeep, check_schedules};
+use crate::upkeep::{Findings, Loops, Mailboxes, Schedule, SentryParts, Timekeeper, Upkeep, check_schedules};
 
 /// Restarts of a part of the runtime before the runtime gives up: what fails more often than that does not mend itself,
 /// and the platform's restart of the whole process is the better cure.
@@ -312,11 +312,12 @@ async fn assemble(
         clock: clock.clone(),
         feed: feed.clone(),
         agents: agents.iter().map(|(_, address)| address.clone()).collect(),
-        timekeeper,
+        timekeeper: timekeeper.clone(),
         seen: Arc::clone(&workshop.seen),
         board,
     });
     let (curator_spec, curator) = ChildSpec::actor("curator", move |_| Curator::begin(Arc::clone(&parts)));
+    let mailboxes = Mailboxes::of(&agents, &timekeeper, &curator);
     ingress.connect(curator);
     let metrics = workshop.seen.metrics().clone();
     let findings = Arc::new(Findings::new(feed.clone(), metrics.clone()));
@@ -337,6 +338,7 @@ async fn assemble(
             sentry: Arc::clone(&sentry),
             metrics,
             feed: feed.clone(),
+            mailboxes,
             schedules: beside.schedules,
             resources,
         },

@@ -63,7 +63,9 @@ impl Runtime {
                 }
                 self.wait_for_window(&letter.agent).await?;
                 if !every.is_zero() {
+                    let came = clock.now();
                     clock.sleep_until(next).await;
+                    self.0.workshop.seen.metrics().rate_limited("redrive", clock.now().since(came));
                     next = clock.now().max(next).after(every);
                 }
                 self.redrive_one(letter.number, &mut report).await?;

@@ -8,25 +8,33 @@ use volery_observability::metrics::{AgentLevels, Levels, NamedLevel};
 use super::Seen;
 
 impl Seen {
-    /// Takes over how the agents stand, how many commands wait for the curator, and how far the slowest reader of the feed
-    /// is behind.
-    pub(crate) fn show_levels(&self, agents: &[AgentStatus], commands: usize, lag: usize) {
+    /// Takes over how the agents stand, how many commands wait for the curator, how far the slowest reader of the feed is
+    /// behind, and how deep mailboxes are.
+    pub(crate) fn show_levels<'a>(
+        &self,
+        agents: &[AgentStatus],
+        (commands, lag): (usize, usize),
+        mailboxes: impl Iterator<Item = (&'a Arc<str>, usize)>,
+    ) {
         let now = self.clock.now();
+        let spilled = agents.iter().map(|agent| agent.spilled).sum();
         let agents = agents.iter().zip(&self.slots).map(|(agent, slots)| AgentLevels {
             agent: Arc::from(agent.name.as_str()),
             queued: agent.queued as u64,
             oldest: agent.oldest_queued.map(|since| now.since(since)).unwrap_or_default(),
             in_flight: u64::from(agent.running),
             limit: u64::from(*slots),
-            joins: None,
+            joins: agent.joins,
         });
-        let named = |name: &str, level: usize| vec![NamedLevel { name: name.into(), level: level as u64 }];
+        let named = |name: &str, level: u64| vec![NamedLevel { name: name.into(), level }];
+        let mailbox =
+            |(name, depth): (&Arc<str>, usize)| NamedLevel { name: Arc::clone(name), level: depth as u64 };
         self.metrics.set_levels(Levels {
             agents: agents.collect(),
-            mailboxes: Vec::new(),
-            feeds: named("feed", lag),
-            store_backlog: named(self.store, commands),
-            store_spilled: Vec::new(),
+            mailboxes: mailboxes.map(mailbox).collect(),
+            feeds: named("feed", lag as u64),
+            store_backlog: named(self.store, commands as u64),
+            store_spilled: named(self.store, spilled),
         });
     }
 }

@@ -71,6 +71,12 @@ impl<M: Send + 'static> Address<M> {
         self.mailbox.finish();
     }
 
+    /// Returns how many messages wait for the child.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.mailbox.len()
+    }
+
     /// Says whether the child has ended for good, so that every message would be refused.
     #[must_use]
     pub fn is_ended(&self) -> bool {

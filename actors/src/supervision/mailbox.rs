@@ -172,6 +172,11 @@ impl<M> Mailbox<M> {
         }
     }
 
+    /// How many messages wait.
+    pub(super) fn len(&self) -> usize {
+        self.lock().queue.len()
+    }
+
     pub(super) fn set_waiting_max(&self, waiting_max: usize) {
         self.lock().waiting_max = waiting_max;
     }
@@ -245,6 +250,7 @@ mod tests {
         assert!(matches!(mailbox.next(), Next::Shut));
         mailbox.push(3).expect("room");
         mailbox.push(4).expect("room");
+        assert_eq!(mailbox.len(), 4);
         assert_eq!(mailbox.push(5), Err((Refusal::Full, 5)));
         mailbox.open(second);
         assert_eq!(rings.load(Ordering::SeqCst), 1);

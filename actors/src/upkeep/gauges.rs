@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use volery_blackboard::Timestamp;
+use volery_blackboard::board::AgentStatus;
+use volery_blackboard::{AgentName, Timestamp};
 
 use super::periodic::{Loop, Next};
-use crate::agent::Workshop;
-use crate::curator::Question;
+use super::timekeeper::TimekeeperMessage;
+use crate::agent::{AgentMessage, Workshop};
+use crate::curator::{CuratorMessage, Question};
 use crate::feed::Feed;
-use crate::supervision::Fault;
+use crate::supervision::{Address, Fault};
 
 /// How long the curator may take to say how agents stand. What is read late is read at the next tick.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
@@ -22,6 +24,37 @@ pub(super) struct Gauges {
     pub(super) period: Duration,
     pub(super) workshop: Arc<Workshop>,
     pub(super) feed: Feed,
+    pub(super) mailboxes: Mailboxes,
+    /// As they last stood.
+    pub(super) agents: Vec<AgentStatus>,
+}
+
+/// The mailboxes whose depth is shown, by the names of their actors.
+#[derive(Clone)]
+pub(crate) struct Mailboxes(Arc<[(Arc<str>, Depth)]>);
+
+type Depth = Box<dyn Fn() -> usize + Send + Sync>;
+
+impl Mailboxes {
+    pub(crate) fn of(
+        agents: &[(AgentName, Address<AgentMessage>)],
+        timekeeper: &Address<TimekeeperMessage>,
+        curator: &Address<CuratorMessage>,
+    ) -> Self {
+        let agents = agents.iter().map(|(name, address)| (Arc::from(name.as_str()), depth_of(address)));
+        let others = [("timekeeper", depth_of(timekeeper)), ("curator", depth_of(curator))];
+        Self(agents.chain(others.map(|(name, depth)| (Arc::from(name), depth))).collect())
+    }
+
+    /// How many messages wait in each.
+    fn depths(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        self.0.iter().map(|(name, depth)| (name, depth()))
+    }
+}
+
+fn depth_of<M: Send + 'static>(address: &Address<M>) -> Depth {
+    let address = address.clone();
+    Box::new(move || address.waiting())
 }
 
 impl Loop for Gauges {
@@ -31,8 +64,18 @@ impl Loop for Gauges {
 
     async fn tick(&mut self) -> Result<(), Fault> {
         let ingress = &self.workshop.ingress;
-        let agents = timeout(ANSWER_WITHIN, ingress.ask(Question::Agents)).await??;
-        self.workshop.seen.show_levels(&agents, ingress.waiting_commands(), self.feed.lag());
-        Ok(())
+        let asked = timeout(ANSWER_WITHIN, ingress.ask(Question::Agents)).await;
+        let answered: Result<(), Fault> = match asked {
+            Ok(Ok(agents)) => {
+                self.agents = agents;
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error.into()),
+            Err(elapsed) => Err(elapsed.into()),
+        };
+        // A curator that waits for a commit does not answer, and then it counts what waits for it.
+        let waiting = (ingress.waiting_commands(), self.feed.lag());
+        self.workshop.seen.show_levels(&self.agents, waiting, self.mailboxes.depths());
+        answered
     }
 }

@@ -121,7 +121,7 @@ impl Ticking {
             tokio::select! {
                 biased;
                 () = self.nudge.notified() => {}
-                () = self.clock.sleep_until(next) => {}
+                () = self.clock.sleep_until(next) => self.record.woke(self.clock.now().since(next)),
             }
             // Nudges that came together make one tick.
             self.nudge.notified().now_or_never().unwrap_or_default();

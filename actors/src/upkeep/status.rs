@@ -3,6 +3,7 @@
 //! The record belongs to the runtime and outlives the loop's lives: a restarted loop goes on counting.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use volery_blackboard::Timestamp;
 use volery_observability::Metrics;
@@ -57,6 +58,12 @@ impl LoopRecord {
         let mut status = self.lock();
         // A life that was killed in the middle of a tick did not say that it ended.
         (status.next, status.ticking) = (next, false);
+    }
+
+    /// Notes how late the loop woke up.
+    pub(super) fn woke(&self, late: Duration) {
+        let name = self.lock().name.clone();
+        self.metrics.loop_lagged(&name, late);
     }
 
     pub(super) fn begin(&self, now: Timestamp) {

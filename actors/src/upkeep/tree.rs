@@ -7,7 +7,7 @@ use volery_blackboard::{Kinds, Timestamp};
 use volery_observability::Metrics;
 
 use super::eviction::Eviction;
-use super::gauges::Gauges;
+use super::gauges::{Gauges, Mailboxes};
 use super::janitor::Janitor;
 use super::lookout::{Lookout, Sentry, SentryParts};
 use super::periodic::{Loop, Periodic, PeriodicMessage};
@@ -28,6 +28,7 @@ pub(crate) struct Upkeep {
     pub(crate) sentry: Arc<SentryParts>,
     pub(crate) metrics: Metrics,
     pub(crate) feed: Feed,
+    pub(crate) mailboxes: Mailboxes,
     pub(crate) schedules: Vec<Schedule>,
     pub(crate) resources: Arc<[Arc<dyn Evict>]>,
 }
@@ -127,8 +128,10 @@ impl Upkeep {
         if self.metrics.is_on() {
             let (period, workshop, feed) =
                 (settings.levels_every, Arc::clone(&self.workshop), self.feed.clone());
+            let mailboxes = self.mailboxes.clone();
             grove.plant("gauges", move || {
-                Ok(Gauges { period, workshop: Arc::clone(&workshop), feed: feed.clone() })
+                let (workshop, feed) = (Arc::clone(&workshop), feed.clone());
+                Ok(Gauges { period, workshop, feed, mailboxes: mailboxes.clone(), agents: Vec::new() })
             });
         }
         for schedule in self.schedules {
