@@ -28,11 +28,13 @@ mod job;
 mod levels;
 mod publishing;
 mod runs;
+mod steps;
 
 pub(crate) use attempt::{AttemptSeen, How};
 pub(crate) use ended::{End, class_of_store};
 pub(crate) use expired::ExpiredSeen;
 pub(crate) use publishing::{OfRun, Origin, PublishSeen, Source, class_of};
+pub(crate) use steps::Step;
 
 use job::Jobs;
 use runs::Runs;

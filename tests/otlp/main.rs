@@ -12,6 +12,7 @@ mod rules;
 mod services;
 mod shape;
 mod stopping;
+mod steps;
 mod stress;
 mod support;
 mod waits;

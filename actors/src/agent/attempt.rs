@@ -20,15 +20,16 @@ use volery_blackboard::{JobId, Timestamp};
 
 use super::bench::Bench;
 use super::context::Context;
-use super::engine::Fault;
+use super::engine::{Fault, Runner};
 use super::fallback::{FellThrough, GaveUp, Rescue};
 use super::outputs::Outputs;
 use super::pulse::Pulse;
 use super::roll::{Entering, Entry, Presence};
 use super::seat::{NotMade, Seat};
 use super::timeout::TimedOut;
+use crate::clock::Clock;
 use crate::error::chain;
-use crate::seen::{AttemptSeen, How};
+use crate::seen::{AttemptSeen, How, Step};
 
 /// The end of an attempt, as the curator is told.
 #[derive(Debug)]
@@ -90,6 +91,30 @@ enum Stopped {
     TimedOut(TimedOut, EngineState),
     /// Its run was cancelled, or the runtime is stopping.
     Cancelled,
+}
+
+impl Stopped {
+    /// How it is shown.
+    fn how(&self) -> How {
+        match self {
+            Self::Failed(error, named) => How::of(error, *named),
+            Self::NotMade(_) => How::Failed("not_made"),
+            Self::Panicked(_) => How::Panicked,
+            Self::TimedOut(error, _) => How::TimedOut(error.clock()),
+            Self::Cancelled => How::Cancelled,
+        }
+    }
+
+    /// The texts that go with it, the root cause last.
+    fn causes(&self) -> Vec<String> {
+        match self {
+            Self::Failed(error, _) => chain(error.as_ref()),
+            Self::NotMade(error) => chain(error),
+            Self::Panicked(text) => vec![text.clone()],
+            Self::TimedOut(error, _) => chain(error),
+            Self::Cancelled => Vec::new(),
+        }
+    }
 }
 
 fn unnamed(fault: Fault) -> Stopped {
@@ -158,7 +183,12 @@ async fn execute(task: Task, bench: &Bench, seen: &mut AttemptSeen) -> (AttemptE
         Ok(outputs) => {
             seen.over(How::Done, &[]);
             match bench.publishes(&start, inputs, outputs, seen) {
-                Ok(outputs) => return (AttemptEnd::Done(outputs), EngineState::Sound),
+                Ok(outputs) => {
+                    if !outputs.is_empty() {
+                        seen.checked();
+                    }
+                    return (AttemptEnd::Done(outputs), EngineState::Sound);
+                }
                 Err(error) => (error, EngineState::Sound, How::Failed("output")),
             }
         }
@@ -193,7 +223,7 @@ async fn execute(task: Task, bench: &Bench, seen: &mut AttemptSeen) -> (AttemptE
         (AttemptEnd::Dead { attempts, error, .. }, Some(fallback)) if !inputs.is_empty() => {
             let own = Context::new(bench, &start, &entry, Some(entry.pulse.of_fallback()));
             own.learn(inputs.into());
-            own.enter(context.scope());
+            own.enter(seen.fallback().unwrap_or_else(|| context.scope()));
             let around = (&own, &*entry, seen);
             rescue(&start, bench, fallback, GaveUp { attempts, error }, fault, around).await
         }
@@ -226,6 +256,10 @@ async fn rescue(
     let ended = supervise(work, bench, (context.pulse(), entry), begun).await;
     drop(cut_off);
     context.end_children().await;
+    match &ended {
+        Ok(_) => seen.fallback_over(&How::Done, &[]),
+        Err(stopped) => seen.fallback_over(&stopped.how(), &stopped.causes()),
+    }
     let published = ended
         .and_then(|outputs| bench.publishes(start, context.inputs(), outputs, seen).map_err(unnamed));
     let text = match published {
@@ -252,14 +286,21 @@ async fn attempt(
     let cut_off = context.cut_off_children();
     let began = bench.workshop.clock.now();
     let work = async {
+        let fetched = matches!(inputs, Read::Pending(_));
         let read = inputs.wait().await;
         let scope;
         let known = read.as_deref().unwrap_or_default();
         (*seen, scope) = bench.workshop.seen.attempt(start, known, began);
+        if fetched {
+            seen.step(Step::Read, began);
+        }
         let inputs = Arc::clone(context.learn(read.map_err(|error| unnamed(error.into()))?));
-        let scope = context.enter(scope);
+        let runner = match seat.made() {
+            Some(runner) => runner,
+            None => make(seat, &bench.workshop.clock, seen).await?,
+        };
+        let scope = context.enter(seen.evaluate().unwrap_or(scope));
         let work = async {
-            let runner = seat.runner().await.map_err(Stopped::NotMade)?;
             context.progress();
             let ran = runner.run(Arc::clone(start), inputs, context.clone()).await;
             ran.map_err(|error| Stopped::Failed(error, runner.error_type()))
@@ -272,6 +313,14 @@ async fn attempt(
     drop(cut_off);
     context.end_children().await;
     ended
+}
+
+/// Makes the engine, or waits for whoever makes it.
+async fn make<'a>(seat: &'a Seat, clock: &Clock, seen: &AttemptSeen) -> Result<&'a dyn Runner, Stopped> {
+    let since = clock.now();
+    let made = seen.scope().run(seat.runner()).await;
+    seen.step(Step::Make, since);
+    made.map_err(Stopped::NotMade)
 }
 
 /// Waits for the attempt's work, its cancellation, or the end of its time.

@@ -38,6 +38,11 @@ impl Seat {
         Self { agent, make, made: OnceCell::new(), suspect: AtomicBool::new(false) }
     }
 
+    /// Returns the engine, if it is there.
+    pub(super) fn made(&self) -> Option<&dyn Runner> {
+        self.made.get().map(AsRef::as_ref)
+    }
+
     /// Returns the engine; makes it if nobody has. Cancel safe: what was being made is then made by the next.
     pub(super) async fn runner(&self) -> Result<&dyn Runner, NotMade> {
         let make = || async {

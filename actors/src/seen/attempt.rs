@@ -61,8 +61,10 @@ pub(super) struct Open {
     pub(super) traced: Option<Traced>,
     /// What became of it was told.
     pub(super) told: bool,
-    /// Where the attempt runs, for log lines about it.
-    scope: Scope,
+    /// Where the engine runs, for log lines about it; none before it is called.
+    pub(super) scope: Option<Scope>,
+    /// The ids of its log lines.
+    pub(super) ids: Option<LogIds>,
     /// Where outputs belong if they have no spans.
     inherited: Option<TraceContext>,
 }
@@ -84,7 +86,8 @@ pub(super) struct Traced {
 }
 
 impl Seen {
-    /// Begins an attempt whose inputs were read; none when they could not be.
+    /// Begins an attempt whose inputs were read; none when they could not be. The scope is that of its engine, unless
+    /// [`AttemptSeen::evaluate`] has another one.
     pub(crate) fn attempt(
         self: &Arc<Self>,
         start: &Arc<Start>,
@@ -107,19 +110,19 @@ impl Seen {
             return (AttemptSeen(None), self.unsampled_scope(start, inherited).with_ids(ids));
         }
         let mut open = self.open(start, inputs, begun);
-        let agent = self.agent(start.agent);
         let scope = match &mut open.traced {
             Some(traced) => {
-                let attempt = traced.job.attempt(start.attempt, self.restarts(start.agent), begun.into());
-                let evaluate = attempt.evaluate(agent, begun.into());
-                let scope = evaluate.scope();
-                (traced.attempt, traced.evaluate) = (Some(attempt), Some(evaluate));
+                let restarts = self.restarts(start.agent);
+                traced.attempt = Some(traced.job.attempt(start.attempt, restarts, begun.into()));
+                open.ids = Some(ids);
+                Scope::none()
+            }
+            None => {
+                let scope = self.unsampled_scope(start, open.inherited.as_ref()).with_ids(ids);
+                open.scope = Some(scope.clone());
                 scope
             }
-            None => self.unsampled_scope(start, open.inherited.as_ref()),
         };
-        open.scope = scope.with_ids(ids);
-        let scope = open.scope.clone();
         (AttemptSeen(Some(Box::new(open))), scope)
     }
 
@@ -162,7 +165,8 @@ impl Seen {
             is_attempt: true,
             traced,
             told: false,
-            scope: Scope::none(),
+            scope: None,
+            ids: None,
             inherited,
         }
     }
@@ -402,7 +406,12 @@ impl AttemptSeen {
 
     /// Where the attempt ran: log lines about it are written there, and have its ids and its trace's.
     pub(crate) fn scope(&self) -> Scope {
-        self.0.as_ref().map(|open| open.scope.clone()).unwrap_or_default()
+        let Some(open) = &self.0 else { return Scope::none() };
+        match (&open.scope, &open.traced) {
+            (Some(scope), _) => scope.clone(),
+            (None, Some(Traced { attempt: Some(attempt), .. })) => open.with_ids(attempt.scope()),
+            (None, _) => Scope::none(),
+        }
     }
 
     /// Says why the job dies, should it.

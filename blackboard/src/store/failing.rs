@@ -58,6 +58,7 @@ struct Rules {
     before_commit: Option<Wait>,
     after_commit: Option<Wait>,
     before_read: Option<Wait>,
+    before_inputs: Option<Wait>,
     before_close: Option<Wait>,
     stays_open: bool,
 }
@@ -165,6 +166,14 @@ impl FailingStore {
         wait: impl Fn() -> F + Send + Sync + 'static,
     ) {
         self.rules().before_read = Some(Arc::new(move || Box::pin(wait())));
+    }
+
+    /// Lets the artifacts of a job wait for a future before they are given.
+    pub fn delay_inputs<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        wait: impl Fn() -> F + Send + Sync + 'static,
+    ) {
+        self.rules().before_inputs = Some(Arc::new(move || Box::pin(wait())));
     }
 
     /// Lets the store wait for a future before it closes: a timer, a gate, or one that never ends.
@@ -294,7 +303,12 @@ impl Store for FailingStore {
         if self.rules().reads_refused {
             return Read::Done(Err(self.unavailable("the test refuses reads")));
         }
-        self.inner.read(offsets)
+        let (read, wait) = (self.inner.read(offsets), self.rules().before_inputs.clone());
+        let Some(wait) = wait else { return read };
+        Read::Pending(Box::pin(async move {
+            wait().await;
+            read.wait().await
+        }))
     }
 
     fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {

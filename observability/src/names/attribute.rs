@@ -100,6 +100,6 @@ attributes! {
     CANCEL_BY = "volery.cancel.by", "text", "Who asked for it: run, shutdown, deadline or caller.";
     DEADLINE_CLOCK = "volery.deadline.clock", "text", "total, idle or queue.";
     NEXT_TRACE = "volery.next.trace_id", "text", "The trace in which it goes on.";
-    HOOK = "volery.hook", "text", "The step of an attempt around the engine.";
-    DURATION_MS = "volery.duration_ms", "integer", "How long a step took that is too short for a span, in milliseconds.";
+    STEP = "volery.step", "text", "The step of an attempt around the engine.";
+    DURATION_US = "volery.duration_us", "integer", "How long a step took that is too short for a span, in microseconds.";
 }

@@ -33,5 +33,5 @@ events! {
     DEADLINE_EXCEEDED = "deadline.exceeded", [DEADLINE_CLOCK], "A clock of the attempt ran out.";
     ROLLED_OVER = "rolled_over", [NEXT_TRACE], "The run goes on in another trace.";
     HANDED_TO = "handed_to", [NEXT_TRACE], "An artifact of the run went into a job over several runs.";
-    STEP = "step", [HOOK, DURATION_MS], "A step of the attempt that is too short for a span.";
+    STEP = "step", [STEP, DURATION_US], "A step of the attempt that is too short for a span.";
 }

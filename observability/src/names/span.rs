@@ -60,8 +60,10 @@ spans! {
     "attempt {agent}", "consumer", under "job {agent}", at "job",
         [AGENT, MESSAGING_SYSTEM, MESSAGING_OPERATION_NAME, MESSAGING_OPERATION_TYPE, ATTEMPT, RESTARTS, OUTCOME, REASON, ERROR_TYPE, GEN_AI_OPERATION, GEN_AI_AGENT],
         "One try, its commit included.";
-    "{hook}", "internal", under "attempt {agent}", at "phase", [AGENT, HOOK],
-        "A step around the engine; only if more than 1 ms, otherwise an event `step`.";
+    "read inputs", "internal", under "attempt {agent}", at "phase", [AGENT, STEP],
+        "The store fetches the inputs; only if more than 1 ms, otherwise an event `step`.";
+    "make engine", "internal", under "attempt {agent}", at "phase", [AGENT, STEP],
+        "The factory makes the engine, for the first attempt that needs it; only if more than 1 ms, otherwise an event `step`.";
     "evaluate {engine}", "internal", under "attempt {agent}", at "phase", [AGENT, ENGINE, OUTCOME, REASON, ERROR_TYPE],
         "The engine's call. Spans of the service's own are its children.";
     "{operation} {model}", "client", under "evaluate {engine}", at "phase",
@@ -70,6 +72,10 @@ spans! {
     "execute_tool {tool}", "internal", under "evaluate {engine}", at "phase",
         [AGENT, GEN_AI_OPERATION, GEN_AI_TOOL, GEN_AI_TOOL_CALL_ID, SERVER_ADDRESS, SERVER_PORT, PEER_SERVICE, OUTCOME, REASON, ERROR_TYPE],
         "A call of a tool; a client span if the tool is on another host.";
+    "check outputs", "internal", under "attempt {agent}", at "phase", [AGENT, STEP],
+        "Outputs become artifacts, and are matched; only if more than 1 ms, otherwise an event `step`.";
+    "fallback {engine}", "internal", under "attempt {agent}", at "phase", [AGENT, ENGINE, OUTCOME, REASON, ERROR_TYPE],
+        "The call of the engine's fallback, when the job would be given up.";
     "backoff", "internal", under "job {agent}", at "job", [AGENT, ATTEMPT, WAIT_REASON],
         "Between two attempts.";
     "batch {agent}", "internal", under "run {workflow} or shared {agent}", at "job",

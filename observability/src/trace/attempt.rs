@@ -95,10 +95,19 @@ impl AttemptTrace {
 
     /// Begins the engine's call.
     pub fn evaluate(&self, engine: &str, start: SystemTime) -> EvaluateTrace {
+        self.call("evaluate", engine, start)
+    }
+
+    /// Begins the call of the engine's fallback, once its own call has ended.
+    pub fn fallback(&self, engine: &str, start: SystemTime) -> EvaluateTrace {
+        self.call("fallback", engine, start)
+    }
+
+    fn call(&self, verb: &str, engine: &str, start: SystemTime) -> EvaluateTrace {
         let Some(open) = self.sampled() else {
             return EvaluateTrace { span: None, context: self.context(), here: None };
         };
-        let draft = Draft::internal(format!("evaluate {engine}"), start)
+        let draft = Draft::internal(format!("{verb} {engine}"), start)
             .with(text(attribute::AGENT, &open.agent))
             .with(text(attribute::ENGINE, engine));
         let span = open.child(draft, Detail::Phase);
@@ -130,23 +139,25 @@ impl AttemptTrace {
         }
     }
 
+    /// The place of the attempt itself, opaque.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        Scope::of(self.context())
+    }
+
     /// Shows a step around the engine: a span if it took more than 1 ms, an event otherwise.
-    pub fn step(&self, hook: &str, start: SystemTime, end: SystemTime) {
+    pub fn step(&self, step: &str, start: SystemTime, end: SystemTime) {
         let Some(open) = self.sampled() else { return };
         let took = end.duration_since(start).unwrap_or_default();
-        let hook_name = text(attribute::HOOK, hook);
+        let name = text(attribute::STEP, step);
         if took > TOO_SHORT {
-            let draft =
-                Draft::internal(hook, start).with(text(attribute::AGENT, &open.agent)).with(hook_name);
+            let draft = Draft::internal(step, start).with(text(attribute::AGENT, &open.agent)).with(name);
             if let Some(span) = open.child(draft, Detail::Phase) {
                 span.end(end);
             }
         } else if let Some(span) = open.span.as_ref().filter(|_| open.detail >= Detail::Phase) {
-            span.node.event(
-                event::STEP,
-                start,
-                vec![hook_name, count(attribute::DURATION_MS, took.as_millis())],
-            );
+            let took = count(attribute::DURATION_US, took.as_micros());
+            span.node.event(event::STEP, start, vec![name, took]);
         }
     }
 
