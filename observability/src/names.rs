@@ -1,8 +1,8 @@
 //! The names by which a runtime is found: targets and fields of log records, spans, attributes, events, metrics.
 //!
 //! A service filters by target, a dashboard groups by field and an alert asks for a metric, so a name that changes here
-//! is a change for all of them. `tests/names.rs` holds the targets and the sources of the runtime together, and the
-//! tables and `docs/observability.md`.
+//! is a change for all of them. `tests/telemetry/targets.rs` holds the targets and the sources of the runtime
+//! together, `tests/telemetry/page.rs` the tables and `docs/observability.md`.
 
 pub mod attribute;
 pub mod event;

@@ -130,7 +130,10 @@ pub(super) async fn run(task: Task, mut guard: Guard) -> Reaped {
     let (end, engine) = ended.unwrap_or_else(|panic| {
         let text = take_text(panic);
         let end = if entry.pulse.is_called_off() {
-            tracing::warn!(target: "volery::agent", agent = %bench.name, text, "a cancelled attempt panicked");
+            guard.seen.scope().call(|| {
+                let (run, job, attempt) = (start.run, start.job, start.attempt);
+                tracing::warn!(target: "volery::agent", agent = %bench.name, %run, %job, attempt, text, "a cancelled attempt panicked");
+            });
             guard.seen.over(How::Cancelled, &[]);
             bench.cancelled()
         } else {
@@ -213,7 +216,10 @@ async fn execute(task: Task, bench: &Bench, seen: &mut AttemptSeen) -> (AttemptE
     };
     if context.pulse().is_called_off() {
         // It was told to end and did, in its way: that is no failure.
-        tracing::debug!(target: "volery::agent", agent = %bench.name, job = %start.job, %fault, "a cancelled attempt failed");
+        context.scope().call(|| {
+            let (run, job, attempt) = (start.run, start.job, start.attempt);
+            tracing::debug!(target: "volery::agent", agent = %bench.name, %run, %job, attempt, error = %fault, "a cancelled attempt failed");
+        });
         seen.over(How::Cancelled, &[]);
         return (bench.cancelled(), engine);
     }
@@ -243,7 +249,10 @@ async fn rescue(
     (context, entry, seen): (&Context, &Entry, &mut AttemptSeen),
 ) -> AttemptEnd {
     let (attempts, agent) = (gave_up.attempts, &bench.name);
-    tracing::warn!(target: "volery::agent", agent = %agent, job = %start.job, attempts, "a job falls back");
+    context.scope().call(|| {
+        let (run, job, attempt) = (start.run, start.job, start.attempt);
+        tracing::warn!(target: "volery::agent", %agent, %run, %job, attempt, attempts, "a job falls back");
+    });
     let cut_off = context.cut_off_children();
     let work = async {
         let inputs = Arc::from(context.inputs());
@@ -253,7 +262,7 @@ async fn rescue(
     };
     let begun = bench.workshop.clock.now();
     let work = AssertUnwindSafe(entry.watch(work)).catch_unwind();
-    let ended = supervise(work, bench, (context.pulse(), entry), begun).await;
+    let ended = supervise(work, bench, (context, entry), begun).await;
     drop(cut_off);
     context.end_children().await;
     match &ended {
@@ -309,7 +318,7 @@ async fn attempt(
     };
     // Code of the user is called within the first poll, so that it is watched as well.
     let work = AssertUnwindSafe(entry.watch(work)).catch_unwind();
-    let ended = supervise(work, bench, (context.pulse(), entry), began).await;
+    let ended = supervise(work, bench, (context, entry), began).await;
     drop(cut_off);
     context.end_children().await;
     ended
@@ -327,10 +336,10 @@ async fn make<'a>(seat: &'a Seat, clock: &Clock, seen: &AttemptSeen) -> Result<&
 async fn supervise(
     work: impl Future<Output = Result<Result<Outputs, Stopped>, Box<dyn Any + Send>>>,
     bench: &Bench,
-    (pulse, entry): (&Pulse, &Entry),
+    (context, entry): (&Context, &Entry),
     begun: Timestamp,
 ) -> Result<Outputs, Stopped> {
-    let clock = &bench.workshop.clock;
+    let (clock, pulse) = (&bench.workshop.clock, context.pulse());
     let mut work = pin!(work);
     let timed_out = tokio::select! {
         biased;
@@ -348,7 +357,10 @@ async fn supervise(
     let engine = match ended {
         Some(Err(panic)) => {
             let text = take_text(panic);
-            tracing::warn!(target: "volery::agent", agent = %bench.name, text, "an engine panicked after its time was over");
+            context.scope().call(|| {
+                let (run, job, attempt) = (context.run(), context.job(), context.attempt());
+                tracing::warn!(target: "volery::agent", agent = %bench.name, %run, %job, attempt, text, "an engine panicked after its time was over");
+            });
             EngineState::Suspect
         }
         Some(Ok(_)) | None => EngineState::Sound,

@@ -204,7 +204,10 @@ impl Bench {
                 Ok(artifact) => Some(self.publish(seen.failure(artifact, inputs))),
                 Err(error) => {
                     // Only a user's type named `Failure` can cause this, and the start refuses that.
-                    tracing::error!(target: "volery::agent", agent = %self.name, %error, "failure artifact not published");
+                    seen.scope().call(|| {
+                        let (run, job) = (start.run, start.job);
+                        tracing::error!(target: "volery::agent", agent = %self.name, %run, %job, %error, "failure artifact not published");
+                    });
                     None
                 }
             }

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use volery_blackboard::effect::Effect;
+use volery_blackboard::effect::{Effect, Settled};
 use volery_blackboard::store::Group;
-use volery_blackboard::{AgentName, Discard, Offset, Outcome, SubscriptionIndex};
+use volery_blackboard::{AgentName, Discard, Outcome};
 
 use super::actor::Curator;
 use super::after::{After, Unsettled};
@@ -27,7 +27,7 @@ impl Curator {
                 Effect::Settle(settled) => {
                     self.parts.seen.settled(&settled);
                     if let Outcome::Discarded(Discard::Damaged(cause)) = &settled.outcome {
-                        self.log_damage(settled.offset, settled.subscription, cause);
+                        self.log_damage(&settled, cause);
                     }
                     self.parts.feed.tell_settled(&settled);
                     self.write_outcome(Unsettled::Claim(settled));
@@ -69,10 +69,11 @@ impl Curator {
         self.effects = effects;
     }
 
-    fn log_damage(&self, offset: Offset, subscription: SubscriptionIndex, cause: &str) {
-        let agent = self.parts.feed.owner(subscription).map(|agent| self.parts.feed.name(agent));
+    fn log_damage(&self, settled: &Settled, cause: &str) {
+        let (run, offset) = (settled.run, settled.offset);
+        let agent = self.parts.feed.owner(settled.subscription).map(|agent| self.parts.feed.name(agent));
         tracing::error!(
-            target: "volery::curator", %offset, agent = agent.as_ref().map(AgentName::as_str), cause,
+            target: "volery::curator", %run, %offset, agent = agent.as_ref().map(AgentName::as_str), cause,
             "an input is damaged in the store; it was discarded, and the others go on"
         );
     }

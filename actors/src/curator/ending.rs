@@ -27,7 +27,7 @@ impl Curator {
         }
         if !self.board.is_current(start.job, start.attempt) {
             tracing::debug!(
-                target: "volery::curator", job = %start.job, attempt = start.attempt,
+                target: "volery::curator", run = %start.run, job = %start.job, attempt = start.attempt,
                 "end of an attempt that is not current was dropped"
             );
             return;
@@ -111,7 +111,9 @@ impl Curator {
             pin.timed_out = true;
         }
         self.parts.seen.cancel_requested(run, "deadline", self.now);
-        tracing::warn!(target: "volery::curator", %run, workflow = &*workflow, "a run is cancelled at its deadline");
+        self.parts.seen.scope_of(run).call(|| {
+            tracing::warn!(target: "volery::curator", %run, workflow = &*workflow, "a run is cancelled at its deadline");
+        });
         self.parts.feed.tell(|| Event::RunTimedOut { run, workflow });
     }
 }

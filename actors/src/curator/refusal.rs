@@ -100,11 +100,11 @@ impl Curator {
             After::GivenUp { start, .. } => self.release_refused(&start, error),
             After::Unsettled(outcome) => {
                 // The board has decided; the record follows as soon as the store works.
-                tracing::error!(target: "volery::curator", ?outcome, %error, "an outcome could not be recorded yet");
+                tracing::warn!(target: "volery::curator", ?outcome, %error, "an outcome could not be recorded yet");
                 self.unsettled.push(outcome);
             }
             After::SpilledCancelled(run) => {
-                tracing::error!(target: "volery::curator", %run, %error, "claims in the log were not cancelled yet");
+                tracing::warn!(target: "volery::curator", %run, %error, "claims in the log were not cancelled yet");
                 self.handle(Input::CancelRefused(run));
             }
             After::Input(_) | After::EngineLost(..) | After::Cancel { .. } | After::Look(_) => {
@@ -125,7 +125,8 @@ impl Curator {
 
     /// The job runs again once the store works.
     fn release_refused(&mut self, start: &Start, error: &StoreError) {
-        tracing::error!(target: "volery::curator", job = %start.job, %error, "end of an attempt was refused");
+        let (agent, run, job) = (self.parts.feed.name(start.agent), start.run, start.job);
+        tracing::warn!(target: "volery::curator", %agent, %run, %job, attempt = start.attempt, %error, "end of an attempt was refused");
         let verdict = Verdict::Released;
         self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
     }
@@ -140,7 +141,7 @@ impl Curator {
     fn say_refused(&self, start: &Start, error: &StoreError, failed: Vec<String>) -> Vec<String> {
         let agent = self.parts.feed.name(start.agent);
         tracing::error!(
-            target: "volery::curator", job = %start.job, agent = %agent, attempt = start.attempt, %error,
+            target: "volery::curator", run = %start.run, job = %start.job, agent = %agent, attempt = start.attempt, %error,
             "the store refused the end of an attempt, and nothing else of the commit"
         );
         let refused = format!("the store refused the end of the attempt: {error}");

@@ -12,7 +12,7 @@ use volery_blackboard::board::Board;
 use volery_blackboard::effect::Input;
 use volery_blackboard::{RunId, Tally, Timestamp};
 use volery_observability::metrics::Levels;
-use volery_observability::trace::{RunEnd, RunStatus, RunTrace};
+use volery_observability::trace::{RunEnd, RunStatus, RunTrace, Scope};
 
 use super::Seen;
 
@@ -246,6 +246,12 @@ impl Seen {
         {
             trace.cancel_requested(by, at.into());
         }
+    }
+
+    /// The place of a run, for log lines about it.
+    pub(crate) fn scope_of(&self, run: RunId) -> Scope {
+        let live = self.runs.find(run).filter(|_| self.spans.is_on());
+        live.as_ref().and_then(|live| live.opened()).map(RunTrace::scope).unwrap_or_default()
     }
 
     /// A life of the curator begins: jobs that its board does not know ended with the life before. Returns the runs that it
