@@ -80,9 +80,9 @@ pub use volery::Volery;
 pub use volery_actors::Systemd;
 pub use volery_actors::supervision::Intensity;
 pub use volery_actors::{
-    Agent, AgentDraft, Blocking, ChildError, ChildTask, Classed, Clock, Context, Engine, Error, ErrorKind, Event,
-    Failure, Fault, FeedItem, FeedReader, Finding, GaveUp, IntoOutputs, Lease, Loaded, LoopStatus, Metrics,
-    Missed, ModelCall, OpenModelCall, OpenToolCall, Outputs, Overflow, Partial, Publish, Published,
+    Agent, AgentDraft, Blocking, ChildError, ChildTask, Classed, Clock, Context, Engine, Error, ErrorKind,
+    Event, Failure, Fault, FeedItem, FeedReader, Finding, GaveUp, IntoOutputs, Lease, Loaded, LoopStatus,
+    Metrics, Missed, ModelCall, OpenModelCall, OpenToolCall, Outputs, Overflow, Partial, Publish, Published,
     Recovered, Redriven, Resource, Result, Retry, Schedule, Settings, ToolCall, Tree, TreeNode, blocking,
 };
 pub use volery_actors::{

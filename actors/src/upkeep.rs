@@ -16,8 +16,8 @@ mod sweep;
 mod timekeeper;
 mod tree;
 
-pub use lookout::Finding;
 pub(crate) use gauges::Mailboxes;
+pub use lookout::Finding;
 pub(crate) use lookout::{Findings, SentryParts};
 pub use schedule::{Missed, Schedule};
 pub use status::LoopStatus;

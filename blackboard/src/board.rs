@@ -347,7 +347,14 @@ impl Board {
         self.completed += 1;
         self.enqueue(
             agent,
-            Ready::New { subscription: index, complete, runs, order: self.completed, since: self.now, front: None },
+            Ready::New {
+                subscription: index,
+                complete,
+                runs,
+                order: self.completed,
+                since: self.now,
+                front: None,
+            },
         );
     }
 

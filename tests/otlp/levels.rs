@@ -29,11 +29,11 @@ fn held(gate: &Gate) -> Agent {
 }
 
 fn settle() -> Agent {
-    Agent::new("settle").consumes(join(by(|r: &Receipt| r.key), by(|p: &Payment| p.key)).within(500 * MS)).engine(
-        async |(receipt, _): (Receipt, Payment), _: Context| {
+    Agent::new("settle")
+        .consumes(join(by(|r: &Receipt| r.key), by(|p: &Payment| p.key)).within(500 * MS))
+        .engine(async |(receipt, _): (Receipt, Payment), _: Context| {
             Ok::<_, Fault>(Publish(Note { key: receipt.key, n: receipt.n }))
-        },
-    )
+        })
 }
 
 #[tokio::test(start_paused = true)]

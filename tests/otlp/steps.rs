@@ -111,12 +111,11 @@ async fn a_fallback_is_a_call_of_its_own_and_what_it_calls_stands_below_it() -> 
             Ok::<_, Fault>(())
         }
     };
-    let act = Agent::new("act").consumes(one::<Order>()).fallback(fallback).engine(
-        async |_: Order, _: Context| {
+    let act =
+        Agent::new("act").consumes(one::<Order>()).fallback(fallback).engine(async |_: Order, _: Context| {
             sleep(5 * MS).await;
             Err::<(), Fault>("no".into())
-        },
-    );
+        });
     let volery = watched.builder().agent(act).start().await?;
     volery.publish(order(1)).await?;
     volery.until_idle().await?;

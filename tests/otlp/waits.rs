@@ -2,8 +2,9 @@
 
 use tokio::time::sleep;
 use volery::prelude::*;
-use volery::telemetry::Detail;
-use volery::telemetry::TraceSettings;
+use volery::store::Memory;
+use volery::telemetry::{Detail, TraceSettings};
+use volery::testing::FailingStore;
 use volery::{Fault, Publish};
 use volery_otlp_receiver::Span;
 
@@ -11,11 +12,11 @@ use crate::support::{MS, Note, Order, Payment, Receipt, Tested, Watched, named, 
 
 /// Joins orders and payments of one key that come within 50 ms.
 fn settle() -> Agent {
-    Agent::new("settle").consumes(join(by(|o: &Order| o.key), by(|p: &Payment| p.key)).within(50 * MS)).engine(
-        async |(order, _): (Order, Payment), _: Context| {
+    Agent::new("settle")
+        .consumes(join(by(|o: &Order| o.key), by(|p: &Payment| p.key)).within(50 * MS))
+        .engine(async |(order, _): (Order, Payment), _: Context| {
             Ok::<_, Fault>(Publish(Receipt { key: order.key, n: order.n }))
-        },
-    )
+        })
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,9 +64,34 @@ async fn a_join_of_several_runs_that_expires_has_a_trace_of_its_own() -> Tested 
     published.sort_unstable_by_key(|span| &span.span_id);
     assert_eq!(linked, published.iter().map(|span| &span.span_id).collect::<Vec<_>>());
     for run in ["run Order", "run Payment"] {
-        let told = only(&spans, run).events_named("handed_to").filter_map(|event| event.attributes.values().next());
+        let told =
+            only(&spans, run).events_named("handed_to").filter_map(|event| event.attributes.values().next());
         assert_eq!(told.collect::<Vec<_>>(), [&root.trace_id], "{}", tree(&spans));
     }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_join_that_expired_while_no_process_ran_is_shown_by_the_next_one() -> Tested {
+    let watched = Watched::new();
+    let store = FailingStore::over(Memory::new());
+    store.stay_open();
+    let first = watched.builder().store(store.clone()).agent(settle()).start().await?;
+    let run = first.run("checkout").publish(order(1)).await?;
+    drop(run);
+    first.shutdown().await?;
+    sleep(100 * MS).await;
+    let second = watched.builder().store(store).agent(settle()).start().await?;
+    second.until_idle().await?;
+    second.shutdown().await?;
+    let spans = watched.spans();
+    let join = only(&spans, "join settle");
+    let root = spans.iter().find(|span| span.span_id == join.parent_id).expect("it stands below a run");
+    assert_eq!(root.name, "run checkout");
+    assert_eq!(root.attribute("volery.run.status"), "completed", "{}", tree(&spans));
+    let publish = only(&spans, "publish Order");
+    assert_eq!(join.links.iter().map(|link| &link.span_id).collect::<Vec<_>>(), [&publish.span_id]);
+    assert_ne!(root.trace_id, publish.trace_id, "it goes on in another trace");
     Ok(())
 }
 
@@ -73,7 +99,8 @@ async fn a_join_of_several_runs_that_expires_has_a_trace_of_its_own() -> Tested 
 fn waits<'a>(spans: &'a [Span], agent: &str) -> Vec<(&'a str, u64)> {
     let mut waits = named(spans, &format!("wait {agent}"));
     waits.sort_by_key(|wait| wait.start_ns);
-    let of = |wait: &&'a Span| (wait.attribute("volery.wait.reason"), (wait.end_ns - wait.start_ns) / 1_000_000);
+    let of =
+        |wait: &&'a Span| (wait.attribute("volery.wait.reason"), (wait.end_ns - wait.start_ns) / 1_000_000);
     waits.iter().map(of).collect()
 }
 
@@ -136,6 +163,10 @@ async fn a_wait_is_counted_once_under_what_took_most_of_it() -> Tested {
     volery.shutdown().await?;
     let counted = crate::numbers::numbers(&watched);
     let of = |reason: &str| counted.get(&format!("volery.job.wait{{slow, {reason}}}")).copied();
-    assert_eq!((of("queue"), of("paused"), of("concurrency")), (Some(1.0), Some(1.0), Some(1.0)), "{counted:#?}");
+    assert_eq!(
+        (of("queue"), of("paused"), of("concurrency")),
+        (Some(1.0), Some(1.0), Some(1.0)),
+        "{counted:#?}"
+    );
     Ok(())
 }

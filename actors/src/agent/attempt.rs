@@ -269,8 +269,8 @@ async fn rescue(
         Ok(_) => seen.fallback_over(&How::Done, &[]),
         Err(stopped) => seen.fallback_over(&stopped.how(), &stopped.causes()),
     }
-    let published = ended
-        .and_then(|outputs| bench.publishes(start, context.inputs(), outputs, seen).map_err(unnamed));
+    let published =
+        ended.and_then(|outputs| bench.publishes(start, context.inputs(), outputs, seen).map_err(unnamed));
     let text = match published {
         Ok(outputs) => return AttemptEnd::Done(outputs),
         Err(Stopped::Cancelled) => return bench.cancelled(),

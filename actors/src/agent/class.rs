@@ -148,7 +148,11 @@ mod tests {
         let own: Fault = Classed::new("rate_limited", "429").into();
         assert_eq!(class_of_fault(&own, Some("my::Error")), "rate_limited");
         let around: Fault = std::io::Error::other(Classed::new("rate_limited", "429")).into();
-        assert_eq!(class_of_fault(&around, Some("std::io::Error")), "std::io::Error", "io::Error hides itself");
+        assert_eq!(
+            class_of_fault(&around, Some("std::io::Error")),
+            "std::io::Error",
+            "io::Error hides itself"
+        );
         #[derive(Debug, thiserror::Error)]
         #[error("asking failed")]
         struct Asking(#[source] Classed);

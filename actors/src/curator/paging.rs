@@ -32,7 +32,10 @@ pub(super) struct Lookups {
 #[derive(Debug)]
 pub(super) enum Lookup {
     Page(Page),
-    Recount { run: RunId, ticket: u64 },
+    Recount {
+        run: RunId,
+        ticket: u64,
+    },
     /// The inputs of a join that expired, for those who look on.
     Expired(ExpiredSeen),
 }

@@ -26,11 +26,7 @@ pub(crate) struct ExpiredSeen {
 
 impl Seen {
     /// Inputs of a join waited in vain. Returns what has to be shown; told before the runs may settle.
-    pub(crate) fn join_expired(
-        self: &Arc<Self>,
-        expired: JoinExpired,
-        at: Timestamp,
-    ) -> Option<ExpiredSeen> {
+    pub(crate) fn join_expired(self: &Arc<Self>, expired: JoinExpired, at: Timestamp) -> Option<ExpiredSeen> {
         self.metrics.join_expired(self.owner(expired.subscription));
         if !self.spans.is_on() {
             return None;

@@ -181,7 +181,12 @@ impl Board {
             if job.complete.shared {
                 self.end_use(job.subscription, entry.offset, pair, effects);
             } else {
-                let settled = self.count_outcome(job.subscription, (entry.offset, entry.side), entry.run, outcome.clone());
+                let settled = self.count_outcome(
+                    job.subscription,
+                    (entry.offset, entry.side),
+                    entry.run,
+                    outcome.clone(),
+                );
                 effects.push(Effect::Settled(settled));
             }
         }
@@ -200,8 +205,12 @@ impl Board {
             if job.complete.shared {
                 self.end_use(job.subscription, entry.offset, None, effects);
             } else {
-                let settled =
-                    self.count_outcome(job.subscription, (entry.offset, entry.side), entry.run, Outcome::Cancelled);
+                let settled = self.count_outcome(
+                    job.subscription,
+                    (entry.offset, entry.side),
+                    entry.run,
+                    Outcome::Cancelled,
+                );
                 effects.push(Effect::Settled(settled));
             }
         }

@@ -48,13 +48,11 @@ mod tests {
     use crate::board::tests::shapes::at;
 
     fn check(front: Option<i64>, closed: Option<(i64, i64)>, wanted: &[(WaitsFor, i64)]) {
-        let closed = closed.map(|(since, until)| Closed {
-            since: at(since),
-            until: at(until),
-            why: WaitsFor::Paused,
-        });
+        let closed =
+            closed.map(|(since, until)| Closed { since: at(since), until: at(until), why: WaitsFor::Paused });
         let waits = waits(at(10), front.map(at), closed, at(50));
-        let wanted: Vec<_> = wanted.iter().map(|(what, until)| Wait { what: *what, until: at(*until) }).collect();
+        let wanted: Vec<_> =
+            wanted.iter().map(|(what, until)| Wait { what: *what, until: at(*until) }).collect();
         assert_eq!(waits.to_vec(), wanted);
     }
 

@@ -131,7 +131,9 @@ fn what_leaves_a_join_names_those_that_would_have_gone_with_it() {
         collector.offer(entry, key.clone(), &mut steps);
     };
     // Two of the first side: only the first of them would have gone with the second side's.
-    [(1, 0, 0), (2, 0, 3), (3, 1, 5)].map(|(offset, side, when)| offer(offset, side, when));
+    for (offset, side, when) in [(1, 0, 0), (2, 0, 3), (3, 1, 5)] {
+        offer(offset, side, when);
+    }
     collector.due(at(24), &mut steps);
     let left: Vec<_> = steps
         .iter()

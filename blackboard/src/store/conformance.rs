@@ -369,5 +369,11 @@ fn dead(at_second: i64) -> JobEnd {
 }
 
 fn settle(subscription: u32, offset: Offset, outcome: Outcome) -> Group {
-    Group::Settle(Settled { subscription: SubscriptionIndex(subscription), offset, run: run(1), side: 0, outcome })
+    Group::Settle(Settled {
+        subscription: SubscriptionIndex(subscription),
+        offset,
+        run: run(1),
+        side: 0,
+        outcome,
+    })
 }

@@ -56,11 +56,11 @@ attributes! {
     TRIGGER = "volery.trigger", "text", "single, and, join, batch or schedule.";
     OUTCOME = "volery.outcome", "text", "ok, failed, panicked, timed_out, cancelled, dead, discarded or abandoned.";
     REASON = "volery.reason", "text", "Why, where the outcome alone does not say it.";
-    WAIT_REASON = "volery.wait.reason", "text", "queue, concurrency, rate_limit, partition, visibility, back-off or paused.";
+    WAIT_REASON = "volery.wait.reason", "text", "partition, concurrency, paused, quarantine, store, alone or queue; of a back-off, backoff.";
     ATTEMPT = "volery.attempt", "integer", "Which attempt of the job, from 1.";
     RESTARTS = "volery.agent.restarts", "integer", "Restarts of the agent that the attempt began after.";
     ENGINE = "volery.engine", "text", "The engine that was called.";
-    ERROR_TYPE = "error.type", "text", "The error's class; panic and timeout are classes as well.";
+    ERROR_TYPE = "error.type", "text", "The error's class: what it says of itself, or the path of its type; panic and timeout are classes as well.";
     GEN_AI_OPERATION = "gen_ai.operation.name", "text", "invoke_workflow, invoke_agent, chat, text_completion, generate_content, embeddings or execute_tool; only where a model or a tool is called.";
     GEN_AI_WORKFLOW = "gen_ai.workflow.name", "text", "The workflow; only if an agent called a model in it.";
     GEN_AI_AGENT = "gen_ai.agent.name", "text", "The agent; only if it says that it calls models, or called one.";
@@ -77,7 +77,7 @@ attributes! {
     SERVER_ADDRESS = "server.address", "text", "The host that was called.";
     SERVER_PORT = "server.port", "integer", "Its port.";
     PEER_SERVICE = "peer.service", "text", "Whom a call went to, for maps of services: the provider, or the tool.";
-    BATCH_CLOSE_REASON = "volery.batch.close_reason", "text", "size, weight, deadline or shutdown.";
+    BATCH_CLOSE_REASON = "volery.batch.close_reason", "text", "size, weight, deadline, end_of_input or shutdown.";
     BATCH_KEY = "volery.batch.key", "text", "The key, if batches are kept by key.";
     JOIN_KEY = "volery.join.key", "text", "The key that the inputs share.";
     JOIN_RESULT = "volery.join.result", "text", "matched, expired or partial.";
@@ -97,7 +97,7 @@ attributes! {
     RESTART_STRATEGY = "volery.supervisor.strategy", "text", "one_for_one, rest_for_one or one_for_all.";
     RESTART_BACKOFF_MS = "volery.restart.backoff_ms", "integer", "The wait before the restart, in milliseconds.";
     RESTART_CAUSE = "volery.restart.cause", "text", "How the life before ended.";
-    CANCEL_BY = "volery.cancel.by", "text", "Who asked for it: run, shutdown, deadline or caller.";
+    CANCEL_BY = "volery.cancel.by", "text", "Who asked for it: run, caller, deadline, shutdown, restart, or released for what was handed back.";
     DEADLINE_CLOCK = "volery.deadline.clock", "text", "total, idle or queue.";
     NEXT_TRACE = "volery.next.trace_id", "text", "The trace in which it goes on.";
     STEP = "volery.step", "text", "The step of an attempt around the engine.";

@@ -195,7 +195,7 @@ metrics! {
     STORE_ERRORS = Counter "volery.store.errors", "{error}", [STORE, ERROR_TYPE], &[], "Calls of the store that failed.";
     STORE_BACKLOG = Gauge "volery.store.backlog", "{change}", [STORE], &[], "Changes that wait for a commit.";
     STORE_SPILLED = Gauge "volery.store.spilled", "{artifact}", [STORE], &[], "Artifacts that wait in the store and not in memory.";
-    RATE_LIMIT_WAIT = Histogram "volery.rate_limit.wait", "s", [NAME], SECONDS, "How long jobs waited for a rate limit.";
+    RATE_LIMIT_WAIT = Histogram "volery.rate_limit.wait", "s", [NAME], SECONDS, "How long work waited for a rate limit.";
     FEED_LAG = Gauge "volery.feed.lag", "{event}", [NAME], &[], "Events that the slowest reader of a feed has before it.";
     LOOP_LAG = Histogram "volery.loop.lag", "s", [NAME], SECONDS, "How late background loops woke up.";
     LOOP_TICKS = Counter "volery.loop.ticks", "{tick}", [LOOP, OUTCOME], &[], "Ticks of background loops.";

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::shapes::{claim, each, in_lane, micros};
 use super::world::{Setup, World, inputs, run};
 use crate::board::{RunningState, WaitingFilter};
-use crate::effect::{Effect, Input, Verdict};
+use crate::effect::{Effect, Input, Verdict, Wait, WaitsFor};
 use crate::id::{AgentIndex, JobId, Offset};
 use crate::outcome::{Outcome, WaitingReason};
 
@@ -286,4 +286,38 @@ fn terminal_states_are_final() {
     assert_eq!(world.outcome(0, Offset::new(3)), Some(Outcome::Consumed), "it finished before it ended");
     world.cancel(run(0));
     assert_eq!(world.board.tally(run(0)).expect("it has a handle").consumed, 2);
+}
+
+/// What the job of an input waited for before it was started, and for how many microseconds.
+fn waited(world: &World, member: u64) -> Vec<(WaitsFor, u128)> {
+    let mut starts = world.fresh.iter().chain(world.running.values());
+    let aside = &starts.find(|start| inputs(start) == [member]).expect("the job was started").aside;
+    let mut since = aside.since;
+    let part = |wait: &Wait| {
+        let took = wait.until.since(since).as_micros();
+        since = wait.until;
+        (wait.what, took)
+    };
+    aside.waits.iter().map(part).collect()
+}
+
+#[test]
+fn a_start_says_what_its_job_waited_for() {
+    use WaitsFor::{Concurrency, Quarantine, Store};
+    let mut world = world(1, None);
+    publish(&mut world, 2);
+    assert_eq!(waited(&world, 1), []);
+    world.advance(10);
+    world.handle(Input::StoreDown);
+    world.advance(20);
+    world.handle(Input::StoreUp);
+    world.advance(5);
+    end(&mut world, 1, Verdict::Done);
+    assert_eq!(waited(&world, 2), [(Concurrency, 10), (Store, 20), (Concurrency, 5)]);
+    world.quarantine(AGENT, None);
+    end(&mut world, 2, Verdict::Done);
+    publish(&mut world, 1);
+    world.advance(7);
+    world.handle(Input::Resume(AGENT));
+    assert_eq!(waited(&world, 3), [(Quarantine, 7)]);
 }
