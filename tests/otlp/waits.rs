@@ -82,6 +82,7 @@ async fn a_join_that_expired_while_no_process_ran_is_shown_by_the_next_one() -> 
     first.shutdown().await?;
     sleep(100 * MS).await;
     let second = watched.builder().store(store).agent(settle()).start().await?;
+    sleep(3_000 * MS).await;
     second.until_idle().await?;
     second.shutdown().await?;
     let spans = watched.spans();
