@@ -297,16 +297,7 @@ impl Board {
                     if self.subscriptions[index.at()].collector.holds_timed() {
                         self.uncount_moving(entry.run, 1);
                     }
-                    let decided = effects.len();
-                    self.expire(index, &entry, expiry, effects);
-                    let expired = effects[decided..].iter().any(is_expiry);
-                    // Those that leave together are told of together.
-                    if let Some(company) = company.filter(|_| expired && !told.contains(&entry.offset)) {
-                        told.extend(company.partners.iter().map(|partner| partner.offset));
-                        let workflow_of = |run| self.runs.get(&run).map(|run| Arc::clone(&run.workflow));
-                        let expired = company.into_expired(index, &entry, workflow_of);
-                        effects.push(Effect::JoinExpired(expired));
-                    }
+                    self.expire(index, &entry, (expiry, company), &mut told, effects);
                 }
             }
         }
@@ -495,10 +486,6 @@ impl Board {
         self.touched_runs.push(run);
         Settled { subscription: index, offset, run, side, outcome }
     }
-}
-
-fn is_expiry(effect: &Effect) -> bool {
-    matches!(effect, Effect::Settle(Settled { outcome: Outcome::Expired(_), .. }))
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use tokio::time::sleep;
 use volery::prelude::*;
 use volery::store::{DeadFilter, Memory};
 use volery::testing::{FailingStore, Gate};
-use volery::{Fault, Intensity, Publish, Resource, Schedule};
-use volery_observability::metrics::ModelCall;
+use volery::{Fault, Intensity, ModelCall, Publish, Resource, Schedule};
 use volery_observability::names::metric;
 
 use crate::numbers::{check, numbers};
@@ -31,7 +30,10 @@ fn held(gate: &Gate) -> Agent {
 fn settle() -> Agent {
     Agent::new("settle")
         .consumes(join(by(|r: &Receipt| r.key), by(|p: &Payment| p.key)).within(500 * MS))
-        .engine(async |(receipt, _): (Receipt, Payment), _: Context| {
+        .engine(async |(receipt, _): (Receipt, Payment), context: Context| {
+            let mut call = context.model_call(ModelCall::chat("example", "small"));
+            call.tokens_input(1).tokens_output(1);
+            call.end();
             Ok::<_, Fault>(Publish(Note { key: receipt.key, n: receipt.n }))
         })
 }
@@ -168,17 +170,6 @@ async fn every_metric_of_the_table_is_recorded() -> Tested {
     store.fail_commit(1);
     drop(volery.publish(order(3)).await);
     sleep(2 * SECOND).await;
-    let call = ModelCall {
-        operation: "chat",
-        provider: "example",
-        model: "small",
-        error: None,
-        duration: SECOND,
-        tokens_input: 1,
-        tokens_output: 1,
-    };
-    let providers = watched.telemetry.providers();
-    providers.metrics("shop", &providers.spans()).model_called(&call);
     let report = watched.telemetry.flush(LIMIT).await;
     assert!(report.is_complete(), "{report}");
     volery.shutdown().await?;

@@ -351,7 +351,7 @@ async fn calls_below_the_level_of_detail_are_counted_and_not_shown() -> Tested {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fallback_that_calls_a_model_has_its_span_below_the_attempt() -> Tested {
+async fn a_fallback_that_calls_a_model_has_its_span_below_its_own() -> Tested {
     let watched = Watched::new();
     let act = Agent::new("act")
         .consumes(one::<Order>())
@@ -364,6 +364,11 @@ async fn a_fallback_that_calls_a_model_has_its_span_below_the_attempt() -> Teste
     volery.until_idle().await?;
     volery.shutdown().await?;
     let spans = watched.spans();
-    assert_eq!(only(&spans, "chat small").parent_id, only(&spans, "attempt act").span_id, "{}", tree(&spans));
+    assert_eq!(
+        only(&spans, "chat small").parent_id,
+        only(&spans, "fallback act").span_id,
+        "{}",
+        tree(&spans)
+    );
     Ok(())
 }

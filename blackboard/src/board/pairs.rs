@@ -4,11 +4,14 @@
 //! Consumed if any of its jobs finished, dead if any failed for good and none finished, otherwise whatever closed the
 //! window. Pure: no I/O, no clock.
 
-use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::alone::Care;
 use super::{Board, Effect, Outcome, PairVerdict};
-use crate::collect::{Complete, Entry};
+use crate::collect::{Company, Complete, Entry};
+use crate::effect::Settled;
 use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
 use crate::outcome::Expiry;
 use crate::time::Timestamp;
@@ -173,14 +176,24 @@ impl Board {
         }
     }
 
+    /// An input waited in vain, with this company if it is a join's. Those that leave together are told of together: `told`
+    /// are those that have been.
     pub(super) fn expire(
         &mut self,
         index: SubscriptionIndex,
         entry: &Entry,
-        expiry: Expiry,
+        (expiry, company): (Expiry, Option<Company>),
+        told: &mut FxHashSet<Offset>,
         effects: &mut Vec<Effect>,
     ) {
+        let decided = effects.len();
         self.leave(index, entry, Outcome::Expired(expiry), effects);
+        let expired = effects[decided..].iter().any(is_expiry);
+        if let Some(company) = company.filter(|_| expired && !told.contains(&entry.offset)) {
+            told.extend(company.partners.iter().map(|partner| partner.offset));
+            let workflow_of = |run| self.runs.get(&run).map(|run| Arc::clone(&run.workflow));
+            effects.push(Effect::JoinExpired(company.into_expired(index, entry, workflow_of)));
+        }
     }
 
     pub(super) fn cancel_entry(
@@ -207,4 +220,8 @@ impl Board {
             effects.push(Effect::Settle(self.count_outcome(index, (entry.offset, side), run, outcome)));
         }
     }
+}
+
+fn is_expiry(effect: &Effect) -> bool {
+    matches!(effect, Effect::Settle(Settled { outcome: Outcome::Expired(_), .. }))
 }
