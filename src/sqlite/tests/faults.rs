@@ -358,6 +358,7 @@ fn a_damaged_record_of_a_job_ends_the_job_and_keeps_nobody_from_starting() {
         // It is over, and the next life finds nothing any more.
         let settled = Settled {
             subscription: SubscriptionIndex(0),
+            side: 0,
             offset: Offset::new(2),
             run: run(1),
             outcome: Outcome::Discarded(Discard::Damaged("gone".to_owned())),
