@@ -11,7 +11,6 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use volery_blackboard::outcome::CloseReason;
-use volery_blackboard::store::Note;
 use volery_blackboard::{
     AgentIndex, AgentName, RunId, Subscription, SubscriptionIndex, Timestamp, TraceContext,
 };
@@ -26,6 +25,7 @@ mod ended;
 mod expired;
 mod job;
 mod levels;
+mod noting;
 mod publishing;
 mod runs;
 mod steps;
@@ -33,10 +33,12 @@ mod steps;
 pub(crate) use attempt::{AttemptSeen, How};
 pub(crate) use ended::{End, class_of_store};
 pub(crate) use expired::ExpiredSeen;
+pub(crate) use noting::SeenNote;
 pub(crate) use publishing::{OfRun, Origin, PublishSeen, Source, class_of};
 pub(crate) use steps::Step;
 
 use job::Jobs;
+use noting::Notes;
 use runs::Runs;
 
 /// Everything that is needed to show what happens in one runtime.
@@ -59,9 +61,10 @@ pub(crate) struct Seen {
     subscriptions: Box<[Sight]>,
     runs: Runs,
     jobs: Jobs,
-    /// Whether the process before died and left roots open; set when the store has been read.
-    died: OnceLock<bool>,
-    /// When this process began: roots from before belong to another.
+    notes: Notes,
+    /// Set once what the process before left open was ended.
+    begun: OnceLock<()>,
+    /// When this process began.
     born: Timestamp,
     /// Knows which runs have handles. Weak: the ingress holds commands that hold this.
     ingress: OnceLock<Weak<Ingress>>,
@@ -118,7 +121,8 @@ impl Seen {
             subscriptions: subscriptions.map(|Sighted(sight)| sight).collect(),
             runs: Runs::default(),
             jobs: Jobs::default(),
-            died: OnceLock::new(),
+            notes: Notes::default(),
+            begun: OnceLock::new(),
             ingress: OnceLock::new(),
         }
     }
@@ -127,17 +131,6 @@ impl Seen {
     pub(crate) fn connect(&self, ingress: &Arc<Ingress>) {
         let first = self.ingress.set(Arc::downgrade(ingress)).is_ok();
         debug_assert!(first, "a runtime has one ingress");
-    }
-
-    /// Takes note of how the process before ended, from the store's notes; the first call counts. Returns the note that
-    /// this one has begun.
-    pub(crate) fn begin_process(&self, notes: &[Note]) -> Option<Note> {
-        if !self.spans.is_on() {
-            return None;
-        }
-        let stopped = notes.iter().any(|note| matches!(note, Note::StoppedInOrder { stopped: true }));
-        self.died.get_or_init(|| !stopped);
-        stopped.then_some(Note::StoppedInOrder { stopped: false })
     }
 
     /// Tells whether anybody looks.

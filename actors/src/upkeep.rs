@@ -14,6 +14,7 @@ mod schedule;
 mod status;
 mod sweep;
 mod timekeeper;
+mod tracing;
 mod tree;
 
 pub(crate) use gauges::Mailboxes;

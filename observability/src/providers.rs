@@ -97,7 +97,7 @@ impl Providers {
         self
     }
 
-    /// Sets what closes spans of a process that is gone.
+    /// Sets what keeps spans back, and closes those of a process that is gone.
     pub fn closer(mut self, closer: Arc<dyn Closer>) -> Self {
         self.closer = Some(closer);
         self

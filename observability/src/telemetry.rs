@@ -14,6 +14,8 @@ mod otlp;
 mod sampler;
 #[cfg(feature = "otlp")]
 mod tls;
+mod told;
+mod waiting;
 
 use std::fmt;
 use std::sync::Arc;
@@ -72,7 +74,8 @@ impl Telemetry {
     pub fn providers(&self) -> Providers {
         let mut providers = Providers::none().settings(self.settings.clone());
         if let Some(tracer) = &self.exports.tracer {
-            providers = providers.tracer(tracer.clone()).closer(Arc::clone(&self.exports.closer));
+            providers = providers.tracer(tracer.clone());
+            providers = self.exports.closer.iter().cloned().fold(providers, Providers::closer);
         }
         if let Some(meter) = &self.exports.meter {
             providers = providers.meter(meter.clone());

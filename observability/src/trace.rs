@@ -49,6 +49,7 @@ mod scope;
 mod settings;
 mod shutdown;
 mod text;
+mod young;
 
 pub use attempt::{AttemptTrace, EvaluateTrace, LogId, LogIds};
 pub use call::{ModelCall, OpenCall, ToolCall};
@@ -58,7 +59,7 @@ pub use carried::{Carried, CarriedError, OpenSpan};
 pub use catalogue::{LeftOut, RunStart, Spans};
 pub use ending::{Ending, Failure};
 pub use gathering::{BatchClosed, JoinClosed};
-pub use interrupted::{ClosedSpan, Closer, Interrupted};
+pub use interrupted::{ClosedSpan, Closer, Exported, SpanKey, SpanRecord};
 pub use job::{Input, JobStart, JobTrace, Restart};
 pub use publish::{Commit, Publish, PublishTrace};
 pub use run::{DeadLetter, RunEnd, RunStatus, RunTrace};

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use volery::prelude::*;
+use volery::store::{Memory, Note as Noted, Store};
 use volery::telemetry::{Detail, PayloadRecording, Sampling, TraceSettings};
-use volery::testing::Gate;
+use volery::testing::{FailingStore, Gate};
 use volery::{Fault, Publish};
 
-use crate::support::{MS, Note, Order, Receipt, Tested, Watched, named, only, order, tree};
+use crate::support::{LIMIT, MS, Note, Order, Receipt, Tested, Watched, named, only, order, tree};
 
 fn sink(name: &str) -> Agent {
     Agent::new(name).consumes(one::<Order>()).engine(async |_: Order, _: Context| Ok::<_, Fault>(()))
@@ -289,5 +290,55 @@ async fn spans_of_the_service_are_children_of_the_engines_call() -> Tested {
     let evaluate = only(&spans, "evaluate call");
     let wanted = Some(format!("00-{}-{}-01", evaluate.trace_id, evaluate.span_id));
     assert_eq!(*headers.lock().expect("nobody panics"), [(wanted.clone(), wanted)]);
+    Ok(())
+}
+
+/// The names of the spans that the store has as open.
+async fn noted(store: &FailingStore) -> volery::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for note in store.notes().await.expect("the store can be read") {
+        if let Noted::Shown { open: Some(open), .. } = note {
+            names.extend(open.lines().nth(1).map(|name| name[1..].to_owned()));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_open_for_long_is_noted_until_it_is_exported_and_what_is_not_recorded_never_is() -> Tested {
+    let open = ["attempt act", "evaluate act", "job act", "run Order"];
+    for (sampling, open, out) in
+        [(Sampling::Always, &open[..], &["run started", "publish Order"][..]), (Sampling::Never, &[], &[])]
+    {
+        let watched = Watched::with(|telemetry| telemetry.sampling(sampling));
+        let (store, gate) = (FailingStore::over(Memory::new()), Gate::new());
+        let held = gate.clone();
+        let act = Agent::new("act").consumes(one::<Order>()).engine(move |_: Order, _: Context| {
+            let held = held.clone();
+            async move {
+                held.pass().await;
+                Ok::<_, Fault>(())
+            }
+        });
+        let volery = watched.builder().store(store.clone()).agent(act).start().await?;
+        volery.publish(order(1)).await?;
+        sleep(900 * MS).await;
+        assert_eq!(noted(&store).await?, [""; 0], "it is young");
+        drop(watched.telemetry.flush(LIMIT).await);
+        assert_eq!(watched.receiver.spans(), [], "and nothing leaves before it is known");
+        sleep(1_200 * MS).await;
+        assert_eq!(noted(&store).await?, open, "{sampling:?}");
+        drop(watched.telemetry.flush(LIMIT).await);
+        let arrived: Vec<_> = watched.receiver.spans().into_iter().map(|span| span.name).collect();
+        assert_eq!(arrived, out, "{sampling:?}");
+        gate.open_for_good();
+        volery.until_idle().await?;
+        drop(watched.telemetry.flush(LIMIT).await);
+        sleep(MS).await;
+        assert_eq!(noted(&store).await?, [""; 0], "its end was exported");
+        volery.shutdown().await?;
+        assert_eq!(watched.spans().is_empty(), out.is_empty(), "{sampling:?}");
+    }
     Ok(())
 }

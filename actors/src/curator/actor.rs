@@ -214,6 +214,7 @@ impl Curator {
             Command::Ended(ended) => self.prepare_end(ended),
             Command::Letter(decision) => self.prepare_letter(decision),
             Command::Input(input) => self.prepare_input(input),
+            Command::SeenNote(note, seen) => self.prepare_seen_note(note, seen),
             Command::Ask(question) => self.after.push(After::Ask(question)),
             Command::WhenQuiet { scope, answer } => self.watch(scope, answer),
         }
@@ -352,6 +353,7 @@ impl Curator {
             }
             After::GivenUp { start, error } => self.apply_given_up(&start, error),
             After::Unsettled(_) => {}
+            After::SeenNoted(seen) => seen.written(),
             After::Letter(decided) => self.apply_letter(decided, None),
             After::Cancel { agent, job } => self.cancel(agent.at(), job),
             After::Input(input) => {

@@ -14,7 +14,7 @@ use volery_blackboard::{AgentIndex, JobId, RunId};
 use super::ingress::Question;
 use super::letters::LetterDecided;
 use super::paging::Lookup;
-use crate::seen::{AttemptSeen, PublishSeen};
+use crate::seen::{AttemptSeen, PublishSeen, SeenNote};
 use volery_observability::trace::Scope;
 
 /// What follows once a command, or its write, is done.
@@ -55,6 +55,8 @@ pub(super) enum After {
     },
     /// Answered in its turn, so that whoever asks sees what they did before.
     Ask(Question),
+    /// A note about what is seen.
+    SeenNoted(SeenNote),
     /// The end of what a cancelled run has in the log only.
     SpilledCancelled(RunId),
     /// Read once all of the commit has been told.
@@ -101,6 +103,7 @@ impl After {
             | Self::SpilledCancelled(_)
             | Self::Letter(_)
             | Self::GivenUp { .. }
+            | Self::SeenNoted(_)
             | Self::Ended { .. } => true,
             Self::Input(_) | Self::EngineLost(..) | Self::Cancel { .. } | Self::Ask(_) | Self::Look(_) => {
                 false

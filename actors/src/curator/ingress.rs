@@ -8,6 +8,7 @@
 //! | `Publish` | where the artifacts stand in the log | shutting down, overloaded, store error |
 //! | `Ended` | nothing | never; ends of attempts that are not current are dropped |
 //! | `Input` | nothing | never |
+//! | `SeenNote` | nothing | never; a note that is not written is told so |
 //! | `Letter` | the job of a redriven letter | as `Publish`; the letter is decided |
 //! | `Ask` | what the board shows | never |
 //! | `WhenQuiet` | the outcomes, once nothing moves | never |
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{Notify, Semaphore, SetOnce, oneshot};
 use volery_blackboard::board::{AgentStanding, AgentStatus, InLog, RunningJob, WaitingFilter};
 use volery_blackboard::effect::Input;
-use volery_blackboard::store::{Few, Publish, StoreError, Stored};
+use volery_blackboard::store::{Few, Note, Publish, StoreError, Stored};
 use volery_blackboard::{AgentIndex, AgentName, JobId, RunId, Tally, Timestamp, Waiting};
 
 use super::actor::CuratorMessage;
@@ -31,7 +32,7 @@ use super::scope::Scope;
 use crate::agent::Ended;
 use crate::error::{Cause, Result};
 use crate::runtime::Overflow;
-use crate::seen::{PublishSeen, class_of};
+use crate::seen::{PublishSeen, SeenNote, class_of};
 use crate::supervision::{Address, SendRefusal};
 
 /// Publishes that may be in the queue. Enough for two full commits: one being written, one being gathered. Twice as
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Letter(LetterDecision),
     /// Tell the board something that needs no record.
     Input(Input),
+    /// Write a note about what is seen of the runtime.
+    SeenNote(Note, SeenNote),
     /// Show something.
     Ask(Question),
     /// Answer when it is quiet.
@@ -270,6 +273,11 @@ impl Ingress {
     /// Tells the end of an attempt.
     pub(crate) fn ended(&self, ended: Ended) {
         self.push(Command::Ended(ended));
+    }
+
+    /// Has a note about what is seen written.
+    pub(crate) fn seen_note(&self, note: Note, seen: SeenNote) {
+        self.push(Command::SeenNote(note, seen));
     }
 
     /// Tells the board something. What must outlive the curator's life is noted here.

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use volery_blackboard::effect::Input;
 use volery_blackboard::outcome::Quarantine;
-use volery_blackboard::store::{Filing, Note};
+use volery_blackboard::store::{Filing, Group, Note};
 use volery_blackboard::{AgentIndex, AgentName, RunId, Timestamp};
 
 use super::actor::Curator;
 use super::after::{After, Unsettled};
 use super::ingress::Watch;
+use crate::seen::SeenNote;
 
 /// What was decided about a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(super) struct Decided {
     pub(super) cancelled: bool,
     pub(super) finishing: bool,
     pub(super) deadline: Option<Timestamp>,
+    /// How often it went on in another process, as far as somebody looks.
+    pub(super) resumed: u32,
 }
 
 impl Decided {
@@ -28,6 +31,7 @@ impl Decided {
         self.cancelled |= other.cancelled;
         self.finishing |= other.finishing;
         self.deadline = self.deadline.or(other.deadline);
+        self.resumed = self.resumed.max(other.resumed);
     }
 
     /// What has to be noted so that a list which has `other` has this.
@@ -36,7 +40,9 @@ impl Decided {
         let finishing = (self.finishing && !other.finishing).then_some(Note::RunFinishing(run));
         let at = self.deadline.filter(|_| self.deadline != other.deadline);
         let deadline = at.map(|at| Note::RunDeadline { run, at: Some(at) });
-        cancelled.into_iter().chain(finishing).chain(deadline)
+        let times = self.resumed;
+        let resumed = (times > other.resumed).then_some(Note::RunResumed { run, times });
+        cancelled.into_iter().chain(finishing).chain(deadline).chain(resumed)
     }
 }
 
@@ -64,6 +70,7 @@ impl Noted {
                 Note::RunCancelled(run) => noted.runs.entry(run).or_default().cancelled = true,
                 Note::RunFinishing(run) => noted.runs.entry(run).or_default().finishing = true,
                 Note::RunDeadline { run, at } => noted.runs.entry(run).or_default().deadline = at,
+                Note::RunResumed { run, times } => noted.runs.entry(run).or_default().resumed = times,
                 // The others are not kept by any store, or are of a later version.
                 _ => {}
             }
@@ -149,6 +156,15 @@ impl Curator {
             self.write_note(note);
         }
         self.after.push(After::Input(input));
+    }
+
+    /// Writes a note about what is seen of the runtime.
+    pub(super) fn prepare_seen_note(&mut self, note: Note, seen: SeenNote) {
+        if let Note::RunResumed { run, times } = note {
+            self.noted.insert(run);
+            self.parts.ingress.watch().decided.entry(run).or_default().resumed = times;
+        }
+        self.write(Group::Note(note), After::SeenNoted(seen));
     }
 
     fn pause_note(&self, agent: AgentIndex, paused: bool) -> Note {
@@ -247,7 +263,8 @@ mod tests {
         assert_eq!(watch.reconcile(notes, &names()), [], "they agree already");
         assert_eq!(watch.paused, [PAUSED].into());
         assert_eq!(watch.restarts.quarantines(), [(AgentIndex(0), quarantine())]);
-        let decided = Decided { cancelled: false, finishing: true, deadline: Some(Timestamp::default()) };
+        let deadline = Some(Timestamp::default());
+        let decided = Decided { cancelled: false, finishing: true, deadline, resumed: 0 };
         assert_eq!(watch.decided, [(run(), decided)].into());
     }
 

@@ -77,7 +77,7 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<Restored, StoreError
     let agents = (0..).map(AgentIndex).take(parts.agents.len());
     let names: Vec<_> = agents.map(|agent| parts.feed.name(agent)).collect();
     let noted = parts.store.notes().await?;
-    let stopped = parts.seen.begin_process(&noted);
+    parts.seen.begin_process(&noted);
     let (mut notes, pins, paused, held, quarantines, decided) = {
         let mut watch = parts.ingress.watch();
         let notes = watch.reconcile(noted, &names);
@@ -97,7 +97,7 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<Restored, StoreError
     }
     for (run, pin) in &pins {
         let (cancelled, finishing) = (pin.cancelled || pin.timed_out, pin.finishing);
-        decide(*run, Decided { cancelled, finishing, deadline: None }, &mut tell);
+        decide(*run, Decided { cancelled, finishing, ..Decided::default() }, &mut tell);
     }
     for (run, decided) in decided {
         if pins.contains_key(&run) {
@@ -120,7 +120,6 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<Restored, StoreError
         tracing::info!(target: "volery::curator", "{recovered}");
     }
     parts.ingress.watch().recovered = recovered;
-    notes.extend(stopped);
     Ok(Restored { board, effects, notes })
 }
 

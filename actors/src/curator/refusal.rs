@@ -103,6 +103,8 @@ impl Curator {
                 tracing::warn!(target: "volery::curator", ?outcome, %error, "an outcome could not be recorded yet");
                 self.unsettled.push(outcome);
             }
+            // It takes note of that as it is dropped.
+            After::SeenNoted(seen) => drop(seen),
             After::SpilledCancelled(run) => {
                 tracing::warn!(target: "volery::curator", %run, %error, "claims in the log were not cancelled yet");
                 self.handle(Input::CancelRefused(run));

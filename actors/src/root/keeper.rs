@@ -434,7 +434,7 @@ impl Root {
 
     async fn stop_store(&self, deadlines: &Deadlines) -> PhaseReport {
         let mut row = PhaseReport::new(Phase::Store);
-        self.note_order(deadlines.left(self.clock.now())).await;
+        self.close_seen(deadlines.left(self.clock.now())).await;
         // A store that is slow to close gets what is left, and a moment in any case.
         row.status = match timeout(deadlines.left(self.clock.now()), self.store.close()).await {
             Ok(Ok(())) => PhaseStatus::Completed,

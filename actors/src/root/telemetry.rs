@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use volery_blackboard::Timestamp;
-use volery_blackboard::store::{Batch, Commit, Group, Note};
+use volery_blackboard::store::{Batch, Commit, Group};
 use volery_observability::trace::ShutdownTrace;
 
 use super::keeper::Root;
@@ -13,12 +13,22 @@ use super::phase::Phase;
 use super::report::{PhaseReport, PhaseStatus};
 
 impl Root {
-    /// Notes in the store that this process ended its traces, so that the next one does not end them again.
-    pub(super) async fn note_order(&self, within: Duration) {
-        if !self.seen.spans().is_on() {
+    /// Ends what is open while the store is, so that the notes of open spans are removed: the next process would end those
+    /// spans again.
+    pub(super) async fn close_seen(&self, within: Duration) {
+        self.seen.close(self.clock.now());
+        if !self.seen.has_notes() {
             return;
         }
-        let groups = vec![Group::Note(Note::StoppedInOrder { stopped: true })];
+        let seen = Arc::clone(&self.seen);
+        let flushing = tokio::task::spawn_blocking(move || seen.flush_blocking(within));
+        if timeout(within, flushing).await.is_err() {
+            tracing::debug!(target: "volery::root", runtime = self.name, "open spans were not sent in time");
+        }
+        let groups: Vec<Group> = self.seen.last_notes().into_iter().map(Group::Note).collect();
+        if groups.is_empty() {
+            return;
+        }
         let written = match self.store.commit(Batch { groups }) {
             Commit::Done(written) => written,
             Commit::Pending(written) => match timeout(within, written).await {
@@ -27,7 +37,7 @@ impl Root {
             },
         };
         if let Err(error) = written {
-            tracing::debug!(target: "volery::root", runtime = self.name, %error, "the end of the traces was not noted");
+            tracing::debug!(target: "volery::root", runtime = self.name, %error, "notes of open spans stay");
         }
     }
 

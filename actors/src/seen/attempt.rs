@@ -10,8 +10,8 @@ use volery_blackboard::effect::{Aside, Start};
 use volery_blackboard::store::Few;
 use volery_blackboard::{Artifact, RunId, Timestamp, TraceContext};
 use volery_observability::trace::{
-    AttemptTrace, BatchClosed, Carried, Ending, EvaluateTrace, Failure, Input, Interrupted, JobStart,
-    JobTrace, JoinClosed, LogId, LogIds, OpenSpan, Publish, PublishTrace, RunStart, RunTrace, Scope,
+    AttemptTrace, BatchClosed, Carried, Ending, EvaluateTrace, Failure, Input, JobStart, JobTrace,
+    JoinClosed, LogId, LogIds, Publish, PublishTrace, RunStart, RunTrace, Scope,
 };
 
 use super::job::Kept;
@@ -203,7 +203,7 @@ impl Seen {
     }
 
     /// The run that the job is shown in: its own, or one made for a job over several runs.
-    fn run_of(&self, start: &Start, inputs: &[Arc<Artifact>], recorded: bool) -> Arc<Live> {
+    fn run_of(self: &Arc<Self>, start: &Start, inputs: &[Arc<Artifact>], recorded: bool) -> Arc<Live> {
         let first = inputs.iter().map(|input| input.published_at()).min().unwrap_or(start.at);
         let agent = self.agent(start.agent);
         if start.opens_run {
@@ -224,10 +224,11 @@ impl Seen {
             }
             return live;
         }
-        if let Some(live) = self.runs.find(start.run) {
+        // Whoever goes on with the run may still be opening its trace.
+        if let Some(live) = self.runs.find(start.run).filter(|live| live.opened().is_some()) {
             return live;
         }
-        self.resume_run((start.run, start.at), &start.aside, inputs)
+        self.resume_run(start.run, &start.aside, inputs)
     }
 
     pub(super) fn tell_of_handing(&self, shared: &RunTrace, inputs: &[Arc<Artifact>], at: Timestamp) {
@@ -325,10 +326,10 @@ impl Seen {
         }
     }
 
-    /// A run that an earlier process began: closes its root, and opens another trace for it.
+    /// A run that an earlier process began: opens another trace for it.
     pub(super) fn resume_run(
-        &self,
-        (run, at): (RunId, Timestamp),
+        self: &Arc<Self>,
+        run: RunId,
         aside: &Aside,
         inputs: &[Arc<Artifact>],
     ) -> Arc<Live> {
@@ -345,17 +346,8 @@ impl Seen {
         live.trace(|| {
             let carried = inputs.iter().filter_map(|input| input.trace()).filter_map(carried_of);
             let Some(earlier) = carried.into_iter().find(Carried::is_sampled) else { return RunTrace::off() };
-            if *self.died.get().unwrap_or(&false)
-                && let Some(root) = OpenSpan::root_of(&earlier).filter(|root| root.start() < self.born.into())
-            {
-                let last = inputs.iter().map(|input| input.published_at()).max().unwrap_or(at);
-                let what = Interrupted::Run { run: &run, workflow: &workflow };
-                if !self.spans.close_interrupted(&root, &what, last.into()) {
-                    tracing::debug!(target: "volery::curator", %run, "its trace before the restart has no root");
-                }
-            }
             let begin = RunStart::new(&run, &workflow, self.clock.now().into());
-            self.spans.resume(begin, &earlier, 2)
+            self.spans.resume(begin, &earlier, self.count_resumed(run))
         });
         live
     }

@@ -74,7 +74,7 @@ impl Seen {
         let live = self.runs.find(run).unwrap_or_else(|| {
             let aside =
                 Aside { since: expired.first, workflow: expired.workflow.clone(), ..Aside::default() };
-            self.resume_run((run, expired.first), &aside, inputs)
+            self.resume_run(run, &aside, inputs)
         });
         if let Some(trace) = live.opened() {
             drop(trace.join(&join, carried));

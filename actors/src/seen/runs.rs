@@ -301,6 +301,9 @@ impl Seen {
         // Where nothing was published there was no run: a flood of refused publishes is no flood of runs.
         self.metrics.run_ended(&live.workflow, status, boarded.then(|| at.since(live.begun)));
         if let Some(trace) = live.opened() {
+            if trace.is_sampled() {
+                self.notes.forget(live.run);
+            }
             trace.end(RunEnd {
                 status,
                 published: count(&live.published),

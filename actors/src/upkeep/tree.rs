@@ -14,6 +14,7 @@ use super::periodic::{Loop, Periodic, PeriodicMessage};
 use super::schedule::{Firing, Schedule};
 use super::status::{LoopRecord, LoopStatus};
 use super::sweep::Sweep;
+use super::tracing::Tracing;
 use crate::agent::Workshop;
 use crate::clock::Clock;
 use crate::error::{Cause, Result};
@@ -133,6 +134,10 @@ impl Upkeep {
                 let (workshop, feed) = (Arc::clone(&workshop), feed.clone());
                 Ok(Gauges { period, workshop, feed, mailboxes: mailboxes.clone(), agents: Vec::new() })
             });
+        }
+        if let Some(period) = self.workshop.seen.notes_after() {
+            let workshop = Arc::clone(&self.workshop);
+            grove.plant("tracing", move || Ok(Tracing { period, workshop: Arc::clone(&workshop) }));
         }
         for schedule in self.schedules {
             let (workshop, metrics) = (Arc::clone(&self.workshop), self.metrics.clone());

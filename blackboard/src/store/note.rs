@@ -3,6 +3,8 @@
 //! A store keeps the last note on every topic; the curator writes them beside what they are about and reads them back
 //! first. Agents are named, not numbered, because numbers change with the program. Pure: no I/O, no clock.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentName, RunId};
@@ -41,9 +43,23 @@ pub enum Note {
     },
     /// A run is over: every note on it is forgotten.
     RunSettled(RunId),
-    /// A process stopped in order and ended what it had opened beside the store, or a later one has begun.
+    /// A run went on in another process so many times.
+    RunResumed {
+        /// The run.
+        run: RunId,
+        /// How often.
+        times: u32,
+    },
+    /// A process has begun something that it shows elsewhere, in a trace, and that it has not shown as ended.
+    Shown {
+        /// What names it there.
+        place: Arc<str>,
+        /// What it takes to show its end should the process die; `None` once it is shown.
+        open: Option<String>,
+    },
+    /// Written by earlier versions only; nothing follows from it.
     StoppedInOrder {
-        /// Whether it stopped.
+        /// Whether a process stopped in order.
         stopped: bool,
     },
 }
@@ -55,6 +71,8 @@ pub enum Subject {
     Agent(AgentName),
     /// A run.
     Run(RunId),
+    /// Something that is shown elsewhere, by its name there.
+    Shown(Arc<str>),
     /// The runtime itself.
     Runtime,
 }
@@ -70,7 +88,9 @@ impl Note {
             Self::RunCancelled(run)
             | Self::RunFinishing(run)
             | Self::RunDeadline { run, .. }
+            | Self::RunResumed { run, .. }
             | Self::RunSettled(run) => Subject::Run(*run),
+            Self::Shown { place, .. } => Subject::Shown(Arc::clone(place)),
             Self::StoppedInOrder { .. } => Subject::Runtime,
         }
     }
@@ -84,7 +104,9 @@ impl Note {
             Self::RunCancelled(_) => "cancelled",
             Self::RunFinishing(_) => "finishing",
             Self::RunDeadline { .. } => "deadline",
+            Self::RunResumed { .. } => "resumed",
             Self::RunSettled(_) => "settled",
+            Self::Shown { .. } => "open",
             Self::StoppedInOrder { .. } => "stopped",
         }
     }
@@ -96,6 +118,7 @@ impl Note {
             Self::AgentPaused { paused: false, .. }
             | Self::AgentQuarantined { state: None, .. }
             | Self::RunDeadline { at: None, .. }
+            | Self::Shown { open: None, .. }
             | Self::StoppedInOrder { stopped: false } => Filing::Remove,
             Self::RunSettled(_) => Filing::RemoveAll,
             Self::AgentPaused { .. }
@@ -103,6 +126,8 @@ impl Note {
             | Self::RunCancelled(_)
             | Self::RunFinishing(_)
             | Self::RunDeadline { .. }
+            | Self::RunResumed { .. }
+            | Self::Shown { .. }
             | Self::StoppedInOrder { .. } => Filing::Keep,
         }
     }

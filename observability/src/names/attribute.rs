@@ -29,7 +29,7 @@ attributes! {
     WORKFLOW = "volery.workflow.name", "text", "The run's workflow; on every span of a run.";
     TENANT = "volery.tenant", "text", "The tenant, if the run has one; on every span of a run.";
     SESSION = "session.id", "text", "What the service groups runs by, if it said so.";
-    RUN_ATTEMPT = "volery.run.attempt", "integer", "1 at first, one more after each restart of the process.";
+    RUN_ATTEMPT = "volery.run.attempt", "integer", "1 at first, one more each time that the run goes on after a restart of the process.";
     RUN_PART = "volery.run.part", "integer", "Which trace of the run this is, from 1; a big run has several.";
     RUN_STATUS = "volery.run.status", "text", "completed, failed, cancelled, interrupted, rolled_over or abandoned.";
     RUN_PUBLISHED = "volery.artifacts.published", "integer", "Artifacts of the run, all parts together; on the last part.";

@@ -23,8 +23,9 @@ use super::environment::Environment;
 use super::flush::{Endpoints, Exports, Transport};
 use super::gate::{Counted, Gate, Tally};
 use super::sampler::{RootSampler, Sampling};
+use super::told::Told;
 use crate::names::{SCOPE, metric};
-use crate::trace::{ClosedSpan, Closer, TraceSettings};
+use crate::trace::{Closer, TraceSettings};
 
 /// Spans that may wait for an export. The SDK's 2,048 is less than one burst of a busy service.
 const QUEUE_MAX: usize = 65_536;
@@ -61,7 +62,7 @@ pub struct TelemetryBuilder {
 }
 
 /// Makes the processor of an exporter whose type is known only where it was given.
-type Wiring = Box<dyn FnOnce(Limits, Arc<Tally>) -> BatchSpanProcessor + Send>;
+type Wiring = Box<dyn FnOnce(Limits, Arc<Tally>, Arc<Told>) -> BatchSpanProcessor + Send>;
 
 #[derive(Clone, Copy)]
 struct Limits {
@@ -187,16 +188,14 @@ impl TelemetryBuilder {
 
         let gate = self.spans.take().filter(|_| traces).map(|wire| {
             let limits = self.limits();
-            let batches = wire(limits, Arc::clone(&tally));
-            Gate::new(batches, &resource, Arc::clone(&tally), limits.queue)
+            let told = Arc::new(Told::default());
+            let batches = wire(limits, Arc::clone(&tally), Arc::clone(&told));
+            Gate::new(batches, &resource, (Arc::clone(&tally), told), limits.queue)
         });
         let tracer = gate.clone().map(|gate| self.tracer(gate, resource.clone()));
         let meters = std::mem::take(&mut self.meters);
         let meter = (metrics && !meters.is_empty()).then(|| meter(meters, resource, &tally));
-        let closer: Arc<dyn Closer> = match gate {
-            Some(gate) => Arc::new(gate),
-            None => Arc::new(NoCloser),
-        };
+        let closer = gate.map(|gate| Arc::new(gate) as Arc<dyn Closer>);
         let (transport, ended) = (Mutex::new(transport), AtomicBool::new(false));
         let exports = Arc::new(Exports { tracer, meter, closer, tally, transport, endpoints, ended });
         if self.global {
@@ -327,13 +326,13 @@ impl fmt::Debug for TelemetryBuilder {
 }
 
 fn wiring(exporter: impl SpanExporter + 'static) -> Wiring {
-    Box::new(move |limits, tally| {
+    Box::new(move |limits, tally, told| {
         let config = BatchConfigBuilder::default()
             .with_max_queue_size(limits.queue)
             .with_max_export_batch_size(limits.batch)
             .with_scheduled_delay(limits.delay)
             .build();
-        BatchSpanProcessor::builder(Counted::new(exporter, tally)).with_batch_config(config).build()
+        BatchSpanProcessor::builder(Counted::new(exporter, tally, told)).with_batch_config(config).build()
     })
 }
 
@@ -361,14 +360,6 @@ fn meter(
         })
         .build();
     provider
-}
-
-/// Where no spans are exported there is nothing to close either.
-#[derive(Debug)]
-struct NoCloser;
-
-impl Closer for NoCloser {
-    fn close(&self, _span: ClosedSpan) {}
 }
 
 /// Why a set-up did not start.

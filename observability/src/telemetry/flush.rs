@@ -21,7 +21,7 @@ use crate::trace::Closer;
 pub(super) struct Exports {
     pub(super) tracer: Option<SdkTracerProvider>,
     pub(super) meter: Option<SdkMeterProvider>,
-    pub(super) closer: Arc<dyn Closer>,
+    pub(super) closer: Option<Arc<dyn Closer>>,
     pub(super) tally: Arc<Tally>,
     /// The runtime that connections live on. It ends last.
     pub(super) transport: Mutex<Option<Transport>>,

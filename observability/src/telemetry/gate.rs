@@ -2,13 +2,14 @@
 //!
 //! The SDK's processor drops spans when its queue is full and answers `Ok` to a shutdown nevertheless. With a bound of
 //! ours in front, which is never above its own, it has nothing to drop, and what we drop has a number.
-//! The same gate takes spans that were made by hand, for runs that a crash cut off.
+//! The same gate keeps spans back until what is above them has gone out or is in the log (`waiting.rs`), and takes spans
+//! that were made by hand, for those that a crash cut off.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use opentelemetry::trace::{SpanId, SpanKind, Status, TraceState};
+use opentelemetry::trace::{Span as _, SpanId, SpanKind, Status, TraceContextExt as _, TraceState};
 use opentelemetry::{Context, InstrumentationScope};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -16,9 +17,11 @@ use opentelemetry_sdk::trace::{
     BatchSpanProcessor, Span, SpanData, SpanEvents, SpanExporter, SpanLinks, SpanProcessor,
 };
 
+use super::told::{Told, key, key_of};
+use super::waiting::Waiting;
 use crate::names::target::TELEMETRY;
 use crate::names::{SCHEMA_URL, SCOPE};
-use crate::trace::{ClosedSpan, Closer};
+use crate::trace::{ClosedSpan, Closer, Exported, SpanKey};
 
 /// What became of the spans so far.
 #[derive(Debug, Default)]
@@ -77,6 +80,8 @@ impl Tally {
 pub(super) struct Gate {
     batches: Arc<BatchSpanProcessor>,
     tally: Arc<Tally>,
+    told: Arc<Told>,
+    waiting: Arc<Waiting>,
     queue_max: u64,
 }
 
@@ -86,20 +91,36 @@ impl Gate {
     pub(super) fn new(
         mut batches: BatchSpanProcessor,
         resource: &Resource,
-        tally: Arc<Tally>,
+        (tally, told): (Arc<Tally>, Arc<Told>),
         queue_max: usize,
     ) -> Self {
         batches.set_resource(resource);
-        Self { batches: Arc::new(batches), tally, queue_max: queue_max as u64 }
+        let queue_max = queue_max as u64;
+        let waiting = Arc::new(Waiting::new(queue_max));
+        Self { batches: Arc::new(batches), tally, told, waiting, queue_max }
+    }
+
+    /// Lets a span out to the processor, which never blocks.
+    fn pass(&self, span: SpanData) {
+        if self.tally.enter(self.queue_max) {
+            self.batches.on_end(span);
+        } else {
+            self.told.tell(&[key(&span)]);
+        }
     }
 }
 
 impl SpanProcessor for Gate {
-    fn on_start(&self, _span: &mut Span, _context: &Context) {}
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        let (context, parent) = (span.span_context(), key_of(context.span().span_context()));
+        if context.is_sampled() {
+            self.waiting.begun(key_of(context), parent.span);
+        }
+    }
 
     fn on_end(&self, span: SpanData) {
-        if span.span_context.is_sampled() && self.tally.enter(self.queue_max) {
-            self.batches.on_end(span);
+        if span.span_context.is_sampled() {
+            self.waiting.ended(key(&span), span, |span| self.pass(span));
         }
     }
 
@@ -108,26 +129,42 @@ impl SpanProcessor for Gate {
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        // Whoever ends the exports before the runs gets what there is.
+        self.waiting.release(|span| self.pass(span));
         self.batches.shutdown_with_timeout(timeout)
     }
 }
 
 impl Closer for Gate {
-    fn close(&self, span: ClosedSpan) {
+    fn opened(&self, root: SpanKey) {
+        self.waiting.root(root);
+    }
+
+    fn recording(&self, span: SpanKey) -> bool {
+        self.waiting.recording(span)
+    }
+
+    fn recorded(&self, span: SpanKey, told: Arc<dyn Exported>) {
+        self.told.listen(span, told);
+        self.waiting.settled(span, true, |span| self.pass(span));
+    }
+
+    fn not_recorded(&self, span: SpanKey) {
+        self.waiting.settled(span, false, |span| self.pass(span));
+    }
+
+    fn close(&self, span: ClosedSpan, told: Arc<dyn Exported>) {
         let open = &span.open;
         let kind = if span.is_attempt { SpanKind::Consumer } else { SpanKind::Internal };
         let scope = InstrumentationScope::builder(SCOPE)
             .with_version(env!("CARGO_PKG_VERSION"))
             .with_schema_url(SCHEMA_URL)
             .build();
-        self.on_end(SpanData {
-            span_context: crate::trace::context(
-                open.trace_id(),
-                open.span_id(),
-                open.is_sampled(),
-                false,
-                TraceState::default(),
-            ),
+        let (trace, id, state) = (open.trace_id(), open.span_id(), TraceState::default());
+        let span_context = crate::trace::context(trace, id, open.is_sampled(), false, state);
+        self.told.listen(key_of(&span_context), told);
+        self.pass(SpanData {
+            span_context,
             parent_span_id: open.parent_id().map_or(SpanId::INVALID, SpanId::from),
             parent_span_is_remote: false,
             span_kind: kind,
@@ -149,19 +186,21 @@ impl Closer for Gate {
 pub(super) struct Counted<E> {
     exporter: E,
     tally: Arc<Tally>,
+    told: Arc<Told>,
     /// Whether the last export failed.
     failing: AtomicBool,
 }
 
 impl<E> Counted<E> {
-    pub(super) const fn new(exporter: E, tally: Arc<Tally>) -> Self {
-        Self { exporter, tally, failing: AtomicBool::new(false) }
+    pub(super) const fn new(exporter: E, tally: Arc<Tally>, told: Arc<Told>) -> Self {
+        Self { exporter, tally, told, failing: AtomicBool::new(false) }
     }
 }
 
 impl<E: SpanExporter> SpanExporter for Counted<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len() as u64;
+        let told = self.told.of(&batch);
         let sent = self.exporter.export(batch).await;
         self.tally.leave(spans, &sent);
         // Said when it begins and when it is over, and not for every export.
@@ -173,6 +212,7 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
             Ok(()) if failed => tracing::warn!(target: TELEMETRY, "spans are exported again"),
             Ok(()) | Err(_) => {}
         }
+        self.told.tell(&told);
         sent
     }
 

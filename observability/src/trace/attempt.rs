@@ -13,7 +13,7 @@ use opentelemetry::trace::TraceContextExt;
 
 use super::baggage::Baggage;
 use super::call::Here;
-use super::carried::{Carried, OpenSpan};
+use super::carried::Carried;
 use super::ending::Ending;
 use super::job::{JobState, JobTrace, Restart};
 use super::node::Node;
@@ -77,12 +77,6 @@ impl AttemptTrace {
         Self(State::Off)
     }
 
-    /// What it takes to close the span after the process is gone. `None` when there is no span.
-    #[must_use]
-    pub fn open_span(&self) -> Option<OpenSpan> {
-        self.sampled().and_then(|open| open.span.as_ref()).map(|span| span.part.open_span(&span.node))
-    }
-
     /// The attempt's place, for whoever is called next.
     #[must_use]
     pub fn carried(&self) -> Option<Carried> {
@@ -109,7 +103,8 @@ impl AttemptTrace {
         };
         let draft = Draft::internal(format!("{verb} {engine}"), start)
             .with(text(attribute::AGENT, &open.agent))
-            .with(text(attribute::ENGINE, engine));
+            .with(text(attribute::ENGINE, engine))
+            .long();
         let span = open.child(draft, Detail::Phase);
         let node = span.as_ref().map_or(&open.node, |span| &span.node);
         let here = Here {
@@ -232,12 +227,6 @@ impl EvaluateTrace {
     #[must_use]
     pub fn scope(&self) -> Scope {
         Scope { context: self.context.clone(), here: self.here.clone() }
-    }
-
-    /// What it takes to close the span after the process is gone. `None` when there is no span.
-    #[must_use]
-    pub fn open_span(&self) -> Option<OpenSpan> {
-        self.span.as_ref().map(|span| span.part.open_span(&span.node))
     }
 
     /// Ends the call.

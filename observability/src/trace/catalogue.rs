@@ -5,19 +5,20 @@
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use opentelemetry::global::{BoxedTracer, ObjectSafeTracerProvider};
 use opentelemetry::{InstrumentationScope, KeyValue};
 
 use super::baggage::Baggage;
-use super::carried::{Carried, OpenSpan};
-use super::interrupted::{Closer, Interrupted, closed};
+use super::carried::Carried;
+use super::interrupted::{Closer, Exported, SpanKey, SpanRecord};
 use super::part::{Opened, Part, Place, RootDraft};
 use super::run::RunTrace;
 use super::settings::{Detail, TraceSettings};
 use super::shutdown::ShutdownTrace;
 use super::text::{NAME_MAX, count, cut, name, shown, text};
+use super::young::{Entry, Young};
 use crate::names::{SCHEMA_URL, SCOPE, attribute};
 
 /// The spans of a runtime. Cheap to clone; without a tracer every call is a branch and nothing more.
@@ -32,6 +33,7 @@ pub(crate) struct Catalogue {
     pub(crate) tracer: BoxedTracer,
     pub(crate) settings: TraceSettings,
     closer: Option<Arc<dyn Closer>>,
+    pub(crate) young: Young,
     pub(crate) suppressed: AtomicU64,
     pub(crate) links_dropped: AtomicU64,
 }
@@ -105,7 +107,7 @@ impl Spans {
         Self::with_closer(provider, settings, None)
     }
 
-    /// As [`new`](Self::new), with what can close spans of a process that is gone.
+    /// As [`new`](Self::new), with what keeps spans back and can close those of a process that is gone.
     #[must_use]
     pub fn with_closer(
         provider: &dyn ObjectSafeTracerProvider,
@@ -118,7 +120,10 @@ impl Spans {
             .build();
         let tracer = BoxedTracer::new(provider.boxed_tracer(scope));
         let (suppressed, links_dropped) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { inner: Some(Arc::new(Catalogue { tracer, settings, closer, suppressed, links_dropped })) }
+        let young = Young::default();
+        Self {
+            inner: Some(Arc::new(Catalogue { tracer, settings, closer, young, suppressed, links_dropped })),
+        }
     }
 
     /// Tells whether there is a tracer.
@@ -214,16 +219,50 @@ impl Spans {
         ShutdownTrace::new(opening.into_part(catalogue, &facts))
     }
 
-    /// Closes a span that a process left open when it died. Call it once per span, before its run goes on.
+    /// How long what has ended waits for what is above it, before that is to be recorded. `None` when nobody keeps spans
+    /// back: only the providers of `Telemetry` do.
+    #[must_use]
+    pub fn recorded_after(&self) -> Option<Duration> {
+        self.catalogue().filter(|catalogue| catalogue.records()).map(|catalogue| catalogue.settings.wait)
+    }
+
+    /// Takes what has been open for so long that the log is to have it. Each is followed by [`recorded`](Self::recorded)
+    /// or [`not_recorded`](Self::not_recorded).
+    #[must_use = "what is taken waits for its record"]
+    pub fn to_record(&self, now: SystemTime) -> Vec<SpanRecord> {
+        let Some((catalogue, closer)) = self.closer() else { return Vec::new() };
+        let grown = catalogue.young.grown(now, catalogue.settings.wait).into_iter();
+        let records = grown.map(|(node, entry)| entry.record(&node));
+        records.filter(|record| closer.recording(record.key())).collect()
+    }
+
+    /// The log has it: what has ended below it is exported. `told` hears of its own export.
+    pub fn recorded(&self, span: SpanKey, told: Arc<dyn Exported>) {
+        if let Some((_, closer)) = self.closer() {
+            closer.recorded(span, told);
+        }
+    }
+
+    /// The log did not take it: what has ended below it waits for its end.
+    pub fn not_recorded(&self, span: SpanKey) {
+        if let Some((_, closer)) = self.closer() {
+            closer.not_recorded(span);
+        }
+    }
+
+    /// Exports a span that a process left open when it died. `told` hears of the export.
     ///
-    /// `false` when nothing was closed: the span was not sampled, or the providers cannot do it. Those of `Telemetry`
-    /// can; OpenTelemetry's API alone has no way to give a span its id.
+    /// `false` when nobody can: OpenTelemetry's API alone has no way to give a span its id.
     #[must_use = "a span that was not closed leaves its children without a parent"]
-    pub fn close_interrupted(&self, open: &OpenSpan, what: &Interrupted<'_>, end: SystemTime) -> bool {
-        let closer = self.catalogue().and_then(|catalogue| catalogue.closer.as_ref());
-        let Some(closer) = closer.filter(|_| open.is_sampled()) else { return false };
-        closer.close(closed(open, what, end));
+    pub fn close_interrupted(&self, record: &SpanRecord, end: SystemTime, told: Arc<dyn Exported>) -> bool {
+        let Some((_, closer)) = self.closer() else { return false };
+        closer.close(record.closed(end), told);
         true
+    }
+
+    fn closer(&self) -> Option<(&Catalogue, &Arc<dyn Closer>)> {
+        let catalogue = self.catalogue()?;
+        Some((catalogue, catalogue.closer.as_ref()?))
     }
 
     /// What was left out so far.
@@ -256,6 +295,19 @@ impl Facts {
 }
 
 impl Catalogue {
+    /// Tells whether open spans are to be recorded.
+    pub(crate) fn records(&self) -> bool {
+        self.closer.is_some()
+    }
+
+    /// A root has begun: what ends below it waits for it.
+    pub(crate) fn begun_root(&self, key: SpanKey, entry: impl FnOnce() -> Entry) {
+        if let Some(closer) = &self.closer {
+            closer.opened(key);
+            self.young.add(entry());
+        }
+    }
+
     /// What may pass of the caller's baggage.
     fn baggage(&self, start: &RunStart<'_>) -> Option<Arc<Baggage>> {
         start.baggage.and_then(|header| Baggage::allowed(header, &self.settings.baggage))

@@ -1,105 +1,125 @@
-//! Spans that a process left open when it died: what is known of them, and who can still export them.
+//! Spans that may outlive their process: what the log keeps of one that is open, and who can still export it.
+//!
+//! One rule makes a trace whole after `kill -9`: *nothing leaves the process before what is above it has left, or is in
+//! the log as open*. A [`Closer`] keeps spans back until then; for what is open for longer than
+//! [`TraceSettings::wait`](super::TraceSettings::wait) the runtime writes a [`SpanRecord`] into its log. The next process
+//! exports a span for each record that it finds. A record is removed when its span has been exported.
 
-use std::fmt::{Debug, Display};
+use std::fmt::{self, Debug};
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use opentelemetry::KeyValue;
+use opentelemetry::{KeyValue, Value};
 
-use super::carried::OpenSpan;
-use super::text::{count, shown, text};
+use super::carried::{CarriedError, OpenSpan};
+use super::text::text;
 use crate::names::attribute;
 
-/// A span that was open.
-#[derive(Clone, Copy)]
-#[non_exhaustive]
-pub enum Interrupted<'a> {
-    /// The root of a run.
-    Run {
-        /// The run's id.
-        run: &'a dyn Display,
-        /// Its workflow.
-        workflow: &'a str,
-    },
-    /// A job.
-    Job {
-        /// The run's id.
-        run: &'a dyn Display,
-        /// Its workflow.
-        workflow: &'a str,
-        /// The agent.
-        agent: &'a str,
-        /// The job's id.
-        job: &'a dyn Display,
-    },
-    /// An attempt.
-    Attempt {
-        /// The run's id.
-        run: &'a dyn Display,
-        /// Its workflow.
-        workflow: &'a str,
-        /// The agent.
-        agent: &'a str,
-        /// Which attempt of its job, from 1.
-        attempt: u32,
-    },
-    /// An engine's call.
-    Evaluate {
-        /// The run's id.
-        run: &'a dyn Display,
-        /// Its workflow.
-        workflow: &'a str,
-        /// The agent.
-        agent: &'a str,
-        /// The engine.
-        engine: &'a str,
-    },
+/// A span's place: its trace and its own id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SpanKey {
+    pub(crate) trace: u128,
+    pub(crate) span: u64,
 }
 
-impl Debug for Interrupted<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Interrupted({})", self.name(1))
+impl fmt::Display for SpanKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}-{:016x}", self.trace, self.span)
     }
 }
 
-impl Interrupted<'_> {
-    /// The name that the span had.
-    fn name(&self, part: u32) -> String {
-        match self {
-            Self::Run { workflow, .. } if part > 1 => format!("run {workflow} (part {part})"),
-            Self::Run { workflow, .. } => format!("run {workflow}"),
-            Self::Job { agent, .. } => format!("job {agent}"),
-            Self::Attempt { agent, .. } => format!("attempt {agent}"),
-            Self::Evaluate { engine, .. } => format!("evaluate {engine}"),
-        }
+/// An open span as the log keeps it. Its text, by `Display`, is read back by `FromStr`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpanRecord {
+    pub(crate) open: OpenSpan,
+    pub(crate) name: String,
+    pub(crate) is_attempt: bool,
+    /// Texts and integers only.
+    pub(crate) attributes: Vec<KeyValue>,
+}
+
+impl SpanRecord {
+    /// Its place.
+    #[must_use]
+    pub const fn key(&self) -> SpanKey {
+        SpanKey { trace: self.open.trace, span: self.open.root.span }
     }
 
-    fn attributes(&self, part: u32) -> Vec<KeyValue> {
-        let (Self::Run { run, workflow }
-        | Self::Job { run, workflow, .. }
-        | Self::Attempt { run, workflow, .. }
-        | Self::Evaluate { run, workflow, .. }) = *self;
-        let mut attributes = vec![shown(attribute::RUN_ID, run), text(attribute::WORKFLOW, workflow)];
-        match self {
-            Self::Run { .. } => {
-                attributes.push(KeyValue::new(attribute::RUN_STATUS, "interrupted"));
-                attributes.push(count(attribute::RUN_PART, part));
-            }
-            Self::Job { agent, job, .. } => {
-                attributes.push(text(attribute::AGENT, agent));
-                attributes.push(shown(attribute::JOB_ID, job));
-            }
-            Self::Attempt { agent, attempt, .. } => {
-                attributes.push(text(attribute::AGENT, agent));
-                attributes.push(count(attribute::ATTEMPT, *attempt));
-            }
-            Self::Evaluate { agent, engine, .. } => {
-                attributes.push(text(attribute::AGENT, agent));
-                attributes.push(text(attribute::ENGINE, engine));
+    /// The whole span, made afterwards.
+    pub(crate) fn closed(&self, end: SystemTime) -> ClosedSpan {
+        let mut attributes = self.attributes.clone();
+        attributes.push(text(attribute::OUTCOME, "interrupted"));
+        if self.attributes.iter().any(|known| known.key.as_str() == attribute::RUN_PART) {
+            attributes.push(text(attribute::RUN_STATUS, "interrupted"));
+        }
+        ClosedSpan {
+            open: self.open,
+            name: self.name.clone(),
+            is_attempt: self.is_attempt,
+            attributes,
+            end: end.max(self.open.start()),
+        }
+    }
+}
+
+/// A line for the ids, one for the name, and one for each attribute; `a` is an attempt, `s` a text, `i` an integer.
+impl fmt::Display for SpanRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sort = if self.is_attempt { 'a' } else { '-' };
+        write!(f, "{}\n{sort}{}", self.open, escaped(&self.name))?;
+        for KeyValue { key, value, .. } in &self.attributes {
+            match value {
+                Value::I64(number) => write!(f, "\ni{key}={number}")?,
+                Value::String(text) => write!(f, "\ns{key}={}", escaped(text.as_str()))?,
+                _ => {}
             }
         }
-        attributes.push(KeyValue::new(attribute::OUTCOME, "interrupted"));
-        attributes
+        Ok(())
     }
+}
+
+impl FromStr for SpanRecord {
+    type Err = CarriedError;
+
+    fn from_str(record: &str) -> Result<Self, Self::Err> {
+        let malformed = || CarriedError { header: record.chars().take(80).collect() };
+        let mut lines = record.split('\n');
+        let open: OpenSpan = lines.next().unwrap_or_default().parse()?;
+        let (sort, name) = lines.next().and_then(|line| line.split_at_checked(1)).ok_or_else(malformed)?;
+        let attribute = |line: &str| {
+            let (sort, rest) = line.split_at_checked(1)?;
+            let (key, value) = rest.split_once('=')?;
+            let key = key.to_owned();
+            match sort {
+                "i" => Some(KeyValue::new(key, value.parse::<i64>().ok()?)),
+                "s" => Some(KeyValue::new(key, unescaped(value))),
+                _ => None,
+            }
+        };
+        let attributes = lines.map(attribute).collect::<Option<_>>().ok_or_else(malformed)?;
+        Ok(Self { open, name: unescaped(name), is_attempt: sort == "a", attributes })
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\n', "\\n")
+}
+
+fn unescaped(text: &str) -> String {
+    let mut whole = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '\\' if chars.as_str().starts_with('n') => {
+                chars.next();
+                whole.push('\n');
+            }
+            '\\' => whole.extend(chars.next()),
+            other => whole.push(other),
+        }
+    }
+    whole
 }
 
 /// A whole span, made afterwards.
@@ -113,22 +133,57 @@ pub struct ClosedSpan {
     pub is_attempt: bool,
     /// Its attributes, as far as they are known. Its events and links are lost.
     pub attributes: Vec<KeyValue>,
-    /// Its end: the last that is known of the run. Never before its begin.
+    /// Its end: when it was found, for nobody knows when it ended. Never before its begin.
     pub end: SystemTime,
 }
 
-/// Exports whole spans, with their ids. The set-up of this crate does; see `Telemetry::providers`.
+/// Keeps spans back until it is safe to export them, and exports whole ones with their ids. The set-up of this crate does;
+/// see `Telemetry::providers`.
+///
+/// Nothing here may block.
 pub trait Closer: Debug + Send + Sync {
-    /// Takes a span for export. It must not block.
-    fn close(&self, span: ClosedSpan);
+    /// A root is open: what ends below it waits for it.
+    fn opened(&self, root: SpanKey);
+
+    /// The span is about to be recorded: should it end meanwhile, it waits for that. `false` when it has ended.
+    fn recording(&self, span: SpanKey) -> bool;
+
+    /// The log has the span: what waited for it goes out. `told` is told when it has been exported, or is lost.
+    fn recorded(&self, span: SpanKey, told: Arc<dyn Exported>);
+
+    /// The log did not take it: all is as it was before [`recording`](Self::recording).
+    fn not_recorded(&self, span: SpanKey);
+
+    /// Takes a span of a process that is gone for export.
+    fn close(&self, span: ClosedSpan, told: Arc<dyn Exported>);
 }
 
-pub(crate) fn closed(open: &OpenSpan, what: &Interrupted<'_>, end: SystemTime) -> ClosedSpan {
-    ClosedSpan {
-        open: *open,
-        name: what.name(open.root.part),
-        is_attempt: matches!(what, Interrupted::Attempt { .. }),
-        attributes: what.attributes(open.root.part),
-        end: end.max(open.start()),
+/// Who is told that a recorded span has been exported, so that its record can be removed.
+pub trait Exported: Debug + Send + Sync {
+    /// It was exported, or is lost for good. Called by the thread that exports; must not block.
+    fn exported(&self, span: SpanKey);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_back_from_its_text() {
+        let open = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-5f3759df-2-0000000000000000-01";
+        let record = SpanRecord {
+            open: open.parse().expect("it is one"),
+            name: "job a\\n\nb".to_owned(),
+            is_attempt: true,
+            attributes: vec![
+                KeyValue::new("volery.agent.name", "a=b\n\\"),
+                KeyValue::new("volery.run.part", 2),
+            ],
+        };
+        let text = record.to_string();
+        assert_eq!(text.parse(), Ok(record));
+        for broken in ["", open, &text.replace("\ni", "\nx"), &text.replace('=', "")] {
+            assert!(broken.parse::<SpanRecord>().is_err(), "{broken:?}");
+        }
     }
 }

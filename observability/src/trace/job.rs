@@ -106,6 +106,7 @@ impl RunTrace {
             .with(text(attribute::AGENT, start.agent))
             .with(shown(attribute::JOB_ID, start.job))
             .with(text(attribute::TRIGGER, start.trigger));
+        draft = draft.long();
         if detail >= Detail::Job {
             draft = with_inputs(draft, run.catalogue(), start, inputs);
         }
@@ -158,12 +159,6 @@ fn with_inputs<'a, I: Display>(
 }
 
 impl JobTrace {
-    /// What it takes to close the span after the process is gone. `None` when there is no span.
-    #[must_use]
-    pub fn open_span(&self) -> Option<OpenSpan> {
-        self.sampled().and_then(|job| job.span.as_ref()).map(|span| span.part.open_span(&span.node))
-    }
-
     /// Shows how long the job waited before an attempt, if it was more than 1 ms, and for what: `queue`,
     /// `concurrency`, `rate_limit`, `partition`, `visibility` or `paused`.
     pub fn wait(&self, reason: &str, start: SystemTime, end: SystemTime) {
@@ -264,7 +259,7 @@ impl OpenJob {
             .with(KeyValue::new(attribute::MESSAGING_OPERATION_NAME, "process"))
             .with(KeyValue::new(attribute::MESSAGING_OPERATION_TYPE, "process"))
             .with(count(attribute::ATTEMPT, attempt));
-        draft.kind = SpanKind::Consumer;
+        (draft.kind, draft.is_long) = (SpanKind::Consumer, true);
         if restarts > 0 {
             draft = draft.with(count(attribute::RESTARTS, restarts));
         }

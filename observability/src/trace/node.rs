@@ -76,6 +76,10 @@ impl Node {
         state.ended || state.end.is_some()
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
     pub(crate) fn context(&self) -> &Context {
         &self.context
     }

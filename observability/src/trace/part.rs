@@ -13,10 +13,12 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue};
 
-use super::carried::{self, Carried, OpenSpan, Root};
+use super::carried::{self, Carried, Root};
 use super::catalogue::{Catalogue, Facts};
+use super::interrupted::SpanKey;
 use super::node::{End, Node};
 use super::text::count;
+use super::young::Entry;
 use crate::names::attribute;
 
 /// A run goes on in another trace between jobs only, so one job with very many attempts could still grow a trace
@@ -84,12 +86,25 @@ impl Opening {
     pub(crate) fn into_part(mut self, catalogue: &Arc<Catalogue>, facts: &Arc<Facts>) -> Arc<Part> {
         self.span.set_attributes(facts.base.iter().chain(&facts.root).cloned());
         let number = self.place.root.part;
+        let root = &self.place.root;
         self.span.set_attribute(count(attribute::RUN_PART, number));
+        let foreign = carried::foreign_of(self.span.span_context());
+        let (above, key) = (root.parent, SpanKey { trace: self.place.trace, span: root.span });
+        let root = Node::root(Context::new().with_span(self.span), self.start);
+        catalogue.begun_root(key, || Entry {
+            node: Arc::downgrade(&root),
+            facts: Arc::clone(facts),
+            part: number,
+            above,
+            name: if number > 1 { format!("{} (part {number})", facts.name) } else { facts.name.clone() },
+            is_attempt: false,
+            attributes: facts.root.iter().cloned().chain([count(attribute::RUN_PART, number)]).collect(),
+        });
         Arc::new(Part {
             catalogue: Arc::clone(catalogue),
             facts: Arc::clone(facts),
-            foreign: carried::foreign_of(self.span.span_context()),
-            root: Node::root(Context::new().with_span(self.span), self.start),
+            foreign,
+            root,
             number,
             place: self.place,
             spans: AtomicU32::new(1),
@@ -118,12 +133,21 @@ pub(crate) struct Draft {
     pub(crate) start: SystemTime,
     pub(crate) attributes: Vec<KeyValue>,
     pub(crate) links: Vec<Link>,
+    /// Whether the span may be open for long, and is then noted in the log.
+    pub(crate) is_long: bool,
 }
 
 impl Draft {
     /// One without attributes or links.
     pub(crate) fn internal(name: impl Into<String>, start: SystemTime) -> Self {
-        Self { name: name.into(), kind: SpanKind::Internal, start, attributes: Vec::new(), links: Vec::new() }
+        let (attributes, links) = (Vec::new(), Vec::new());
+        Self { name: name.into(), kind: SpanKind::Internal, start, attributes, links, is_long: false }
+    }
+
+    /// The span may be open for long.
+    pub(crate) fn long(mut self) -> Self {
+        self.is_long = true;
+        self
     }
 
     pub(crate) fn with(mut self, attribute: KeyValue) -> Self {
@@ -233,10 +257,17 @@ impl Part {
         }
         self.spans.fetch_add(1, Ordering::Relaxed);
         let start = draft.start.max(parent.start());
+        let long = (draft.is_long && self.catalogue.records())
+            .then(|| (draft.name.clone(), draft.kind == SpanKind::Consumer, draft.attributes.clone()));
         let builder = draft.build(&self.facts.base, start);
         let span: BoxedSpan = self.catalogue.tracer.build_with_context(builder, above);
         let context = above.with_span(span);
         let node = Node::child(Arc::clone(parent), context, start);
+        if let Some((name, is_attempt, attributes)) = long {
+            let (node, facts) = (Arc::downgrade(&node), Arc::clone(&self.facts));
+            let part = self.number;
+            self.catalogue.young.add(Entry { node, facts, part, above: 0, name, is_attempt, attributes });
+        }
         Some(Recorded { part: Arc::clone(self), node })
     }
 
@@ -244,14 +275,6 @@ impl Part {
     pub(crate) fn carried(&self, node: &Node) -> Carried {
         let (trace, span) = carried::ids(&node.span_context());
         Carried { trace, span, sampled: true, root: Some(self.place.root), foreign: self.foreign.clone() }
-    }
-
-    /// What it takes to close one of this trace's spans after the process is gone.
-    pub(crate) fn open_span(&self, node: &Node) -> OpenSpan {
-        let (trace, span) = carried::ids(&node.span_context());
-        let parent = node.parent().map_or(self.place.root.parent, |parent| carried::ids(&parent).1);
-        let start_us = carried::micros(node.start());
-        OpenSpan { trace, root: Root { span, start_us, part: self.number, parent }, sampled: true }
     }
 
     /// Ends the root, as soon as its children have.

@@ -50,6 +50,7 @@ impl<'a> Publish<'a> {
             start: self.start,
             attributes,
             links: Vec::new(),
+            is_long: false,
         }
     }
 }

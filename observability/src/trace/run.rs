@@ -13,7 +13,7 @@ use opentelemetry::{Context, KeyValue};
 
 use super::attempt::with_baggage;
 use super::baggage::Baggage;
-use super::carried::{Carried, OpenSpan};
+use super::carried::Carried;
 use super::catalogue::{Catalogue, Facts};
 use super::part::{Draft, Opened, Part, Place, Recorded, RootDraft};
 use super::scope::Scope;
@@ -176,14 +176,6 @@ impl RunTrace {
         })
     }
 
-    /// What it takes to close the root after the process is gone. `None` for a run that is not sampled.
-    #[must_use]
-    pub fn open_span(&self) -> Option<OpenSpan> {
-        let State::Sampled(run) = &self.0 else { return None };
-        let part = Arc::clone(&run.part());
-        Some(part.open_span(&part.root))
-    }
-
     /// The allowed baggage as a W3C header, for whoever is called next.
     #[must_use]
     pub fn baggage(&self) -> Option<String> {
@@ -203,6 +195,7 @@ impl RunTrace {
             start: letter.start,
             attributes: super::publish::message(letter.kind, letter.id),
             links: Vec::new(),
+            is_long: false,
         };
         let draft = draft
             .with(text(attribute::DEAD_LETTER_REASON, letter.reason))

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How much of a run is shown. Each level has what those before it have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,10 +77,11 @@ pub struct TraceSettings {
     pub(crate) baggage: BTreeSet<String>,
     pub(crate) spans_max: u32,
     pub(crate) links_max: usize,
+    pub(crate) wait: Duration,
 }
 
 impl Default for TraceSettings {
-    /// Every detail; 1,000 spans per trace; 1,000 links per span; no payloads, no baggage.
+    /// Every detail; 1,000 spans per trace; 1,000 links per span; no payloads, no baggage; a wait of 1 s.
     fn default() -> Self {
         Self {
             detail: Detail::default(),
@@ -90,6 +92,7 @@ impl Default for TraceSettings {
             baggage: BTreeSet::new(),
             spans_max: 1_000,
             links_max: 1_000,
+            wait: Duration::from_secs(1),
         }
     }
 }
@@ -152,6 +155,17 @@ impl TraceSettings {
     #[must_use]
     pub fn links_max(mut self, links: usize) -> Self {
         self.links_max = links;
+        self
+    }
+
+    /// Sets how long a span that has ended waits at most for the spans above it, which are open, at least 10 ms.
+    ///
+    /// A run, job or attempt that is open for longer is noted in the log, which costs two small writes, and what has
+    /// ended below it is exported from then on as it ends. What waits is lost when the process is killed. It takes the
+    /// providers of `Telemetry`. Default 1 s: most jobs are over by then, and exports are as far apart.
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait.max(Duration::from_millis(10));
         self
     }
 

@@ -17,8 +17,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use volery_observability::trace::{
-    Carried, Detail, Ending, Input, Interrupted, JobStart, OpenSpan, PayloadRecording, Publish, RunStart,
-    RunTrace, TraceSettings,
+    Carried, Detail, Ending, Exported, Input, JobStart, PayloadRecording, Publish, RunStart, RunTrace,
+    SpanKey, SpanRecord, TraceSettings,
 };
 use volery_observability::{Environment, Otlp, Providers, Sampling, Telemetry, init};
 use volery_otlp_receiver::{Receiver, Span, laws, tree};
@@ -244,49 +244,59 @@ fn a_run_that_goes_on_after_a_restart_links_to_the_trace_that_was_cut() {
     assert_eq!(named(&spans, "resume run").attribute("volery.run.attempt"), "2");
 }
 
+/// Takes note of what was exported.
+#[derive(Debug, Default)]
+struct Heard(std::sync::Mutex<Vec<SpanKey>>);
+
+impl Exported for Heard {
+    fn exported(&self, span: SpanKey) {
+        self.0.lock().expect("nobody panics").push(span);
+    }
+}
+
 #[test]
 fn a_trace_that_a_kill_cut_off_gets_its_root_and_its_open_spans_afterwards() {
     let receiver = Receiver::start();
-    let (mut stored, order) = {
+    let heard = Arc::new(Heard::default());
+    let stored: Vec<String> = {
         let telemetry = start(&receiver, Sampling::Always, TraceSettings::default());
         let spans = telemetry.providers().spans();
         let run = spans.run(RunStart::new(&"run-1", "cut", at(0)));
         let order = publish(&run, "Order", 0, 1);
-        let inputs = [Input { id: "Order-1", kind: "Order", carried: Some(order.clone()) }];
+        let inputs = [Input { id: "Order-1", kind: "Order", carried: Some(order) }];
         let job = run.job(&JobStart::new("settle", &"job-1", at(1)), inputs);
         let attempt = job.attempt(1, 0, at(2));
         attempt.step("hook", at(2), at(9));
         let call = attempt.evaluate("settle", at(9));
-        let open = [job.open_span(), attempt.open_span(), call.open_span()];
-        let stored: Vec<String> =
-            open.into_iter().map(|open| open.expect("it is open").to_string()).collect();
-        let report = telemetry.flush_blocking(LIMIT);
-        assert!(report.is_complete(), "{report}");
+        let tracer = telemetry.tracer_provider().expect("spans are exported").tracer("the service");
+        let query = tracer.start_with_context("query", call.context().expect("it has a span"));
+        drop(query);
+        assert!(telemetry.flush_blocking(LIMIT).is_complete());
+        assert_eq!(receiver.spans(), [], "nothing goes out before what is above it");
+        assert_eq!(spans.to_record(at(500)), [], "nothing has been open for long");
+        let records = spans.to_record(at(1_500));
+        for record in &records {
+            spans.recorded(record.key(), Arc::clone(&heard) as Arc<dyn Exported>);
+        }
+        assert!(telemetry.flush_blocking(LIMIT).is_complete());
         // The process dies: nothing is ended, nothing is dropped.
         std::mem::forget((run, job, attempt, call));
-        (stored, (order.traceparent(), order.tracestate()))
+        records.iter().map(ToString::to_string).collect()
     };
     assert!(laws::no_broken_parents(&receiver.spans(), &[]).is_err(), "the trace is cut");
 
     let telemetry = start(&receiver, Sampling::Never, TraceSettings::default());
     let spans = telemetry.providers().spans();
-    let order = Carried::parse(&order.0, Some(&order.1)).expect("it is ours");
-    let root = OpenSpan::root_of(&order).expect("it is ours");
-    stored.push(root.to_string());
-    let (run, workflow, agent) = (&"run-1", "cut", "settle");
-    let what = [
-        Interrupted::Job { run, workflow, agent, job: &"job-1" },
-        Interrupted::Attempt { run, workflow, agent, attempt: 1 },
-        Interrupted::Evaluate { run, workflow, agent, engine: "settle" },
-        Interrupted::Run { run, workflow },
-    ];
-    for (text, what) in stored.iter().zip(&what) {
-        let open: OpenSpan = text.parse().expect("it is ours");
-        assert!(spans.close_interrupted(&open, what, at(12)), "{what:?}");
+    let records: Vec<SpanRecord> = stored.iter().map(|text| text.parse().expect("it is ours")).collect();
+    for record in &records {
+        assert!(spans.close_interrupted(record, at(2_000), Arc::clone(&heard) as Arc<dyn Exported>));
     }
     assert!(telemetry.shutdown_blocking(LIMIT).is_complete());
+    let keys: Vec<SpanKey> = records.iter().map(SpanRecord::key).collect();
+    assert_eq!(*heard.0.lock().expect("nobody panics"), keys, "each is told of once");
     let spans = receiver.spans();
-    laws::assert_all(&spans);
+    laws::no_broken_parents(&spans, &[]).expect("every parent is there");
+    laws::no_span_twice(&spans).expect("no span is there twice");
     let expected = "\
 run cut ERROR
   run started
@@ -295,10 +305,20 @@ run cut ERROR
     attempt settle (consumer) ERROR
       hook
       evaluate settle ERROR
+        query
 ";
     assert_eq!(tree(&spans, &[]), expected);
     assert_eq!(named(&spans, "run cut").attribute("volery.run.status"), "interrupted");
-    assert_eq!(named(&spans, "run cut").attribute("volery.run.id"), "run-1");
+    for (name, attribute, value) in [
+        ("run cut", "volery.run.id", "run-1"),
+        ("run cut", "volery.run.part", "1"),
+        ("job settle", "volery.job.id", "job-1"),
+        ("attempt settle", "volery.attempt", "1"),
+        ("evaluate settle", "volery.engine", "settle"),
+        ("evaluate settle", "volery.outcome", "interrupted"),
+    ] {
+        assert_eq!(named(&spans, name).attribute(attribute), value, "{name}");
+    }
 }
 
 #[test]

@@ -86,6 +86,7 @@ pub(in crate::sqlite) fn subject_text(subject: &Subject) -> String {
     match subject {
         Subject::Agent(agent) => format!("agent:{agent}"),
         Subject::Run(run) => format!("run:{run}"),
+        Subject::Shown(place) => format!("shown:{place}"),
         Subject::Runtime => "runtime".to_owned(),
     }
 }
@@ -93,6 +94,7 @@ pub(in crate::sqlite) fn subject_text(subject: &Subject) -> String {
 fn read_subject(text: &str) -> Option<Subject> {
     match text.split_once(':') {
         Some(("agent", name)) => Some(Subject::Agent(name.into())),
+        Some(("shown", place)) => Some(Subject::Shown(place.into())),
         Some(("run", id)) => id.parse().ok().map(Subject::Run),
         _ => (text == "runtime").then_some(Subject::Runtime),
     }

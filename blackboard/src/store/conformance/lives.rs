@@ -88,6 +88,9 @@ pub(super) async fn the_last_note_on_a_topic_stands(case: &Case<'_>) {
     let quarantined = |state| Note::AgentQuarantined { agent: "reader".into(), state };
     let state = Quarantine { since: at(5), restarts: 3, resumes_at: Some(at(9)) };
     let deadline = |seconds| Note::RunDeadline { run: run(1), at: Some(at(seconds)) };
+    let resumed = |times| Note::RunResumed { run: run(1), times };
+    let shown =
+        |place: &str, open: Option<&str>| Note::Shown { place: place.into(), open: open.map(str::to_owned) };
     for note in [
         paused("reader", true),
         paused("joiner", true),
@@ -97,6 +100,12 @@ pub(super) async fn the_last_note_on_a_topic_stands(case: &Case<'_>) {
         deadline(9),
         Note::RunCancelled(run(1)),
         Note::RunFinishing(run(2)),
+        resumed(1),
+        resumed(2),
+        shown("7-1", Some("begun")),
+        shown("7-1", Some("begun\nat once")),
+        shown("7-2", Some("begun")),
+        shown("7-2", None),
     ] {
         case.write(Group::Note(note)).await;
     }
@@ -107,11 +116,18 @@ pub(super) async fn the_last_note_on_a_topic_stands(case: &Case<'_>) {
         deadline(9),
         Note::RunCancelled(run(1)),
         Note::RunFinishing(run(2)),
+        resumed(2),
+        shown("7-1", Some("begun\nat once")),
     ]
     .map(|note| format!("{note:?}"));
     wanted.sort();
     case.same(case.notes().await, wanted.to_vec(), "the last note on every topic is there");
-    for note in [quarantined(None), Note::RunSettled(run(1)), Note::RunDeadline { run: run(2), at: None }] {
+    for note in [
+        shown("7-1", None),
+        quarantined(None),
+        Note::RunSettled(run(1)),
+        Note::RunDeadline { run: run(2), at: None },
+    ] {
         case.write(Group::Note(note)).await;
     }
     let wanted = [paused("reader", true), Note::RunFinishing(run(2))].map(|note| format!("{note:?}"));

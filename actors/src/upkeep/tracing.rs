@@ -1,0 +1,30 @@
+//! The notes of open spans: has those noted that have been open for long.
+//!
+//! What is noted and removed is told in `seen/noting.rs`. Without a tracer whose spans can be noted there is no such loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use volery_blackboard::Timestamp;
+
+use super::periodic::{Loop, Next};
+use crate::agent::Workshop;
+use crate::supervision::Fault;
+
+/// The loop that notes them.
+pub(super) struct Tracing {
+    /// As long as a span is open before it is noted: a quarter would note them hardly earlier.
+    pub(super) period: Duration,
+    pub(super) workshop: Arc<Workshop>,
+}
+
+impl Loop for Tracing {
+    fn next(&self, _: Timestamp) -> Next {
+        Next::Every(self.period)
+    }
+
+    async fn tick(&mut self) -> Result<(), Fault> {
+        self.workshop.seen.note_open_spans();
+        Ok(())
+    }
+}
