@@ -7,8 +7,7 @@
 //! | --- | --- | --- |
 //! | `Publish` | where the artifacts stand in the log | shutting down, overloaded, store error |
 //! | `Ended` | nothing | never; ends of attempts that are not current are dropped |
-//! | `Input` | nothing | never |
-//! | `SeenNote` | nothing | never; a note that is not written is told so |
+//! | `Input`, `SeenNote` | nothing | never |
 //! | `Letter` | the job of a redriven letter | as `Publish`; the letter is decided |
 //! | `Ask` | what the board shows | never |
 //! | `WhenQuiet` | the outcomes, once nothing moves | never |
@@ -275,11 +274,6 @@ impl Ingress {
         self.push(Command::Ended(ended));
     }
 
-    /// Has a note about what is seen written.
-    pub(crate) fn seen_note(&self, note: Note, seen: SeenNote) {
-        self.push(Command::SeenNote(note, seen));
-    }
-
     /// Tells the board something. What must outlive the curator's life is noted here.
     pub(crate) fn input(&self, input: Input) {
         {
@@ -468,7 +462,7 @@ impl Ingress {
         }
     }
 
-    fn push(&self, command: Command) {
+    pub(super) fn push(&self, command: Command) {
         self.enqueue(command);
         self.wake();
     }

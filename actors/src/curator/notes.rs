@@ -12,7 +12,7 @@ use volery_blackboard::{AgentIndex, AgentName, RunId, Timestamp};
 
 use super::actor::Curator;
 use super::after::{After, Unsettled};
-use super::ingress::Watch;
+use super::ingress::{Command, Ingress, Watch};
 use crate::seen::SeenNote;
 
 /// What was decided about a run.
@@ -135,6 +135,13 @@ impl Watch {
             }
             _ => {}
         }
+    }
+}
+
+impl Ingress {
+    /// Has a note about what is seen written.
+    pub(crate) fn seen_note(&self, note: Note, seen: SeenNote) {
+        self.push(Command::SeenNote(note, seen));
     }
 }
 
