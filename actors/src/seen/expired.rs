@@ -42,7 +42,7 @@ impl Seen {
         Some(ExpiredSeen { seen: Arc::clone(self), expired, at, held })
     }
 
-    fn show_expired(&self, expired: &JoinExpired, inputs: &[Arc<Artifact>], at: Timestamp) {
+    fn show_expired(self: &Arc<Self>, expired: &JoinExpired, inputs: &[Arc<Artifact>], at: Timestamp) {
         let Some(sight) = self.sight(expired.subscription) else { return };
         let Some(run) = expired.inputs.first().map(|input| input.run) else { return };
         let agent = self.agent(sight.agent);
@@ -71,7 +71,8 @@ impl Seen {
             });
             return;
         }
-        let live = self.runs.find(run).unwrap_or_else(|| {
+        let live = self.runs.find(run).filter(|live| live.opened().is_some());
+        let live = live.unwrap_or_else(|| {
             let aside =
                 Aside { since: expired.first, workflow: expired.workflow.clone(), ..Aside::default() };
             self.resume_run(run, &aside, inputs)
