@@ -39,6 +39,8 @@ pub(crate) struct Entry {
     pub(crate) at: Timestamp,
     /// The time that windows judge by: event time, or `at`.
     pub(crate) time: Timestamp,
+    /// When the board took it in, which is after its commit.
+    pub(crate) since: Timestamp,
     pub(crate) side: u16,
     pub(crate) weight: u32,
     pub(crate) lane: Option<Key>,

@@ -352,6 +352,8 @@ pub struct Start {
 pub struct Aside {
     /// Since when the job has waited for this attempt: its inputs are complete, or its last attempt or back-off is over.
     pub since: Timestamp,
+    /// When the board took in the first of its inputs.
+    pub first: Timestamp,
     /// What it waited for from then on, in order of time. Empty when it was started at once.
     pub waits: Few<Wait>,
     /// The key that its inputs share in a join, or their batch's.

@@ -8,6 +8,7 @@ mod levels;
 mod lines;
 mod models;
 mod numbers;
+mod path;
 mod rules;
 mod services;
 mod shape;

@@ -84,7 +84,7 @@ async fn a_call_of_a_model_is_a_client_span_below_the_engine_with_what_the_autho
     let chat = only(&spans, "chat small");
     assert_eq!((chat.kind, chat.status), ("client", "unset"));
     assert_eq!(chat.parent_id, only(&spans, "evaluate rate").span_id, "{}", tree(&spans));
-    assert_eq!((chat.end_ns - chat.start_ns) / 1_000_000, 300);
+    assert_eq!((chat.end_ns - chat.start_ns).div_ceil(1_000_000), 300);
     assert_eq!(
         attributes(chat),
         [
@@ -203,7 +203,7 @@ async fn a_call_that_is_dropped_was_cancelled_and_one_whose_engine_panics_panick
     let slow = only(&spans, "chat slow");
     assert_eq!((slow.status, slow.attribute("volery.outcome")), ("unset", "cancelled"));
     assert_eq!((slow.attribute("volery.reason"), slow.attribute("error.type")), ("caller", ""));
-    assert_eq!((slow.end_ns - slow.start_ns) / 1_000_000, 100);
+    assert_eq!((slow.end_ns - slow.start_ns).div_ceil(1_000_000), 100);
     let broken = only(&spans, "chat broken");
     assert_eq!((broken.status, broken.attribute("error.type")), ("error", "panic"));
     let duration = points(&metric(&watched, "gen_ai.client.operation.duration"));

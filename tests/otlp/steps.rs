@@ -25,7 +25,7 @@ fn pass(span: Duration) {
 fn below<'a>(spans: &'a [Span], attempt: &Span) -> Vec<(&'a str, u64)> {
     let mut below: Vec<_> = spans.iter().filter(|span| span.parent_id == attempt.span_id).collect();
     below.sort_by_key(|span| (span.start_ns, span.end_ns));
-    below.iter().map(|span| (span.name.as_str(), (span.end_ns - span.start_ns) / 1_000_000)).collect()
+    below.iter().map(|span| (span.name.as_str(), (span.end_ns - span.start_ns).div_ceil(1_000_000))).collect()
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,7 +34,7 @@ async fn a_join_that_expires_has_a_span_that_says_what_did_not_come() -> Tested 
     assert_eq!(join.attribute("volery.join.result"), "expired");
     assert_eq!(join.attribute("volery.join.missing"), "[Payment]");
     assert_eq!(join.attribute("volery.join.key"), "1");
-    assert_eq!((join.end_ns - join.start_ns) / 1_000_000, 50);
+    assert_eq!((join.end_ns - join.start_ns).div_ceil(1_000_000), 50);
     let linked: Vec<_> = join.links.iter().map(|link| link.span_id.as_str()).collect();
     assert_eq!(linked, [only(&spans, "publish Order").span_id.as_str()]);
     assert_eq!(root.attribute("volery.run.status"), "completed");
@@ -100,8 +100,9 @@ async fn a_join_that_expired_while_no_process_ran_is_shown_by_the_next_one() -> 
 fn waits<'a>(spans: &'a [Span], agent: &str) -> Vec<(&'a str, u64)> {
     let mut waits = named(spans, &format!("wait {agent}"));
     waits.sort_by_key(|wait| wait.start_ns);
-    let of =
-        |wait: &&'a Span| (wait.attribute("volery.wait.reason"), (wait.end_ns - wait.start_ns) / 1_000_000);
+    let of = |wait: &&'a Span| {
+        (wait.attribute("volery.wait.reason"), (wait.end_ns - wait.start_ns).div_ceil(1_000_000))
+    };
     waits.iter().map(of).collect()
 }
 

@@ -282,6 +282,8 @@ impl Curator {
         };
         let after = std::mem::take(&mut self.after);
         self.committed.done = self.parts.clock.now();
+        // What the board does about it comes after it.
+        self.now = self.now.max(self.committed.done);
         if changes > 0 {
             self.parts.seen.store_answered(self.committed, results.as_ref().err());
         }

@@ -270,7 +270,7 @@ impl Seen {
         let agent = self.agent(start.agent);
         let key = start.aside.key.as_ref().map(|key| key.as_str());
         let carried = inputs.iter().filter_map(|input| input.trace()).filter_map(carried_of);
-        let first = inputs.iter().map(|input| input.published_at()).min().unwrap_or(start.at).into();
+        let first = start.aside.first.into();
         let end = start.aside.since.into();
         if let Some(reason) = start.closed {
             let batch = BatchClosed { agent, reason: close_reason(reason), key, start: first, end };
@@ -356,10 +356,12 @@ impl Seen {
 impl Traced {
     /// Shows what lay before the attempt. At its end, so that a process that dies in it leaves no child without a parent.
     pub(super) fn show_waits(&self) {
-        if let Some((since, until)) = self.rest {
-            self.job.backoff(since.into(), until.into());
-        }
         let mut since = self.start.aside.since;
+        if let Some((idle, until)) = self.rest {
+            self.job.backoff(idle.into(), until.into());
+            // The board may have looked a little later.
+            since = since.min(until);
+        }
         for wait in &self.start.aside.waits {
             self.job.wait(wait.what.name(), since.into(), wait.until.into());
             since = wait.until;

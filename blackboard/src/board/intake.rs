@@ -74,7 +74,17 @@ impl Board {
         let by_event_time = self.subscriptions[claim.subscription.at()].by_event_time;
         let Published { offset, run, at, .. } = *published;
         let time = if by_event_time { claim.event_time.unwrap_or(at) } else { at };
-        Entry { offset, run, at, time, side: claim.side, weight: claim.weight, lane: claim.lane.clone() }
+        let since = self.now;
+        Entry {
+            offset,
+            run,
+            at,
+            time,
+            since,
+            side: claim.side,
+            weight: claim.weight,
+            lane: claim.lane.clone(),
+        }
     }
 
     pub(super) fn offer(

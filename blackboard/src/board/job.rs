@@ -119,6 +119,7 @@ impl Board {
             alone: self.suspects.runs_alone(id),
             aside: Aside {
                 since,
+                first: job.complete.entries.iter().map(|entry| entry.since).min().unwrap_or(since),
                 waits,
                 key: job.complete.key.clone(),
                 workflow: self.runs.get(&run).map(|state| Arc::clone(&state.workflow)),

@@ -75,6 +75,7 @@ fn check(subscription: &Subscription, events: &[Event]) {
                     } else {
                         published
                     },
+                    since: now,
                     side: draft.side % sides,
                     weight: draft.weight,
                     lane: None,
@@ -127,7 +128,7 @@ fn what_leaves_a_join_names_those_that_would_have_gone_with_it() {
     let (key, mut steps) = (Some(Key::from("7")), Vec::new());
     let mut offer = |offset: u64, side: u16, when: i64| {
         let (offset, at) = (Offset::new(offset), at(when));
-        let entry = Entry { offset, run: run(0), at, time: at, side, weight: 1, lane: None };
+        let entry = Entry { offset, run: run(0), at, time: at, since: at, side, weight: 1, lane: None };
         collector.offer(entry, key.clone(), &mut steps);
     };
     // Two of the first side: only the first of them would have gone with the second side's.

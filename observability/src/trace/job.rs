@@ -11,7 +11,7 @@ use super::baggage::Baggage;
 use super::carried::{Carried, OpenSpan};
 use super::ending::{Ending, Failure};
 use super::node::Node;
-use super::part::{Draft, Part, Place, Recorded};
+use super::part::{Draft, INSTANT, Part, Place, Recorded};
 use super::publish::{Commit, TOO_SHORT, show_commit};
 use super::run::{RunTrace, State};
 use super::settings::Detail;
@@ -102,7 +102,9 @@ impl RunTrace {
             State::Sampled(run) => run,
         };
         let detail = run.catalogue().settings.of_agent(start.agent, run.facts.detail);
-        let mut draft = Draft::internal(format!("job {}", start.agent), start.start)
+        // What was gathered in no time ends an instant after it began.
+        let begin = if start.gathered.is_some() { start.start + INSTANT } else { start.start };
+        let mut draft = Draft::internal(format!("job {}", start.agent), begin)
             .with(text(attribute::AGENT, start.agent))
             .with(shown(attribute::JOB_ID, start.job))
             .with(text(attribute::TRIGGER, start.trigger));

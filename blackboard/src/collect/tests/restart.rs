@@ -62,7 +62,16 @@ impl Log {
         let event = at(i64::try_from(arrival.event).expect("small"));
         let time = if by_event_time { event } else { at(now) };
         let offset = Offset::new(self.offered.len() as u64 + 1);
-        let entry = Entry { offset, run, at: at(now), time, side: arrival.side, weight: 1, lane: None };
+        let entry = Entry {
+            offset,
+            run,
+            at: at(now),
+            time,
+            since: at(now),
+            side: arrival.side,
+            weight: 1,
+            lane: None,
+        };
         let key = Key::from(arrival.key.to_string());
         self.offered.push((entry.clone(), key.clone(), self.marks.clone()));
         let event_time = by_event_time.then_some(event);
