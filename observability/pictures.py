@@ -82,6 +82,16 @@ class Browser:
         if not met:
             sys.exit(f"never so: {condition}")
 
+    def wait_until_still(self, selector, attribute):
+        """Waits until elements have come, and what they say is the same for ten frames: an animation has ended."""
+        elements = f"[...document.querySelectorAll({json.dumps(selector)})]"
+        said = f"{elements}.map(e => e.getAttribute({json.dumps(attribute)}))"
+        self.wait(f"""(now => {{
+            window.stillFor = now && now === window.saidBefore ? window.stillFor + 1 : 0;
+            window.saidBefore = now;
+            return window.stillFor >= 10;
+        }})({said}.join())""")
+
     def open(self, address, height):
         self.call("Emulation.setDeviceMetricsOverride", width=WIDTH, height=height, deviceScaleFactor=1, mobile=False)
         # By way of an empty page, so that what is waited for is not found on the page before.
@@ -171,8 +181,10 @@ def main():
                 browser.click(".detail-row [class*=KeyValues--header], .detail-row [class*=References--header]", section)
             browser.picture(f"{folder}/{name}.png", last)
 
-        browser.open(f"{viewer}/search?service=shop&lookback=1h&limit=20", 1400)
+        browser.open(f"{viewer}/search?service=shop&lookback=1h&limit=20", 1500)
         browser.wait("document.querySelectorAll('.ResultItem').length > 3")
+        # The points of the diagram grow out of nothing.
+        browser.wait_until_still(".recharts-scatter-symbol circle", "r")
         browser.picture(f"{folder}/search.png", ".ResultItem")
         trace(triage, "triage", 1500, less=2)
         trace(triage, "links", 1800, span(triage, "join accuse"), ["Tags", "References"], last=".detail-row")
