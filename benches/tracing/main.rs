@@ -5,19 +5,24 @@
 //! machines are shared; and each way's part of the first one's rate, the median of the rounds' own ratios. Every
 //! measurement is a process of its own. Every artifact is a run of its own, the dearest case: seven spans each. The exporter
 //! drops what it is given; the batch processor in front of it is the one of `init`.
+//! The plain limit is the SDK alone: the same number of spans for each of so many runs, made by two threads and sent through
+//! the same exporter, with four attributes each.
 //! `VOLERY_BENCH_MAX` (default 100,000) is the size, `VOLERY_BENCH_ROUNDS` (default 9) the number of rounds.
 //!
 //! The program without telemetry is `benches/unseen`; it is built here, for a bench is built with one set of features.
 //! With `--test` it is left out, and there is one round.
 
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 #![expect(clippy::print_stdout, reason = "a bench tells its figures")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{TraceContextExt as _, Tracer as _, TracerProvider as _};
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracer, SdkTracerProvider, SpanData, SpanExporter};
 use volery::telemetry::{Environment, Providers, Sampling, init};
 
 mod one_to_one;
@@ -29,6 +34,9 @@ const WAYS: [(&str, Option<Sampling>); 4] = [
     ("1 % recorded", Some(Sampling::Share(0.01))),
     ("100 % recorded", Some(Sampling::Always)),
 ];
+
+/// The way that has no runtime in it.
+const PLAIN: &str = "plain: SDK";
 
 /// An exporter that drops what it is given.
 #[derive(Debug)]
@@ -65,8 +73,40 @@ impl Way {
     }
 }
 
+/// The SDK alone: a root with seven spans below it for each run, begun and ended on the same thread.
+fn plain(count: u64) {
+    let provider =
+        SdkTracerProvider::builder().with_span_processor(BatchSpanProcessor::builder(Drain).build()).build();
+    let run = |tracer: &SdkTracer, number: u64| {
+        let begin = |name: &'static str, above: &opentelemetry::Context| {
+            let text = |key| KeyValue::new(key, "checkout");
+            let attributes =
+                [text("run"), text("workflow"), text("agent"), KeyValue::new("number", number.to_string())];
+            let span = tracer.span_builder(name).with_attributes(attributes);
+            above.with_span(tracer.build_with_context(span, above))
+        };
+        let root = begin("run", &opentelemetry::Context::new());
+        for name in ["started", "publish", "job", "wait", "attempt", "evaluate", "publish"] {
+            begin(name, &root).span().end();
+        }
+        root.span().end();
+    };
+    let begun = Instant::now();
+    std::thread::scope(|threads| {
+        for thread in 0..2 {
+            let tracer = provider.tracer("plain");
+            threads.spawn(move || (0..count).skip(thread).step_by(2).for_each(|number| run(&tracer, number)));
+        }
+    });
+    println!("{}", begun.elapsed().as_nanos());
+    provider.shutdown().expect("it shuts down");
+}
+
 /// The measurement of one way, in a process of its own.
 fn child(name: &str, count: u64) {
+    if name == PLAIN {
+        return plain(count);
+    }
     let (_, sampling) = WAYS.iter().find(|(way, _)| *way == name).expect("a way that there is");
     let telemetry = sampling.map(|sampling| {
         let builder = init("bench").environment(Environment::empty()).sampling(sampling);
@@ -141,7 +181,8 @@ fn main() {
         spans: String::new(),
     };
     let first = (!smoke).then(|| way("compiled out", &unseen()));
-    let ways = first.into_iter().chain(WAYS.iter().map(|(name, _)| way(name, &own))).collect();
+    let names = WAYS.iter().map(|(name, _)| *name).chain([PLAIN]);
+    let ways = first.into_iter().chain(names.map(|name| way(name, &own))).collect();
     let rounds = if smoke { 1 } else { number("VOLERY_BENCH_ROUNDS", 9).max(1) };
     compare(ways, rounds, number("VOLERY_BENCH_MAX", 100_000));
 }

@@ -52,6 +52,8 @@ pub struct Artifact {
     producer: Producer,
     /// Shared by all outputs of a job.
     causes: Option<Arc<[ArtifactId]>>,
+    /// Its place in a trace: one value for all artifacts of a run that is not recorded.
+    trace: Option<Arc<TraceContext>>,
     /// Rarely used parts, kept apart so that a plain artifact stays small.
     extra: Option<Box<Extra>>,
     generation: u32,
@@ -63,7 +65,6 @@ struct Extra {
     tags: BTreeSet<String>,
     visibility: Visibility,
     partition: Option<Key>,
-    trace: Option<TraceContext>,
     idempotency_key: Option<Arc<str>>,
 }
 
@@ -80,6 +81,7 @@ impl Artifact {
             at,
             producer: Producer::External,
             causes: None,
+            trace: None,
             extra: None,
             generation: 0,
         }
@@ -131,8 +133,8 @@ impl Artifact {
 
     /// Sets the trace context.
     #[must_use]
-    pub fn with_trace(mut self, trace: TraceContext) -> Self {
-        self.extra_mut().trace = Some(trace);
+    pub fn with_trace(mut self, trace: impl Into<Arc<TraceContext>>) -> Self {
+        self.trace = Some(trace.into());
         self
     }
 
@@ -241,7 +243,13 @@ impl Artifact {
     /// Returns the trace context.
     #[must_use]
     pub fn trace(&self) -> Option<&TraceContext> {
-        self.extra.as_ref().and_then(|extra| extra.trace.as_ref())
+        self.trace.as_deref()
+    }
+
+    /// Returns the trace context to hand on: artifacts with the same one share it.
+    #[must_use]
+    pub fn shared_trace(&self) -> Option<&Arc<TraceContext>> {
+        self.trace.as_ref()
     }
 
     /// Returns the idempotency key.

@@ -66,7 +66,7 @@ pub(super) struct Open {
     /// The ids of its log lines.
     pub(super) ids: Option<LogIds>,
     /// Where outputs belong if they have no spans.
-    inherited: Option<TraceContext>,
+    inherited: Option<Arc<TraceContext>>,
 }
 
 /// An attempt of a run that is recorded.
@@ -118,7 +118,7 @@ impl Seen {
                 Scope::none()
             }
             None => {
-                let scope = self.unsampled_scope(start, open.inherited.as_ref()).with_ids(ids);
+                let scope = self.unsampled_scope(start, open.inherited.as_deref()).with_ids(ids);
                 open.scope = Some(scope.clone());
                 scope
             }
@@ -152,7 +152,7 @@ impl Seen {
         }
         self.count_wait(start, begun);
         let traced = self.trace(start, inputs, (kept, begun));
-        let inherited = inputs.iter().find_map(|input| input.trace()).cloned();
+        let inherited = inputs.iter().find_map(|input| input.shared_trace()).cloned();
         Open {
             seen: Arc::clone(self),
             start: Arc::clone(start),
@@ -374,7 +374,7 @@ impl AttemptSeen {
     /// An output is about to be published: gives it its place.
     pub(crate) fn output(&mut self, artifact: Artifact, inputs: &[Arc<Artifact>]) -> Artifact {
         let Some(open) = &mut self.0 else {
-            let inherited = inputs.iter().find_map(|input| input.trace()).cloned();
+            let inherited = inputs.iter().find_map(|input| input.shared_trace()).cloned();
             return inherited.into_iter().fold(artifact, Artifact::with_trace);
         };
         let Some(Traced { attempt: Some(attempt), outputs, .. }) = &mut open.traced else {
@@ -392,8 +392,8 @@ impl AttemptSeen {
     pub(crate) fn failure(&self, artifact: Artifact, inputs: &[Arc<Artifact>]) -> Artifact {
         let attempt = self.0.as_ref().and_then(|open| open.traced.as_ref()?.attempt.as_ref()?.carried());
         let place = match attempt {
-            Some(carried) => Some(context_of(&carried)),
-            None => inputs.iter().find_map(|input| input.trace()).cloned(),
+            Some(carried) => Some(Arc::new(context_of(&carried))),
+            None => inputs.iter().find_map(|input| input.shared_trace()).cloned(),
         };
         place.into_iter().fold(artifact, Artifact::with_trace)
     }

@@ -122,6 +122,8 @@ impl PublishSeen {
 
     /// The curator gets it now. Dropped from here on, it may have been committed.
     pub(crate) fn sent(&mut self) {
+        // What has nothing to say later is not sent along.
+        self.0.take_if(|open| open.is_silent());
         if let Some(open) = &mut self.0 {
             open.unsure = true;
         }
@@ -152,6 +154,12 @@ impl PublishSeen {
 }
 
 impl Open {
+    /// Tells whether nobody will hear of what becomes of it.
+    fn is_silent(&self) -> bool {
+        let recorded = self.items.iter().any(|item| item.trace.is_some());
+        !recorded && self.held.is_empty() && !self.seen.metrics.is_on()
+    }
+
     fn artifact(&mut self, artifact: Artifact, of: OfRun<'_>) -> Artifact {
         let seen = Arc::clone(&self.seen);
         let run = artifact.run();

@@ -5,11 +5,12 @@
 //! Nothing waits for a span that is open because the log took it. No I/O, no clock; what goes out is given to a closure
 //! under the lock, so that it goes in order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use opentelemetry_sdk::trace::SpanData;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::trace::SpanKey;
 
@@ -19,9 +20,13 @@ const SHARDS: usize = 16;
 /// How many of those that went out are remembered in one trace: more than a trace has, unless a service makes very many.
 const GONE_MAX: usize = 65_536;
 
+/// A span that waits. It is large, and goes from list to list.
+type Waits = Box<SpanData>;
+
 /// Spans that wait, by trace.
 #[derive(Debug)]
 pub(super) struct Waiting {
+    /// Callers choose ids of traces; those of spans are ours.
     shards: [Mutex<HashMap<u128, Family>>; SHARDS],
     count: AtomicU64,
     /// Beyond this many, spans wait no longer: what they wait for is worth less than the memory.
@@ -31,9 +36,9 @@ pub(super) struct Waiting {
 /// One trace in which spans are open.
 #[derive(Debug, Default)]
 struct Family {
-    open: HashMap<u64, Open>,
+    open: FxHashMap<u64, Open>,
     /// What went out already: what begins below it is still one of the family.
-    gone: HashSet<u64>,
+    gone: FxHashSet<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -41,9 +46,9 @@ struct Open {
     parent: u64,
     stage: Stage,
     /// What ended below it, each after its parent.
-    below: Vec<SpanData>,
+    below: Vec<Waits>,
     /// The span itself, which ended while it was being recorded.
-    ended: Option<Box<SpanData>>,
+    ended: Option<Waits>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,7 +92,7 @@ impl Waiting {
             return;
         }
         let Open { parent, below, .. } = family.open.remove(&key.span).unwrap_or_default();
-        self.place(family, parent, std::iter::once(span).chain(below).collect(), &mut out);
+        self.place(family, parent, chunk(Box::new(span), below), &mut out);
         if family.open.is_empty() {
             shard.remove(&key.trace);
         }
@@ -107,12 +112,12 @@ impl Waiting {
         let Some(open) = family.open.get_mut(&key.span) else { return };
         open.stage = if recorded { Stage::Recorded } else { Stage::Unknown };
         let (parent, ended) = (open.parent, open.ended.take());
-        let chunk: Vec<SpanData> = match ended {
+        let chunk: Vec<Waits> = match ended {
             None if !recorded => return,
             None => std::mem::take(&mut open.below),
             Some(ended) => {
                 let below = family.open.remove(&key.span).unwrap_or_default().below;
-                std::iter::once(*ended).chain(below).collect()
+                chunk(ended, below)
             }
         };
         self.place(family, parent, chunk, &mut out);
@@ -126,34 +131,35 @@ impl Waiting {
         for shard in &self.shards {
             let families = std::mem::take(&mut *lock(shard));
             for open in families.into_values().flat_map(|family| family.open.into_values()) {
-                open.ended.into_iter().map(|ended| *ended).chain(open.below).for_each(&mut out);
+                open.ended.into_iter().chain(open.below).for_each(|span| out(*span));
             }
         }
         self.count.store(0, Ordering::Relaxed);
     }
 
     /// Has a chunk wait at the nearest span above that is open and in no log, or lets it out.
-    fn place(
-        &self,
-        family: &mut Family,
-        mut parent: u64,
-        chunk: Vec<SpanData>,
-        out: &mut impl FnMut(SpanData),
-    ) {
+    fn place(&self, family: &mut Family, mut parent: u64, chunk: Vec<Waits>, out: &mut impl FnMut(SpanData)) {
         let crowded = self.count.load(Ordering::Relaxed) > self.count_max;
         while let Some(open) =
             family.holder(parent).filter(|_| !crowded).and_then(|id| family.open.get_mut(&id))
         {
             if open.stage != Stage::Recorded {
-                open.below.extend(chunk);
+                if open.below.is_empty() {
+                    open.below = chunk;
+                } else {
+                    open.below.extend(chunk);
+                }
                 return;
             }
             parent = open.parent;
         }
         self.count.fetch_sub(chunk.len() as u64, Ordering::Relaxed);
-        let room = GONE_MAX.saturating_sub(family.gone.len());
-        family.gone.extend(chunk.iter().take(room).map(id));
-        chunk.into_iter().for_each(out);
+        // Nobody asks any more when nothing of the trace is open.
+        if !family.open.is_empty() {
+            let room = GONE_MAX.saturating_sub(family.gone.len());
+            family.gone.extend(chunk.iter().take(room).map(|span| id(span)));
+        }
+        chunk.into_iter().for_each(|span| out(*span));
     }
 
     fn shard(&self, trace: u128) -> MutexGuard<'_, HashMap<u128, Family>> {
@@ -174,6 +180,12 @@ impl Family {
         let waits = |open: &Open| open.below.iter().any(|span| id(span) == parent);
         self.open.iter().find(|(_, open)| waits(open)).map(|(id, _)| *id)
     }
+}
+
+/// A span with what ended below it, in the order in which they go out.
+fn chunk(span: Waits, mut below: Vec<Waits>) -> Vec<Waits> {
+    below.insert(0, span);
+    below
 }
 
 fn id(span: &SpanData) -> u64 {

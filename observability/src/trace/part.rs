@@ -262,7 +262,7 @@ impl Part {
         self.spans.fetch_add(1, Ordering::Relaxed);
         let start = draft.start.max(parent.start()) + INSTANT;
         let long = (draft.is_long && self.catalogue.records())
-            .then(|| (draft.name.clone(), draft.kind == SpanKind::Consumer, draft.attributes.clone()));
+            .then(|| (draft.name.clone(), draft.kind == SpanKind::Consumer, Entry::shown(&draft.attributes)));
         let builder = draft.build(&self.facts.base, start);
         let span: BoxedSpan = self.catalogue.tracer.build_with_context(builder, above);
         let context = above.with_span(span);

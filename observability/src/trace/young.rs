@@ -32,6 +32,7 @@ pub(crate) struct Entry {
     pub(crate) above: u64,
     pub(crate) name: String,
     pub(crate) is_attempt: bool,
+    /// As [`shown`](Self::shown) gives them.
     pub(crate) attributes: Vec<KeyValue>,
 }
 
@@ -63,17 +64,22 @@ impl Young {
 }
 
 impl Entry {
+    /// What of a span's attributes the log is to have: texts and numbers.
+    pub(crate) fn shown(attributes: &[KeyValue]) -> Vec<KeyValue> {
+        let plain = |known: &&KeyValue| matches!(known.value, Value::I64(_) | Value::String(_));
+        attributes.iter().filter(plain).cloned().collect()
+    }
+
     /// What the log is to have of it.
     pub(crate) fn record(self, node: &Node) -> SpanRecord {
         let (trace, span) = carried::ids(&node.span_context());
         let parent = node.parent().map_or(self.above, |parent| carried::ids(&parent).1);
         let start_us = carried::micros(node.start());
-        let plain = |known: &&KeyValue| matches!(known.value, Value::I64(_) | Value::String(_));
         SpanRecord {
             open: OpenSpan { trace, root: Root { span, start_us, part: self.part, parent }, sampled: true },
             name: self.name,
             is_attempt: self.is_attempt,
-            attributes: self.facts.base.iter().chain(&self.attributes).filter(plain).cloned().collect(),
+            attributes: Self::shown(&self.facts.base).into_iter().chain(self.attributes).collect(),
         }
     }
 }
