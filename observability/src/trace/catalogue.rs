@@ -17,7 +17,7 @@ use super::part::{Opened, Part, Place, RootDraft};
 use super::run::RunTrace;
 use super::settings::{Detail, TraceSettings};
 use super::shutdown::ShutdownTrace;
-use super::text::{NAME_MAX, count, cut, name, shown, text};
+use super::text::{NAME_MAX, count, cut, name, shared, shown, text};
 use super::young::{Entry, Young};
 use crate::names::{SCHEMA_URL, SCOPE, attribute};
 
@@ -279,8 +279,11 @@ impl Spans {
 impl Facts {
     fn of(catalogue: &Catalogue, start: &RunStart<'_>, attempt: u32) -> Self {
         let settings = &catalogue.settings;
-        let mut base = vec![shown(attribute::RUN_ID, start.run), name(attribute::WORKFLOW, start.workflow)];
-        base.extend(start.tenant.map(|tenant| name(attribute::TENANT, tenant)));
+        let mut base = vec![
+            shared(shown(attribute::RUN_ID, start.run)),
+            shared(name(attribute::WORKFLOW, start.workflow)),
+        ];
+        base.extend(start.tenant.map(|tenant| shared(name(attribute::TENANT, tenant))));
         let mut root = vec![count(attribute::RUN_ATTEMPT, attempt)];
         root.extend(start.session.map(|session| text(attribute::SESSION, session)));
         Self {

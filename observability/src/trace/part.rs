@@ -114,6 +114,9 @@ impl Opening {
     }
 }
 
+/// Attributes that a span is usually given when it ends.
+const AT_THE_END: usize = 4;
+
 /// How long after the instant that it is said to begin at a span begins. What ends at that instant may be its cause, and
 /// Jaeger's critical path takes only what ended strictly before, in microseconds.
 pub(crate) const INSTANT: Duration = Duration::from_micros(1);
@@ -188,7 +191,7 @@ impl Draft {
     }
 
     fn build(self, base: &[KeyValue], start: SystemTime) -> SpanBuilder {
-        let mut attributes = Vec::with_capacity(base.len() + self.attributes.len());
+        let mut attributes = Vec::with_capacity(base.len() + self.attributes.len() + AT_THE_END);
         attributes.extend_from_slice(base);
         attributes.extend(self.attributes);
         SpanBuilder::from_name(self.name)

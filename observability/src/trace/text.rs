@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::sync::Arc;
 
 use opentelemetry::{KeyValue, Value};
 
@@ -40,7 +41,17 @@ pub(crate) fn name(key: &'static str, value: &str) -> KeyValue {
 
 /// An attribute with something that can be shown, cut.
 pub(crate) fn shown(key: &'static str, value: &dyn Display) -> KeyValue {
-    text(key, &value.to_string())
+    let whole = value.to_string();
+    let value = if whole.len() <= TEXT_MAX { whole } else { cut(&whole, TEXT_MAX).into_owned() };
+    KeyValue::new(key, value)
+}
+
+/// The same attribute for many spans, which share its text.
+pub(crate) fn shared(attribute: KeyValue) -> KeyValue {
+    match attribute.value {
+        Value::String(text) => KeyValue::new(attribute.key, Arc::<str>::from(text.as_str())),
+        value => KeyValue::new(attribute.key, value),
+    }
 }
 
 /// An attribute with a list of texts, each cut.
