@@ -73,6 +73,9 @@ async fn what_leads_to_a_job_has_ended_when_the_job_begins() -> Tested {
         let first = first.map(|publish| publish.end_ns).min().expect("it links to its inputs");
         assert_eq!(join.start_ns, first + 1_000, "{}", tree(&spans));
     }
+    // A batch ends an instant before the job that gave its last input: the path goes through that one then.
+    let last = named(&spans, "job settle").iter().map(|job| job.end_ns).max();
+    assert_eq!(last, Some(only(&spans, "batch mail").end_ns + 1_000), "{}", tree(&spans));
     // Within a job, each part ends before the next begins, and nothing is left open between them. A commit is part of
     // its attempt's time.
     for job in named(&spans, "job settle") {

@@ -218,7 +218,7 @@ impl Seen {
             if !recorded {
                 return live;
             }
-            let shared = live.trace(|| self.spans.shared(agent, first.into(), true)).clone();
+            let shared = live.trace(|| self.spans.shared(agent, start.aside.first.into(), true)).clone();
             if began {
                 self.tell_of_handing(&shared, inputs, start.aside.since);
             }

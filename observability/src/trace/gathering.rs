@@ -5,7 +5,7 @@
 use std::time::SystemTime;
 
 use super::carried::Carried;
-use super::part::Draft;
+use super::part::{Draft, INSTANT};
 use super::run::{RunTrace, State};
 use super::settings::Detail;
 use super::text::{count, text, texts};
@@ -95,7 +95,8 @@ impl RunTrace {
         let (part, span) = run.child(draft(run.catalogue()), Detail::Job, detail);
         let span = span?;
         let carried = part.carried(&span.node);
-        span.end(end);
+        // Not together with the job that gave the last input, or the path would never go through that one.
+        span.end(end - INSTANT);
         Some(carried)
     }
 }
