@@ -118,7 +118,7 @@ fn publish(file: &Connection, seq: u64, payload: &str) -> rusqlite::Result<()> {
         (?1, ?2, 1, 2, 1, ?3, ?4, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, ?5, ?6)";
     let crc = crc32fast::hash(payload.as_bytes());
     file.prepare_cached(artifact)?.execute(params![seq, id(seq), run_id(seq), seq, crc, payload])?;
-    let claim = "INSERT INTO claim VALUES (1, ?1, 0, 1, NULL, NULL, NULL, NULL, NULL, NULL)";
+    let claim = "INSERT INTO claim VALUES (1, ?1, 0, 1, NULL, NULL, NULL, NULL, NULL, NULL, 305419896)";
     file.prepare_cached(claim)?.execute([seq])?;
     Ok(())
 }
