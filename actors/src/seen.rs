@@ -226,7 +226,7 @@ fn context_of(carried: &Carried) -> TraceContext {
     }
 }
 
-/// A caller's place. What it says of a root of ours is not believed: after a crash that root would be closed.
+/// A caller's place. What it says of a root of ours is not believed: what goes on after a restart would link to it.
 pub(crate) fn from_outside(mut context: TraceContext) -> TraceContext {
     let Some(state) = context.state.take() else { return context };
     let foreign =

@@ -33,7 +33,7 @@ impl Context {
     ///     call.tokens_input(answer.asked).tokens_output(answer.answered);
     ///     Ok(answer.text)
     /// }
-    /// # let _ = rate;
+    /// # drop(rate);
     /// ```
     pub fn model_call(&self, call: ModelCall<'_>) -> OpenModelCall {
         let opened = self.scope().model_call(&call, self.metrics(), || self.now().into());

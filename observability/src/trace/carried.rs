@@ -1,7 +1,7 @@
 //! What an artifact carries of its trace, as text: W3C `traceparent` and `tracestate`, with a member of ours.
 //!
-//! The member `volery` describes the root of the run's trace: `{span}-{start}-{part}-{parent}`. A root is exported when
-//! it ends, so after `kill -9` nobody would have it; with the member it can be closed afterwards.
+//! The member `volery` is the span of the trace's root: what goes on with the run after a restart links to it. What it takes
+//! to close a span that a process left open is a text of its own, which goes into the log.
 //! Parsing is strict, because the text may come from outside. Pure: no I/O, no clock.
 
 use std::fmt;
@@ -29,22 +29,9 @@ pub struct Carried {
     /// Whether the trace is sampled.
     pub(crate) sampled: bool,
     /// The root of the run's trace, if a runtime of ours made it.
-    pub(crate) root: Option<Root>,
+    pub(crate) root: Option<u64>,
     /// Members of other systems, which are passed on.
     pub(crate) foreign: Option<Arc<str>>,
-}
-
-/// The root of one trace of a run: what it takes to close it without the process that opened it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Root {
-    /// Its span, never zero.
-    pub(crate) span: u64,
-    /// When it began, in microseconds since the epoch.
-    pub(crate) start_us: u64,
-    /// Which part of the run it is, from 1.
-    pub(crate) part: u32,
-    /// Its parent in a trace that came from outside; 0 if it has none.
-    pub(crate) parent: u64,
 }
 
 impl Carried {
@@ -81,8 +68,8 @@ impl Carried {
     #[must_use]
     pub fn tracestate(&self) -> String {
         match (self.root, &self.foreign) {
-            (Some(root), Some(foreign)) => format!("{MEMBER}={root},{foreign}"),
-            (Some(root), None) => format!("{MEMBER}={root}"),
+            (Some(root), Some(foreign)) => format!("{MEMBER}={root:016x},{foreign}"),
+            (Some(root), None) => format!("{MEMBER}={root:016x}"),
             (None, Some(foreign)) => foreign.to_string(),
             (None, None) => String::new(),
         }
@@ -119,29 +106,24 @@ impl Carried {
     }
 }
 
-impl fmt::Display for Root {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{:x}-{:x}-{:016x}", self.span, self.start_us, self.part, self.parent)
-    }
-}
-
 /// A span that is open: what it takes to close it after the process is gone.
 ///
 /// Its text goes into the log where the work begins, and comes back at the recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenSpan {
     pub(crate) trace: u128,
-    pub(crate) root: Root,
+    /// Its span, never zero.
+    pub(crate) span: u64,
+    /// When it began, in microseconds since the epoch.
+    pub(crate) start_us: u64,
+    /// Which part of its run it is in, from 1.
+    pub(crate) part: u32,
+    /// Its parent; 0 if it has none.
+    pub(crate) parent: u64,
     pub(crate) sampled: bool,
 }
 
 impl OpenSpan {
-    /// The root of the trace that an artifact was published in; `None` if no runtime of ours opened it.
-    #[must_use]
-    pub fn root_of(carried: &Carried) -> Option<Self> {
-        carried.root.map(|root| Self { trace: carried.trace, root, sampled: carried.sampled })
-    }
-
     /// Its trace's id.
     #[must_use]
     pub const fn trace_id(&self) -> u128 {
@@ -151,19 +133,19 @@ impl OpenSpan {
     /// Its own id.
     #[must_use]
     pub const fn span_id(&self) -> u64 {
-        self.root.span
+        self.span
     }
 
     /// Its parent's id; `None` for a root without one.
     #[must_use]
     pub const fn parent_id(&self) -> Option<u64> {
-        if self.root.parent == 0 { None } else { Some(self.root.parent) }
+        if self.parent == 0 { None } else { Some(self.parent) }
     }
 
     /// When it began.
     #[must_use]
     pub fn start(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_micros(self.root.start_us)
+        UNIX_EPOCH + Duration::from_micros(self.start_us)
     }
 
     /// Tells whether it would have been exported.
@@ -175,7 +157,9 @@ impl OpenSpan {
 
 impl fmt::Display for OpenSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}-{}-{:02x}", self.trace, self.root, u8::from(self.sampled))
+        let Self { trace, span, start_us, part, parent, sampled } = *self;
+        let flags = u8::from(sampled);
+        write!(f, "{trace:032x}-{span:016x}-{start_us:x}-{part:x}-{parent:016x}-{flags:02x}")
     }
 }
 
@@ -184,15 +168,18 @@ impl std::str::FromStr for OpenSpan {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parsed = || {
-            let (trace, rest) = text.split_once('-')?;
-            let (root, flags) = rest.rsplit_once('-')?;
-            let trace = hex(trace, 32).filter(|id| *id != 0)?;
-            let sampled = match flags {
+            let mut fields = text.split('-');
+            let trace = hex(fields.next()?, 32).filter(|id| *id != 0)?;
+            let span = span(fields.next()?)?;
+            let start_us = short_hex(fields.next()?)?;
+            let part = u32::try_from(short_hex(fields.next()?)?).ok().filter(|part| *part != 0)?;
+            let parent = u64::try_from(hex(fields.next()?, 16)?).ok()?;
+            let sampled = match fields.next()? {
                 "00" => false,
                 "01" => true,
                 _ => return None,
             };
-            Some(Self { trace, root: parse_root(root)?, sampled })
+            fields.next().is_none().then_some(Self { trace, span, start_us, part, parent, sampled })
         };
         parsed().ok_or_else(|| CarriedError { header: text.chars().take(80).collect() })
     }
@@ -238,11 +225,10 @@ fn parse_traceparent(header: &str) -> Option<(u128, u64, u8)> {
         return None;
     }
     let trace = hex(trace, 32).filter(|id| *id != 0)?;
-    let span = u64::try_from(hex(span, 16)?).ok().filter(|id| *id != 0)?;
-    Some((trace, span, u8::try_from(hex(flags, 2)?).ok()?))
+    Some((trace, self::span(span)?, u8::try_from(hex(flags, 2)?).ok()?))
 }
 
-type State = (Option<Root>, Option<Arc<str>>);
+type State = (Option<u64>, Option<Arc<str>>);
 
 /// `None` for a header that breaks the specification: all of it is passed over then.
 fn parse_tracestate(header: &str) -> Option<State> {
@@ -262,7 +248,7 @@ fn parse_tracestate(header: &str) -> Option<State> {
         }
         keys.push(key);
         if key == MEMBER {
-            root = parse_root(value);
+            root = span(value);
         } else {
             foreign.push(member);
         }
@@ -272,13 +258,9 @@ fn parse_tracestate(header: &str) -> Option<State> {
     Some((root, (!foreign.is_empty()).then(|| foreign.join(",").into())))
 }
 
-fn parse_root(value: &str) -> Option<Root> {
-    let mut fields = value.split('-');
-    let span = u64::try_from(hex(fields.next()?, 16)?).ok().filter(|id| *id != 0)?;
-    let start_us = short_hex(fields.next()?)?;
-    let part = u32::try_from(short_hex(fields.next()?)?).ok().filter(|part| *part != 0)?;
-    let parent = u64::try_from(hex(fields.next()?, 16)?).ok()?;
-    fields.next().is_none().then_some(Root { span, start_us, part, parent })
+/// A span's id, which is not zero.
+fn span(field: &str) -> Option<u64> {
+    u64::try_from(hex(field, 16)?).ok().filter(|id| *id != 0)
 }
 
 /// A number without leading zeros, as `{:x}` writes it.

@@ -43,7 +43,7 @@ impl SpanRecord {
     /// Its place.
     #[must_use]
     pub const fn key(&self) -> SpanKey {
-        SpanKey { trace: self.open.trace, span: self.open.root.span }
+        SpanKey { trace: self.open.trace, span: self.open.span }
     }
 
     /// The whole span, made afterwards.

@@ -11,6 +11,8 @@ use std::time::SystemTime;
 use opentelemetry::trace::{SpanContext, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
 
+use crate::names::target::TELEMETRY;
+
 /// A span, its parent, and how many children are open.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -152,7 +154,9 @@ impl Node {
         }
         // Processors are code of the service, and whoever ends a span here must not die of their panics.
         let latest = state.latest;
-        catch_unwind(AssertUnwindSafe(|| span.end_with_timestamp(latest))).ok();
+        if catch_unwind(AssertUnwindSafe(|| span.end_with_timestamp(latest))).is_err() {
+            tracing::warn!(target: TELEMETRY, "a processor of spans panicked, and what it was given is lost");
+        }
         Some(latest)
     }
 

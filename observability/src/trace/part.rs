@@ -13,7 +13,7 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue};
 
-use super::carried::{self, Carried, Root};
+use super::carried::{self, Carried};
 use super::catalogue::{Catalogue, Facts};
 use super::interrupted::SpanKey;
 use super::node::{End, Node};
@@ -44,24 +44,24 @@ pub(crate) struct Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) trace: u128,
-    pub(crate) root: Root,
+    /// The root's span.
+    pub(crate) root: u64,
 }
 
 impl Place {
     /// The place of what is not recorded, from what an artifact carries.
     pub(crate) fn of(carried: &Carried) -> Self {
-        let unknown = Root { span: carried.span, start_us: 0, part: 1, parent: 0 };
-        Self { trace: carried.trace, root: carried.root.unwrap_or(unknown) }
+        Self { trace: carried.trace, root: carried.root.unwrap_or(carried.span) }
     }
 
     /// What an artifact carries when there is no span for its publish.
     pub(crate) fn carried(self, sampled: bool, foreign: Option<Arc<str>>) -> Carried {
-        Carried { trace: self.trace, span: self.root.span, sampled, root: Some(self.root), foreign }
+        Carried { trace: self.trace, span: self.root, sampled, root: Some(self.root), foreign }
     }
 
     /// The context of the root.
     pub(crate) fn span_context(self, sampled: bool) -> SpanContext {
-        carried::context(self.trace, self.root.span, sampled, false, TraceState::default())
+        carried::context(self.trace, self.root, sampled, false, TraceState::default())
     }
 }
 
@@ -80,16 +80,19 @@ pub(crate) struct Opening {
     span: BoxedSpan,
     place: Place,
     start: SystemTime,
+    /// Which part of its run it is.
+    part: u32,
+    /// Its parent in a trace that came from outside; 0 if it has none.
+    above: u64,
 }
 
 impl Opening {
     pub(crate) fn into_part(mut self, catalogue: &Arc<Catalogue>, facts: &Arc<Facts>) -> Arc<Part> {
         self.span.set_attributes(facts.base.iter().chain(&facts.root).cloned());
-        let number = self.place.root.part;
-        let root = &self.place.root;
+        let (number, above) = (self.part, self.above);
         self.span.set_attribute(count(attribute::RUN_PART, number));
         let foreign = carried::foreign_of(self.span.span_context());
-        let (above, key) = (root.parent, SpanKey { trace: self.place.trace, span: root.span });
+        let key = SpanKey { trace: self.place.trace, span: self.place.root };
         let root = Node::root(Context::new().with_span(self.span), self.start);
         catalogue.begun_root(key, || Entry {
             node: Arc::downgrade(&root),
@@ -221,13 +224,12 @@ impl Part {
             return Opened::Nothing;
         }
         let (trace, id) = carried::ids(context);
-        let parent = draft.parent.map_or(0, Carried::span_id);
-        let root = Root { span: id, start_us: carried::micros(draft.start), part: draft.part, parent };
-        let place = Place { trace, root };
+        let place = Place { trace, root: id };
         if !context.is_sampled() {
             return Opened::Unsampled(place);
         }
-        Opened::Recorded(Opening { span, place, start: draft.start })
+        let above = draft.parent.map_or(0, Carried::span_id);
+        Opened::Recorded(Opening { span, place, start: draft.start, part: draft.part, above })
     }
 
     /// Tells whether the budget is used up.

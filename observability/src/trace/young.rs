@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry::{KeyValue, Value};
 
-use super::carried::{self, OpenSpan, Root};
+use super::carried::{self, OpenSpan};
 use super::catalogue::Facts;
 use super::interrupted::SpanRecord;
 use super::node::Node;
@@ -76,7 +76,7 @@ impl Entry {
         let parent = node.parent().map_or(self.above, |parent| carried::ids(&parent).1);
         let start_us = carried::micros(node.start());
         SpanRecord {
-            open: OpenSpan { trace, root: Root { span, start_us, part: self.part, parent }, sampled: true },
+            open: OpenSpan { trace, span, start_us, part: self.part, parent, sampled: true },
             name: self.name,
             is_attempt: self.is_attempt,
             attributes: Self::shown(&self.facts.base).into_iter().chain(self.attributes).collect(),
