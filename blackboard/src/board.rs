@@ -443,6 +443,7 @@ impl Board {
             let run = entry.run;
             self.offer(index, entry, key, effects);
             self.uncount_delayed(run);
+            self.drop_lost_pairs(index, effects);
         }
     }
 

@@ -153,10 +153,12 @@ impl Board {
         None
     }
 
-    /// Every input of a subscription has been read: pairs from before a restart that have not formed again have lost an
-    /// input, because its run was cancelled while it was in the log.
+    /// Drops pairs from before a restart that will not form again, because they have lost an input: its run was cancelled
+    /// while it was in the log. To be asked whenever the last input may have been read, or have become visible.
     pub(super) fn drop_lost_pairs(&mut self, index: SubscriptionIndex, effects: &mut Vec<Effect>) {
-        let expects = self.subscriptions[index.at()].uses.expects_pairs();
+        let subscription = &self.subscriptions[index.at()];
+        let read = !self.agents[subscription.agent.at()].reading.is_behind();
+        let expects = read && subscription.uses.expects_pairs();
         // One that is not visible yet may still form them.
         if expects && !self.delayed.keys().any(|(_, of, _)| *of == index) {
             let lost = self.subscriptions[index.at()].uses.give_up();

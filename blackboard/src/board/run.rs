@@ -361,6 +361,7 @@ impl Board {
             if let Some((entry, _)) = self.delayed.remove(&key) {
                 self.uncount_delayed(run);
                 self.settle(key.1, &entry, Outcome::Cancelled, effects);
+                self.drop_lost_pairs(key.1, effects);
             }
         }
     }

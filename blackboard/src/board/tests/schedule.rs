@@ -367,3 +367,27 @@ fn schedules_use_every_subscription() {
         subscription.validate("test").expect("schedules use what users can write");
     }
 }
+
+/// A pair was started before the process died, and lost an input in the log. That the store still has it open is found out
+/// when everything is read, and again when the last input that is not visible yet has become so.
+#[test]
+fn a_pair_that_lost_an_input_ends_although_another_input_is_not_visible_yet() {
+    let draft = |run, claimed, side, delay| {
+        let (key, lane, weight, refused, age) = (0, None, 0, false, 0);
+        Step::Publish(Draft { run, claimed, side, key, lane, weight, delay, refused, age })
+    };
+    let mut world = World::new(Setup { window: Some(1), ..setup() }).lazy();
+    for step in [
+        draft(1, 489, 1, None),
+        draft(0, 1, 0, None),
+        draft(0, 3744, 2, None),
+        Step::End(28, Ending::Done, Vec::new()),
+        Step::Die,
+        Step::Cancel(0),
+        Step::Write,
+        draft(0, 32, 0, Some(2)),
+    ] {
+        perform(&mut world, &step);
+    }
+    world.finish_everything();
+}
