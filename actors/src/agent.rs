@@ -14,6 +14,7 @@ mod definition;
 mod engine;
 mod failure;
 mod fallback;
+mod intensity;
 mod outputs;
 #[cfg(feature = "process")]
 mod process;
@@ -29,9 +30,10 @@ pub use child::{ChildError, ChildTask};
 pub use class::Classed;
 pub use context::Context;
 pub use definition::{Agent, AgentDraft};
-pub use engine::{Blocking, Engine, Fault, blocking};
+pub use engine::{Blocking, Engine, blocking};
 pub use failure::Failure;
 pub use fallback::GaveUp;
+pub use intensity::PastIntensity;
 pub use outputs::{IntoOutputs, Outputs, Publish};
 #[cfg(feature = "process")]
 pub use process::Process;
@@ -44,6 +46,7 @@ pub(crate) use bench::{Bench, Workshop};
 pub(crate) use class::class_of_fault;
 pub(crate) use definition::AgentParts;
 pub(crate) use fallback::Fallbacks;
+pub(crate) use intensity::Rule;
 pub(crate) use outputs::Output;
 #[cfg(test)]
 pub(crate) use roll::tests::enter;

@@ -15,11 +15,12 @@ mod recovery;
 mod refusal;
 mod restarts;
 mod scope;
+mod timekeeper;
 
 pub(crate) use actor::{Curator, CuratorMessage, CuratorParts};
 pub(crate) use ingress::{Ingress, Limits, Question};
 pub(crate) use letters::LetterDecision;
 pub use recovery::Recovered;
-pub use restarts::PastIntensity;
-pub(crate) use restarts::{Restarts, Rule};
+pub(crate) use restarts::Restarts;
 pub(crate) use scope::Scope;
+pub(crate) use timekeeper::{Timekeeper, TimekeeperMessage};

@@ -1,15 +1,13 @@
 //! The one error that crosses the public line: opaque, with a coarse kind that says what to do.
 
-use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use volery_blackboard::BlackboardError;
-use volery_blackboard::matching::panic_text;
 use volery_blackboard::store::StoreError;
 
-use crate::agent::{Classed, Fault};
+use crate::agent::Classed;
+use crate::fault::Fault;
 use crate::supervision::SendRefusal;
 
 /// What a caller can do about an [`Error`].
@@ -193,22 +191,4 @@ impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         Self::other(error)
     }
-}
-
-/// Writes an error and its causes, root cause last.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
-    let mut texts = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        texts.push(error.to_string());
-        cause = error.source();
-    }
-    texts
-}
-
-/// Returns the text of a panic, and drops what it carried; should that panic as well, it goes no further.
-pub(crate) fn take_text(panic: Box<dyn Any + Send>) -> String {
-    let text = panic_text(panic.as_ref());
-    drop(catch_unwind(AssertUnwindSafe(|| drop(panic))));
-    text
 }

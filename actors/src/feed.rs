@@ -12,8 +12,8 @@ use volery_blackboard::effect::{Settled, Start, Verdict};
 use volery_blackboard::outcome::Quarantine;
 use volery_blackboard::{AgentIndex, AgentName, Artifact, JobId, RunId, SubscriptionIndex, Tally, Timestamp};
 
+use crate::finding::Finding;
 use crate::supervision::LifeEvent;
-use crate::upkeep::Finding;
 
 /// Something that happened.
 #[derive(Clone, Debug)]

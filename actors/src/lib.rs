@@ -21,38 +21,45 @@ pub mod agent;
 pub mod clock;
 mod curator;
 mod error;
+mod fault;
 pub mod feed;
+mod finding;
 pub mod health;
+mod hold;
 mod kinds;
 pub mod resource;
 pub mod root;
 pub mod runtime;
 mod seen;
+mod settings;
 pub mod supervision;
 mod upkeep;
 
 #[cfg(feature = "process")]
 pub use agent::Process;
 pub use agent::{
-    Agent, AgentDraft, Blocking, ChildError, ChildTask, Classed, Context, Engine, Failure, Fault, GaveUp,
-    IntoOutputs, OpenModelCall, OpenToolCall, Outputs, Publish, Retry, TimedOut, TimeoutKind, blocking,
+    Agent, AgentDraft, Blocking, ChildError, ChildTask, Classed, Context, Engine, Failure, GaveUp,
+    IntoOutputs, OpenModelCall, OpenToolCall, Outputs, PastIntensity, Publish, Retry, TimedOut, TimeoutKind,
+    blocking,
 };
 pub use clock::Clock;
-pub use curator::{PastIntensity, Recovered};
+pub use curator::Recovered;
 pub use error::{Error, ErrorKind, Result};
+pub use fault::Fault;
 pub use feed::{Event, FeedItem, FeedReader};
+pub use finding::Finding;
 pub use health::{Health, Reason, Severity};
+pub use hold::Protection;
 pub use resource::{Lease, Loaded, Resource};
 pub use root::{
     CallbackReport, CutOff, EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED,
-    EXIT_CODE_STOPPED, Phase, PhaseReport, PhaseStatus, Protection, ShutdownReport, StopCause,
+    EXIT_CODE_STOPPED, Phase, PhaseReport, PhaseStatus, ShutdownReport, StopCause,
 };
 #[cfg(unix)]
 pub use runtime::Systemd;
-pub use runtime::{
-    Draft, Edit, Overflow, Partial, Published, Redriven, Runtime, RuntimeBuilder, Settings, Tree, TreeNode,
-};
-pub use upkeep::{Finding, LoopStatus, Missed, Schedule};
+pub use runtime::{Draft, Edit, Published, Redriven, Runtime, RuntimeBuilder, Tree, TreeNode};
+pub use settings::{Overflow, Partial, Settings};
+pub use upkeep::{LoopStatus, Missed, Schedule};
 pub use volery_observability::trace::{Detail, PayloadRecording, TraceSettings};
 pub use volery_observability::trace::{ModelCall, ToolCall};
 pub use volery_observability::{FlushReport, Metrics, Providers};

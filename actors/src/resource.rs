@@ -16,9 +16,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use volery_blackboard::Timestamp;
 
-use crate::agent::Fault;
 use crate::clock::Clock;
 use crate::error::{Cause, Result};
+use crate::fault::Fault;
 
 mod eviction;
 mod slot;

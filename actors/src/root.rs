@@ -14,7 +14,6 @@ mod callbacks;
 mod deadlines;
 mod draining;
 mod exit_code;
-mod hold;
 mod keeper;
 mod phase;
 mod progress;
@@ -24,8 +23,6 @@ mod telemetry;
 pub use exit_code::{
     EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED, EXIT_CODE_STOPPED,
 };
-pub(crate) use hold::Hold;
-pub use hold::Protection;
 pub(crate) use keeper::{Root, RootHandle, Stopping};
 pub use phase::Phase;
 pub use report::{CallbackReport, CutOff, PhaseReport, PhaseStatus, ShutdownReport, StopCause};

@@ -18,11 +18,12 @@ use crate::agent::{AgentMessage, IntoOutputs, Output, Outputs, Workshop};
 use crate::curator::{Ingress, Question, Recovered, Scope};
 use crate::error::{Cause, Result};
 use crate::feed::{Feed, FeedReader};
+use crate::finding::Finding;
 use crate::health::FirstSeen;
 use crate::root::{RootHandle, StopCause, Stopping};
 use crate::seen::{OfRun, Origin, Source, from_outside};
 use crate::supervision::{Address, Supervisor};
-use crate::upkeep::{Finding, Findings, LoopStatus, Loops};
+use crate::upkeep::{Findings, LoopStatus, Loops};
 
 mod builder;
 mod inspection;
@@ -30,7 +31,6 @@ mod letters;
 mod querying;
 mod redriving;
 mod running;
-mod settings;
 mod signal;
 mod stopping;
 #[cfg(unix)]
@@ -43,7 +43,6 @@ mod waiting;
 pub use builder::RuntimeBuilder;
 pub use letters::Edit;
 pub use redriving::Redriven;
-pub use settings::{Overflow, Partial, Settings};
 #[cfg(unix)]
 pub use systemd::Systemd;
 pub use tree::{Tree, TreeNode};

@@ -27,7 +27,8 @@ use super::definition::Factory;
 use super::pulse::Pulse;
 use super::roll::Entry;
 use super::seat::Seat;
-use crate::supervision::{self, Life};
+use crate::fault::Fault;
+use crate::supervision::Life;
 
 /// What an agent's actor is told.
 #[derive(Debug)]
@@ -124,7 +125,7 @@ impl AgentActor {
 impl Life for AgentActor {
     type Message = AgentMessage;
 
-    async fn handle(&mut self, message: AgentMessage) -> Result<(), supervision::Fault> {
+    async fn handle(&mut self, message: AgentMessage) -> Result<(), Fault> {
         match message {
             AgentMessage::Run { epoch, .. } | AgentMessage::Bury { epoch, .. } if self.is_stale(epoch) => {}
             AgentMessage::Run { start, inputs, .. } => self.start(start, inputs),

@@ -4,7 +4,7 @@
 //! a guard tells "handed back" when the task is dropped before it could.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,14 +13,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use volery_blackboard::effect::Start;
-use volery_blackboard::matching::panic_text;
 use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Few, Publish, Read};
 use volery_blackboard::{JobId, Timestamp};
 
 use super::bench::Bench;
 use super::context::Context;
-use super::engine::{Fault, Runner};
+use super::engine::Runner;
 use super::fallback::{FellThrough, GaveUp, Rescue};
 use super::outputs::Outputs;
 use super::pulse::Pulse;
@@ -28,7 +27,7 @@ use super::roll::{Entering, Entry, Presence};
 use super::seat::{NotMade, Seat};
 use super::timeout::TimedOut;
 use crate::clock::Clock;
-use crate::error::chain;
+use crate::fault::{Fault, chain, take_text};
 use crate::seen::{AttemptSeen, How, Step};
 
 /// The end of an attempt, as the curator is told.
@@ -366,15 +365,6 @@ async fn supervise(
         Some(Ok(_)) | None => EngineState::Sound,
     };
     Err(Stopped::TimedOut(timed_out, engine))
-}
-
-/// Returns the text of a panic, and drops what it carried; should that panic as well, it goes no further.
-pub(super) fn take_text(panic: Box<dyn Any + Send>) -> String {
-    let text = panic_text(panic.as_ref());
-    if catch_unwind(AssertUnwindSafe(|| drop(panic))).is_err() {
-        tracing::warn!(target: "volery::agent", text, "what a panic carried panicked when it was dropped");
-    }
-    text
 }
 
 /// Waits until the attempt is to be given up: cancelled, its grace over, and in no protected section.

@@ -14,7 +14,6 @@ use volery_blackboard::store::{Few, Publish, Store};
 use volery_blackboard::{AgentName, Artifact, ArtifactId, Producer, Tenant, Timestamp};
 
 use super::attempt::AttemptEnd;
-use super::engine::Fault;
 use super::failure::Failure;
 use super::fallback::Fallbacks;
 use super::outputs::{Output, Outputs};
@@ -23,7 +22,7 @@ use super::roll::Roll;
 use super::timeout::Timeouts;
 use crate::clock::Clock;
 use crate::curator::Ingress;
-use crate::error::chain;
+use crate::fault::{Fault, chain};
 use crate::kinds::KindTable;
 use crate::seen::{AttemptSeen, Seen};
 

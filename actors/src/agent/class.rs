@@ -10,8 +10,8 @@ use std::fmt;
 use volery_blackboard::BlackboardError;
 use volery_blackboard::store::StoreError;
 
-use super::engine::Fault;
 use crate::error::Error;
+use crate::fault::Fault;
 use crate::seen::{class_of, class_of_store};
 
 /// The class of an error of which nothing is known.

@@ -17,7 +17,7 @@ use super::child::{ChildTask, Children};
 use super::pulse::Pulse;
 use super::roll::{Entry, Presence};
 use crate::clock::Clock;
-use crate::root::Protection;
+use crate::hold::Protection;
 use volery_observability::Metrics;
 use volery_observability::trace::Scope;
 

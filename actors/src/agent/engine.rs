@@ -15,9 +15,7 @@ use volery_blackboard::{Artifact, Shape};
 
 use super::context::Context;
 use super::outputs::{IntoOutputs, Outputs};
-
-/// Why an engine failed: any error, with its chain of causes.
-pub type Fault = Box<dyn std::error::Error + Send + Sync + 'static>;
+use crate::fault::Fault;
 
 /// What an agent calls. `I` is fixed by the shape of the subscription.
 ///

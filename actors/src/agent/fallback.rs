@@ -12,8 +12,9 @@ use volery_blackboard::shape::Inputs;
 use volery_blackboard::{Artifact, Shape, SubscriptionIndex};
 
 use super::context::Context;
-use super::engine::{Engine, Fault, Running};
+use super::engine::{Engine, Running};
 use super::outputs::{IntoOutputs, Outputs};
+use crate::fault::Fault;
 
 /// Why a job would be given up: what its fallback is told.
 #[derive(Clone, Debug, PartialEq, Eq)]

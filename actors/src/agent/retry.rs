@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::Fault;
+use crate::fault::Fault;
 
 /// The longest wait between attempts unless told otherwise. Half would hammer a service that is down for minutes;
 /// twice would leave work idle long after it is back.

@@ -16,7 +16,7 @@ use volery_blackboard::{AgentName, JobId, Timestamp};
 
 use super::pulse::{Beat, Pulse};
 use super::watch::{Looks, Watch};
-use crate::root::{Hold, Protection};
+use crate::hold::{Hold, Protection};
 
 /// Locks that the entries are spread over, so that attempts which begin and end at once seldom meet. A power of two;
 /// fewer than the worker threads would be felt, more would not.

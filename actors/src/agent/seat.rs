@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::OnceCell;
 use volery_blackboard::AgentName;
 
-use super::attempt::take_text;
 use super::definition::Factory;
-use super::engine::{Fault, Runner};
+use super::engine::Runner;
+use crate::fault::{Fault, take_text};
 
 /// One life of one engine. Dropping it drops the engine, which is code of the user: should that panic, it goes no
 /// further.

@@ -23,12 +23,13 @@ use super::ingress::{Command, Ingress, Question};
 use super::paging::Lookups;
 use super::recovery::{Restored, end_what_is_gone, restore};
 use super::scope::Scope;
+use super::timekeeper::TimekeeperMessage;
 use crate::agent::AgentMessage;
 use crate::clock::Clock;
+use crate::fault::Fault;
 use crate::feed::{Event, Feed};
 use crate::seen::{Committed, End, Seen};
-use crate::supervision::{self, Address, Life};
-use crate::upkeep::TimekeeperMessage;
+use crate::supervision::{Address, Life};
 
 /// Commands per commit. A thousand rows amortise a commit fully; more would only delay the first of them.
 const COMMANDS_PER_COMMIT: usize = 1_000;
@@ -96,7 +97,7 @@ pub(crate) struct Curator {
 
 impl Curator {
     /// Begins a life: reads the board back from the store.
-    pub(crate) async fn begin(parts: Arc<CuratorParts>) -> Result<Self, supervision::Fault> {
+    pub(crate) async fn begin(parts: Arc<CuratorParts>) -> Result<Self, Fault> {
         let Restored { board, effects, notes } = restore(&parts).await?;
         let now = parts.clock.now();
         end_what_is_gone(&parts, &board, now).await?;
@@ -479,13 +480,13 @@ impl Curator {
 impl Life for Curator {
     type Message = CuratorMessage;
 
-    async fn started(&mut self) -> Result<(), supervision::Fault> {
+    async fn started(&mut self) -> Result<(), Fault> {
         // Commands may have come while no curator lived, and recovery may have found jobs to start.
         self.turn().await;
         Ok(())
     }
 
-    async fn handle(&mut self, message: CuratorMessage) -> Result<(), supervision::Fault> {
+    async fn handle(&mut self, message: CuratorMessage) -> Result<(), Fault> {
         match message {
             CuratorMessage::Wake => {
                 // Lets every publisher and attempt that is ready to run leave its command first, so that one commit

@@ -30,8 +30,8 @@ use super::restarts::Restarts;
 use super::scope::Scope;
 use crate::agent::Ended;
 use crate::error::{Cause, Result};
-use crate::runtime::Overflow;
 use crate::seen::{PublishSeen, SeenNote, class_of};
+use crate::settings::Overflow;
 use crate::supervision::{Address, SendRefusal};
 
 /// Publishes that may be in the queue. Enough for two full commits: one being written, one being gathered. Twice as

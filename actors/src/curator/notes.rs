@@ -229,8 +229,9 @@ fn decided_run(input: &Input) -> Option<RunId> {
 mod tests {
     use uuid::Uuid;
 
-    use super::super::restarts::{PastIntensity, Restarts, Rule};
+    use super::super::restarts::Restarts;
     use super::*;
+    use crate::agent::{PastIntensity, Rule};
     use crate::supervision::Intensity;
 
     const PAUSED: AgentIndex = AgentIndex(1);

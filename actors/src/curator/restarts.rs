@@ -3,41 +3,11 @@
 //! A value in the watch list, which outlives the curator's lives; the curator counts and tells the board the verdict.
 //! Pure: no I/O, no clock.
 
-use std::time::Duration;
-
 use volery_blackboard::outcome::Quarantine;
 use volery_blackboard::{AgentIndex, Timestamp};
 
-use crate::supervision::{Intensity, RestartWindow};
-
-/// What follows when the engines of an agent panic more often than its intensity allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PastIntensity {
-    /// No job of the agent starts any more; those that run finish. The jobs wait and say so, until somebody resumes the
-    /// agent, or until this time has passed. Either way its count of panics begins anew.
-    Quarantine {
-        /// How long the quarantine lasts; without a time, until the agent is resumed. At least 1 ms.
-        resume_after: Option<Duration>,
-    },
-    /// The whole runtime stops, in order, so that whatever runs the process starts it anew. No job of the agent starts any
-    /// more.
-    Escalate,
-}
-
-impl Default for PastIntensity {
-    /// A quarantine that somebody has to end.
-    fn default() -> Self {
-        Self::Quarantine { resume_after: None }
-    }
-}
-
-/// What an agent is held to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rule {
-    pub(crate) intensity: Intensity,
-    pub(crate) past: PastIntensity,
-}
+use crate::agent::{PastIntensity, Rule};
+use crate::supervision::RestartWindow;
 
 /// The panics of every agent in the recent past.
 #[derive(Debug, Default)]
@@ -119,7 +89,10 @@ impl Restarts {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::supervision::Intensity;
 
     const AGENT: AgentIndex = AgentIndex(0);
 

@@ -11,8 +11,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use volery_blackboard::Timestamp;
 
 use super::Shelf;
-use crate::agent::Fault;
-use crate::error::take_text;
+use crate::fault::{Fault, take_text};
 
 /// Why a load failed, for all who waited for it.
 pub(super) type SharedFault = Arc<dyn std::error::Error + Send + Sync>;

@@ -17,9 +17,9 @@ use volery_blackboard::matching::panic_text;
 use super::keeper::Stopping;
 use super::phase::Phase;
 use super::report::{CallbackReport, PhaseStatus, StopCause};
-use crate::agent::Fault;
 use crate::clock::Clock;
 use crate::error::{Cause, Result};
+use crate::fault::Fault;
 
 /// Callbacks of one moment. A service has a handful; whoever registers one per request would leak, and is told so.
 const CALLBACKS_MAX: usize = 1_000;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use volery_blackboard::Timestamp;
 
-use crate::runtime::Settings;
+use crate::settings::Settings;
 
 /// How long cancelled attempts get to be dropped before they are cut off. Dropping a future takes microseconds; a blocked
 /// thread would not end in any time.

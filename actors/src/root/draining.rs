@@ -17,7 +17,7 @@ use super::report::{CutOff, PhaseReport, PhaseStatus};
 use crate::agent::{AgentMessage, Entry};
 use crate::curator::Scope;
 use crate::error::Result;
-use crate::runtime::Partial;
+use crate::settings::Partial;
 
 /// How long aborted attempts get to be dropped, all together, before they count as still running. It takes microseconds.
 const DROP_WITHIN: Duration = Duration::from_millis(25);

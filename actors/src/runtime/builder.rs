@@ -16,20 +16,21 @@ use volery_blackboard::store::{Catalogue, Memory, Store};
 use volery_blackboard::{AgentIndex, AgentName, Kinds, Subscription, SubscriptionIndex};
 use volery_observability::{Metrics, Providers};
 
-use super::{Parts, Runtime, Settings};
+use super::{Parts, Runtime};
 use crate::agent::{Agent, AgentActor, AgentMessage, AgentParts, Bench, Failure, Fallbacks, Workshop};
 use crate::clock::Clock;
-use crate::curator::{Curator, CuratorParts, Ingress, Limits, Restarts};
+use crate::curator::{Curator, CuratorParts, Ingress, Limits, Restarts, Timekeeper};
 use crate::error::{Cause, Result};
 use crate::feed::{Event, Feed};
 use crate::kinds::KindTable;
 use crate::resource::{Evict, Kept, Resource};
 use crate::root::Root;
 use crate::seen::{Seen, Sighted};
+use crate::settings::Settings;
 use crate::supervision::{
     Address, ChildSpec, Intensity, LifeEvent, Observer, Shutdown, Strategy, Supervisor, SupervisorSpec,
 };
-use crate::upkeep::{Findings, Loops, Mailboxes, Schedule, SentryParts, Timekeeper, Upkeep, check_schedules};
+use crate::upkeep::{Findings, Loops, Mailboxes, Schedule, SentryParts, Upkeep, check_schedules};
 
 /// Restarts of a part of the runtime before the runtime gives up: what fails more often than that does not mend itself,
 /// and the platform's restart of the whole process is the better cure.

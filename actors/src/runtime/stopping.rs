@@ -6,9 +6,10 @@ use std::future::Future;
 use std::sync::{Arc, PoisonError};
 
 use super::Runtime;
-use crate::agent::Fault;
 use crate::error::{Error, Result};
-use crate::root::{Phase, Protection, ShutdownReport, StopCause, Stopping};
+use crate::fault::Fault;
+use crate::hold::Protection;
+use crate::root::{Phase, ShutdownReport, StopCause, Stopping};
 
 impl Runtime {
     /// Stops in order and reports. Calling it again returns the same report. Cancel safe; the stop goes on.

@@ -8,8 +8,9 @@ use volery_blackboard::board::WaitingFilter;
 use volery_blackboard::shape::one;
 use volery_blackboard::{JobId, Timestamp, WaitingReason};
 
-use crate::agent::{Agent, AgentMessage, Fault};
+use crate::agent::{Agent, AgentMessage};
 use crate::curator::Question;
+use crate::fault::Fault;
 use crate::runtime::{Runtime, RuntimeBuilder};
 
 async fn turns() {

@@ -31,9 +31,7 @@ use super::keeper::{BirthTerms, Ending, Nursery, Running};
 use super::mailbox::{Bell, Mailbox, Next};
 use super::report::StartError;
 use super::supervisor::Supervisor;
-
-/// Any error a life may fail with; its text ends up in [`Exit`].
-pub type Fault = Box<dyn std::error::Error + Send + Sync + 'static>;
+use crate::fault::Fault;
 
 /// How many messages one wake-up handles before ractor looks at stop and kill again. The mailbox tells of a
 /// stop between any two messages anyway; a smaller share would only cost more wake-ups, a larger one would

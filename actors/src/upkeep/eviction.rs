@@ -8,8 +8,8 @@ use volery_observability::Metrics;
 use volery_observability::metrics::Counted;
 
 use super::periodic::{Loop, Next};
+use crate::fault::Fault;
 use crate::resource::{Evict, let_go};
-use crate::supervision::Fault;
 
 /// What the eviction works with.
 pub(super) struct Eviction {

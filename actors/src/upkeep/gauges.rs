@@ -10,11 +10,12 @@ use volery_blackboard::board::AgentStatus;
 use volery_blackboard::{AgentName, Timestamp};
 
 use super::periodic::{Loop, Next};
-use super::timekeeper::TimekeeperMessage;
 use crate::agent::{AgentMessage, Workshop};
+use crate::curator::TimekeeperMessage;
 use crate::curator::{CuratorMessage, Question};
+use crate::fault::Fault;
 use crate::feed::Feed;
-use crate::supervision::{Address, Fault};
+use crate::supervision::Address;
 
 /// How long the curator may take to say how agents stand. What is read late is read at the next tick.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);

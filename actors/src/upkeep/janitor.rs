@@ -11,7 +11,7 @@ use volery_observability::Metrics;
 
 use super::periodic::{Loop, Next};
 use crate::clock::Clock;
-use crate::supervision::Fault;
+use crate::fault::Fault;
 
 /// Artifacts per call of the store: a few milliseconds of work. A tenth would make a large clean-up a long row of
 /// transactions; ten times as many would make publishers wait for one.

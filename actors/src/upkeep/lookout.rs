@@ -2,7 +2,7 @@
 //!
 //! Attempts that take longer than their agent expects, and agents whose oldest job has been waiting for too long, are
 //! found by this loop. Blocked worker threads are found by the `sentry`, a thread, because a loop could not run then. It
-//! ends nothing and restarts nothing; it says what it finds (see `finding.rs`).
+//! ends nothing and restarts nothing; it says what it finds (see `findings.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +14,13 @@ use super::periodic::{Loop, Next};
 use crate::agent::Roll;
 use crate::clock::Clock;
 use crate::curator::{Ingress, Question};
-use crate::supervision::Fault;
+use crate::fault::Fault;
+use crate::finding::{Finding, FindingKind};
 
-mod finding;
+mod findings;
 mod sentry;
 
-pub use finding::Finding;
-use finding::FindingKind;
-pub(crate) use finding::Findings;
+pub(crate) use findings::Findings;
 pub(super) use sentry::Sentry;
 pub(crate) use sentry::SentryParts;
 

@@ -23,8 +23,8 @@ use volery_blackboard::Timestamp;
 
 use super::status::LoopRecord;
 use crate::clock::Clock;
-use crate::error::{chain, take_text};
-use crate::supervision::{self, Address, Fault, Life};
+use crate::fault::{Fault, chain, take_text};
+use crate::supervision::{Address, Life};
 
 /// A background loop: when it ticks, and what it does then.
 pub(crate) trait Loop: Send + 'static {
@@ -80,7 +80,7 @@ impl<L: Loop> Periodic<L> {
 impl<L: Loop> Life for Periodic<L> {
     type Message = PeriodicMessage;
 
-    async fn started(&mut self) -> Result<(), supervision::Fault> {
+    async fn started(&mut self) -> Result<(), Fault> {
         let work = self.work.take().ok_or("a life starts once")?;
         let (ticking, own) = (self.ticking.clone(), self.own.clone());
         self.task.spawn(async move {
@@ -92,7 +92,7 @@ impl<L: Loop> Life for Periodic<L> {
         Ok(())
     }
 
-    async fn handle(&mut self, message: PeriodicMessage) -> Result<(), supervision::Fault> {
+    async fn handle(&mut self, message: PeriodicMessage) -> Result<(), Fault> {
         match message {
             PeriodicMessage::Nudge => {
                 self.ticking.nudge.notify_one();

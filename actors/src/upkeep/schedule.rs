@@ -16,10 +16,10 @@ use volery_observability::metrics::Counted;
 
 use super::periodic::{Loop, Next};
 use crate::agent::Workshop;
-use crate::error::{Cause, ErrorKind, Result, take_text};
+use crate::error::{Cause, ErrorKind, Result};
+use crate::fault::{Fault, take_text};
 use crate::kinds::KindTable;
 use crate::seen::{OfRun, Source};
-use crate::supervision::Fault;
 
 mod timing;
 

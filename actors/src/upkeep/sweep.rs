@@ -11,7 +11,7 @@ use volery_blackboard::effect::Input;
 
 use super::periodic::{Loop, Next};
 use crate::curator::Ingress;
-use crate::supervision::Fault;
+use crate::fault::Fault;
 
 /// A look at what may have been missed.
 pub(super) struct Sweep {

@@ -17,8 +17,9 @@ use super::status::LoopRecord;
 use super::sweep::Sweep;
 use super::{Missed, Schedule};
 use crate::clock::Clock;
+use crate::fault::Fault;
 use crate::runtime::{Runtime, RuntimeBuilder};
-use crate::supervision::{Address, ChildSpec, Fault, NoObserver, Supervisor, SupervisorSpec};
+use crate::supervision::{Address, ChildSpec, NoObserver, Supervisor, SupervisorSpec};
 use crate::{Agent, Event, FeedItem};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use volery_blackboard::Timestamp;
 
 use super::periodic::{Loop, Next};
 use crate::agent::Workshop;
-use crate::supervision::Fault;
+use crate::fault::Fault;
 
 /// The loop that notes them.
 pub(super) struct Tracing {

@@ -18,10 +18,11 @@ use super::tracing::Tracing;
 use crate::agent::Workshop;
 use crate::clock::Clock;
 use crate::error::{Cause, Result};
+use crate::fault::Fault;
 use crate::feed::Feed;
 use crate::resource::Evict;
-use crate::runtime::Settings;
-use crate::supervision::{Address, ChildSpec, Fault, SupervisorSpec};
+use crate::settings::Settings;
+use crate::supervision::{Address, ChildSpec, SupervisorSpec};
 
 /// What the loops work with.
 pub(crate) struct Upkeep {

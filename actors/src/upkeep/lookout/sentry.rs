@@ -26,11 +26,13 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use volery_observability::Metrics;
 
-use super::finding::{Finding, FindingKind, Findings};
+use super::findings::Findings;
 use crate::agent::Roll;
 use crate::clock::{Clock, Stopwatch};
-use crate::error::take_text;
-use crate::supervision::{self, Address, Life};
+use crate::fault::Fault;
+use crate::fault::take_text;
+use crate::finding::{Finding, FindingKind};
+use crate::supervision::{Address, Life};
 
 /// Looks in `blocked_after`. Fewer would find a blocked thread late by a large part of that time; more would only wake
 /// an idle machine more often.
@@ -114,7 +116,7 @@ impl Sentry {
 impl Life for Sentry {
     type Message = SentryMessage;
 
-    async fn started(&mut self) -> Result<(), supervision::Fault> {
+    async fn started(&mut self) -> Result<(), Fault> {
         let (post, metrics) = (Arc::clone(&self.post), self.parts.metrics.clone());
         self.probe.spawn(async move { post.probe.answer(&metrics).await });
         let (parts, post) = (Arc::clone(&self.parts), Arc::clone(&self.post));
@@ -133,7 +135,7 @@ impl Life for Sentry {
         Ok(())
     }
 
-    async fn handle(&mut self, message: SentryMessage) -> Result<(), supervision::Fault> {
+    async fn handle(&mut self, message: SentryMessage) -> Result<(), Fault> {
         match message {
             SentryMessage::Lost(panic) => Err(format!("its thread panicked: {panic}").into()),
         }

@@ -1,19 +1,11 @@
-//! Findings: what does not come on, from the moment it is found until it is over.
-//!
-//! Each is said once when it begins and once when it is over: in the log, in the feed, and as a number. It finds nothing
-//! itself.
+//! Findings: an attempt, an agent or the async runtime that makes no progress. Data only.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use volery_blackboard::{AgentName, JobId, Timestamp};
-use volery_observability::Metrics;
 
-use crate::feed::{Event, Feed};
-
-/// Something that does not come on.
+/// Something that makes no progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finding {
@@ -57,15 +49,23 @@ pub enum Finding {
 
 /// The kinds of findings. Each has one source, which knows all that there are of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum FindingKind {
+pub(crate) enum FindingKind {
     WorkerBlocked,
     RuntimeStalled,
     AttemptOverdue,
     AgentAging,
 }
 
+/// What two findings have in common when they are the same one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FindingKey {
+    pub(crate) kind: FindingKind,
+    agent: Option<AgentName>,
+    attempt: Option<(JobId, u32)>,
+}
+
 impl FindingKind {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::WorkerBlocked => "worker_blocked",
             Self::RuntimeStalled => "runtime_stalled",
@@ -76,7 +76,7 @@ impl FindingKind {
 }
 
 impl Finding {
-    fn kind(&self) -> FindingKind {
+    pub(crate) fn kind(&self) -> FindingKind {
         match self {
             Self::WorkerBlocked { .. } => FindingKind::WorkerBlocked,
             Self::RuntimeStalled { .. } => FindingKind::RuntimeStalled,
@@ -113,15 +113,15 @@ impl Finding {
         self.kind().as_str()
     }
 
-    /// What makes two findings the same one.
-    fn key(&self) -> Key {
-        let job = match self {
+    /// Returns what two findings have in common when they are the same one.
+    pub(crate) fn key(&self) -> FindingKey {
+        let attempt = match self {
             Self::WorkerBlocked { job, attempt, .. } | Self::AttemptOverdue { job, attempt, .. } => {
                 Some((*job, *attempt))
             }
             Self::RuntimeStalled { .. } | Self::AgentAging { .. } => None,
         };
-        (self.kind(), self.agent().cloned().unwrap_or_default(), job)
+        FindingKey { kind: self.kind(), agent: self.agent().cloned(), attempt }
     }
 }
 
@@ -139,79 +139,5 @@ impl fmt::Display for Finding {
                 write!(f, "a job has been waiting for agent `{agent}` since {since}")
             }
         }
-    }
-}
-
-type Key = (FindingKind, AgentName, Option<(JobId, u32)>);
-
-/// What is found at present. Belongs to the runtime; lookouts come and go.
-#[derive(Debug)]
-pub(crate) struct Findings {
-    current: Mutex<BTreeMap<Key, Finding>>,
-    feed: Feed,
-    metrics: Metrics,
-}
-
-impl Findings {
-    pub(crate) fn new(feed: Feed, metrics: Metrics) -> Self {
-        Self { current: Mutex::default(), feed, metrics }
-    }
-
-    pub(crate) fn all(&self) -> Vec<Finding> {
-        self.lock().values().cloned().collect()
-    }
-
-    /// Takes what there is of one kind now; says what is new and what is over. Saying the same again changes nothing.
-    pub(super) fn replace(&self, kind: FindingKind, found: Vec<Finding>) {
-        let found: BTreeMap<Key, Finding> =
-            found.into_iter().map(|finding| (finding.key(), finding)).collect();
-        let (mut begun, mut over) = (Vec::new(), Vec::new());
-        {
-            let mut current = self.lock();
-            current.retain(|key, finding| {
-                let stays = key.0 != kind || found.contains_key(key);
-                if !stays {
-                    over.push(finding.clone());
-                }
-                stays
-            });
-            for (key, finding) in found {
-                if current.insert(key, finding.clone()).is_none() {
-                    begun.push(finding);
-                }
-            }
-        }
-        // Subscribers and meters are code of the service: not under the lock.
-        over.into_iter().for_each(|finding| self.tell_over(finding));
-        begun.into_iter().for_each(|finding| self.tell_begun(finding));
-    }
-
-    /// The runtime has stopped, and nobody looks any more: its meter shows no finding of it.
-    pub(crate) fn close(&self) {
-        for finding in std::mem::take(&mut *self.lock()).into_values() {
-            self.count(&finding, -1);
-        }
-    }
-
-    fn tell_begun(&self, finding: Finding) {
-        tracing::warn!(target: "volery::lookout", %finding, "found");
-        self.count(&finding, 1);
-        self.feed.tell(|| Event::Found(finding));
-    }
-
-    fn tell_over(&self, finding: Finding) {
-        tracing::info!(target: "volery::lookout", %finding, "over");
-        self.count(&finding, -1);
-        self.feed.tell(|| Event::Over(finding));
-    }
-
-    fn count(&self, finding: &Finding, change: i64) {
-        let agent = finding.agent().map(AgentName::as_str).unwrap_or_default();
-        self.metrics.finding(finding.kind().as_str(), agent, change);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Finding>> {
-        // Plain data; nothing under the lock can panic.
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

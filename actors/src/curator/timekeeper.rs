@@ -15,9 +15,10 @@ use tokio::task::JoinSet;
 use volery_blackboard::Timestamp;
 use volery_blackboard::effect::Input;
 
+use super::ingress::Ingress;
 use crate::clock::Clock;
-use crate::curator::Ingress;
-use crate::supervision::{self, Address, Life};
+use crate::fault::Fault;
+use crate::supervision::{Address, Life};
 
 /// What the timekeeper is told.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +62,7 @@ impl Timekeeper {
 impl Life for Timekeeper {
     type Message = TimekeeperMessage;
 
-    async fn handle(&mut self, message: TimekeeperMessage) -> Result<(), supervision::Fault> {
+    async fn handle(&mut self, message: TimekeeperMessage) -> Result<(), Fault> {
         match message {
             TimekeeperMessage::Arm(deadline) => self.arm(deadline),
             TimekeeperMessage::Due(deadline) => {
