@@ -61,8 +61,6 @@ pub mod prelude;
 mod publishing;
 mod query;
 mod run;
-#[cfg(feature = "sqlite")]
-pub mod sqlite;
 mod stopping;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -143,6 +141,10 @@ pub use volery_actors::Process;
 /// The supervision kit under the runtime: child specs, strategies, lives. It knows nothing of artifacts.
 pub use volery_actors::supervision;
 
-#[cfg(feature = "sqlite")]
-pub use sqlite::Sqlite;
 pub use store::{Bounds, DeadLetter, Memory, Retention};
+/// The durable store in one SQLite file.
+#[cfg(feature = "sqlite")]
+#[doc(inline)]
+pub use volery_sqlite as sqlite;
+#[cfg(feature = "sqlite")]
+pub use volery_sqlite::Sqlite;

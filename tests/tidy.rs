@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// The folders whose files are ours to keep in order.
-const FOLDERS: [&str; 11] = [
+const FOLDERS: [&str; 12] = [
     "blackboard/src",
     "actors/src",
     "observability/src",
     "observability/receiver/src",
     "observability/tests",
     "observability/viewer/src",
+    "stores/sqlite/src",
     "src",
     "examples",
     "benches",
@@ -193,7 +194,8 @@ fn arrows_point_down() {
     let leaf = all("observability/Cargo.toml");
     assert_eq!(ours(&leaf), ["volery-observability", "volery-otlp-receiver"]);
     assert_eq!(ours(&all("observability/receiver/Cargo.toml")), Vec::<&str>::new());
-    for product in ["Cargo.toml", "actors/Cargo.toml", "blackboard/Cargo.toml"] {
+    assert_eq!(ours(&all("stores/sqlite/Cargo.toml")), ["volery-blackboard"]);
+    for product in ["Cargo.toml", "actors/Cargo.toml", "blackboard/Cargo.toml", "stores/sqlite/Cargo.toml"] {
         assert!(!linked(product).contains("volery-otlp-receiver"), "{product}: the receiver is for tests");
     }
     let actors = all("actors/Cargo.toml");
@@ -223,6 +225,27 @@ fn only_actors_links_ractor() {
     assert!(!linked("Cargo.toml").contains("ractor"), "the root may use it in benches only");
     assert!(!all("blackboard/Cargo.toml").contains("ractor"));
     assert!(!all("observability/Cargo.toml").contains("ractor"));
+}
+
+#[test]
+fn only_the_sqlite_store_links_rusqlite() {
+    assert!(linked("stores/sqlite/Cargo.toml").contains("rusqlite"));
+    for other in ["Cargo.toml", "actors/Cargo.toml", "blackboard/Cargo.toml", "observability/Cargo.toml"] {
+        assert!(
+            !linked(other).contains("rusqlite"),
+            "{other}: the root may use it in tests and benches only"
+        );
+    }
+    let names = |file: &Source| file.is_in("stores/sqlite") || file.is_test() || file.is_in("benches");
+    none("rusqlite outside of its crate", uses(&sources(), &["rusqlite"], names));
+}
+
+#[test]
+fn the_sqlite_store_needs_no_runtime() {
+    let manifest =
+        fs::read_to_string(root().join("stores/sqlite/Cargo.toml")).expect("the manifest is there");
+    let tokio: Vec<&str> = manifest.lines().filter(|line| line.starts_with("tokio")).collect();
+    assert_eq!(tokio, [r#"tokio = { version = "1", default-features = false, features = ["sync"] }"#]);
 }
 
 #[test]
@@ -352,6 +375,7 @@ fn lints_are_inherited_everywhere() {
         "actors/Cargo.toml",
         "observability/Cargo.toml",
         "observability/receiver/Cargo.toml",
+        "stores/sqlite/Cargo.toml",
     ];
     for manifest in manifests {
         let text = fs::read_to_string(root().join(manifest)).expect("the manifest is there");
@@ -402,7 +426,7 @@ fn every_test_that_a_guarantee_names_exists() {
             ("runtime", Some(&"tests")) => "actors/src/runtime/tests.rs".to_owned(),
             ("runtime", _) => "actors/tests/runtime.rs".to_owned(),
             ("supervision", _) => "actors/tests/supervision/".to_owned(),
-            ("sqlite", _) => "src/sqlite/tests".to_owned(),
+            ("sqlite", _) => "stores/sqlite/src/tests".to_owned(),
             ("crash", Some(module)) => format!("tests/crash/{module}"),
             (module, _) => format!("blackboard/src/{module}"),
         };

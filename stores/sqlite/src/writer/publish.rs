@@ -6,8 +6,8 @@ use volery_blackboard::store::{Publish, Stored};
 use volery_blackboard::{Artifact, ArtifactId, Offset, Producer, Visibility};
 
 use super::desk::Desk;
-use crate::sqlite::fault::Fault;
-use crate::sqlite::row::{self, ClaimParts, Parts, RUNTIME};
+use crate::fault::Fault;
+use crate::row::{self, ClaimParts, Parts, RUNTIME};
 
 /// The parts of an artifact that are rarely there, as text.
 struct Texts {

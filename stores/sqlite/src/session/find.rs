@@ -12,9 +12,9 @@ use volery_blackboard::store::{StoreError, Summary, SummaryBy};
 use volery_blackboard::{Artifact, Filter, Offset, Page, Producer, RunId, Tally, Timestamp, Visibility};
 
 use super::Session;
-use crate::sqlite::fault::Fault;
-use crate::sqlite::row::{self, RUNTIME};
-use crate::sqlite::schema::ERA;
+use crate::fault::Fault;
+use crate::row::{self, RUNTIME};
+use crate::schema::ERA;
 
 /// A filter as SQL: where rows come from, and what they have to meet.
 struct Query {
@@ -26,11 +26,11 @@ struct Query {
 }
 
 /// How outcomes are numbered in the table `outcome`.
-pub(in crate::sqlite) const OUTCOMES: [&str; 5] = ["consumed", "expired", "discarded", "cancelled", "dead"];
+pub(crate) const OUTCOMES: [&str; 5] = ["consumed", "expired", "discarded", "cancelled", "dead"];
 
 impl Session {
     /// Reads artifacts by place, in the order asked for.
-    pub(in crate::sqlite) fn read(&self, offsets: &[Offset]) -> Result<Arc<[Arc<Artifact>]>, Fault> {
+    pub(crate) fn read(&self, offsets: &[Offset]) -> Result<Arc<[Arc<Artifact>]>, Fault> {
         let sql = format!("SELECT {} FROM artifact a WHERE a.seq = ?1", row::ARTIFACT);
         let mut statement = self.conn.prepare_cached(&sql)?;
         let mut read = |offset: &Offset| {
@@ -44,7 +44,7 @@ impl Session {
     }
 
     /// Finds one page.
-    pub(in crate::sqlite) fn find(&self, filter: &Filter) -> Result<Page, Fault> {
+    pub(crate) fn find(&self, filter: &Filter) -> Result<Page, Fault> {
         let Some((sql, values)) = self.find_sql(filter)? else { return Ok(Page::default()) };
         let limit = filter.page_size();
         let mut statement = self.conn.prepare_cached(&sql)?;
@@ -60,7 +60,7 @@ impl Session {
     }
 
     /// Returns the statement for a page, or `None` when nothing can meet the filter.
-    pub(in crate::sqlite) fn find_sql(&self, filter: &Filter) -> Result<Option<(String, Vec<Value>)>, Fault> {
+    pub(crate) fn find_sql(&self, filter: &Filter) -> Result<Option<(String, Vec<Value>)>, Fault> {
         let Some(mut query) = self.query(filter)? else { return Ok(None) };
         let conditions = filter.conditions();
         if let Some(after) = conditions.after {
@@ -167,7 +167,7 @@ impl Session {
     }
 
     /// Counts what a filter accepts.
-    pub(in crate::sqlite) fn summary(&self, filter: &Filter, by: SummaryBy) -> Result<Vec<Summary>, Fault> {
+    pub(crate) fn summary(&self, filter: &Filter, by: SummaryBy) -> Result<Vec<Summary>, Fault> {
         let Some(query) = self.query(filter)? else { return Ok(Vec::new()) };
         let (from, conditions) = (query.from, query.conditions.join(" AND "));
         let count = |columns: &str, more: &str, group: &str| {
@@ -206,7 +206,7 @@ impl Session {
     }
 
     /// Counts the outcomes of a run.
-    pub(in crate::sqlite) fn tally(&self, run: RunId) -> Result<Tally, Fault> {
+    pub(crate) fn tally(&self, run: RunId) -> Result<Tally, Fault> {
         let mut statement = self.conn.prepare_cached(
             "SELECT matched, consumed, expired, discarded, cancelled, dead FROM run WHERE run = ?1",
         )?;
@@ -215,7 +215,7 @@ impl Session {
     }
 
     /// Names the workflow of a run.
-    pub(in crate::sqlite) fn workflow(&self, run: RunId) -> Result<Option<Arc<str>>, Fault> {
+    pub(crate) fn workflow(&self, run: RunId) -> Result<Option<Arc<str>>, Fault> {
         let mut statement = self.conn.prepare_cached("SELECT workflow FROM run WHERE run = ?1")?;
         let workflow: Option<String> =
             statement.query_row([run.as_uuid().as_bytes()], |row| row.get(0)).optional()?;

@@ -14,10 +14,10 @@ use volery_blackboard::{Artifact, JobId, Marks, Offset, RunId, SubscriptionIndex
 
 use super::damage::Broken;
 use super::desk::Desk;
-use crate::sqlite::fault::Fault;
-use crate::sqlite::row;
-use crate::sqlite::schema::ERA;
-use crate::sqlite::session::Session;
+use crate::fault::Fault;
+use crate::row;
+use crate::schema::ERA;
+use crate::session::Session;
 
 /// Names kept in memory: kinds, agents and tenants. With more of them than this, they are looked up again.
 const NAMES_MAX: usize = 10_000;

@@ -3,12 +3,11 @@
 //! A condition that is forgotten in a statement leaves an index unused without any other sign than time.
 
 use rusqlite::Connection;
-use volery_blackboard::store::{DeadFilter, StoreError};
-use volery_blackboard::{Key, Producer, Visibility};
+use volery_blackboard::{Key, Offset, Producer, Visibility};
 
 use super::*;
-use crate::sqlite::fault::Place;
-use crate::sqlite::{base::Base, file, options::Options, session::Session};
+use crate::fault::Place;
+use crate::{base::Base, file, options::Options, session::Session};
 
 /// A session over a file with one artifact of everything.
 fn session(scratch: &Scratch) -> Session {

@@ -4,18 +4,18 @@ use volery_blackboard::store::{Damage, Note, Subject};
 use volery_blackboard::{Marks, SubscriptionIndex};
 
 use super::Session;
-use crate::sqlite::fault::Fault;
+use crate::fault::Fault;
 
 /// What can be read, and what is damaged.
 type Sifted<T> = (Vec<T>, Vec<Damage>);
 
 impl Session {
-    pub(in crate::sqlite) fn notes(&self) -> Result<Vec<Note>, Fault> {
+    pub(crate) fn notes(&self) -> Result<Vec<Note>, Fault> {
         Ok(self.all_notes()?.0)
     }
 
     /// Reads every note; for one that is damaged, what it must be taken for, if that can be told.
-    pub(in crate::sqlite) fn all_notes(&self) -> Result<Sifted<Note>, Fault> {
+    pub(crate) fn all_notes(&self) -> Result<Sifted<Note>, Fault> {
         let mut statement = self.conn.prepare_cached("SELECT subject, topic, value FROM note")?;
         let mut rows = statement.query([])?;
         let (mut notes, mut damage) = (Vec::new(), Vec::new());
@@ -55,7 +55,7 @@ impl Session {
     }
 
     /// How far the log has come, by the file's id of each subscription. What is damaged begins anew.
-    pub(in crate::sqlite) fn all_marks(&self) -> Result<Sifted<(i64, Marks)>, Fault> {
+    pub(crate) fn all_marks(&self) -> Result<Sifted<(i64, Marks)>, Fault> {
         let mut statement = self.conn.prepare_cached("SELECT sub, value FROM marks")?;
         let mut rows = statement.query([])?;
         let (mut marks, mut damage) = (Vec::new(), Vec::new());
@@ -74,7 +74,7 @@ impl Session {
         Ok((marks, damage))
     }
 
-    pub(in crate::sqlite) fn marks(&self) -> Result<Vec<(SubscriptionIndex, Marks)>, Fault> {
+    pub(crate) fn marks(&self) -> Result<Vec<(SubscriptionIndex, Marks)>, Fault> {
         let map = self.base.map();
         let known = self.all_marks()?.0.into_iter().filter(|(sub, _)| map.keeps_marks(*sub));
         Ok(known.filter_map(|(sub, marks)| Some((map.index_of(sub)?, marks))).collect())
@@ -82,7 +82,7 @@ impl Session {
 }
 
 /// How the column `subject` names what a note is about.
-pub(in crate::sqlite) fn subject_text(subject: &Subject) -> String {
+pub(crate) fn subject_text(subject: &Subject) -> String {
     match subject {
         Subject::Agent(agent) => format!("agent:{agent}"),
         Subject::Run(run) => format!("run:{run}"),

@@ -7,8 +7,8 @@ use volery_blackboard::store::{Fate, Lineage};
 use volery_blackboard::{Artifact, ArtifactId, Offset, Outcome};
 
 use super::Session;
-use crate::sqlite::fault::Fault;
-use crate::sqlite::row;
+use crate::fault::Fault;
+use crate::row;
 
 /// An ended claim as stored: subscription and its name, how it ended, and the pairs that it took part in.
 struct Ended {
@@ -19,7 +19,7 @@ struct Ended {
 }
 
 impl Session {
-    pub(in crate::sqlite) fn lineage(&self, id: ArtifactId) -> Result<Option<Lineage>, Fault> {
+    pub(crate) fn lineage(&self, id: ArtifactId) -> Result<Option<Lineage>, Fault> {
         let Some(artifact) = self.by_id(id)? else { return Ok(None) };
         let mut causes = Vec::with_capacity(artifact.causes().len());
         for cause in artifact.causes() {

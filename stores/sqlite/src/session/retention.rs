@@ -8,14 +8,14 @@ use volery_blackboard::Timestamp;
 use volery_blackboard::store::{Bounds, Retention};
 
 use super::Session;
-use crate::sqlite::fault::Fault;
+use crate::fault::Fault;
 
 /// That nothing about an artifact is outstanding. A job, or a pair that may form again, leaves a claim on each input.
-pub(in crate::sqlite) const FINISHED: &str = "NOT EXISTS (SELECT 1 FROM subscription s
+pub(crate) const FINISHED: &str = "NOT EXISTS (SELECT 1 FROM subscription s
      WHERE EXISTS (SELECT 1 FROM claim c WHERE c.sub = s.id AND c.seq = a.seq))";
 
 /// That a dead letter was decided and its job is not under way. A redrive with inputs replaced is another job.
-pub(in crate::sqlite) const LETTER_OVER: &str = "state <> 0 AND job NOT IN (SELECT job FROM started)";
+pub(crate) const LETTER_OVER: &str = "state <> 0 AND job NOT IN (SELECT job FROM started)";
 
 /// Artifacts under the same bounds, as a condition.
 struct Share {
@@ -25,7 +25,7 @@ struct Share {
 }
 
 /// Returns the places of at most `limit` artifacts that are to go, oldest first, and whether there are more.
-pub(in crate::sqlite) fn doomed(
+pub(crate) fn doomed(
     session: &Session,
     policy: &Retention,
     now: Timestamp,
@@ -53,7 +53,7 @@ pub(in crate::sqlite) fn doomed(
 
 /// Returns the numbers of at most `limit` dead letters that are to go, those decided first first, and whether there are
 /// more.
-pub(in crate::sqlite) fn doomed_letters(
+pub(crate) fn doomed_letters(
     session: &Session,
     policy: &Retention,
     now: Timestamp,

@@ -1,10 +1,6 @@
-//! The durable store: one SQLite file, one thread that writes, a few that read.
+//! The handle of a store in a file: it hands writes to the writer and questions to the readers.
 //!
-//! What a commit says is on disk is on disk. The file can be opened with any SQLite tool while it is in use;
-//! `docs/storage.md` describes its tables. Writing is `writer`, reading `reader` and `session`, the file itself `file` and
-//! `schema`.
-//!
-//! The store needs no async runtime: its threads are its own, and its answers can be awaited anywhere.
+//! It writes and reads nothing itself; the curator and the runtime call it through the trait `Store`.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,24 +15,13 @@ use volery_blackboard::{
     ArtifactId, Filter, Marks, Offset, Page, RunId, SubscriptionIndex, Tally, Timestamp,
 };
 
-mod base;
-mod cache;
-mod fault;
-mod file;
-mod options;
-mod reader;
-mod row;
-mod schema;
-mod session;
-mod writer;
-
-pub use options::{Durability, Options};
-
-use base::Base;
-use fault::Place;
-use reader::Readers;
-use session::Session;
-use writer::{Command, Reply, Writer};
+use crate::base::Base;
+use crate::fault::Place;
+use crate::options::Options;
+use crate::reader::Readers;
+use crate::session::Session;
+use crate::writer::{Command, Reply, Writer};
+use crate::{file, schema, session, writer};
 
 /// A store in one SQLite file.
 ///
@@ -67,7 +52,7 @@ impl Sqlite {
         Options::new(path.into())
     }
 
-    fn start(options: Options) -> Result<Self, StoreError> {
+    pub(crate) fn start(options: Options) -> Result<Self, StoreError> {
         let place = Place::new(&options.path);
         if !options.allow_network {
             file::refuse_network(&place, file::type_of)?;
@@ -281,6 +266,3 @@ impl Store for Sqlite {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

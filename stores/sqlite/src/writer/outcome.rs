@@ -5,7 +5,7 @@ use volery_blackboard::store::{Few, Stored};
 use volery_blackboard::{JobId, Offset, Outcome, RunId, SubscriptionIndex, Tally};
 
 use super::desk::Desk;
-use crate::sqlite::fault::Fault;
+use crate::fault::Fault;
 
 /// How outcomes are numbered in the file.
 pub(super) const CONSUMED: i64 = 1;

@@ -9,8 +9,8 @@ use volery_blackboard::{Offset, Timestamp};
 
 use super::desk::Desk;
 use super::outcome::DEAD;
-use crate::sqlite::fault::Fault;
-use crate::sqlite::session::{Work, dead_letter_work};
+use crate::fault::Fault;
+use crate::session::{Work, dead_letter_work};
 
 impl Desk {
     pub(super) fn bury(

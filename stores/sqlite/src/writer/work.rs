@@ -9,7 +9,7 @@ use volery_blackboard::{JobId, Timestamp};
 use super::book::OpenJob;
 use super::desk::Desk;
 use super::outcome::{CANCELLED, CONSUMED, DEAD, Ending, Span};
-use crate::sqlite::fault::Fault;
+use crate::fault::Fault;
 
 impl Desk {
     pub(super) fn start(&mut self, start: &Arc<Start>) -> Result<Few<Stored>, Fault> {
@@ -167,7 +167,7 @@ impl Desk {
         let mut statement = self.session.conn.prepare_cached("SELECT run FROM artifact WHERE seq = ?1")?;
         let mut rows = statement.query([seq])?;
         match rows.next()? {
-            Some(row) => crate::sqlite::row::run(row, 0),
+            Some(row) => crate::row::run(row, 0),
             None => {
                 let offset = volery_blackboard::Offset::new(seq);
                 Err(StoreError::Missing { store: self.session.base.place.name(), offset }.into())

@@ -11,8 +11,8 @@ use volery_blackboard::{Discard, Offset, RunId, SubscriptionIndex, Tally, Timest
 
 use super::Session;
 use super::find::tally;
-use crate::sqlite::fault::Fault;
-use crate::sqlite::row;
+use crate::fault::Fault;
+use crate::row;
 
 /// That no unfinished job covers a claim. The jobs of pairs cover nothing.
 const FREE: &str =
@@ -20,7 +20,7 @@ const FREE: &str =
 
 impl Session {
     /// Returns the statement for a page of one subscription's claims: subscription, place, limit.
-    pub(in crate::sqlite) fn claims_sql() -> String {
+    pub(crate) fn claims_sql() -> String {
         format!(
             "SELECT c.seq, {}, a.run, a.at, r.workflow, r.matched, r.consumed, r.expired, r.discarded, r.cancelled, r.dead
              FROM claim c LEFT JOIN artifact a ON a.seq = c.seq LEFT JOIN run r ON r.run = a.run
@@ -30,7 +30,7 @@ impl Session {
     }
 
     /// Reads one page of claims, merged from the subscriptions' own orders.
-    pub(in crate::sqlite) fn claims(
+    pub(crate) fn claims(
         &self,
         subscriptions: &[SubscriptionIndex],
         after: Option<Offset>,
@@ -62,7 +62,7 @@ impl Session {
     }
 
     /// Counts what [`Session::claims`] would read.
-    pub(in crate::sqlite) fn backlog(&self) -> Result<Vec<Backlog>, Fault> {
+    pub(crate) fn backlog(&self) -> Result<Vec<Backlog>, Fault> {
         let mut all = Vec::new();
         for (subscription, sub) in self.base.map().subscriptions() {
             let one = |sql: &str| -> Result<Option<u64>, Fault> {
@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// Reads the next slice of pairs, then of claims. Jobs are the writer's.
-    pub(in crate::sqlite) fn unfinished(
+    pub(crate) fn unfinished(
         &self,
         after: Cursor,
         limit: usize,
@@ -129,7 +129,7 @@ impl Session {
     }
 
     /// Reads the inputs of a job, with the job's claim on each.
-    pub(in crate::sqlite) fn inputs(&self, start: &Start) -> Result<Vec<Published>, Fault> {
+    pub(crate) fn inputs(&self, start: &Start) -> Result<Vec<Published>, Fault> {
         let sub = self.base.map().subscription(start.subscription)?;
         let sql = format!(
             "SELECT {}, a.run, a.at, r.workflow

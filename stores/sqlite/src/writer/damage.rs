@@ -9,7 +9,7 @@ use volery_blackboard::Discard;
 use volery_blackboard::store::Damage;
 
 use super::desk::Desk;
-use crate::sqlite::fault::Fault;
+use crate::fault::Fault;
 
 /// A job whose record is damaged.
 pub(super) struct Broken {

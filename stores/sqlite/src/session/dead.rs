@@ -14,15 +14,15 @@ use volery_blackboard::{
 };
 
 use super::Session;
-use crate::sqlite::fault::Fault;
-use crate::sqlite::row;
+use crate::fault::Fault;
+use crate::row;
 
 const LETTER: &str = "number, job, agent, run, inputs, kinds, attempts, error, at, state, decided, reason, \
      (SELECT name FROM subscription WHERE id = dead.sub)";
 
 /// What is kept of a dead job, as JSON: everything that the tables forget when it ends.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in crate::sqlite) struct Work {
+pub(crate) struct Work {
     run: RunId,
     opens_run: bool,
     at: Timestamp,
@@ -52,7 +52,7 @@ struct Input {
 
 impl Work {
     /// Takes down a job with its claims, in the order of its inputs.
-    pub(in crate::sqlite) fn new(start: &Start, claims: Vec<Match>) -> Self {
+    pub(crate) fn new(start: &Start, claims: Vec<Match>) -> Self {
         let input = |(member, claim): (&Member, Match)| Input {
             offset: member.offset,
             side: member.side,
@@ -75,12 +75,7 @@ impl Work {
         }
     }
 
-    pub(in crate::sqlite) fn start(
-        &self,
-        job: JobId,
-        agent: AgentIndex,
-        subscription: SubscriptionIndex,
-    ) -> Start {
+    pub(crate) fn start(&self, job: JobId, agent: AgentIndex, subscription: SubscriptionIndex) -> Start {
         let member = |input: &Input| Member { offset: input.offset, side: input.side, group: input.group };
         Start {
             job,
@@ -100,7 +95,7 @@ impl Work {
     }
 
     /// The claims of the job, by place.
-    pub(in crate::sqlite) fn claims(
+    pub(crate) fn claims(
         &self,
         subscription: SubscriptionIndex,
     ) -> impl Iterator<Item = (Offset, Match)> + '_ {
@@ -122,7 +117,7 @@ impl Work {
 }
 
 /// Reads what is needed to let the job of an open letter run again.
-pub(in crate::sqlite) fn dead_letter_work(session: &Session, number: u64) -> Result<(Start, Work), Fault> {
+pub(crate) fn dead_letter_work(session: &Session, number: u64) -> Result<(Start, Work), Fault> {
     let mut statement =
         session.conn.prepare_cached("SELECT job, agent, sub, work, state FROM dead WHERE number = ?1")?;
     let mut rows = statement.query([number])?;
@@ -149,7 +144,7 @@ pub(in crate::sqlite) fn dead_letter_work(session: &Session, number: u64) -> Res
 }
 
 impl Session {
-    pub(in crate::sqlite) fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Fault> {
+    pub(crate) fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Fault> {
         let Some((sql, values)) = self.dead_sql(filter)? else { return Ok(Vec::new()) };
         let mut statement = self.conn.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(values))?;
@@ -161,10 +156,7 @@ impl Session {
     }
 
     /// Returns the statement for a page, or `None` when nothing can meet the filter.
-    pub(in crate::sqlite) fn dead_sql(
-        &self,
-        filter: &DeadFilter,
-    ) -> Result<Option<(String, Vec<Value>)>, Fault> {
+    pub(crate) fn dead_sql(&self, filter: &DeadFilter) -> Result<Option<(String, Vec<Value>)>, Fault> {
         let wanted = filter.conditions();
         let (mut conditions, mut values) = (vec!["number > ?"], vec![number(filter.cursor())]);
         // As for artifacts, the most telling condition names the index.
@@ -226,7 +218,7 @@ impl Session {
         }))
     }
 
-    pub(in crate::sqlite) fn dead_letter(&self, number: u64) -> Result<Option<Inspected>, Fault> {
+    pub(crate) fn dead_letter(&self, number: u64) -> Result<Option<Inspected>, Fault> {
         let sql = format!("SELECT {LETTER} FROM dead WHERE number = ?1");
         let mut statement = self.conn.prepare_cached(&sql)?;
         let mut rows = statement.query([number])?;

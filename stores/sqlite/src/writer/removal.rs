@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use rusqlite::OptionalExtension;
 
 use super::desk::Desk;
-use crate::sqlite::fault::Fault;
-use crate::sqlite::row;
-use crate::sqlite::session::{FINISHED, LETTER_OVER};
+use crate::fault::Fault;
+use crate::row;
+use crate::session::{FINISHED, LETTER_OVER};
 
 /// Pages given back to the file system per removal. A commit of this many stays short; the rest goes with later ones.
 const VACUUM_PAGES: u32 = 1_000;

@@ -10,9 +10,9 @@ use volery_blackboard::store::{
 };
 
 use super::book::Book;
-use crate::sqlite::base::Map;
-use crate::sqlite::fault::Fault;
-use crate::sqlite::session::{Session, subject_text};
+use crate::base::Map;
+use crate::fault::Fault;
+use crate::session::{Session, subject_text};
 
 pub(super) struct Desk {
     pub(super) session: Session,

@@ -7,10 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
 use volery_blackboard::matching::Match;
 use volery_blackboard::store::conformance::{Stores, block_on, check};
-use volery_blackboard::store::{Few, Group, GroupResult, Publish, Store};
-use volery_blackboard::{Artifact, ArtifactId, Body, Kind, Kinds, RunId};
+use volery_blackboard::store::{
+    Batch, Catalogue, Commit, Cursor, DeadFilter, Few, Group, GroupResult, Note, Publish, Read, Retained,
+    Retention, Store, StoreError, SummaryBy, Unfinished,
+};
+use volery_blackboard::{
+    Artifact, ArtifactId, Body, Filter, Kind, Kinds, RunId, SubscriptionIndex, Timestamp,
+};
 
-use super::*;
+use crate::{Durability, Sqlite, schema};
 
 mod faults;
 mod letters;
