@@ -122,7 +122,7 @@ pub mod telemetry {
 /// Stores, and the contract that a store of your own fulfils.
 pub mod store {
     pub use volery_blackboard::effect::{PairVerdict, Published, Resumed, Settled, Start};
-    pub use volery_blackboard::matching::Match;
+    pub use volery_blackboard::matching::Claim;
     pub use volery_blackboard::shape::Member;
     #[cfg(feature = "testing")]
     pub use volery_blackboard::store::conformance;

@@ -200,10 +200,10 @@ impl Runtime {
             if workshop.store.writes_payloads() {
                 artifact.json()?;
             }
-            let matches = workshop.matcher.matches(&artifact);
+            let claims = workshop.matcher.claims(&artifact);
             let of = OfRun { workflow: &workflow, fresh, origin: origin.as_deref() };
             let artifact = Arc::new(seen.artifact(artifact, of));
-            Ok(Publish { matches, artifact, workflow })
+            Ok(Publish { claims, artifact, workflow })
         };
         let artifacts = drafts.into_iter().map(prepare).collect::<Result<_>>()?;
         let stored = workshop.ingress.publish(artifacts, seen).await?;
@@ -216,7 +216,7 @@ impl Runtime {
     /// When there is no such agent, or none of its subscriptions takes the artifact.
     pub fn check_taken(&self, draft: &Draft, agent: &str) -> Result<()> {
         let index = self.agent(agent)?;
-        let claims = self.0.workshop.matcher.matches(&draft.artifact);
+        let claims = self.0.workshop.matcher.claims(&draft.artifact);
         if claims.iter().any(|claim| self.0.feed.owner(claim.subscription) == Some(index)) {
             return Ok(());
         }

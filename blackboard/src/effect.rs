@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::id::{AgentIndex, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::marks::Marks;
-use crate::matching::Match;
+use crate::matching::Claim;
 use crate::outcome::{Burial, CloseReason, Outcome, Quarantine, Tally};
 use crate::shape::Member;
 use crate::store::{Backlog, Claimed, Few};
@@ -170,7 +170,7 @@ pub struct Published {
     /// When it was published.
     pub at: Timestamp,
     /// The claims on it. Empty for an artifact that nobody subscribes to.
-    pub matches: Arc<[Match]>,
+    pub claims: Arc<[Claim]>,
 }
 
 /// An unfinished job read back from the store.

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::matching::Match;
+use crate::matching::Claim;
 use crate::time::Timestamp;
 
 /// How far the log had come for one subscription: arrivals, and the largest event time of each side.
@@ -24,7 +24,7 @@ pub struct Marks {
 
 impl Marks {
     /// Counts one claim.
-    pub fn note(&mut self, claim: &Match) {
+    pub fn note(&mut self, claim: &Claim) {
         if claim.refused.is_some() || claim.visible_at.is_some() {
             return;
         }
@@ -63,10 +63,10 @@ mod tests {
         let claim = crate::board::tests::shapes::claim(0, 1);
         let time = |micros| Some(Timestamp::from_micros_since_epoch(micros));
         let mut marks = Marks::default();
-        marks.note(&Match { event_time: time(7), ..claim.clone() });
-        marks.note(&Match { event_time: time(3), ..claim.clone() });
-        marks.note(&Match { visible_at: time(9), event_time: time(9), ..claim.clone() });
-        marks.note(&Match { refused: Some(Box::new(Discard::LoopGuard)), event_time: time(9), ..claim });
+        marks.note(&Claim { event_time: time(7), ..claim.clone() });
+        marks.note(&Claim { event_time: time(3), ..claim.clone() });
+        marks.note(&Claim { visible_at: time(9), event_time: time(9), ..claim.clone() });
+        marks.note(&Claim { refused: Some(Box::new(Discard::LoopGuard)), event_time: time(9), ..claim });
         assert_eq!(marks, Marks { arrivals: 2, event_times: vec![None, time(7)] });
         let mut behind = Marks { arrivals: 1, event_times: vec![time(5)] };
         behind.advance_to(&marks);

@@ -20,7 +20,7 @@ use crate::visibility::{Admission, Viewer};
 
 /// One subscription's claim on an artifact, with all that its closures said, so that they run once only.
 #[derive(Clone, Debug)]
-pub struct Match {
+pub struct Claim {
     /// The subscription.
     pub subscription: SubscriptionIndex,
     /// The side that the artifact fills.
@@ -48,7 +48,7 @@ pub struct Matcher {
     by_kind: FxHashMap<TypeId, Vec<Candidate>>,
     generations_max: u32,
     /// Shared by all artifacts that nobody claims.
-    nobody: Arc<[Match]>,
+    nobody: Arc<[Claim]>,
 }
 
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Matcher {
 
     /// Returns every subscription's claim on the artifact, at most one per subscription, in registration order.
     #[must_use]
-    pub fn matches(&self, artifact: &Artifact) -> Arc<[Match]> {
+    pub fn claims(&self, artifact: &Artifact) -> Arc<[Claim]> {
         let looping = artifact.generation() > self.generations_max;
         match self.by_kind.get(&artifact.kind().type_id()).map(Vec::as_slice) {
             None | Some([]) => Arc::clone(&self.nobody),
@@ -97,18 +97,18 @@ impl Matcher {
     }
 }
 
-fn judge_all(candidates: &[Candidate], artifact: &Artifact, looping: bool) -> Vec<Match> {
-    let mut matches: Vec<Match> = Vec::with_capacity(candidates.len());
+fn judge_all(candidates: &[Candidate], artifact: &Artifact, looping: bool) -> Vec<Claim> {
+    let mut claims: Vec<Claim> = Vec::with_capacity(candidates.len());
     for candidate in candidates {
-        if matches.last().is_none_or(|last| last.subscription != candidate.subscription) {
-            matches.extend(candidate.judge(artifact, looping));
+        if claims.last().is_none_or(|last| last.subscription != candidate.subscription) {
+            claims.extend(candidate.judge(artifact, looping));
         }
     }
-    matches
+    claims
 }
 
 impl Candidate {
-    fn judge(&self, artifact: &Artifact, looping: bool) -> Option<Match> {
+    fn judge(&self, artifact: &Artifact, looping: bool) -> Option<Claim> {
         let visible_at = match self.viewer_admission(artifact) {
             Admission::Now => None,
             Admission::From(time) => Some(time),
@@ -117,7 +117,7 @@ impl Candidate {
         if !self.takes_source(artifact) {
             return None;
         }
-        let plain = Match {
+        let plain = Claim {
             subscription: self.subscription,
             side: self.side,
             weight: 1,
@@ -131,7 +131,7 @@ impl Candidate {
         let judged =
             if self.rule.runs_user_code() { self.judge_payload(artifact, plain) } else { Some(plain) };
         judged.map(|found| match looping {
-            true => Match { refused: Some(Box::new(Discard::LoopGuard)), ..found },
+            true => Claim { refused: Some(Box::new(Discard::LoopGuard)), ..found },
             false => found,
         })
     }
@@ -148,8 +148,8 @@ impl Candidate {
     }
 
     /// Runs the user's closures. `None` when the artifact is not for this side.
-    fn judge_payload(&self, artifact: &Artifact, plain: Match) -> Option<Match> {
-        let refuse = |reason| Some(Match { refused: Some(Box::new(reason)), ..plain.clone() });
+    fn judge_payload(&self, artifact: &Artifact, plain: Claim) -> Option<Claim> {
+        let refuse = |reason| Some(Claim { refused: Some(Box::new(reason)), ..plain.clone() });
         match catch_unwind(AssertUnwindSafe(|| self.ask_closures(artifact, plain.clone()))) {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => refuse(Discard::Unreadable(error.to_string())),
@@ -157,7 +157,7 @@ impl Candidate {
         }
     }
 
-    fn ask_closures(&self, artifact: &Artifact, plain: Match) -> Result<Option<Match>, BlackboardError> {
+    fn ask_closures(&self, artifact: &Artifact, plain: Claim) -> Result<Option<Claim>, BlackboardError> {
         let rule = &self.rule;
         for keep in &rule.filters {
             if !keep(artifact)? {
@@ -168,7 +168,7 @@ impl Candidate {
         if self.keyed && key.is_none() {
             return Ok(None);
         }
-        Ok(Some(Match {
+        Ok(Some(Claim {
             key,
             lane: rule.lane.as_ref().map(|lane| lane(artifact)).transpose()?.flatten(),
             event_time: rule.event_time.as_ref().map(|time| time(artifact)).transpose()?,

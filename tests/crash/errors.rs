@@ -38,7 +38,7 @@ fn item(n: u64) -> Group {
     let body = Body::typed(std::sync::Arc::new(Item { n }));
     let artifact = volery::Artifact::new(id, Kind::of::<Item>(), body, run, Timestamp::default());
     let publish =
-        Publish { artifact: artifact.into(), workflow: "test".into(), matches: std::sync::Arc::from([]) };
+        Publish { artifact: artifact.into(), workflow: "test".into(), claims: std::sync::Arc::from([]) };
     Group::Publish(Few::from([publish]))
 }
 

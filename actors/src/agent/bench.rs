@@ -135,7 +135,7 @@ impl Bench {
 
     fn publish(&self, artifact: Artifact) -> Publish {
         Publish {
-            matches: self.workshop.matcher.matches(&artifact),
+            claims: self.workshop.matcher.claims(&artifact),
             artifact: Arc::new(artifact),
             // Known to the board already, unless the job opens a run; then it is named after its agent.
             workflow: Arc::clone(&self.workflow),

@@ -376,17 +376,17 @@ impl Curator {
     }
 
     fn tell_published(&mut self, claims: Few<Claims>, stored: &[Stored]) {
-        for ((workflow, matches), stored) in claims.into_iter().zip(stored) {
+        for ((workflow, claims), stored) in claims.into_iter().zip(stored) {
             let Stored::New(artifact) = stored else { continue };
             self.parts
                 .feed
-                .tell(|| Event::Published { artifact: Arc::clone(artifact), claims: matches.len() });
+                .tell(|| Event::Published { artifact: Arc::clone(artifact), claims: claims.len() });
             self.handle(Input::Published(Published {
                 offset: artifact.offset(),
                 run: artifact.run(),
                 workflow,
                 at: artifact.published_at(),
-                matches,
+                claims,
             }));
         }
     }

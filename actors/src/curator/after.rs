@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use volery_blackboard::effect::{Input, Settled, Start, Verdict};
-use volery_blackboard::matching::Match;
+use volery_blackboard::matching::Claim;
 use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Few, Finish, Group, JobEnd, Note, Publish, StoreError, Stored};
 use volery_blackboard::{AgentIndex, JobId, RunId};
@@ -90,7 +90,7 @@ impl Unsettled {
 pub(super) type PublishAnswer = oneshot::Sender<Result<Few<Stored>, StoreError>>;
 
 /// What is kept of an artifact while the store has it: the workflow's name and the claims.
-pub(super) type Claims = (Arc<str>, Arc<[Match]>);
+pub(super) type Claims = (Arc<str>, Arc<[Claim]>);
 
 impl After {
     /// Tells whether it stands for a group of the commit.
@@ -114,7 +114,7 @@ impl After {
 
 /// Keeps what the board needs of artifacts that are about to be written.
 pub(super) fn claims_of(artifacts: &[Publish]) -> Few<Claims> {
-    artifacts.iter().map(|publish| (Arc::clone(&publish.workflow), Arc::clone(&publish.matches))).collect()
+    artifacts.iter().map(|publish| (Arc::clone(&publish.workflow), Arc::clone(&publish.claims))).collect()
 }
 
 /// Answers. Whoever asked may have gone; an answer that nobody takes is no error.

@@ -117,7 +117,7 @@ impl Curator {
             let new = inputs.iter().position(|input| *input == old).and_then(|at| resumed.inputs.get(at));
             if let Some(new) = new {
                 let artifact = Artifact::at_offset(artifact, new.offset);
-                self.parts.feed.tell(|| Event::Published { artifact, claims: new.matches.len() });
+                self.parts.feed.tell(|| Event::Published { artifact, claims: new.claims.len() });
             }
         }
     }

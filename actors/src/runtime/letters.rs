@@ -135,7 +135,7 @@ impl Runtime {
             let old = old.ok_or_else(|| misfit(format!("it has no input {input}, or not any more")))?;
             let (kind, body) = payload(&self.0.workshop.kinds, old.kind()).map_err(misfit)?;
             let publish = self.replacing(old, subscription, kind, body)?;
-            if publish.matches.first().is_none_or(|claim| claim.refused.is_some()) {
+            if publish.claims.first().is_none_or(|claim| claim.refused.is_some()) {
                 let (agent, kind) = (letter.agent.to_string(), old.kind().name().to_owned());
                 return Err(Cause::NotTaken { agent, kind }.into());
             }
@@ -174,10 +174,10 @@ impl Runtime {
         }
         let by = |producer| artifact.clone().caused_by(producer, [old.id()], old.generation());
         // A subscription that takes from certain agents only takes what replaces their artifacts as well.
-        let claims = workshop.matcher.matches(&by(old.producer().clone()));
+        let claims = workshop.matcher.claims(&by(old.producer().clone()));
         let own = claims.iter().find(|claim| claim.subscription == subscription);
         Ok(Publish {
-            matches: own.into_iter().cloned().collect(),
+            claims: own.into_iter().cloned().collect(),
             artifact: Arc::new(by(Producer::External)),
             workflow: Arc::from(old.kind().name()),
         })

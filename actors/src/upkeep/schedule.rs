@@ -184,12 +184,12 @@ impl Firing {
         let artifact = Artifact::new(clock.artifact_id(now), kind, body, clock.run_id(), now)
             .with_idempotency_key(format!("{tag}:{planned}").into())
             .with_tags(BTreeSet::from([tag]));
-        let matches = self.workshop.matcher.matches(&artifact);
+        let claims = self.workshop.matcher.claims(&artifact);
         let workflow = Arc::clone(&self.schedule.name);
         let mut seen = self.workshop.seen.publish(Source::Schedule);
         let of = OfRun { workflow: &workflow, fresh: true, origin: None };
         let artifact = Arc::new(seen.artifact(artifact, of));
-        let publish = Publish { matches, artifact, workflow };
+        let publish = Publish { claims, artifact, workflow };
         let stored = self.workshop.ingress.publish(Few::from([publish]), seen).await?;
         let repeat = stored.iter().any(|stored| matches!(stored, Stored::Repeat { .. }));
         Ok(if repeat { Counted::Repeat } else { Counted::Ok })

@@ -6,16 +6,16 @@ use super::{Board, Due, Effect, Outcome};
 use crate::collect::Entry;
 use crate::effect::Published;
 use crate::id::{Key, SubscriptionIndex};
-use crate::matching::Match;
+use crate::matching::Claim;
 use crate::outcome::Discard;
 use crate::time::Timestamp;
 
 impl Board {
     pub(super) fn publish(&mut self, published: &Published, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Published { offset, run, workflow, matches, .. } = published;
+        let Published { offset, run, workflow, claims, .. } = published;
         let whole = self.is_level();
         let mut in_log = 0;
-        for claim in matches.iter() {
+        for claim in claims.iter() {
             let index = claim.subscription;
             let subscription = &mut self.subscriptions[index.at()];
             subscription.tally.matched += 1;
@@ -35,7 +35,7 @@ impl Board {
             // It costs no memory until its claims are read.
             return;
         }
-        if in_log > 0 || matches.is_empty() {
+        if in_log > 0 || claims.is_empty() {
             let state = self.run_known(*run, workflow, whole);
             state.tally.matched += in_log;
             state.recount = None;
@@ -47,7 +47,7 @@ impl Board {
     pub(super) fn take_in(
         &mut self,
         published: &Published,
-        claim: &Match,
+        claim: &Claim,
         cancelled: bool,
         now: Timestamp,
         effects: &mut Vec<Effect>,
@@ -70,7 +70,7 @@ impl Board {
         }
     }
 
-    pub(super) fn entry(&self, published: &Published, claim: &Match) -> Entry {
+    pub(super) fn entry(&self, published: &Published, claim: &Claim) -> Entry {
         let by_event_time = self.subscriptions[claim.subscription.at()].by_event_time;
         let Published { offset, run, at, .. } = *published;
         let time = if by_event_time { claim.event_time.unwrap_or(at) } else { at };

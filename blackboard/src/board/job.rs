@@ -316,7 +316,7 @@ impl Board {
             self.outstanding += 1;
             // Others of the run may be in the log.
             self.run_known(input.run, &input.workflow, false).hold_new();
-            if let Some(claim) = input.matches.first() {
+            if let Some(claim) = input.claims.first() {
                 entries.push(self.entry(input, claim));
             }
         }

@@ -218,7 +218,7 @@ impl Board {
             let reading = &mut self.agents[agent.at()].reading;
             reading.taken = reading.taken.max(published.offset);
             reading.time = reading.time.max(Some(published.at));
-            for claim in published.matches.iter() {
+            for claim in published.claims.iter() {
                 self.uncount_spilled(claim.subscription, 1);
                 let cancelled = self.take_up(&published, tally);
                 self.take_in(&published, claim, cancelled, now, effects);
@@ -347,7 +347,7 @@ pub struct InLog {
 impl InLog {
     /// Returns what an artifact that was read from the log waits for: the agent, once for each claim of it.
     pub fn waiting<'a>(&'a self, published: &'a Published) -> impl Iterator<Item = Waiting> + 'a {
-        published.matches.iter().filter_map(|claim| {
+        published.claims.iter().filter_map(|claim| {
             let own = self.subscriptions.iter().find(|(index, _)| *index == claim.subscription);
             own.map(|(_, ordinal)| Waiting {
                 offset: published.offset,

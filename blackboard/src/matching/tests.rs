@@ -28,7 +28,7 @@ fn matcher(shapes: Vec<Subscription>) -> Matcher {
 
 /// Which of the subscriptions take the artifact, and which refuse it.
 fn verdict(shapes: Vec<Subscription>, artifact: &Artifact) -> (Vec<u32>, Vec<Discard>) {
-    let found = matcher(shapes).matches(artifact);
+    let found = matcher(shapes).claims(artifact);
     let taken = found.iter().filter(|found| found.refused.is_none());
     let refused = found.iter().filter_map(|found| found.refused.as_deref().cloned());
     (taken.map(|found| found.subscription.0).collect(), refused.collect())
@@ -79,8 +79,8 @@ fn no_key_means_not_joined() {
                 .subscription(),
         ]
     };
-    assert!(matcher(shape()).matches(&number(1)).is_empty());
-    let found = matcher(shape()).matches(&number(7));
+    assert!(matcher(shape()).claims(&number(1)).is_empty());
+    let found = matcher(shape()).claims(&number(7));
     assert_eq!(found[0].key, Some(Key::from("7")));
 }
 
@@ -88,9 +88,9 @@ fn no_key_means_not_joined() {
 fn visibility_is_enforced_and_delays_are_passed_on() {
     let shapes = || vec![one::<u32>().subscription()];
     let private = number(1).with_visibility(Visibility::only(["somebody else"]));
-    assert!(matcher(shapes()).matches(&private).is_empty());
+    assert!(matcher(shapes()).claims(&private).is_empty());
     let later = number(1).with_visibility(Visibility::after(Duration::from_secs(5)));
-    let found = matcher(shapes()).matches(&later);
+    let found = matcher(shapes()).claims(&later);
     assert_eq!(found[0].visible_at, Some(Timestamp::from_millis_since_epoch(5_000)));
 }
 

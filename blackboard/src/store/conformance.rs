@@ -23,7 +23,7 @@ use crate::effect::{Aside, Settled, Start};
 use crate::filter::Filter;
 use crate::id::{AgentIndex, AgentName, ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
 use crate::kind::{Kind, Kinds};
-use crate::matching::Match;
+use crate::matching::Claim;
 use crate::outcome::Outcome;
 use crate::shape::Member;
 use crate::time::Timestamp;
@@ -277,7 +277,7 @@ impl<'a> Case<'a> {
                 Unfinished::Pair { job, verdict, .. } => listed.pairs.push((job, verdict)),
                 Unfinished::Claims(published) => {
                     listed.claims.extend(
-                        published.matches.iter().map(|claim| (published.offset.get(), claim.subscription.0)),
+                        published.claims.iter().map(|claim| (published.offset.get(), claim.subscription.0)),
                     );
                 }
             }
@@ -313,12 +313,12 @@ fn number_in(value: u32, of_run: u128) -> Artifact {
     Artifact::new(id, Kind::of::<u32>(), Body::typed(Arc::new(value)), run(of_run), at(i64::from(value)))
 }
 
-fn publish(artifact: Artifact, matches: Vec<Match>) -> Publish {
-    Publish { artifact: Arc::new(artifact), workflow: Arc::from("test"), matches: matches.into() }
+fn publish(artifact: Artifact, claims: Vec<Claim>) -> Publish {
+    Publish { artifact: Arc::new(artifact), workflow: Arc::from("test"), claims: claims.into() }
 }
 
-fn claim(subscription: u32, side: u16) -> Match {
-    Match {
+fn claim(subscription: u32, side: u16) -> Claim {
+    Claim {
         subscription: SubscriptionIndex(subscription),
         side,
         weight: 1,

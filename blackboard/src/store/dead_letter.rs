@@ -10,7 +10,7 @@ use super::Publish;
 use crate::artifact::Artifact;
 use crate::effect::Start;
 use crate::id::{AgentName, JobId, Offset, RunId};
-use crate::matching::Match;
+use crate::matching::Claim;
 use crate::time::Timestamp;
 
 /// A job that failed for good.
@@ -302,11 +302,11 @@ impl Redrive {
             if self.edits[..index].iter().any(|(other, _)| other == old) {
                 return Err(format!("offset {old} is replaced twice"));
             }
-            let claimed = |claim: &Match| {
+            let claimed = |claim: &Claim| {
                 (claim.subscription, claim.side) == (start.subscription, member.side)
                     && claim.refused.is_none()
             };
-            if !matches!(&*edit.matches, [only] if claimed(only)) {
+            if !matches!(&*edit.claims, [only] if claimed(only)) {
                 return Err(format!("the agent does not take what is to replace offset {old}"));
             }
         }

@@ -429,7 +429,7 @@ mod tests {
         let (run, at) = (RunId::from_uuid(uuid::Uuid::from_u128(1)), Timestamp::default());
         let artifact = Artifact::new(id, Kind::of::<u32>(), Body::typed(Arc::new(number)), run, at);
         let artifact = Arc::new(artifact);
-        Group::Publish(Few::from([Publish { artifact, workflow: Arc::from("test"), matches: Arc::from([]) }]))
+        Group::Publish(Few::from([Publish { artifact, workflow: Arc::from("test"), claims: Arc::from([]) }]))
     }
 
     fn commit(store: &FailingStore, numbers: &[u32]) -> Result<Vec<GroupResult>, StoreError> {

@@ -198,13 +198,13 @@ mod tests {
         use crate::store::{Few, Group, Publish};
 
         let store = Memory::new().keep(10);
-        let publish = |number: u32, matches: Arc<[crate::matching::Match]>| {
+        let publish = |number: u32, claims: Arc<[crate::matching::Claim]>| {
             let id = crate::ArtifactId::from_uuid(uuid::Uuid::from_u128(u128::from(number)));
             let run = RunId::from_uuid(uuid::Uuid::from_u128(1));
             let body = crate::Body::typed(Arc::new(number));
             let at = crate::Timestamp::default();
             let artifact = crate::Artifact::new(id, crate::Kind::of::<u32>(), body, run, at);
-            let publish = Publish { artifact: Arc::new(artifact), workflow: Arc::from("test"), matches };
+            let publish = Publish { artifact: Arc::new(artifact), workflow: Arc::from("test"), claims };
             Group::Publish(Few::from([publish]))
         };
         let viewer = crate::Viewer::default();
@@ -216,7 +216,7 @@ mod tests {
             let (id, run) = (uuid::Uuid::nil(), uuid::Uuid::nil());
             let (id, run) = (crate::ArtifactId::from_uuid(id), RunId::from_uuid(run));
             let at = crate::Timestamp::default();
-            matcher.matches(&crate::Artifact::new(id, crate::Kind::of::<u32>(), body, run, at))
+            matcher.claims(&crate::Artifact::new(id, crate::Kind::of::<u32>(), body, run, at))
         };
         assert_eq!(claims.len(), 1);
         drop(store.commit(Batch { groups: vec![publish(1, claims)] }));
@@ -236,7 +236,7 @@ mod tests {
         let at = Timestamp::from_micros_since_epoch(second * 1_000_000);
         let artifact = crate::Artifact::new(id, kind, body, run, at);
         let publish =
-            Publish { artifact: Arc::new(artifact), workflow: Arc::from("test"), matches: Arc::from([]) };
+            Publish { artifact: Arc::new(artifact), workflow: Arc::from("test"), claims: Arc::from([]) };
         Group::Publish(Few::from([publish]))
     }
 

@@ -8,7 +8,7 @@ use super::{Few, Note, Redrive, StoreError};
 use crate::artifact::Artifact;
 use crate::effect::{Resumed, Settled, Start};
 use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
-use crate::matching::Match;
+use crate::matching::Claim;
 use crate::time::Timestamp;
 
 /// Writes for one commit, in groups that are atomic each.
@@ -75,7 +75,7 @@ pub struct Publish {
     /// The workflow's name, for the run's record.
     pub workflow: Arc<str>,
     /// The claims on it, sorted by subscription.
-    pub matches: Arc<[Match]>,
+    pub claims: Arc<[Claim]>,
 }
 
 /// A job's end.

@@ -11,7 +11,7 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use uuid::Uuid;
 use volery_blackboard::effect::Published;
-use volery_blackboard::matching::Match;
+use volery_blackboard::matching::Claim;
 use volery_blackboard::{
     Artifact, ArtifactId, Body, JobId, Key, Marks, Offset, Producer, RunId, SubscriptionIndex, Tenant,
     Timestamp, TraceContext, Visibility,
@@ -204,7 +204,7 @@ pub(super) fn claim(
     first: usize,
     (sub, seq): (i64, u64),
     subscription: SubscriptionIndex,
-) -> Result<Match, Fault> {
+) -> Result<Claim, Fault> {
     if let Some(crc) = row.get::<_, Option<i64>>(first + 8)? {
         let text =
             |column: usize| row.get_ref(first + column)?.as_str_or_null().map_err(rusqlite::Error::from);
@@ -226,7 +226,7 @@ pub(super) fn claim(
     };
     let refused: Option<String> = row.get(first + 6)?;
     let marks: Option<String> = row.get(first + 7)?;
-    Ok(Match {
+    Ok(Claim {
         subscription,
         side: row.get(first)?,
         weight: row.get(first + 1)?,
@@ -244,14 +244,14 @@ pub(super) fn published(
     row: &Row<'_>,
     first: usize,
     offset: u64,
-    matches: Vec<Match>,
+    claims: Vec<Claim>,
 ) -> Result<Published, Fault> {
     Ok(Published {
         offset: Offset::new(offset),
         run: run(row, first)?,
         workflow: row.get::<_, String>(first + 2)?.into(),
         at: Timestamp::from_micros_since_epoch(row.get(first + 1)?),
-        matches: matches.into(),
+        claims: claims.into(),
     })
 }
 

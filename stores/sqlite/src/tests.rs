@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
-use volery_blackboard::matching::Match;
+use volery_blackboard::matching::Claim;
 use volery_blackboard::store::conformance::{Stores, block_on, check};
 use volery_blackboard::store::{
     Batch, Catalogue, Commit, Cursor, DeadFilter, Few, Group, GroupResult, Note, Publish, Read, Retained,
@@ -126,8 +126,8 @@ pub(super) fn number(value: u32) -> Artifact {
     Artifact::new(id, Kind::of::<u32>(), Body::typed(Arc::new(value)), run(1), at)
 }
 
-pub(super) fn claim() -> Match {
-    Match {
+pub(super) fn claim() -> Claim {
+    Claim {
         subscription: SubscriptionIndex(0),
         side: 0,
         weight: 1,
@@ -140,8 +140,8 @@ pub(super) fn claim() -> Match {
     }
 }
 
-pub(super) fn publish(artifact: Artifact, matches: Vec<Match>) -> Publish {
-    Publish { artifact: Arc::new(artifact), workflow: Arc::from("test"), matches: matches.into() }
+pub(super) fn publish(artifact: Artifact, claims: Vec<Claim>) -> Publish {
+    Publish { artifact: Arc::new(artifact), workflow: Arc::from("test"), claims: claims.into() }
 }
 
 pub(super) fn commit(store: &Sqlite, groups: Vec<Group>) -> Result<Vec<GroupResult>, StoreError> {

@@ -9,8 +9,8 @@ use crate::effect::{Effect, Input, Published, Resumed, Start, Verdict};
 use crate::id::Offset;
 
 fn published(offset: u64) -> Published {
-    let matches = Arc::from([claim(0, 0)]);
-    Published { offset: Offset::new(offset), run: run(0), workflow: Arc::from("test"), at: at(1), matches }
+    let claims = Arc::from([claim(0, 0)]);
+    Published { offset: Offset::new(offset), run: run(0), workflow: Arc::from("test"), at: at(1), claims }
 }
 
 /// Tells the board, and returns what it starts.

@@ -9,7 +9,7 @@ use super::world::{Setup, World, inputs, run};
 use crate::board::WaitingFilter;
 use crate::effect::{Effect, Input, Verdict};
 use crate::id::{AgentIndex, JobId, Offset};
-use crate::matching::Match;
+use crate::matching::Claim;
 use crate::outcome::{CloseReason, Discard, Expiry, Outcome, WaitingReason};
 use crate::subscription::{Batch, JoinMode, Subscription, Window};
 
@@ -32,7 +32,7 @@ fn world_of_agents(subscriptions: Vec<Subscription>) -> World {
     World::new(Setup { agents, patience: None, window: None, subscriptions, in_log_order: BTreeSet::new() })
 }
 
-fn publish(world: &mut World, claims: &[Match]) -> Vec<Offset> {
+fn publish(world: &mut World, claims: &[Claim]) -> Vec<Offset> {
     claims.iter().map(|claim| world.publish(run(0), vec![claim.clone()])).collect()
 }
 
@@ -78,7 +78,7 @@ fn inputs_stand_in_declaration_order() {
 fn what_becomes_visible_late_takes_its_place_in_the_log() {
     let mut world = world(9, vec![all_of(&[1, 1])]);
     let opens = world.now.after(micros(10));
-    let hidden = Match { visible_at: Some(opens), ..claim(0, 0) };
+    let hidden = Claim { visible_at: Some(opens), ..claim(0, 0) };
     publish(&mut world, &[hidden, claim(0, 0)]);
     assert_eq!(reasons(&world), BTreeSet::from(["not_visible_until", "all_of_missing"]));
     world.advance(12);
@@ -91,7 +91,7 @@ fn what_becomes_visible_late_takes_its_place_in_the_log() {
 fn a_batch_closes_by_whatever_comes_first() {
     let rule = Batch::of(3).or_after(micros(50)).or_weighing(10);
     let mut world = world(9, vec![batched(each(), rule)]);
-    let weighing = |weight| Match { weight, ..claim(0, 0) };
+    let weighing = |weight| Claim { weight, ..claim(0, 0) };
     publish(&mut world, &[weighing(1), weighing(1), weighing(1)]);
     publish(&mut world, &[weighing(9), weighing(2)]);
     publish(&mut world, &[weighing(8)]);
@@ -165,7 +165,7 @@ fn what_waits_in_vain_expires_with_the_reason() {
         all_of(&[1, 1]),
     ];
     let mut world = world(9, shapes);
-    let timed = |subscription, side, time| Match {
+    let timed = |subscription, side, time| Claim {
         event_time: Some(at(time)),
         ..keyed(subscription, side, if side == 0 { "k" } else { "other" })
     };
@@ -201,7 +201,7 @@ fn what_lies_exactly_a_window_apart_is_joined_and_no_later() {
 #[test]
 fn patience_ends_even_when_the_tick_is_late() {
     let mut world = world(9, vec![by_event_time(2, JoinMode::Once, 50, 0, 20)]);
-    let timed = |side| Match { event_time: Some(at(7)), ..keyed(0, side, "k") };
+    let timed = |side| Claim { event_time: Some(at(7)), ..keyed(0, side, "k") };
     publish(&mut world, &[timed(0)]);
     world.advance(22);
     publish(&mut world, &[timed(1)]);
@@ -304,7 +304,7 @@ fn failures_and_attempts_are_counted_apart() {
 fn a_cancelled_run_ends_cancelled_wherever_it_is() {
     let shapes = vec![each(), all_of(&[1, 1]), batched(each(), Batch::of(9)), each()];
     let mut world = world(2, shapes);
-    let hidden = Match { visible_at: Some(world.now.after(micros(90))), ..claim(3, 0) };
+    let hidden = Claim { visible_at: Some(world.now.after(micros(90))), ..claim(3, 0) };
     let claims = [claim(0, 0), claim(0, 0), claim(0, 0), claim(1, 0), claim(2, 0), hidden];
     publish(&mut world, &claims);
     let backing_off = job_of(&world, &[1]);
@@ -397,7 +397,7 @@ fn a_finished_run_does_not_wait_for_timers() {
 #[test]
 fn a_finished_run_waits_for_what_is_not_visible_yet() {
     let mut world = world_of_agents(vec![batched(each(), Batch::until_finished())]);
-    let hidden = Match { visible_at: Some(world.now.after(micros(10))), ..claim(0, 0) };
+    let hidden = Claim { visible_at: Some(world.now.after(micros(10))), ..claim(0, 0) };
     publish(&mut world, &[claim(0, 0), hidden]);
     world.handle(Input::FinishRun(run(0)));
     assert!(world.busy().is_empty());
@@ -536,7 +536,7 @@ fn jobs_of_several_runs_open_one() {
 #[test]
 fn a_lane_is_kept_when_pairs_form_in_another_order_after_a_restart() {
     let mut world = world(2, vec![join(2, JoinMode::EveryPair, within(90))]);
-    let hidden = Match { visible_at: Some(world.now.after(micros(2))), ..keyed(0, 1, "k") };
+    let hidden = Claim { visible_at: Some(world.now.after(micros(2))), ..keyed(0, 1, "k") };
     publish(&mut world, &[hidden, keyed(0, 1, "k"), in_lane(keyed(0, 0, "k"), "lane")]);
     let job = job_of(&world, &[3, 2]);
     world.end(job, Verdict::Retry(world.now.after(micros(20))), Vec::new());

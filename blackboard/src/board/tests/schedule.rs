@@ -11,7 +11,7 @@ use super::shapes::{
 use super::world::{Setup, World, run};
 use crate::effect::{Input, Verdict};
 use crate::id::{AgentIndex, JobId};
-use crate::matching::Match;
+use crate::matching::Claim;
 use crate::outcome::CloseReason;
 use crate::subscription::{Batch, JoinMode, Window};
 
@@ -105,8 +105,8 @@ fn setup() -> Setup {
 }
 
 impl Draft {
-    fn matches(&self, world: &World) -> Vec<Match> {
-        let mut matches = Vec::new();
+    fn claims(&self, world: &World) -> Vec<Claim> {
+        let mut claims = Vec::new();
         for (index, sides) in (0_u32..).zip(SIDES) {
             if self.claimed & (1 << index) == 0 {
                 continue;
@@ -123,17 +123,17 @@ impl Draft {
             found.event_time = Some(world.now.before(micros(self.age)));
             let in_order = [3, 4, 8].contains(&index);
             found.visible_at = self.delay.filter(|_| !in_order).map(|delay| world.now.after(micros(delay)));
-            matches.push(if self.refused { refused(found) } else { found });
+            claims.push(if self.refused { refused(found) } else { found });
         }
-        matches
+        claims
     }
 }
 
 fn perform(world: &mut World, step: &Step) {
     match step {
         Step::Publish(draft) => {
-            let matches = draft.matches(world);
-            world.publish(run(draft.run), matches);
+            let claims = draft.claims(world);
+            world.publish(run(draft.run), claims);
         }
         Step::End(which, ending, outputs) => end(world, *which, *ending, outputs),
         Step::Commit => world.commit_starts(),
@@ -185,7 +185,7 @@ fn end(world: &mut World, which: usize, ending: Ending, outputs: &[Draft]) {
         Ending::Released => Verdict::Released,
     };
     let outputs = match ending {
-        Ending::Done => outputs.iter().map(|draft| draft.matches(world)).collect(),
+        Ending::Done => outputs.iter().map(|draft| draft.claims(world)).collect(),
         _ => Vec::new(),
     };
     world.end(job, verdict, outputs);

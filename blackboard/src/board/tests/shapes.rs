@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::id::{Key, SubscriptionIndex};
 use crate::kind::Kind;
-use crate::matching::Match;
+use crate::matching::Claim;
 use crate::outcome::Discard;
 use crate::subscription::{Batch, Collecting, JoinMode, JoinRule, Side, Subscription, Window};
 use crate::time::Timestamp;
@@ -61,8 +61,8 @@ pub(crate) fn batched(subscription: Subscription, batch: Batch) -> Subscription 
     Subscription { batch: Some(batch), ..subscription }
 }
 
-pub(crate) fn claim(subscription: u32, side: u16) -> Match {
-    Match {
+pub(crate) fn claim(subscription: u32, side: u16) -> Claim {
+    Claim {
         subscription: SubscriptionIndex(subscription),
         side,
         weight: 1,
@@ -75,16 +75,16 @@ pub(crate) fn claim(subscription: u32, side: u16) -> Match {
     }
 }
 
-pub(crate) fn keyed(subscription: u32, side: u16, key: &str) -> Match {
-    Match { key: Some(Key::from(key)), ..claim(subscription, side) }
+pub(crate) fn keyed(subscription: u32, side: u16, key: &str) -> Claim {
+    Claim { key: Some(Key::from(key)), ..claim(subscription, side) }
 }
 
-pub(crate) fn in_lane(claim: Match, lane: &str) -> Match {
-    Match { lane: Some(Key::from(lane)), ..claim }
+pub(crate) fn in_lane(claim: Claim, lane: &str) -> Claim {
+    Claim { lane: Some(Key::from(lane)), ..claim }
 }
 
-pub(crate) fn refused(claim: Match) -> Match {
-    Match { refused: Some(Box::new(Discard::LoopGuard)), ..claim }
+pub(crate) fn refused(claim: Claim) -> Claim {
+    Claim { refused: Some(Box::new(Discard::LoopGuard)), ..claim }
 }
 
 pub(crate) fn name(number: usize) -> Arc<str> {

@@ -16,7 +16,7 @@ use crate::body::Body;
 use crate::effect::{Effect, Input, Published, Settled, Start, Verdict};
 use crate::id::{AgentIndex, AgentName, ArtifactId, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::kind::Kind;
-use crate::matching::Match;
+use crate::matching::Claim;
 use crate::outcome::{Burial, CloseReason, Outcome, Overdue, Quarantine};
 use crate::store::conformance::block_on;
 use crate::store::{
@@ -41,7 +41,7 @@ pub(super) struct Setup {
 }
 
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct KnownClaim {
     pub(super) run: RunId,
     lane: Option<Key>,
     delayed: bool,
@@ -55,7 +55,7 @@ pub(super) struct World {
     pub(super) store: Memory,
     pub(super) now: Timestamp,
     published: u32,
-    pub(super) claims: BTreeMap<(SubscriptionIndex, Offset), Claim>,
+    pub(super) claims: BTreeMap<(SubscriptionIndex, Offset), KnownClaim>,
     /// Starts that are not committed yet, in order.
     pub(super) fresh: Vec<Arc<Start>>,
     /// Running attempts whose start is committed.
@@ -128,37 +128,37 @@ impl World {
         self.settle_up();
     }
 
-    pub(super) fn publish(&mut self, of: RunId, matches: Vec<Match>) -> Offset {
-        let publish = self.new_publish(of, matches);
+    pub(super) fn publish(&mut self, of: RunId, claims: Vec<Claim>) -> Offset {
+        let publish = self.new_publish(of, claims);
         let stored = self.commit(Group::Publish(vec![publish.0].into()));
         self.offer(stored, vec![publish.1]).pop().expect("one artifact was published")
     }
 
-    fn new_publish(&mut self, of: RunId, matches: Vec<Match>) -> (Publish, Arc<[Match]>) {
+    fn new_publish(&mut self, of: RunId, claims: Vec<Claim>) -> (Publish, Arc<[Claim]>) {
         self.published += 1;
         let id = ArtifactId::from_uuid(Uuid::from_u128(u128::from(self.published)));
         let body = Body::typed(Arc::new(self.published));
         let artifact = Arc::new(Artifact::new(id, Kind::of::<u32>(), body, of, self.now));
-        let matches: Arc<[Match]> = matches.into();
-        (Publish { artifact, workflow: Arc::from("test"), matches: Arc::clone(&matches) }, matches)
+        let claims: Arc<[Claim]> = claims.into();
+        (Publish { artifact, workflow: Arc::from("test"), claims: Arc::clone(&claims) }, claims)
     }
 
     /// Tells the board of what was published.
-    fn offer(&mut self, stored: Vec<Stored>, matches: Vec<Arc<[Match]>>) -> Vec<Offset> {
+    fn offer(&mut self, stored: Vec<Stored>, claims: Vec<Arc<[Claim]>>) -> Vec<Offset> {
         let (mut offsets, mut inputs) = (Vec::new(), Vec::new());
-        for (stored, matches) in stored.into_iter().zip(matches) {
+        for (stored, claims) in stored.into_iter().zip(claims) {
             let Stored::New(artifact) = stored else { panic!("ids are fresh") };
             let (offset, of) = (artifact.offset(), artifact.run());
             self.runs.insert(of);
-            for claim in matches.iter() {
+            for claim in claims.iter() {
                 let delayed = claim.visible_at.is_some();
-                let known = Claim { run: of, lane: claim.lane.clone(), delayed, outcome: None };
+                let known = KnownClaim { run: of, lane: claim.lane.clone(), delayed, outcome: None };
                 self.claims.insert((claim.subscription, offset), known);
             }
             offsets.push(offset);
             let workflow = Arc::from("test");
             let at = artifact.published_at();
-            inputs.push(Input::Published(Published { offset, run: of, workflow, at, matches }));
+            inputs.push(Input::Published(Published { offset, run: of, workflow, at, claims }));
         }
         self.handle_in_this_life(inputs);
         offsets
@@ -256,7 +256,7 @@ impl World {
     }
 
     /// Ends a running attempt; `outputs` are published with a job that is done.
-    pub(super) fn end(&mut self, job: JobId, verdict: Verdict, outputs: Vec<Vec<Match>>) {
+    pub(super) fn end(&mut self, job: JobId, verdict: Verdict, outputs: Vec<Vec<Claim>>) {
         self.commit_starts();
         let start = self.running.remove(&job).expect("only running jobs end");
         assert!(self.board.is_current(job, start.attempt), "the board knows the attempt");
@@ -292,12 +292,12 @@ impl World {
         self.settle_up();
     }
 
-    fn finish(&mut self, start: &Arc<Start>, end: JobEnd, verdict: Verdict, outputs: Vec<Vec<Match>>) {
-        let (publishes, matches): (Vec<_>, Vec<_>) =
-            outputs.into_iter().map(|matches| self.new_publish(start.run, matches)).unzip();
+    fn finish(&mut self, start: &Arc<Start>, end: JobEnd, verdict: Verdict, outputs: Vec<Vec<Claim>>) {
+        let (publishes, claims): (Vec<_>, Vec<_>) =
+            outputs.into_iter().map(|claims| self.new_publish(start.run, claims)).unzip();
         let stored = self.commit(Group::Finish(Finish { job: start.job, end, outputs: publishes.into() }));
         self.note_end(start, verdict);
-        self.offer(stored, matches);
+        self.offer(stored, claims);
     }
 
     fn note_end(&mut self, start: &Arc<Start>, verdict: Verdict) {

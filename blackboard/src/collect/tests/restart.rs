@@ -8,7 +8,7 @@ use super::super::{Collector, Entry, Step};
 use crate::board::tests::shapes::{at, claim, micros};
 use crate::id::{Key, Offset, RunId};
 use crate::marks::Marks;
-use crate::matching::Match;
+use crate::matching::Claim;
 use crate::subscription::{Collecting, JoinMode, JoinRule, Subscription, Window};
 
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ impl Log {
         let key = Key::from(arrival.key.to_string());
         self.offered.push((entry.clone(), key.clone(), self.marks.clone()));
         let event_time = by_event_time.then_some(event);
-        self.marks.note(&Match { event_time, ..claim(0, arrival.side) });
+        self.marks.note(&Claim { event_time, ..claim(0, arrival.side) });
         (entry, key)
     }
 

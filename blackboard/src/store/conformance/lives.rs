@@ -137,11 +137,11 @@ pub(super) async fn the_last_note_on_a_topic_stands(case: &Case<'_>) {
 pub(super) async fn marks_are_kept_and_every_claim_knows_those_before_it(case: &Case<'_>) {
     let time = |seconds| Some(at(seconds));
     let timed =
-        |side, seconds| Match { event_time: time(seconds), key: Some(Key::from("1")), ..claim(3, side) };
+        |side, seconds| Claim { event_time: time(seconds), key: Some(Key::from("1")), ..claim(3, side) };
     let group = [
         vec![claim(0, 0), timed(0, 5)],
         vec![timed(1, 3)],
-        vec![Match { visible_at: time(99), ..timed(1, 90) }],
+        vec![Claim { visible_at: time(99), ..timed(1, 90) }],
         vec![timed(0, 4)],
     ];
     let group = (1..).zip(group).map(|(n, claims)| publish(number(n), claims)).collect();
@@ -152,7 +152,7 @@ pub(super) async fn marks_are_kept_and_every_claim_knows_those_before_it(case: &
     let all = Marks { arrivals: 3, event_times: vec![time(5), time(3)] };
     case.same(case.marks().await, vec![(3, all.clone())], "what was used up counts on");
     let claims = case.good(case.store().claims(&[SubscriptionIndex(3)], None, 10).await, "reads claims");
-    let before: Vec<_> = claims.iter().map(|claimed| claimed.published.matches[0].marks.clone()).collect();
+    let before: Vec<_> = claims.iter().map(|claimed| claimed.published.claims[0].marks.clone()).collect();
     let after_one = Marks { arrivals: 1, event_times: vec![time(5)] };
     let after_two = Marks { arrivals: 2, event_times: vec![time(5), time(3)] };
     let wanted = [after_one, after_two.clone(), after_two].map(|marks| Some(Box::new(marks))).to_vec();

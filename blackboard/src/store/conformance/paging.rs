@@ -9,10 +9,10 @@ impl Case<'_> {
     async fn page(&self, of: &[u32], after: Option<u64>, limit: usize) -> Vec<(u64, Vec<u32>)> {
         let of: Vec<_> = of.iter().copied().map(SubscriptionIndex).collect();
         let claims = self.good(self.store().claims(&of, after.map(Offset::new), limit).await, "reads claims");
-        let subscriptions = |matches: &[Match]| matches.iter().map(|claim| claim.subscription.0).collect();
+        let subscriptions = |claims: &[Claim]| claims.iter().map(|claim| claim.subscription.0).collect();
         claims
             .iter()
-            .map(|claimed| (claimed.published.offset.get(), subscriptions(&claimed.published.matches)))
+            .map(|claimed| (claimed.published.offset.get(), subscriptions(&claimed.published.claims)))
             .collect()
     }
 

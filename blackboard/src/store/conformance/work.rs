@@ -19,7 +19,7 @@ pub(super) async fn claims_without_a_job_are_unfinished_in_log_order(case: &Case
 
 pub(super) async fn claims_come_back_as_they_were(case: &Case<'_>) {
     let claims = vec![
-        Match {
+        Claim {
             weight: 17,
             key: Some(Key::from("\"k\"")),
             lane: Some(Key::from("3")),
@@ -27,14 +27,14 @@ pub(super) async fn claims_come_back_as_they_were(case: &Case<'_>) {
             visible_at: Some(at(9)),
             ..claim(0, 3)
         },
-        Match { refused: Some(Box::new(Discard::ClosurePanicked("why".to_owned()))), ..claim(1, 0) },
-        Match { weight: 0, refused: Some(Box::new(Discard::LoopGuard)), ..claim(2, 0) },
+        Claim { refused: Some(Box::new(Discard::ClosurePanicked("why".to_owned()))), ..claim(1, 0) },
+        Claim { weight: 0, refused: Some(Box::new(Discard::LoopGuard)), ..claim(2, 0) },
     ];
-    let wanted = format!("{:?}", Arc::<[Match]>::from(claims.clone()));
+    let wanted = format!("{:?}", Arc::<[Claim]>::from(claims.clone()));
     case.write(Group::Publish(vec![publish(number_in(1, 4), claims)].into())).await;
     match case.unfinished_by(10).await.as_slice() {
         [Unfinished::Claims(found)] => {
-            case.same(format!("{:?}", found.matches), wanted, "claims come back as they were");
+            case.same(format!("{:?}", found.claims), wanted, "claims come back as they were");
             case.same((found.offset.get(), found.run, found.at), (1, run(4), at(1)), "with their artifact's");
             case.same(&*found.workflow, "test", "and the run's workflow");
         }
@@ -53,10 +53,10 @@ pub(super) async fn a_started_job_hides_its_claims(case: &Case<'_>) {
     case.same(&found.start, &job, "it is listed as it was started");
     case.same((found.failures, found.until), (0, None), "it has not failed");
     let inputs: Vec<_> =
-        found.inputs.iter().map(|input| (input.offset, input.run, input.at, input.matches.len())).collect();
+        found.inputs.iter().map(|input| (input.offset, input.run, input.at, input.claims.len())).collect();
     let wanted = vec![(places[2], run(1), at(3), 1), (places[0], run(1), at(1), 1)];
     case.same(inputs, wanted, "its inputs stand in input order");
-    let own = found.inputs.iter().all(|input| input.matches[0].subscription.0 == 1);
+    let own = found.inputs.iter().all(|input| input.claims[0].subscription.0 == 1);
     case.same(own, true, "each with the job's claim");
 }
 

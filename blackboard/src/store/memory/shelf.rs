@@ -13,7 +13,7 @@ use super::super::{
 use crate::artifact::Artifact;
 use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex, Tenant};
 use crate::marks::Marks;
-use crate::matching::Match;
+use crate::matching::Claim;
 use crate::outcome::{Outcome, Tally};
 
 mod graves;
@@ -66,14 +66,14 @@ pub(super) struct Shelf {
 pub(super) struct Slot {
     artifact: Arc<Artifact>,
     workflow: Arc<str>,
-    matches: Arc<[Match]>,
-    /// What became of each match, in the same order.
-    claims: Few<Claim>,
+    claims: Arc<[Claim]>,
+    /// What became of each claim, in the same order.
+    states: Few<ClaimState>,
     open: usize,
 }
 
 #[derive(Default)]
-struct Claim {
+struct ClaimState {
     /// The job that took it.
     job: Option<JobId>,
     outcome: Option<Outcome>,
@@ -166,7 +166,7 @@ impl Shelf {
     }
 
     fn publish(&mut self, publish: Publish) -> Stored {
-        let Publish { artifact, workflow, matches } = publish;
+        let Publish { artifact, workflow, claims } = publish;
         let key = artifact.idempotency_key().map(|key| (artifact.tenant(), Arc::clone(key)));
         let first = self.ids.get(&artifact.id()).or_else(|| self.idempotency.get(key.as_ref()?));
         if let Some(first) = first.and_then(|offset| self.slot(*offset)) {
@@ -180,13 +180,15 @@ impl Shelf {
             self.idempotency.insert(key, offset);
         }
         let run = self.runs.entry(artifact.run()).or_default();
-        run.tally.matched += matches.len() as u64;
+        run.tally.matched += claims.len() as u64;
         run.offsets.push(offset);
         run.kept += 1;
-        let open = matches.len();
-        let claims =
-            matches.iter().map(|claim| Claim { marks: self.note_marks(claim), ..Claim::default() }).collect();
-        let slot = Slot { artifact: Arc::clone(&artifact), workflow, matches, claims, open };
+        let open = claims.len();
+        let states = claims
+            .iter()
+            .map(|claim| ClaimState { marks: self.note_marks(claim), ..ClaimState::default() })
+            .collect();
+        let slot = Slot { artifact: Arc::clone(&artifact), workflow, claims, states, open };
         self.slots.push_back(Some(slot));
         self.live += 1;
         if open == 0 {
@@ -196,7 +198,7 @@ impl Shelf {
     }
 
     /// Moves the marks of a claim's subscription, and returns how they stood before.
-    fn note_marks(&mut self, claim: &Match) -> Option<Box<Marks>> {
+    fn note_marks(&mut self, claim: &Claim) -> Option<Box<Marks>> {
         if !self.catalogue.marked.contains(&claim.subscription) {
             return None;
         }
@@ -283,10 +285,10 @@ impl Shelf {
         self.slot(offset).map(|slot| Arc::clone(&slot.artifact)).ok_or_else(missing)
     }
 
-    fn claim(&mut self, subscription: SubscriptionIndex, offset: Offset) -> Option<&mut Claim> {
+    fn claim(&mut self, subscription: SubscriptionIndex, offset: Offset) -> Option<&mut ClaimState> {
         let slot = self.slot_mut(offset)?;
-        let index = slot.matches.binary_search_by_key(&subscription, |claim| claim.subscription).ok()?;
-        slot.claims.get_mut(index)
+        let index = slot.claims.binary_search_by_key(&subscription, |claim| claim.subscription).ok()?;
+        slot.states.get_mut(index)
     }
 
     fn index(&self, offset: Offset) -> Option<usize> {

@@ -4,7 +4,7 @@ use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params_from_iter};
 use serde::{Deserialize, Serialize};
 use volery_blackboard::effect::{Aside, Start};
-use volery_blackboard::matching::Match;
+use volery_blackboard::matching::Claim;
 use volery_blackboard::shape::Member;
 use volery_blackboard::store::{
     Attempt, DeadFilter, DeadLetter, DeadParts, DeadState, Inspected, StoreError,
@@ -52,8 +52,8 @@ struct Input {
 
 impl Work {
     /// Takes down a job with its claims, in the order of its inputs.
-    pub(crate) fn new(start: &Start, claims: Vec<Match>) -> Self {
-        let input = |(member, claim): (&Member, Match)| Input {
+    pub(crate) fn new(start: &Start, claims: Vec<Claim>) -> Self {
+        let input = |(member, claim): (&Member, Claim)| Input {
             offset: member.offset,
             side: member.side,
             group: member.group,
@@ -98,9 +98,9 @@ impl Work {
     pub(crate) fn claims(
         &self,
         subscription: SubscriptionIndex,
-    ) -> impl Iterator<Item = (Offset, Match)> + '_ {
+    ) -> impl Iterator<Item = (Offset, Claim)> + '_ {
         self.inputs.iter().map(move |input| {
-            let claim = Match {
+            let claim = Claim {
                 subscription,
                 side: input.side,
                 weight: input.weight,

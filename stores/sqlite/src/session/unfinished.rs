@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{OptionalExtension, Row};
 use uuid::Uuid;
 use volery_blackboard::effect::{PairVerdict, Published, Start};
-use volery_blackboard::matching::Match;
+use volery_blackboard::matching::Claim;
 use volery_blackboard::store::{Backlog, Claimed, Cursor, Unfinished};
 use volery_blackboard::{Discard, Offset, RunId, SubscriptionIndex, Tally, Timestamp};
 
@@ -37,7 +37,7 @@ impl Session {
         limit: usize,
     ) -> Result<Vec<Claimed>, Fault> {
         let map = self.base.map();
-        let mut found: BTreeMap<u64, (Published, Tally, Vec<Match>)> = BTreeMap::new();
+        let mut found: BTreeMap<u64, (Published, Tally, Vec<Claim>)> = BTreeMap::new();
         for index in subscriptions {
             let sub = map.subscription(*index)?;
             let mut statement = self.conn.prepare_cached(&Self::claims_sql())?;
@@ -56,7 +56,7 @@ impl Session {
         Ok(first
             .map(|(published, tally, mut claims)| {
                 claims.sort_by_key(|claim| claim.subscription);
-                Claimed { published: Published { matches: claims.into(), ..published }, tally }
+                Claimed { published: Published { claims: claims.into(), ..published }, tally }
             })
             .collect())
     }
@@ -159,14 +159,14 @@ fn readable(
     row: &Row<'_>,
     (sub, seq): (i64, u64),
     subscription: SubscriptionIndex,
-) -> Result<(Published, Tally, Match), Fault> {
+) -> Result<(Published, Tally, Claim), Fault> {
     let whole = || {
         let claim = row::claim(row, 1, (sub, seq), subscription)?;
         Ok((row::published(row, 10, seq, Vec::new())?, tally(row, 13)?, claim))
     };
     whole().or_else(|fault| {
         let published = damaged(row, 10, seq, subscription, fault)?;
-        let refused = published.matches[0].clone();
+        let refused = published.claims[0].clone();
         // Of a run that can still be told, the counts are what they are.
         Ok((published, tally(row, 13).unwrap_or_default(), refused))
     })
@@ -185,7 +185,7 @@ fn damaged(
     let run = row::run(row, first).unwrap_or_else(|_| RunId::from_uuid(Uuid::nil()));
     let at = row.get(first + 1).map(Timestamp::from_micros_since_epoch).unwrap_or_default();
     let workflow: String = row.get(first + 2).unwrap_or_default();
-    let refused = Match {
+    let refused = Claim {
         subscription,
         side: 0,
         weight: 0,
@@ -197,5 +197,5 @@ fn damaged(
         marks: None,
     };
     let offset = Offset::new(seq);
-    Ok(Published { offset, run, workflow: workflow.into(), at, matches: [refused].into() })
+    Ok(Published { offset, run, workflow: workflow.into(), at, claims: [refused].into() })
 }

@@ -267,7 +267,7 @@ fn a_damaged_claim_is_refused_and_keeps_nobody_from_reading_the_others() {
     let read: Vec<(u64, bool)> = claims
         .iter()
         .map(|claimed| {
-            let refused = claimed.published.matches[0].refused.as_deref();
+            let refused = claimed.published.claims[0].refused.as_deref();
             (claimed.published.offset.get(), matches!(refused, Some(Discard::Damaged(_))))
         })
         .collect();
@@ -280,7 +280,7 @@ fn a_damaged_claim_is_refused_and_keeps_nobody_from_reading_the_others() {
             run: claimed.published.run,
             side: 0,
             outcome: Outcome::Discarded(Discard::clone(
-                claimed.published.matches[0].refused.as_deref().expect("it is refused"),
+                claimed.published.claims[0].refused.as_deref().expect("it is refused"),
             )),
         })
     };
@@ -324,7 +324,7 @@ fn left(store: &Sqlite) -> (Vec<u64>, Vec<(u64, bool)>) {
     }
     let claims = block_on(store.claims(&[SubscriptionIndex(0)], None, 100)).expect("it reads");
     let claim = |claimed: Claimed| {
-        let refused = claimed.published.matches[0].refused.as_deref().cloned();
+        let refused = claimed.published.claims[0].refused.as_deref().cloned();
         (claimed.published.offset.get(), matches!(refused, Some(Discard::Damaged(_))))
     };
     (jobs, claims.into_iter().map(claim).collect())

@@ -47,7 +47,7 @@ fn a_group_that_cannot_be_written_fails_alone() {
     let scratch = Scratch::new();
     let store = open(&scratch.file()).expect("it opens");
     // A claim of a subscription that nobody registered is found only after its artifact was written.
-    let bad = Match { subscription: SubscriptionIndex(9), ..claim() };
+    let bad = Claim { subscription: SubscriptionIndex(9), ..claim() };
     let one = |n, claims| Group::Publish(Few::from([publish(number(n), claims)]));
     let groups = vec![one(1, vec![claim()]), one(2, vec![bad]), one(3, vec![claim()])];
     let results = commit(&store, groups).expect("the others are written");

@@ -207,7 +207,7 @@ impl Book {
     }
 
     /// Moves the marks of a subscription, and returns how they stood before.
-    pub(super) fn note_marks(&mut self, sub: i64, claim: &volery_blackboard::matching::Match) -> Marks {
+    pub(super) fn note_marks(&mut self, sub: i64, claim: &volery_blackboard::matching::Claim) -> Marks {
         let marks = self.marks.entry(sub).or_default();
         let before = marks.clone();
         marks.note(claim);

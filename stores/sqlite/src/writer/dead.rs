@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use volery_blackboard::effect::{Resumed, Start};
-use volery_blackboard::matching::Match;
+use volery_blackboard::matching::Claim;
 use volery_blackboard::store::{Few, Redrive, Stored};
 use volery_blackboard::{Offset, Timestamp};
 
@@ -33,7 +33,7 @@ impl Desk {
         }
         // Pairs are never driven again, and their claims may have ended.
         let claims = if start.shared { Vec::new() } else { self.session.inputs(start)? };
-        let claims: Vec<Match> = claims.iter().filter_map(|input| input.matches.first().cloned()).collect();
+        let claims: Vec<Claim> = claims.iter().filter_map(|input| input.claims.first().cloned()).collect();
         let work = serde_json::to_string(&Work::new(start, claims))?;
         let number = self.book.last_dead + 1;
         self.run(
@@ -104,7 +104,7 @@ impl Desk {
     }
 
     /// Makes a dead claim outstanding again.
-    fn revive(&mut self, sub: i64, seq: u64, claim: &Match) -> Result<(), Fault> {
+    fn revive(&mut self, sub: i64, seq: u64, claim: &Claim) -> Result<(), Fault> {
         let dead = "DELETE FROM outcome WHERE seq = ?1 AND sub = ?2 AND code = ?3";
         if self.run(dead, (seq, sub, DEAD))? == 1 {
             let marks = claim.marks.as_ref().map(serde_json::to_string).transpose()?;

@@ -1,7 +1,7 @@
 //! Publishing: an artifact with its claims and tags, or the first one that has its id or key.
 
 use rusqlite::OptionalExtension;
-use volery_blackboard::matching::Match;
+use volery_blackboard::matching::Claim;
 use volery_blackboard::store::{Publish, Stored};
 use volery_blackboard::{Artifact, ArtifactId, Offset, Producer, Visibility};
 
@@ -73,13 +73,13 @@ impl Desk {
         self.book.last_seq = seq;
         self.book.pending.moment(seq, at);
         let run = artifact.run();
-        let matched = publish.matches.len() as u64;
+        let matched = publish.claims.len() as u64;
         self.book.pending.run_published(run, (tenant, &publish.workflow), matched);
         for tag in artifact.tags() {
             self.run("INSERT INTO tag VALUES (?1, ?2, ?3)", (tenant, tag, seq))?;
         }
         self.session.base.learn(artifact.kind());
-        for claim in publish.matches.iter() {
+        for claim in publish.claims.iter() {
             self.claim_anew(seq, claim)?;
         }
         Artifact::put_at_offset(&mut publish.artifact, Offset::new(seq));
@@ -149,7 +149,7 @@ impl Desk {
         by_key.query_row((tenant, key), repeat).optional()?.transpose()
     }
 
-    fn claim_anew(&mut self, seq: u64, claim: &Match) -> Result<(), Fault> {
+    fn claim_anew(&mut self, seq: u64, claim: &Claim) -> Result<(), Fault> {
         let map = self.session.base.map();
         let sub = map.subscription(claim.subscription)?;
         let marks = map.keeps_marks(sub).then(|| self.book.note_marks(sub, claim));
@@ -162,7 +162,7 @@ impl Desk {
         &self,
         sub: i64,
         seq: u64,
-        claim: &Match,
+        claim: &Claim,
         marks: Option<String>,
     ) -> Result<(), Fault> {
         let time = |time: Option<volery_blackboard::Timestamp>| time.map(|time| time.as_micros_since_epoch());

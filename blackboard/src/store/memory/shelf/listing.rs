@@ -11,7 +11,7 @@ use crate::effect::{Published, Resumed, Start};
 use crate::filter::{Filter, Page};
 use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
 use crate::marks::Marks;
-use crate::matching::Match;
+use crate::matching::Claim;
 use crate::outcome::Tally;
 use crate::store::{Backlog, Claimed, Cursor, Fate, Lineage, Note, Summary, SummaryBy, Unfinished};
 
@@ -70,7 +70,7 @@ impl Shelf {
                 SummaryBy::Kind => *counts.entry(slot.artifact.kind().name().to_owned()).or_default() += 1,
                 SummaryBy::Producer => *counts.entry(slot.artifact.producer().to_string()).or_default() += 1,
                 SummaryBy::Outcome => {
-                    for claim in &slot.claims {
+                    for claim in &slot.states {
                         let name = claim.outcome.as_ref().map_or("outstanding", |outcome| outcome.name());
                         *counts.entry(name.to_owned()).or_default() += 1;
                     }
@@ -84,7 +84,7 @@ impl Shelf {
         let slot = self.slot(*self.ids.get(&id)?)?;
         let causes = slot.artifact.causes().iter().filter_map(|cause| self.by_id(*cause)).collect();
         let mut fates = Vec::new();
-        for (claim, state) in slot.matches.iter().zip(&slot.claims) {
+        for (claim, state) in slot.claims.iter().zip(&slot.states) {
             let name = self.catalogue.subscriptions.get(claim.subscription.at()).cloned().unwrap_or_default();
             let fate = |job, published| Fate::new(name.clone(), state.outcome.clone(), job, published);
             match self.pairs_of.get(&(claim.subscription, slot.artifact.offset())) {
@@ -112,7 +112,7 @@ impl Shelf {
             Cursor::Jobs(number) => self.unfinished_jobs(number, limit),
             Cursor::Pairs(number) => self.unfinished_pairs(number, limit),
             Cursor::Claims(offset) => {
-                let every = |_: &Match| true;
+                let every = |_: &Claim| true;
                 let places = self.places(offset);
                 let found: Vec<Published> =
                     places.filter_map(|offset| self.free_claims(offset, every)).take(limit).collect();
@@ -149,7 +149,7 @@ impl Shelf {
         after: Option<Offset>,
         limit: usize,
     ) -> Vec<Claimed> {
-        let asked = |claim: &Match| subscriptions.contains(&claim.subscription);
+        let asked = |claim: &Claim| subscriptions.contains(&claim.subscription);
         let places = self.places(after.unwrap_or_default());
         let found = places.filter_map(|offset| self.free_claims(offset, asked)).take(limit);
         found.map(|published| Claimed { tally: self.tally(published.run), published }).collect()
@@ -159,7 +159,7 @@ impl Shelf {
         let mut all = BTreeMap::<SubscriptionIndex, Backlog>::new();
         for slot in self.places(Offset::START).filter_map(|offset| self.slot(offset)) {
             let offset = slot.artifact.offset();
-            for (claim, _) in slot.matches.iter().zip(&slot.claims).filter(|(_, state)| state.is_free()) {
+            for (claim, _) in slot.claims.iter().zip(&slot.states).filter(|(_, state)| state.is_free()) {
                 let subscription = claim.subscription;
                 let fresh = Backlog { subscription, count: 0, first: offset, last: offset };
                 let backlog = all.entry(subscription).or_insert(fresh);
@@ -170,14 +170,14 @@ impl Shelf {
     }
 
     /// The claims on an artifact that have no outcome and that no unfinished job covers.
-    fn free_claims(&self, offset: Offset, wanted: impl Fn(&Match) -> bool) -> Option<Published> {
+    fn free_claims(&self, offset: Offset, wanted: impl Fn(&Claim) -> bool) -> Option<Published> {
         let slot = self.slot(offset)?;
-        let both = slot.matches.iter().zip(&slot.claims);
-        let matches: Vec<Match> = both
+        let both = slot.claims.iter().zip(&slot.states);
+        let claims: Vec<Claim> = both
             .filter(|(claim, state)| state.is_free() && wanted(claim))
-            .map(|(claim, state)| Match { marks: state.marks.clone(), ..claim.clone() })
+            .map(|(claim, state)| Claim { marks: state.marks.clone(), ..claim.clone() })
             .collect();
-        (!matches.is_empty()).then(|| published(slot, matches.into()))
+        (!claims.is_empty()).then(|| published(slot, claims.into()))
     }
 
     /// An unfinished job as a board takes it in.
@@ -186,7 +186,7 @@ impl Shelf {
         let subscription = record.start.subscription;
         let input = |offset: Offset| {
             let slot = self.slot(offset)?;
-            let claim = slot.matches.iter().find(|claim| claim.subscription == subscription)?;
+            let claim = slot.claims.iter().find(|claim| claim.subscription == subscription)?;
             Some(published(slot, Arc::from([claim.clone()])))
         };
         Some(Resumed {
@@ -200,12 +200,12 @@ impl Shelf {
     }
 }
 
-fn published(slot: &Slot, matches: Arc<[Match]>) -> Published {
+fn published(slot: &Slot, claims: Arc<[Claim]>) -> Published {
     Published {
         offset: slot.artifact.offset(),
         run: slot.artifact.run(),
         workflow: Arc::clone(&slot.workflow),
         at: slot.artifact.published_at(),
-        matches,
+        claims,
     }
 }

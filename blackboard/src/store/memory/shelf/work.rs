@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Claim, Shelf, Slot, Span, conflict};
+use super::{ClaimState, Shelf, Slot, Span, conflict};
 use crate::effect::{PairVerdict, Settled, Start};
 use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
 use crate::outcome::Outcome;
@@ -151,7 +151,7 @@ impl Shelf {
         if self.pairs_of.is_empty() {
             return;
         }
-        for claim in slot.matches.iter() {
+        for claim in slot.claims.iter() {
             let of_claim = self.pairs_of.remove(&(claim.subscription, slot.artifact.offset()));
             for pair in of_claim.into_iter().flatten() {
                 self.pairs.remove(&pair);
@@ -197,7 +197,7 @@ impl Shelf {
     }
 }
 
-impl Claim {
+impl ClaimState {
     /// Tells whether it has no outcome and no job.
     pub(super) fn is_free(&self) -> bool {
         self.outcome.is_none() && self.job.is_none()
