@@ -121,16 +121,15 @@ pub mod telemetry {
 
 /// Stores, and the contract that a store of your own fulfils.
 pub mod store {
-    pub use volery_blackboard::effect::{PairVerdict, Published, Resumed, Settled, Start};
-    pub use volery_blackboard::matching::Claim;
-    pub use volery_blackboard::shape::Member;
+    pub use volery_blackboard::claim::{Backlog, Claim, Claimed, Published, Settled};
+    pub use volery_blackboard::job::{Member, PairVerdict, Resumed, Start};
     #[cfg(feature = "testing")]
     pub use volery_blackboard::store::conformance;
     pub use volery_blackboard::store::{
-        Answer, Attempt, Backlog, Batch, Bounds, Catalogue, Claimed, Commit, Cursor, Damage, DeadConditions,
-        DeadFilter, DeadLetter, DeadParts, DeadState, Fate, Few, Filing, Finish, Group, GroupResult,
-        Inspected, JobEnd, Lineage, Memory, Note, Publish, Read, Redrive, Retained, Retention, Store,
-        StoreError, Stored, Subject, Summary, SummaryBy, Unfinished,
+        Answer, Attempt, Batch, Bounds, Catalogue, Commit, Cursor, Damage, DeadConditions, DeadFilter,
+        DeadLetter, DeadParts, DeadState, Fate, Few, Filing, Finish, Group, GroupResult, Inspected, JobEnd,
+        Lineage, Memory, Note, Publish, Read, Redrive, Retained, Retention, Store, StoreError, Stored,
+        Subject, Summary, SummaryBy, Unfinished,
     };
     pub use volery_blackboard::{AgentIndex, Body, Kinds, Marks, SubscriptionIndex};
 }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use volery_blackboard::matching::panic_text;
+use volery_blackboard::panic::panic_text;
 
 /// Why an engine, a closure or a life failed: any error, with its chain of causes.
 pub type Fault = Box<dyn Error + Send + Sync + 'static>;

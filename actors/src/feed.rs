@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
-use volery_blackboard::effect::{Settled, Start, Verdict};
+use volery_blackboard::claim::Settled;
+use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::outcome::Quarantine;
 use volery_blackboard::{AgentIndex, AgentName, Artifact, JobId, RunId, SubscriptionIndex, Tally, Timestamp};
 

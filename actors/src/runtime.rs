@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::AbortHandle;
 use volery_blackboard::board::{AgentStatus, WaitingFilter};
-use volery_blackboard::effect::Input;
+use volery_blackboard::input::Input;
 use volery_blackboard::store::{Few, Publish, Stored};
 use volery_blackboard::{
     AgentIndex, AgentName, Artifact, ArtifactId, Body, Filter, Offset, Page, Payload, RunId, Tally,

@@ -13,9 +13,12 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::claim::Settled;
 use crate::collect::{Collector, Complete, Entry, Step};
-use crate::effect::{Aside, Effect, Input, PairVerdict, Resumed, Settled, Start, Verdict, WaitsFor};
+use crate::effect::Effect;
 use crate::id::{AgentIndex, AgentName, JobId, Key, Offset, RunId, SubscriptionIndex};
+use crate::input::Input;
+use crate::job::{Aside, PairVerdict, Resumed, Start, Verdict, WaitsFor};
 use crate::marks::Marks;
 use crate::outcome::{CloseReason, Outcome, Tally};
 use crate::subscription::Subscription;
@@ -184,7 +187,7 @@ impl Board {
             Input::Finished { job, attempt, verdict } => self.finish(job, attempt, verdict, effects),
             Input::StartRefused(job) => self.hand_back(job, effects),
             Input::StartDeferred(job) => self.defer(job, effects),
-            Input::AgentAway { agent, until } => self.send_away(agent, until),
+            Input::AgentUnavailable { agent, until } => self.send_away(agent, until),
             Input::Tick => {
                 self.read_again(effects);
                 self.tick(now, effects);
@@ -216,7 +219,7 @@ impl Board {
             }
             Input::Flush(reason) => self.flush_all(reason, effects),
             Input::Backlog(backlog) => self.meet_backlog(backlog),
-            Input::Paged { agent, ticket, claims } => self.page_in(agent, ticket, claims, now, effects),
+            Input::PageLoaded { agent, ticket, claims } => self.page_in(agent, ticket, claims, now, effects),
             Input::PageFailed { agent, ticket } => self.fail_page(agent, ticket),
             Input::PageDamaged { agent, ticket } => self.hold_page(agent, ticket),
             Input::Recounted { run, ticket, tally } => self.recounted(run, ticket, tally),

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::BlackboardError;
-use crate::matching::panic_text;
+use crate::panic::panic_text;
 
 /// A type that can be published: implemented for every type that meets the bounds.
 ///

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::matching::Claim;
+use crate::claim::Claim;
 use crate::time::Timestamp;
 
 /// How far the log had come for one subscription: arrivals, and the largest event time of each side.

@@ -10,37 +10,13 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::artifact::{Artifact, Producer};
+use crate::claim::Claim;
 use crate::error::BlackboardError;
-use crate::id::{Key, SubscriptionIndex};
-use crate::marks::Marks;
+use crate::id::SubscriptionIndex;
 use crate::outcome::Discard;
+use crate::panic::panic_text;
 use crate::subscription::{Side, Subscription};
-use crate::time::Timestamp;
 use crate::visibility::{Admission, Viewer};
-
-/// One subscription's claim on an artifact, with all that its closures said, so that they run once only.
-#[derive(Clone, Debug)]
-pub struct Claim {
-    /// The subscription.
-    pub subscription: SubscriptionIndex,
-    /// The side that the artifact fills.
-    pub side: u16,
-    /// Weight within a batch.
-    pub weight: u32,
-    /// Join or batch key.
-    pub key: Option<Key>,
-    /// Key of the lane in which jobs run one at a time.
-    pub lane: Option<Key>,
-    /// Event time, for joins that ask for it.
-    pub event_time: Option<Timestamp>,
-    /// When the subscriber may see it, if not at once.
-    pub visible_at: Option<Timestamp>,
-    /// Why it is refused, if it is.
-    pub refused: Option<Box<Discard>>,
-    /// How far the log had come before it, for subscriptions with clocks of their own. Stores give it when a claim is read
-    /// back; what has just been published has none, because the collector itself has come that far.
-    pub marks: Option<Box<Marks>>,
-}
 
 /// The index from kind to interested subscriptions.
 #[derive(Debug)]
@@ -175,18 +151,6 @@ impl Candidate {
             weight: rule.weight.as_ref().map_or(Ok(1), |weight| weight(artifact))?,
             ..plain
         }))
-    }
-}
-
-/// Returns the message of a panic, as far as it is text.
-#[must_use]
-pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    if let Some(text) = panic.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "panic without a message".to_owned()
     }
 }
 

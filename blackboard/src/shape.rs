@@ -10,7 +10,8 @@ use serde::Serialize;
 use crate::artifact::Artifact;
 use crate::body::Shared;
 use crate::error::BlackboardError;
-use crate::id::{Key, Offset};
+use crate::id::Key;
+use crate::job::Member;
 use crate::kind::{Kind, Payload};
 use crate::subscription::{Batch, SIDES_MAX, Side, Subscription};
 use crate::time::Timestamp;
@@ -74,17 +75,6 @@ impl<T: Payload> Take for Shared<T> {
     fn take(artifact: &Artifact) -> Result<Self, BlackboardError> {
         artifact.payload::<T>()
     }
-}
-
-/// One input of a job: its place in the log, the side of the subscription it fills, and the group it belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// The artifact's place in the log.
-    pub offset: Offset,
-    /// The side of the subscription, counted from 0.
-    pub side: u16,
-    /// The group within the job, counted from 0; always 0 without a batch.
-    pub group: u32,
 }
 
 /// A job's inputs while they are being read, group by group.

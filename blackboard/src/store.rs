@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::artifact::Artifact;
+use crate::claim::{Backlog, Claimed};
 use crate::filter::{Filter, Page};
 use crate::id::{AgentName, ArtifactId, Offset, RunId, SubscriptionIndex};
 use crate::kind::Kinds;
@@ -43,7 +44,7 @@ pub use lineage::{Fate, Lineage, Summary, SummaryBy};
 pub use memory::Memory;
 pub use note::{Filing, Note, Subject};
 pub use retention::{Bounds, Retained, Retention};
-pub use unfinished::{Backlog, Claimed, Cursor, Unfinished};
+pub use unfinished::{Cursor, Unfinished};
 pub use write::{Batch, Finish, Group, GroupResult, JobEnd, Publish, Stored};
 
 /// A list that is nearly always of length one, and then needs no memory of its own.

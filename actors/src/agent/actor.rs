@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 
 use rustc_hash::FxHashMap;
 use tokio::task::JoinSet;
-use volery_blackboard::effect::Start;
+use volery_blackboard::job::Start;
 use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::Read;
 use volery_blackboard::{JobId, SubscriptionIndex};

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
-use volery_blackboard::effect::Start;
+use volery_blackboard::job::Start;
 use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Few, Publish, Read};
 use volery_blackboard::{JobId, Timestamp};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use volery_blackboard::effect::Start;
+use volery_blackboard::job::Start;
 use volery_blackboard::matching::Matcher;
 use volery_blackboard::store::{Few, Publish, Store};
 use volery_blackboard::{AgentName, Artifact, ArtifactId, Producer, Tenant, Timestamp};

@@ -11,7 +11,7 @@ use std::task::{Context as Task, Poll};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use volery_blackboard::matching::panic_text;
+use volery_blackboard::panic::panic_text;
 
 /// A task that an engine started with [`Context::spawn`](super::Context::spawn). Awaiting it gives its result, once.
 ///

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
-use volery_blackboard::effect::Start;
+use volery_blackboard::job::Start;
 use volery_blackboard::{AgentName, Artifact, JobId, RunId, Timestamp};
 
 use super::bench::Bench;

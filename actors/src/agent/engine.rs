@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use volery_blackboard::effect::Start;
+use volery_blackboard::job::Start;
 use volery_blackboard::shape::Inputs;
 use volery_blackboard::{Artifact, Shape};
 

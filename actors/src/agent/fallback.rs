@@ -7,7 +7,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use volery_blackboard::effect::Start;
+use volery_blackboard::job::Start;
 use volery_blackboard::shape::Inputs;
 use volery_blackboard::{Artifact, Shape, SubscriptionIndex};
 

@@ -13,7 +13,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use volery_blackboard::board::Board;
-use volery_blackboard::effect::{Effect, Input, Published, Start};
+use volery_blackboard::claim::Published;
+use volery_blackboard::effect::Effect;
+use volery_blackboard::input::Input;
+use volery_blackboard::job::Start;
 use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Batch, Commit, Few, Group, GroupResult, Store, StoreError, Stored};
 use volery_blackboard::{JobId, Offset, RunId, Tally, Timestamp};

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use volery_blackboard::effect::{Input, Settled, Start, Verdict};
-use volery_blackboard::matching::Claim;
+use volery_blackboard::claim::{Claim, Settled};
+use volery_blackboard::input::Input;
+use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Few, Finish, Group, JobEnd, Note, Publish, StoreError, Stored};
 use volery_blackboard::{AgentIndex, JobId, RunId};

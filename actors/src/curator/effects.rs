@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use volery_blackboard::effect::{Effect, Settled};
+use volery_blackboard::claim::Settled;
+use volery_blackboard::effect::Effect;
 use volery_blackboard::store::Group;
 use volery_blackboard::{AgentName, Discard, Outcome};
 
@@ -49,7 +50,7 @@ impl Curator {
                     self.parts.seen.run_rests(run, &tally, self.committed.done.max(self.now));
                     self.quiet.push((run, tally));
                 }
-                Effect::Page(page) => self.after.push(After::Look(Lookup::Page(page))),
+                Effect::LoadPage(page) => self.after.push(After::Look(Lookup::Page(page))),
                 Effect::Recount { run, ticket } => {
                     self.after.push(After::Look(Lookup::Recount { run, ticket }));
                 }

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use volery_blackboard::effect::{Input, Start, Verdict};
+use volery_blackboard::input::Input;
+use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::store::{Few, Finish, Group, JobEnd};
 use volery_blackboard::{AgentIndex, AgentName, RunId};
 

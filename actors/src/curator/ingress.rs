@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, SetOnce, oneshot};
 use volery_blackboard::board::{AgentStanding, AgentStatus, InLog, RunningJob, WaitingFilter};
-use volery_blackboard::effect::Input;
+use volery_blackboard::input::Input;
 use volery_blackboard::store::{Few, Note, Publish, StoreError, Stored};
 use volery_blackboard::{AgentIndex, AgentName, JobId, RunId, Tally, Timestamp, Waiting};
 

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use volery_blackboard::effect::{Input, Resumed};
+use volery_blackboard::input::Input;
+use volery_blackboard::job::Resumed;
 use volery_blackboard::store::{Group, GroupResult, Redrive, StoreError};
 use volery_blackboard::{AgentIndex, Artifact, JobId, Offset, Tally};
 

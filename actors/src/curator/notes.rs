@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use volery_blackboard::effect::Input;
+use volery_blackboard::input::Input;
 use volery_blackboard::outcome::Quarantine;
 use volery_blackboard::store::{Filing, Group, Note};
 use volery_blackboard::{AgentIndex, AgentName, RunId, Timestamp};

@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 
 use volery_blackboard::board::Board;
-use volery_blackboard::effect::{Input, Page};
+use volery_blackboard::effect::PageRequest;
+use volery_blackboard::input::Input;
 use volery_blackboard::store::{Store, StoreError};
 use volery_blackboard::{RunId, SubscriptionIndex};
 
@@ -31,7 +32,7 @@ pub(super) struct Lookups {
 /// A question about the log.
 #[derive(Debug)]
 pub(super) enum Lookup {
-    Page(Page),
+    Page(PageRequest),
     Recount {
         run: RunId,
         ticket: u64,
@@ -62,7 +63,7 @@ impl Lookups {
                 answer
             }
             Err(error @ StoreError::Corrupt { .. }) => match lookup {
-                Lookup::Page(Page { agent, ticket, .. }) => {
+                Lookup::Page(PageRequest { agent, ticket, .. }) => {
                     let name = parts.feed.name(agent);
                     tracing::error!(
                         target: "volery::curator", agent = %name, %error,
@@ -84,7 +85,9 @@ impl Lookups {
                     tracing::error!(target: "volery::curator", %error, "the log could not be read; it is tried again");
                 }
                 match lookup {
-                    Lookup::Page(Page { agent, ticket, .. }) => Some(Input::PageFailed { agent, ticket }),
+                    Lookup::Page(PageRequest { agent, ticket, .. }) => {
+                        Some(Input::PageFailed { agent, ticket })
+                    }
                     Lookup::Recount { .. } | Lookup::Expired(_) => {
                         self.waiting.push_front(lookup);
                         None
@@ -150,9 +153,9 @@ async fn tell_ended(parts: &CuratorParts, run: RunId) {
 
 async fn read(store: &dyn Store, lookup: &Lookup) -> Result<Option<Input>, StoreError> {
     Ok(Some(match lookup {
-        Lookup::Page(Page { agent, ticket, subscriptions, after, limit }) => {
+        Lookup::Page(PageRequest { agent, ticket, subscriptions, after, limit }) => {
             let claims = store.claims(subscriptions, Some(*after), *limit).await?;
-            Input::Paged { agent: *agent, ticket: *ticket, claims }
+            Input::PageLoaded { agent: *agent, ticket: *ticket, claims }
         }
         Lookup::Recount { run, ticket } => {
             Input::Recounted { run: *run, ticket: *ticket, tally: store.tally(*run).await? }

@@ -9,7 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use volery_blackboard::board::Board;
-use volery_blackboard::effect::{Effect, Input};
+use volery_blackboard::effect::Effect;
+use volery_blackboard::input::Input;
 use volery_blackboard::store::{Cursor, Note, Store, StoreError, Unfinished};
 use volery_blackboard::{AgentIndex, RunId, Timestamp};
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use volery_blackboard::Timestamp;
-use volery_blackboard::effect::{Input, Start, Verdict};
+use volery_blackboard::input::Input;
+use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Few, Finish, Group, JobEnd, StoreError};
 
@@ -68,7 +69,7 @@ impl Curator {
     pub(super) fn take_back(&mut self, start: Arc<Start>, reason: SendRefusal) {
         let agent = self.parts.feed.name(start.agent);
         tracing::warn!(target: "volery::curator", job = %start.job, agent = %agent, %reason, "an agent cannot be given a job");
-        self.handle(Input::AgentAway { agent: start.agent, until: self.now.after(TRY_AGAIN_AFTER) });
+        self.handle(Input::AgentUnavailable { agent: start.agent, until: self.now.after(TRY_AGAIN_AFTER) });
         // Recorded, so that it is no interruption.
         let after = After::Ended {
             verdict: Verdict::Released,

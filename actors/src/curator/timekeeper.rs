@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::task::AbortHandle;
 use tokio::task::JoinSet;
 use volery_blackboard::Timestamp;
-use volery_blackboard::effect::Input;
+use volery_blackboard::input::Input;
 
 use super::ingress::Ingress;
 use crate::clock::Clock;

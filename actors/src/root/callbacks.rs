@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use volery_blackboard::Timestamp;
-use volery_blackboard::matching::panic_text;
+use volery_blackboard::panic::panic_text;
 
 use super::keeper::Stopping;
 use super::phase::Phase;

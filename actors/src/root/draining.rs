@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use volery_blackboard::board::AgentStatus;
-use volery_blackboard::effect::Input;
+use volery_blackboard::input::Input;
 use volery_blackboard::{CloseReason, Timestamp};
 
 use super::deadlines::Deadlines;

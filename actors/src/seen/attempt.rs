@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use volery_blackboard::effect::{Aside, Start};
+use volery_blackboard::job::{Aside, Start};
 use volery_blackboard::store::Few;
 use volery_blackboard::{Artifact, RunId, Timestamp, TraceContext};
 use volery_observability::trace::{

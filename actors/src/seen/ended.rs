@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use volery_blackboard::effect::{Settled, Start, Verdict};
+use volery_blackboard::claim::Settled;
+use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::outcome::Outcome;
 use volery_blackboard::store::{StoreError, Stored};
 use volery_blackboard::{Artifact, Producer, SubscriptionIndex, Timestamp};

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use volery_blackboard::effect::{Aside, JoinExpired};
+use volery_blackboard::effect::JoinExpired;
+use volery_blackboard::job::Aside;
 use volery_blackboard::store::Few;
 use volery_blackboard::{Artifact, Offset, RunId, Tally, Timestamp};
 use volery_observability::trace::{JoinClosed, RunEnd, RunStatus};

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustc_hash::FxHashMap;
 use volery_blackboard::board::Board;
-use volery_blackboard::effect::Input;
+use volery_blackboard::input::Input;
 use volery_blackboard::{RunId, Tally, Timestamp};
 use volery_observability::metrics::Levels;
 use volery_observability::trace::{RunEnd, RunStatus, RunTrace, Scope};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use volery_blackboard::Timestamp;
-use volery_blackboard::effect::Input;
+use volery_blackboard::input::Input;
 
 use super::periodic::{Loop, Next};
 use crate::curator::Ingress;

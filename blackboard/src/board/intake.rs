@@ -3,10 +3,9 @@
 //! Pure: no I/O, no clock.
 
 use super::{Board, Due, Effect, Outcome};
+use crate::claim::{Claim, Published};
 use crate::collect::Entry;
-use crate::effect::Published;
 use crate::id::{Key, SubscriptionIndex};
-use crate::matching::Claim;
 use crate::outcome::Discard;
 use crate::time::Timestamp;
 

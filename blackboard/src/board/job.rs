@@ -11,9 +11,8 @@ use super::run::Runs;
 use super::waits::waits;
 use super::{Aside, Board, Due, Effect, Outcome, PairVerdict, Resumed, Start, Verdict};
 use crate::collect::{Complete, Entry};
-use crate::effect::Wait;
 use crate::id::{AgentIndex, JobId, RunId, SubscriptionIndex};
-use crate::shape::Member;
+use crate::job::{Member, Wait};
 use crate::store::Few;
 use crate::time::Timestamp;
 

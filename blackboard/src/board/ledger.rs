@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::{Board, Effect, Run, RunId};
-use crate::effect::Published;
+use crate::claim::Published;
 use crate::id::SubscriptionIndex;
 use crate::outcome::Tally;
 use crate::time::Timestamp;

@@ -10,8 +10,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::alone::Care;
 use super::{Board, Effect, Outcome, PairVerdict};
+use crate::claim::Settled;
 use crate::collect::{Company, Complete, Entry};
-use crate::effect::Settled;
 use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
 use crate::outcome::Expiry;
 use crate::time::Timestamp;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::run::Runs;
 use super::waits::Closed;
 use crate::collect::Complete;
-use crate::effect::WaitsFor;
 use crate::id::{JobId, Key, SubscriptionIndex};
+use crate::job::WaitsFor;
 use crate::outcome::Quarantine;
 use crate::time::Timestamp;
 

@@ -10,8 +10,8 @@ use super::queue::{Late, Queue, Standing};
 use super::run::Runs;
 use super::waits::Closed;
 use super::{Board, Due, Effect, JobState};
-use crate::effect::WaitsFor;
 use crate::id::{AgentIndex, JobId, Key};
+use crate::job::WaitsFor;
 use crate::outcome::{Burial, Overdue, Quarantine};
 use crate::time::Timestamp;
 
@@ -19,7 +19,7 @@ impl Board {
     /// Lets jobs of an agent wait this long for a slot. Called before anything is on the board.
     ///
     /// The time counts from when the inputs were complete, or from the end of the back-off for a further attempt. It begins
-    /// anew when the agent is resumed, and when the board starts jobs again after [`Input::Unhold`](crate::effect::Input) or
+    /// anew when the agent is resumed, and when the board starts jobs again after [`Input::Unhold`](crate::input::Input) or
     /// `StoreUp`.
     pub fn set_queue_timeout(&mut self, agent: AgentIndex, timeout: Duration) {
         self.agents[agent.at()].queue.set_patience(timeout);

@@ -8,12 +8,12 @@
 
 use super::queue::Standing;
 use super::{Agent, Board, Effect};
+use crate::claim::{Backlog, Claimed, Published};
 use crate::collect::INSTANT;
-use crate::effect::{Page, Published};
+use crate::effect::PageRequest;
 use crate::id::{AgentIndex, AgentName, Offset, SubscriptionIndex};
 use crate::marks::Marks;
 use crate::outcome::{Waiting, WaitingReason};
-use crate::store::{Backlog, Claimed};
 use crate::time::Timestamp;
 
 /// Artifacts that are read at a time. A tenth would read ten times as often; ten times as many would hold up whatever
@@ -193,7 +193,7 @@ impl Board {
             let subscriptions = self.subscriptions_of(agent).collect();
             let limit = (window - load).clamp(1, PAGE_MAX);
             self.agents[agent.at()].reading.page = Some(ticket);
-            effects.push(Effect::Page(Page { agent, ticket, subscriptions, after, limit }));
+            effects.push(Effect::LoadPage(PageRequest { agent, ticket, subscriptions, after, limit }));
         }
     }
 

@@ -6,9 +6,11 @@ use uuid::Uuid;
 
 use super::*;
 use crate::body::Body;
+use crate::id::Key;
 use crate::id::{AgentName, ArtifactId, RunId};
 use crate::kind::Kind;
 use crate::shape::{Shape, by, join, one};
+use crate::time::Timestamp;
 use crate::visibility::Visibility;
 
 fn number(value: u32) -> Artifact {

@@ -19,13 +19,12 @@ use super::{
 };
 use crate::artifact::Artifact;
 use crate::body::Body;
-use crate::effect::{Aside, Settled, Start};
+use crate::claim::{Claim, Settled};
 use crate::filter::Filter;
 use crate::id::{AgentIndex, AgentName, ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
+use crate::job::{Aside, Member, Start};
 use crate::kind::{Kind, Kinds};
-use crate::matching::Claim;
 use crate::outcome::Outcome;
-use crate::shape::Member;
 use crate::time::Timestamp;
 
 mod history;
@@ -289,8 +288,8 @@ impl<'a> Case<'a> {
 /// Unfinished work, sorted by what it is.
 #[derive(Default)]
 struct Listed {
-    jobs: Vec<crate::effect::Resumed>,
-    pairs: Vec<(JobId, crate::effect::PairVerdict)>,
+    jobs: Vec<crate::job::Resumed>,
+    pairs: Vec<(JobId, crate::job::PairVerdict)>,
     /// Place in the log and subscription.
     claims: Vec<(u64, u32)>,
 }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Publish;
 use crate::artifact::Artifact;
-use crate::effect::Start;
+use crate::claim::Claim;
 use crate::id::{AgentName, JobId, Offset, RunId};
-use crate::matching::Claim;
+use crate::job::Start;
 use crate::time::Timestamp;
 
 /// A job that failed for good.

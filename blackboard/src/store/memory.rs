@@ -198,7 +198,7 @@ mod tests {
         use crate::store::{Few, Group, Publish};
 
         let store = Memory::new().keep(10);
-        let publish = |number: u32, claims: Arc<[crate::matching::Claim]>| {
+        let publish = |number: u32, claims: Arc<[crate::claim::Claim]>| {
             let id = crate::ArtifactId::from_uuid(uuid::Uuid::from_u128(u128::from(number)));
             let run = RunId::from_uuid(uuid::Uuid::from_u128(1));
             let body = crate::Body::typed(Arc::new(number));

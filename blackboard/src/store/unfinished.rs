@@ -2,9 +2,9 @@
 //!
 //! Pure: no I/O, no clock.
 
-use crate::effect::{PairVerdict, Published, Resumed};
+use crate::claim::Published;
 use crate::id::{JobId, Offset, SubscriptionIndex};
-use crate::outcome::Tally;
+use crate::job::{PairVerdict, Resumed};
 
 /// A place in the list of unfinished work: what has been read already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,26 +36,4 @@ pub enum Unfinished {
     },
     /// An artifact with claims that no unfinished job covers.
     Claims(Published),
-}
-
-/// An artifact with claims that no unfinished job covers, read back for some subscriptions.
-#[derive(Clone, Debug)]
-pub struct Claimed {
-    /// The artifact, with the claims of the subscriptions asked for.
-    pub published: Published,
-    /// How its run stands, over all subscriptions.
-    pub tally: Tally,
-}
-
-/// What one subscription has in the log that no unfinished job covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backlog {
-    /// The subscription.
-    pub subscription: SubscriptionIndex,
-    /// Claims without an outcome; never 0.
-    pub count: u64,
-    /// The first of them.
-    pub first: Offset,
-    /// The last of them.
-    pub last: Offset,
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::{Few, Note, Redrive, StoreError};
 use crate::artifact::Artifact;
-use crate::effect::{Resumed, Settled, Start};
+use crate::claim::{Claim, Settled};
 use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
-use crate::matching::Claim;
+use crate::job::{Resumed, Start};
 use crate::time::Timestamp;
 
 /// Writes for one commit, in groups that are atomic each.
@@ -114,7 +114,7 @@ pub enum GroupResult {
     Done(Few<Stored>),
     /// Committed: how many claims a [`Group::CancelClaims`] ended, in the order in which subscriptions were named.
     Cancelled(Vec<(SubscriptionIndex, u64)>),
-    /// Committed: the job of a [`Group::Redrive`], unfinished again, for [`Input::Redriven`](crate::effect::Input::Redriven).
+    /// Committed: the job of a [`Group::Redrive`], unfinished again, for [`Input::Redriven`](crate::input::Input::Redriven).
     /// Its first attempt is yet to be started; failures count from 0.
     Redriven(Box<Resumed>),
     /// This group alone was refused; nothing of it was written.

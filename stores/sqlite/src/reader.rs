@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use rusqlite::InterruptHandle;
 use tokio::sync::{Semaphore, oneshot};
-use volery_blackboard::matching::panic_text;
+use volery_blackboard::panic::panic_text;
 use volery_blackboard::store::{Answer, StoreError};
 
 use super::base::Base;

@@ -10,8 +10,7 @@ use crc32fast::Hasher;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use uuid::Uuid;
-use volery_blackboard::effect::Published;
-use volery_blackboard::matching::Claim;
+use volery_blackboard::claim::{Claim, Published};
 use volery_blackboard::{
     Artifact, ArtifactId, Body, JobId, Key, Marks, Offset, Producer, RunId, SubscriptionIndex, Tenant,
     Timestamp, TraceContext, Visibility,

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot};
+use volery_blackboard::claim::{Backlog, Claimed};
 use volery_blackboard::store::{
-    Answer, Backlog, Batch, Catalogue, Claimed, Commit, Cursor, Damage, DeadFilter, DeadLetter, Inspected,
-    Lineage, Note, Read, Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished,
+    Answer, Batch, Catalogue, Commit, Cursor, Damage, DeadFilter, DeadLetter, Inspected, Lineage, Note, Read,
+    Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished,
 };
 use volery_blackboard::{
     ArtifactId, Filter, Marks, Offset, Page, RunId, SubscriptionIndex, Tally, Timestamp,

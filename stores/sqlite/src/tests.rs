@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
-use volery_blackboard::matching::Claim;
+use volery_blackboard::claim::Claim;
 use volery_blackboard::store::conformance::{Stores, block_on, check};
 use volery_blackboard::store::{
     Batch, Catalogue, Commit, Cursor, DeadFilter, Few, Group, GroupResult, Note, Publish, Read, Retained,

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
-use volery_blackboard::matching::panic_text;
+use volery_blackboard::panic::panic_text;
 use volery_blackboard::store::{Batch, Catalogue, Cursor, Group, GroupResult, StoreError, Unfinished};
 
 use super::base::Base;

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use super::shapes::{claim, each};
 use super::world::{Setup, World, inputs, run};
 use crate::board::WaitingFilter;
-use crate::effect::{Effect, Input, Verdict};
+use crate::effect::Effect;
 use crate::id::{AgentIndex, Offset};
+use crate::input::Input;
+use crate::job::Verdict;
 use crate::outcome::{Burial, Outcome};
 
 /// Two agents with room for two jobs each; three jobs wait or run for each.

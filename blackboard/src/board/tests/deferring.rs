@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::shapes::{claim, each, in_lane, micros};
 use super::world::{Setup, World, inputs, run};
 use crate::board::WaitingFilter;
-use crate::effect::{Effect, Input, Verdict};
+use crate::effect::Effect;
 use crate::id::{AgentIndex, JobId, Offset};
+use crate::input::Input;
+use crate::job::Verdict;
 use crate::outcome::Outcome;
 
 /// Two agents with this many slots each, and a subscription for each of them.
@@ -118,14 +120,14 @@ fn a_deferred_job_that_never_started_ends_as_its_inputs_when_its_run_is_cancelle
 fn an_agent_that_is_away_gets_nothing_until_it_is_tried_again_and_others_do() {
     let mut world = world(1, None);
     let until = world.now.after(micros(50));
-    world.handle(Input::AgentAway { agent: AgentIndex(0), until });
+    world.handle(Input::AgentUnavailable { agent: AgentIndex(0), until });
     world.publish(run(0), vec![claim(0, 0)]);
     world.publish(run(0), vec![claim(1, 0)]);
     assert_eq!(busy(&world), [vec![2]]);
     assert_eq!(reasons(&world), ["agent_unavailable"]);
     assert!(world.board.is_at_work() && !world.board.is_idle(), "a drain waits for it");
     let later = until.after(micros(50));
-    world.handle(Input::AgentAway { agent: AgentIndex(0), until: later });
+    world.handle(Input::AgentUnavailable { agent: AgentIndex(0), until: later });
     assert_eq!(world.board.next_deadline(), Some(until), "the first word counts");
     until_due(&mut world);
     assert_eq!(busy(&world), [vec![1], vec![2]]);
@@ -135,7 +137,7 @@ fn an_agent_that_is_away_gets_nothing_until_it_is_tried_again_and_others_do() {
 fn the_time_in_which_an_agent_is_away_is_no_time_in_its_queue() {
     let mut world = world(1, Some(20));
     let until = world.now.after(micros(50));
-    world.handle(Input::AgentAway { agent: AgentIndex(0), until });
+    world.handle(Input::AgentUnavailable { agent: AgentIndex(0), until });
     world.publish(run(0), vec![claim(0, 0)]);
     world.publish(run(0), vec![claim(0, 0)]);
     until_due(&mut world);

@@ -5,7 +5,8 @@
 use std::collections::VecDeque;
 
 use super::world::World;
-use crate::effect::{Effect, Input};
+use crate::effect::Effect;
+use crate::input::Input;
 use crate::outcome::Outcome;
 use crate::store::conformance::block_on;
 use crate::store::{Group, GroupResult, Store};
@@ -97,11 +98,13 @@ impl World {
                 return;
             }
             let answer = match question {
-                Effect::Page(page) if fails => Input::PageFailed { agent: page.agent, ticket: page.ticket },
-                Effect::Page(page) => {
+                Effect::LoadPage(page) if fails => {
+                    Input::PageFailed { agent: page.agent, ticket: page.ticket }
+                }
+                Effect::LoadPage(page) => {
                     let claims = self.store.claims(&page.subscriptions, Some(page.after), page.limit);
                     let claims = block_on(claims).expect("memory reads");
-                    Input::Paged { agent: page.agent, ticket: page.ticket, claims }
+                    Input::PageLoaded { agent: page.agent, ticket: page.ticket, claims }
                 }
                 Effect::Recount { run, ticket } => {
                     let tally = block_on(self.store.tally(run)).expect("memory reads");

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use super::shapes::{at, claim, each};
 use super::world::run;
 use crate::board::Board;
-use crate::effect::{Effect, Input, Published, Resumed, Start, Verdict};
+use crate::claim::Published;
+use crate::effect::Effect;
 use crate::id::Offset;
+use crate::input::Input;
+use crate::job::{Resumed, Start, Verdict};
 
 fn published(offset: u64) -> Published {
     let claims = Arc::from([claim(0, 0)]);

@@ -7,9 +7,11 @@ use super::shapes::{
 };
 use super::world::{Setup, World, inputs, run};
 use crate::board::WaitingFilter;
-use crate::effect::{Effect, Input, Verdict};
+use crate::claim::Claim;
+use crate::effect::Effect;
 use crate::id::{AgentIndex, JobId, Offset};
-use crate::matching::Claim;
+use crate::input::Input;
+use crate::job::Verdict;
 use crate::outcome::{CloseReason, Discard, Expiry, Outcome, WaitingReason};
 use crate::subscription::{Batch, JoinMode, Subscription, Window};
 

@@ -9,9 +9,10 @@ use super::shapes::{
     all_of, batched, by_event_time, claim, each, in_lane, join, keyed, micros, refused, within,
 };
 use super::world::{Setup, World, run};
-use crate::effect::{Input, Verdict};
+use crate::claim::Claim;
 use crate::id::{AgentIndex, JobId};
-use crate::matching::Claim;
+use crate::input::Input;
+use crate::job::Verdict;
 use crate::outcome::CloseReason;
 use crate::subscription::{Batch, JoinMode, Window};
 
@@ -141,7 +142,7 @@ fn perform(world: &mut World, step: &Step) {
         Step::Defer => world.defer_starts(),
         Step::Away(agent, span) => {
             let until = world.now.after(micros(span * 2));
-            world.handle(Input::AgentAway { agent: AgentIndex(*agent), until });
+            world.handle(Input::AgentUnavailable { agent: AgentIndex(*agent), until });
         }
         Step::Advance(span) => world.advance(span * 2),
         Step::Tick => world.tick(),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::claim::Claim;
 use crate::id::{Key, SubscriptionIndex};
 use crate::kind::Kind;
-use crate::matching::Claim;
 use crate::outcome::Discard;
 use crate::subscription::{Batch, Collecting, JoinMode, JoinRule, Side, Subscription, Window};
 use crate::time::Timestamp;

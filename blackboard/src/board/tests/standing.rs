@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use super::shapes::{claim, each, in_lane, micros};
 use super::world::{Setup, World, inputs, run};
 use crate::board::{RunningState, WaitingFilter};
-use crate::effect::{Effect, Input, Verdict, Wait, WaitsFor};
+use crate::effect::Effect;
 use crate::id::{AgentIndex, JobId, Offset};
+use crate::input::Input;
+use crate::job::{Verdict, Wait, WaitsFor};
 use crate::outcome::{Outcome, WaitingReason};
 
 const AGENT: AgentIndex = AgentIndex(0);

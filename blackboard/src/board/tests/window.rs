@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use super::shapes::{batched, by_event_time, claim, each, in_lane, join, keyed, micros, within};
 use super::world::{Setup, World, inputs, run};
-use crate::effect::{Effect, Input, Verdict};
+use crate::effect::Effect;
 use crate::id::{AgentIndex, JobId, Offset};
+use crate::input::Input;
+use crate::job::Verdict;
 use crate::outcome::{CloseReason, Expiry, Outcome};
 use crate::subscription::{Batch, JoinMode, Subscription, Window};
 
@@ -50,7 +52,7 @@ fn what_does_not_fit_the_window_stays_in_the_log_and_is_read_in_order() {
         seen.extend(finish_one(&mut world));
     }
     assert_eq!(seen, (1..=20).collect::<Vec<_>>());
-    assert!(asked(&world, |effect| matches!(effect, Effect::Page(_))) < 12, "it is read page by page");
+    assert!(asked(&world, |effect| matches!(effect, Effect::LoadPage(_))) < 12, "it is read page by page");
     assert_eq!(in_memory(&world), (0, 0));
     world.finish_everything();
 }

@@ -13,10 +13,12 @@ use super::shapes::{at, name};
 use crate::artifact::Artifact;
 use crate::board::{Board, WaitingFilter};
 use crate::body::Body;
-use crate::effect::{Effect, Input, Published, Settled, Start, Verdict};
+use crate::claim::{Claim, Published, Settled};
+use crate::effect::Effect;
 use crate::id::{AgentIndex, AgentName, ArtifactId, JobId, Key, Offset, RunId, SubscriptionIndex};
+use crate::input::Input;
+use crate::job::{Start, Verdict};
 use crate::kind::Kind;
-use crate::matching::Claim;
 use crate::outcome::{Burial, CloseReason, Outcome, Overdue, Quarantine};
 use crate::store::conformance::block_on;
 use crate::store::{
@@ -420,7 +422,7 @@ impl World {
                 let first = expired.inputs.iter().map(|input| input.offset).min();
                 assert!(first.is_some_and(|first| self.claims.contains_key(&(expired.subscription, first))));
             }
-            Effect::Page(_) | Effect::Recount { .. } | Effect::CancelSpilled { .. } => {
+            Effect::LoadPage(_) | Effect::Recount { .. } | Effect::CancelSpilled { .. } => {
                 self.log.unwritten.push_back(effect.clone());
             }
             Effect::Quiescent { run, tally } => {

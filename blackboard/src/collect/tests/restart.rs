@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::super::{Collector, Entry, Step};
 use crate::board::tests::shapes::{at, claim, micros};
+use crate::claim::Claim;
 use crate::id::{Key, Offset, RunId};
 use crate::marks::Marks;
-use crate::matching::Claim;
 use crate::subscription::{Collecting, JoinMode, JoinRule, Subscription, Window};
 
 #[derive(Clone, Debug)]

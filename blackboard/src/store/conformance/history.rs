@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::artifact::Producer;
-use crate::effect::Resumed;
+use crate::job::Resumed;
 use crate::outcome::{Discard, Expiry, Tally};
 use crate::store::{Attempt, DeadState, Fate, Redrive, SummaryBy};
 

@@ -1,8 +1,8 @@
 //! Cases of paging: outstanding claims of some subscriptions, their counts, and cancelling them where they lie.
 
 use super::*;
+use crate::claim::Backlog;
 use crate::outcome::Tally;
-use crate::store::Backlog;
 
 impl Case<'_> {
     /// Places, and the subscriptions of their claims.

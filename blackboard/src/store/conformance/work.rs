@@ -1,8 +1,8 @@
 //! Cases of unfinished work: claims, jobs, attempts, ends.
 
 use super::*;
-use crate::effect::PairVerdict;
 use crate::id::Key;
+use crate::job::PairVerdict;
 use crate::outcome::{CloseReason, Discard, Expiry};
 
 pub(super) async fn claims_without_a_job_are_unfinished_in_log_order(case: &Case<'_>) {

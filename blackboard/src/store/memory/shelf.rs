@@ -11,9 +11,9 @@ use super::super::{
     Attempt, Catalogue, Few, Filing, Group, GroupResult, Note, Publish, StoreError, Stored, Subject,
 };
 use crate::artifact::Artifact;
+use crate::claim::Claim;
 use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex, Tenant};
 use crate::marks::Marks;
-use crate::matching::Claim;
 use crate::outcome::{Outcome, Tally};
 
 mod graves;

@@ -3,9 +3,8 @@
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params_from_iter};
 use serde::{Deserialize, Serialize};
-use volery_blackboard::effect::{Aside, Start};
-use volery_blackboard::matching::Claim;
-use volery_blackboard::shape::Member;
+use volery_blackboard::claim::Claim;
+use volery_blackboard::job::{Aside, Member, Start};
 use volery_blackboard::store::{
     Attempt, DeadFilter, DeadLetter, DeadParts, DeadState, Inspected, StoreError,
 };

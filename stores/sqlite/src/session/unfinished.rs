@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row};
 use uuid::Uuid;
-use volery_blackboard::effect::{PairVerdict, Published, Start};
-use volery_blackboard::matching::Claim;
-use volery_blackboard::store::{Backlog, Claimed, Cursor, Unfinished};
+use volery_blackboard::claim::{Backlog, Claim, Claimed, Published};
+use volery_blackboard::job::{PairVerdict, Start};
+use volery_blackboard::store::{Cursor, Unfinished};
 use volery_blackboard::{Discard, Offset, RunId, SubscriptionIndex, Tally, Timestamp};
 
 use super::Session;

@@ -4,10 +4,9 @@ use std::fs;
 use std::io::{Read as _, Seek, SeekFrom, Write as _};
 
 use super::*;
-use volery_blackboard::effect::{Aside, Settled, Start};
+use volery_blackboard::claim::{Claimed, Settled};
+use volery_blackboard::job::{Aside, Member, Start};
 use volery_blackboard::outcome::Quarantine;
-use volery_blackboard::shape::Member;
-use volery_blackboard::store::Claimed;
 use volery_blackboard::{AgentIndex, Discard, JobId, Offset, Outcome};
 
 fn error(result: Result<Sqlite, StoreError>) -> StoreError {

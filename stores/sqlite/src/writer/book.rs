@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::Row;
 use rustc_hash::FxHashMap;
-use volery_blackboard::effect::{Aside, Start};
-use volery_blackboard::shape::Member;
+use volery_blackboard::job::{Aside, Member, Start};
 use volery_blackboard::{Artifact, JobId, Marks, Offset, RunId, SubscriptionIndex, Tally, Timestamp};
 
 use super::damage::Broken;
@@ -207,7 +206,7 @@ impl Book {
     }
 
     /// Moves the marks of a subscription, and returns how they stood before.
-    pub(super) fn note_marks(&mut self, sub: i64, claim: &volery_blackboard::matching::Claim) -> Marks {
+    pub(super) fn note_marks(&mut self, sub: i64, claim: &volery_blackboard::claim::Claim) -> Marks {
         let marks = self.marks.entry(sub).or_default();
         let before = marks.clone();
         marks.note(claim);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use volery_blackboard::effect::{Resumed, Start};
-use volery_blackboard::matching::Claim;
+use volery_blackboard::claim::Claim;
+use volery_blackboard::job::{Resumed, Start};
 use volery_blackboard::store::{Few, Redrive, Stored};
 use volery_blackboard::{Offset, Timestamp};
 

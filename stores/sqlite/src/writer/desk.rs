@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use rusqlite::Params;
-use volery_blackboard::effect::Resumed;
+use volery_blackboard::job::Resumed;
 use volery_blackboard::store::{
     Catalogue, Cursor, Few, Filing, Group, GroupResult, Note, StoreError, Stored, Unfinished,
 };
@@ -219,7 +219,7 @@ impl Desk {
     pub(super) fn resumed(&self, job: &volery_blackboard::JobId) -> Result<Option<Resumed>, Fault> {
         let Some(open) = self.book.jobs.get(job) else { return Ok(None) };
         Ok(Some(Resumed {
-            start: volery_blackboard::effect::Start::clone(&open.start),
+            start: volery_blackboard::job::Start::clone(&open.start),
             inputs: self.session.inputs(&open.start)?,
             failures: open.failures,
             until: open.until,

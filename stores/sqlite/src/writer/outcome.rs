@@ -1,6 +1,7 @@
 //! Outcomes: how claims end, with a job and without, and which pairs are remembered.
 
-use volery_blackboard::effect::{Settled, Start};
+use volery_blackboard::claim::Settled;
+use volery_blackboard::job::Start;
 use volery_blackboard::store::{Few, Stored};
 use volery_blackboard::{JobId, Offset, Outcome, RunId, SubscriptionIndex, Tally};
 

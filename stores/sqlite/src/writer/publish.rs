@@ -1,7 +1,7 @@
 //! Publishing: an artifact with its claims and tags, or the first one that has its id or key.
 
 use rusqlite::OptionalExtension;
-use volery_blackboard::matching::Claim;
+use volery_blackboard::claim::Claim;
 use volery_blackboard::store::{Publish, Stored};
 use volery_blackboard::{Artifact, ArtifactId, Offset, Producer, Visibility};
 

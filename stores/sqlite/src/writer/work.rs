@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use volery_blackboard::effect::Start;
+use volery_blackboard::job::Start;
 use volery_blackboard::store::{Few, Finish, JobEnd, StoreError, Stored};
 use volery_blackboard::{JobId, Timestamp};
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::work::JobRecord;
 use super::{Shelf, conflict};
 use crate::artifact::Artifact;
-use crate::effect::{Resumed, Start};
 use crate::id::{Offset, SubscriptionIndex};
+use crate::job::{Resumed, Start};
 use crate::outcome::Outcome;
 use crate::store::{
     Attempt, DeadFilter, DeadLetter, DeadState, Few, Inspected, Redrive, Retention, StoreError, Stored,

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use super::{Shelf, Slot};
 use crate::artifact::Artifact;
-use crate::effect::{Published, Resumed, Start};
+use crate::claim::{Backlog, Claim, Claimed, Published};
 use crate::filter::{Filter, Page};
 use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
+use crate::job::{Resumed, Start};
 use crate::marks::Marks;
-use crate::matching::Claim;
 use crate::outcome::Tally;
-use crate::store::{Backlog, Claimed, Cursor, Fate, Lineage, Note, Summary, SummaryBy, Unfinished};
+use crate::store::{Cursor, Fate, Lineage, Note, Summary, SummaryBy, Unfinished};
 
 impl Shelf {
     pub(in crate::store::memory) fn tally(&self, run: RunId) -> Tally {

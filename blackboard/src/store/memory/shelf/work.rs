@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use super::{ClaimState, Shelf, Slot, Span, conflict};
-use crate::effect::{PairVerdict, Settled, Start};
+use crate::claim::Settled;
 use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
+use crate::job::{PairVerdict, Start};
 use crate::outcome::Outcome;
 use crate::store::{Attempt, Few, Finish, JobEnd, StoreError, Stored};
 use crate::time::Timestamp;

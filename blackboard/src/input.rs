@@ -1,0 +1,159 @@
+//! What the board is told: the closed set of inputs.
+//!
+//! Everything in an input is in the store already, or needs no record. The curator gives inputs to the board in the order
+//! of the log. Pure: no I/O, no clock.
+
+use std::sync::Arc;
+
+use crate::claim::{Backlog, Claimed, Published};
+use crate::id::{AgentIndex, JobId, Offset, RunId, SubscriptionIndex};
+use crate::job::{PairVerdict, Resumed, Verdict};
+use crate::marks::Marks;
+use crate::outcome::{CloseReason, Quarantine, Tally};
+use crate::time::Timestamp;
+
+/// What the board is told. Everything here is already in the store, or needs no record.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// An artifact was committed, with the claims that subscriptions made on it.
+    Published(Published),
+    /// A job that had been started before a restart is unfinished.
+    Resumed(Resumed),
+    /// The job of a dead letter is unfinished again.
+    Redriven {
+        /// The job.
+        resumed: Resumed,
+        /// Those of its inputs that had been dead; the others are new and were published with it.
+        dead: Vec<Offset>,
+    },
+    /// A pair of an every-pair join had been finished before a restart; it must not run again.
+    PairFinished {
+        /// The join.
+        subscription: SubscriptionIndex,
+        /// The pair's job.
+        job: JobId,
+        /// How it ended.
+        verdict: PairVerdict,
+    },
+    /// The log has come this far for a subscription; its collector may have met less of it since a restart.
+    Marks {
+        /// The subscription.
+        subscription: SubscriptionIndex,
+        /// How far.
+        marks: Marks,
+    },
+    /// An attempt ended, and what follows from it is committed.
+    Finished {
+        /// The job.
+        job: JobId,
+        /// The attempt, as numbered in [`Start`].
+        attempt: u32,
+        /// What follows.
+        verdict: Verdict,
+    },
+    /// The start of a job could not be committed. When several are handed back, [`Input::Hold`] comes first and
+    /// [`Input::Unhold`] after, so that none of them is overtaken while the others are still out.
+    StartRefused(JobId),
+    /// The store refused the start of this job and of nothing else. It is tried again after a back-off that grows from one
+    /// refusal to the next; other jobs of its agent go on, except those behind its key.
+    StartDeferred(JobId),
+    /// The agent could not be given a job: start none of it before this time. Nobody else waits for it.
+    AgentUnavailable {
+        /// The agent.
+        agent: AgentIndex,
+        /// When it is tried again. Ignored for one that is away already.
+        until: Timestamp,
+    },
+    /// Time has passed: what is due by now is due.
+    Tick,
+    /// A handle to the run exists: keep its counts until [`Input::ReleaseRun`].
+    PinRun {
+        /// The run.
+        run: RunId,
+        /// The workflow's name.
+        workflow: Arc<str>,
+        /// What the store has counted for the run, when the board is being read back.
+        tally: Option<Tally>,
+    },
+    /// The last handle to the run is gone.
+    ReleaseRun(RunId),
+    /// No more input comes for the run: flush what its batches hold, expire what waits in vain.
+    FinishRun(RunId),
+    /// End everything of the run that has not finished.
+    CancelRun(RunId),
+    /// When this time comes, the run is cancelled, unless everything of it has an outcome by then. Ignored for a run that
+    /// the board does not know.
+    DeadlineRun {
+        /// The run.
+        run: RunId,
+        /// The deadline. A later one replaces an earlier one.
+        at: Timestamp,
+    },
+    /// Start no jobs of this agent until further notice.
+    Pause(AgentIndex),
+    /// Start jobs of this agent again, whether it was paused, quarantined or both.
+    Resume(AgentIndex),
+    /// An engine of this agent panicked, or could not be made.
+    Restarted(AgentIndex),
+    /// The agent's engines panicked more often than it may: start no jobs of it until it is resumed, or until the time that
+    /// the quarantine names.
+    Quarantine {
+        /// The agent.
+        agent: AgentIndex,
+        /// Since when, after how much, until when.
+        quarantine: Quarantine,
+    },
+    /// The store refuses writes: start no jobs until [`Input::StoreUp`], whatever else is said.
+    StoreDown,
+    /// The store works again.
+    StoreUp,
+    /// Start no jobs at all: the runtime is stopping, or being read back.
+    Hold,
+    /// Start jobs again.
+    Unhold,
+    /// Close every open batch, with this reason.
+    Flush(CloseReason),
+    /// Claims of a subscription wait in the log: told when the board is read back, before anything else of it.
+    Backlog(Backlog),
+    /// The answer to [`Effect::LoadPage`]. Between the read and this input the board is told nothing else.
+    PageLoaded {
+        /// The agent.
+        agent: AgentIndex,
+        /// As in the effect.
+        ticket: u64,
+        /// The next claims on the agent's subscriptions, in log order.
+        claims: Vec<Claimed>,
+    },
+    /// The log could not be read; the board asks again with the next tick.
+    PageFailed {
+        /// The agent.
+        agent: AgentIndex,
+        /// As in the effect.
+        ticket: u64,
+    },
+    /// The log is damaged where the agent would read on. It is not asked for again until the agent is resumed.
+    PageDamaged {
+        /// The agent.
+        agent: AgentIndex,
+        /// As in the effect.
+        ticket: u64,
+    },
+    /// The answer to [`Effect::Recount`]. Between the read and this input the board is told nothing else.
+    Recounted {
+        /// The run.
+        run: RunId,
+        /// As in the effect.
+        ticket: u64,
+        /// What the store has counted.
+        tally: Tally,
+    },
+    /// The answer to [`Effect::CancelSpilled`]: so many claims were cancelled, by subscription.
+    SpilledCancelled {
+        /// The run.
+        run: RunId,
+        /// How many, for every subscription that had any.
+        cancelled: Vec<(SubscriptionIndex, u64)>,
+    },
+    /// An [`Effect::CancelSpilled`] was refused; the board asks again with the next tick.
+    CancelRefused(RunId),
+}
