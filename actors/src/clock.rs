@@ -1,7 +1,8 @@
 //! The one home of time and chance: reads clocks, makes ids, waits for points in time.
 //!
-//! Wall-clock time is read once, when the runtime starts; from then on it is that reading plus what the monotonic clock
-//! (tokio's, so that paused tests own it) has counted. A wall clock that jumps therefore moves nothing.
+//! Wall-clock time is read once, when the runtime starts; from then on it is that reading plus what the
+//! monotonic clock (tokio's, so that paused tests own it) has counted. A jump of the wall clock therefore
+//! changes nothing.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -59,8 +60,8 @@ impl Clock {
 
     /// Tells whether tokio's time is paused, so that it moves only when nothing else does.
     ///
-    /// Tokio has no question for it. But a running clock of tokio's is the system's, so between two readings of it that
-    /// enclose a step of the system's clock it has moved as well; a paused one has not.
+    /// Tokio has no question for it. But a running clock of tokio's is the system's, so between two readings
+    /// of it that enclose a step of the system's clock it has moved as well; a paused one has not.
     #[cfg(feature = "testing")]
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this file is the home of time")]

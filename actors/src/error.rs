@@ -10,7 +10,7 @@ use crate::agent::Classed;
 use crate::fault::Fault;
 use crate::supervision::SendRefusal;
 
-/// What a caller can do about an [`Error`].
+/// The reaction that an [`Error`] asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -24,7 +24,7 @@ pub enum ErrorKind {
     Report,
 }
 
-/// Why the runtime did not do as told.
+/// An error of the runtime.
 ///
 /// `Display` says what happened; [`Error::kind`] says what to do; `source` keeps the cause.
 pub struct Error(Box<Cause>);
@@ -89,12 +89,14 @@ pub(crate) enum Cause {
 }
 
 impl Error {
-    /// Wraps any other error, for services that use one error type throughout. Its kind is [`ErrorKind::Report`].
+    /// Wraps any other error, for services that use one error type throughout. Its kind is
+    /// [`ErrorKind::Report`].
     pub fn other<E: Into<Fault>>(error: E) -> Self {
         Cause::Other(Classed::by_type(error)).into()
     }
 
-    /// Says that a call cannot succeed as it is; for facades over this crate. Its kind is [`ErrorKind::FixInput`].
+    /// Says that a call cannot succeed as it is; for facades over this crate. Its kind is
+    /// [`ErrorKind::FixInput`].
     #[must_use]
     pub fn misuse(what: &'static str) -> Self {
         Cause::Misuse(what).into()

@@ -1,7 +1,7 @@
-//! The feed: a live side stream of what happens, for whoever wants to look.
+//! The feed: a live side stream of events.
 //!
-//! It never blocks the board and holds a bounded number of events; a reader that is too slow is told how many it
-//! missed. Nothing is built while nobody reads.
+//! It never blocks the board and holds a bounded number of events; a reader that is too slow learns how many
+//! it missed. Nothing is built while nobody reads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ pub enum Event {
     Started {
         /// Its agent.
         agent: AgentName,
-        /// What was started.
+        /// The started job.
         start: Arc<Start>,
     },
     /// A job is done.
@@ -85,7 +85,7 @@ pub enum Event {
     Settled {
         /// The agent that the subscription belongs to.
         agent: AgentName,
-        /// What ended, and how.
+        /// The outcome of a claim.
         settled: Settled,
     },
     /// Everything of a run has an outcome.
@@ -97,7 +97,7 @@ pub enum Event {
         /// Its outcomes.
         tally: Tally,
     },
-    /// The lookout found something that does not come on.
+    /// The lookout found a lack of progress.
     Found(Finding),
     /// The job of a dead letter runs again.
     Redriven {
@@ -113,7 +113,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// What the lookout had found is over.
+    /// A finding of the lookout is over.
     Over(Finding),
     /// A run's deadline came before its end, and it is being cancelled.
     RunTimedOut {
@@ -122,7 +122,8 @@ pub enum Event {
         /// The workflow's name.
         workflow: Arc<str>,
     },
-    /// An engine panicked, or could not be made. If it comes from a factory, it is made anew for the next attempt.
+    /// An engine panicked, or could not be made. If it comes from a factory, it is made anew for the next
+    /// attempt.
     Restarted {
         /// Its agent.
         agent: AgentName,
@@ -247,7 +248,7 @@ pub struct FeedReader {
     ended: CancellationToken,
 }
 
-/// What a reader gets.
+/// The result of a read.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FeedItem {

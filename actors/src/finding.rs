@@ -9,7 +9,8 @@ use volery_blackboard::{AgentName, JobId, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finding {
-    /// An attempt's future has not returned from a poll: its engine blocks a worker thread of the async runtime.
+    /// An attempt's future has not returned from a poll: its engine blocks a worker thread of the async
+    /// runtime.
     WorkerBlocked {
         /// Its agent.
         agent: AgentName,
@@ -20,7 +21,8 @@ pub enum Finding {
         /// About when the poll began.
         since: Timestamp,
     },
-    /// No worker thread of the async runtime has taken up a task that was ready: all of them are blocked or busy.
+    /// No worker thread of the async runtime has taken up a task that was ready: all of them are blocked or
+    /// busy.
     RuntimeStalled {
         /// About when the task became ready.
         since: Timestamp,
@@ -56,7 +58,7 @@ pub(crate) enum FindingKind {
     AgentAging,
 }
 
-/// What two findings have in common when they are the same one.
+/// The key by which two findings are the same one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FindingKey {
     pub(crate) kind: FindingKind,

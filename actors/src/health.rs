@@ -1,6 +1,6 @@
-//! Health: whether a runtime lives, whether it should be given work, and what speaks against it. Pure: no I/O, no clock.
+//! Health: whether a runtime is live and ready, and the reasons against it. Pure: no I/O, no clock.
 //!
-//! `runtime/inspection.rs` finds the reasons. The table of what counts how stands in `docs/supervision.md`.
+//! `runtime/inspection.rs` finds the reasons. `docs/supervision.md` has the table of their effects.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +20,7 @@ pub struct Health {
     pub live: bool,
     /// Whether it should be given work. A runtime that is not live is not ready.
     pub ready: bool,
-    /// What is not as it should be, the worst first. None for a runtime in perfect health.
+    /// The reasons, the worst first. None for a runtime in perfect health.
     pub reasons: Vec<Reason>,
 }
 
@@ -30,15 +30,15 @@ pub struct Health {
 pub struct Reason {
     /// Which part of the runtime: an actor by its name, `store`, `backlog`, `runtime`.
     pub part: String,
-    /// What is the matter.
+    /// The reason in words.
     pub what: String,
-    /// What it affects.
+    /// Its effect.
     pub severity: Severity,
     /// Since when, as exactly as it is known: else since the first look that found it.
     pub since: Timestamp,
 }
 
-/// What a reason affects. The order is that of gravity.
+/// The effect of a reason, in the order of gravity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -51,14 +51,14 @@ pub enum Severity {
     NotLive,
 }
 
-/// What an inspection has found.
+/// The result of an inspection.
 #[derive(Debug, Default)]
 pub(crate) struct Findings(Vec<Finding>);
 
 #[derive(Debug)]
 struct Finding {
     part: String,
-    /// What kind of thing it is: the same over several looks, while the text may change.
+    /// The kind of the reason: the same over several looks, while the text may change.
     kind: &'static str,
     what: String,
     severity: Severity,

@@ -1,6 +1,7 @@
-//! Holds: counts of what somebody still needs, and a way to wait until nobody needs anything.
+//! Holds: counts of users of a part, and a way to wait until there are none.
 //!
-//! A hold is counted, not locked: taking and giving back is one atomic step each, and nobody ever waits to take one.
+//! A hold is counted, not locked: taking and giving back is one atomic step each, and nobody ever waits to
+//! take one.
 
 use std::fmt;
 use std::pin::pin;
@@ -63,8 +64,8 @@ impl Drop for Held {
 
 /// A critical section: while it exists, what it protects is not cut short. Dropping it ends the section.
 ///
-/// Made by [`Context::protect`](crate::Context::protect), which says what it holds back for an engine, and by the
-/// facade's `protect`, for sections of the service itself. The deadline of a shutdown wins over it.
+/// Made by [`Context::protect`](crate::Context::protect), which says what it holds back for an engine, and by
+/// the facade's `protect`, for sections of the service itself. The deadline of a shutdown wins over it.
 #[must_use = "the section ends when this is dropped"]
 pub struct Protection {
     _attempt: Option<Box<dyn Send + Sync>>,

@@ -1,6 +1,7 @@
 //! The kinds of a running runtime: those its agents named, and those that come up later.
 //!
-//! The first are fixed at start and read without a lock; a type published for the first time later is added under one.
+//! The first are fixed at start and read without a lock; a type published for the first time later is added
+//! under one.
 
 use std::any::TypeId;
 use std::sync::{PoisonError, RwLock};

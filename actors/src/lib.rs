@@ -1,4 +1,4 @@
-//! What lives in a Volery runtime: a supervision tree of actors around a pure board.
+//! The living part of a Volery runtime: a supervision tree of actors around a pure board.
 //!
 //! ```text
 //! root (rest-for-one)
@@ -8,14 +8,15 @@
 //! └─ upkeep (one-for-one)
 //!    ├─ batch-timeouts       1 s    a safety net behind the timekeeper
 //!    ├─ correlation-cleanup  5 s    a safety net behind the timekeeper
-//!    ├─ janitor              60 s   has the store remove what retention lets go
-//!    ├─ lookout              1 s    finds what does not come on
+//!    ├─ janitor              60 s   removes artifacts beyond the bounds of retention
+//!    ├─ lookout              1 s    finds attempts and agents that make no progress
 //!    ├─ sentry               a thread that sees blocked worker threads
-//!    ├─ eviction             5 s    lets idle resources go, if there are resources
+//!    ├─ eviction             5 s    drops idle values of resources, if there are any
 //!    └─ schedule/<name>      one for each schedule
 //! ```
 //!
-//! This is the only crate that names ractor, and it does so in one module. Embedding services use the `volery` crate.
+//! This is the only crate that names ractor, and it does so in one module. Embedding services use the
+//! `volery` crate.
 
 pub mod agent;
 pub mod clock;

@@ -1,8 +1,9 @@
-//! Resources: shared things with a lifetime, such as a loaded model or a pool: loaded once per key, leased, evicted when
-//! idle.
+//! Resources: shared things with a lifetime, such as a loaded model or a pool: loaded once per key, leased,
+//! evicted when idle.
 //!
-//! Loads run in the tasks of those that wait for them, values are dropped outside of locks and of actors. It decides
-//! nothing about when to look for idle values; the loop `eviction` of a runtime does (`upkeep/eviction.rs`).
+//! Loads run in the tasks of those that wait for them, and values are dropped outside of locks and of actors.
+//! It decides nothing about when to look for idle values; the loop
+//! `eviction` of a runtime does (`upkeep/eviction.rs`).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,25 +27,26 @@ mod slot;
 pub(crate) use eviction::{Evict, Evicted, Kept, let_go};
 use slot::{Hold, Slot};
 
-/// How long a value without a lease is kept unless told otherwise: longer than the pauses of a busy service, shorter than
-/// an operator would wait for its memory to come back.
+/// How long a value without a lease is kept by default: longer than the pauses of a busy service, shorter
+/// than an operator would wait for its memory to come back.
 const IDLE_AFTER_DEFAULT: Duration = Duration::from_secs(300);
 
-/// Values of one resource that may be there at once unless told otherwise. Keys may come from outside, and must not fill
+/// Values of one resource that may be there at once by default. Keys may come from outside, and must not fill
 /// the memory.
 const VALUES_MAX_DEFAULT: usize = 1_024;
 
 /// A shared thing with a lifetime, by key. Cheap to clone; all clones share the values.
 ///
-/// Give a clone to every engine that needs it, and one to the builder, which has idle values evicted and drops all values
-/// after the agents have stopped. Runtimes of one process may share a resource; the last of them to stop drops the values.
-/// Without a runtime idle values stay until the last clone and lease are dropped.
+/// Give a clone to every engine that needs it, and one to the builder, which has idle values evicted and
+/// drops all values after the agents have stopped. Runtimes of one process may share a resource; the last of
+/// them to stop drops the values. Without a runtime idle values stay until the last clone and lease are
+/// dropped.
 pub struct Resource<T>(Arc<Shelf<T>>);
 
 /// Starts loading the value of a key.
 type Load<T> = dyn Fn(String) -> BoxFuture<'static, Result<T, Fault>> + Send + Sync;
 
-/// What all clones of a resource share.
+/// The state that all clones of a resource share.
 struct Shelf<T> {
     name: Arc<str>,
     load: Arc<Load<T>>,
@@ -89,9 +91,9 @@ impl<T: Send + Sync + 'static> Resource<T> {
         self.change(|shelf| shelf.idle_after = idle)
     }
 
-    /// Holds at most this many values, those being loaded included. Default 1,024; 0 counts as 1. When all are leased, a
-    /// lease of another key is refused; else the one that is idle longest makes room. To be called before the first
-    /// clone.
+    /// Holds at most this many values, those being loaded included. Default 1,024; 0 counts as 1. When all
+    /// are leased, a lease of another key is refused; else the value that is idle longest is dropped. To be
+    /// called before the first clone.
     #[must_use]
     pub fn values_max(self, values: usize) -> Self {
         self.change(|shelf| shelf.values_max = values.max(1))

@@ -1,4 +1,4 @@
-//! The root: what starts before what, and how it all stops.
+//! The root: the order of the start, and of the stop.
 //!
 //! One list of phases, read forwards to start and backwards to stop:
 //!
@@ -6,8 +6,10 @@
 //! start ─► telemetry ─► store ─► board ─► flush ─► agents ─► upkeep ─► intake ─► notice      stop ◄─ the same, backwards
 //! ```
 //!
-//! Notice and flush are the service's own moments in a stop: nothing starts there. The board phase is the timekeeper and the curator; under the root supervisor they and the two phases behind them are
-//! rest-for-one: if the curator dies, agents and upkeep restart after it, and the board is read back from the store.
+//! Notice and flush are the service's own moments in a stop: nothing starts there. The board phase is the
+//! timekeeper and the curator; under the root supervisor they and the two phases behind them are
+//! rest-for-one: if the curator dies, agents and upkeep restart after it, and the board is read back from the
+//! store.
 
 mod backstop;
 mod callbacks;

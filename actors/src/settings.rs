@@ -7,7 +7,7 @@ use volery_blackboard::store::Retention;
 
 use crate::error::{Cause, Result};
 
-/// What to do with publishes while too many artifacts wait.
+/// The treatment of publishes while too many artifacts wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -19,7 +19,7 @@ pub enum Overflow {
     Refuse,
 }
 
-/// What becomes of batches that are not full when the runtime stops.
+/// The treatment of batches that are not full when the runtime stops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -35,70 +35,76 @@ pub enum Partial {
 
 /// A runtime's knobs. Every field has a default; a configuration file may name any of them.
 ///
-/// The struct is non-exhaustive: start from [`Settings::default`] and set fields, or use the builder's `configure`.
-/// A value outside of its limits is refused at the start, by name. Where no limit is named, there is none.
-/// In a configuration file a duration is a table of whole seconds and nanoseconds, both named, as serde writes it:
-/// `{ secs = 1, nanos = 500000000 }` in TOML, `{"secs": 1, "nanos": 500000000}` in JSON.
+/// The struct is non-exhaustive: start from [`Settings::default`] and set fields, or use the builder's
+/// `configure`. A value outside of its limits is refused at the start, by name. Where no limit is named,
+/// there is none. In a configuration file a duration is a table of whole seconds and nanoseconds, both named,
+/// as serde writes it: `{ secs = 1, nanos = 500000000 }` in TOML, `{"secs": 1, "nanos": 500000000}` in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Inputs that wait for an agent, in memory or in the log, run or back off, counted once per subscription, before
-    /// publishers are held back. Default 1,000,000; at least 1. With a durable store it bounds the log, not the memory, and
-    /// may be as large as the disk allows. What agents publish is never held back, so that cascades cannot deadlock.
+    /// Inputs that wait for an agent, in memory or in the log, run or back off, counted once per
+    /// subscription, before publishers are held back. Default 1,000,000; at least 1. With a durable store it
+    /// bounds the log, not the memory, and may be as large as the disk allows. Outputs of agents are never
+    /// held back, so that cascades cannot deadlock.
     pub queued_max: u64,
-    /// What to do then. Default: wait.
+    /// The treatment of publishes then. Default: wait.
     pub overflow: Overflow,
-    /// Inputs that joins, counts and batches hold, before publishers are refused. Default 1,000,000; at least 1. They
-    /// never wait here, because what is held may wait for just what they would publish.
+    /// Inputs that joins, counts and batches hold, before publishers are refused. Default 1,000,000; at least 1.
+    /// They never wait here, because what is held may wait for just what they would publish.
     pub collected_max: u64,
-    /// Jobs of each agent that wait in memory; running ones do not count, and of those that back off, or wait behind
-    /// another of their key, four count like one. Further inputs of the agent stay in the log until half of them are gone,
-    /// and wait there in order. Default 10,000; at least 1. A tenth would read the log ten times as often; ten times as many
-    /// take ten times the memory.
+    /// Jobs of each agent that wait in memory; running ones do not count, and of those that back off, or wait
+    /// behind another of their key, four count like one. Further inputs of the agent stay in the log until
+    /// half of them are gone, and wait there in order. Default 10,000; at least 1. A tenth would read the log
+    /// ten times as often; ten times as many take ten times the memory.
     pub jobs_in_memory_max: u32,
-    /// Jobs between an external publish and an artifact before the loop guard discards it. Default 1,000. With 0,
-    /// agents are given only what is published from outside.
+    /// Jobs between an external publish and an artifact before the loop guard discards it. Default 1,000.
+    /// With 0, agents are given only what is published from outside.
     pub generations_max: u32,
     /// Events that the feed keeps for slow readers. Default 1,024; between 1 and 1,048,576.
     pub feed_capacity: usize,
-    /// Time for a whole shutdown. Default 20 s, below the 30 s after which Kubernetes kills. Of it, `closing_within` is
-    /// kept to cancel what is left and to stop what comes after the agents. With 0 nothing is drained: what runs is
-    /// cancelled at once. It wins over every other limit; a shutdown is late by a fifth of a second at most, also when
-    /// engines ignore it. When engines block every worker thread, the report comes no sooner than after 1.1 s.
+    /// Time for a whole shutdown. Default 20 s, below the 30 s after which Kubernetes kills. Of it,
+    /// `closing_within` is kept to cancel what is left and to stop what comes after the agents. With 0
+    /// nothing is drained: what runs is cancelled at once. It wins over every other limit; a shutdown is late
+    /// by a fifth of a second at most, also when engines ignore it. When engines block every worker thread,
+    /// the report comes no sooner than after 1.1 s.
     pub shutdown_within: Duration,
-    /// Time of a shutdown in which agents drain; what they have not done by then is cancelled. Default: all that
-    /// `shutdown_within` leaves; at most that.
+    /// Time of a shutdown in which agents drain; what they have not done by then is cancelled. Default: all
+    /// that `shutdown_within` leaves; at most that.
     pub drain_within: Option<Duration>,
-    /// Time of `shutdown_within` that is kept for what follows the draining: cancelling, `on_flush` callbacks, closing
-    /// the store. Default 1 s. It never takes more than half of `shutdown_within`.
+    /// Time of `shutdown_within` that is kept for what follows the draining: cancelling, `on_flush`
+    /// callbacks, closing the store. Default 1 s. It never takes more than half of `shutdown_within`.
     pub closing_within: Duration,
-    /// Time for each callback of a shutdown. Default 5 s; at least 1 ms. All of them together have no more than
-    /// `shutdown_within` leaves: those of `on_shutdown` share the time with the draining, those of `on_flush` have what is
-    /// left after it.
+    /// Time for each callback of a shutdown. Default 5 s; at least 1 ms. All of them together have no more
+    /// than `shutdown_within` leaves: those of `on_shutdown` share the time with the draining, those of
+    /// `on_flush` have what is left after it.
     pub callback_within: Duration,
     /// Whether a shutdown runs jobs that wait for a slot (true), or only those that run already (false).
     /// Default true, because the memory store would lose them.
     pub drain_queued: bool,
-    /// What a shutdown does with batches that are not full. Default: keep them on a store that outlives the process, where
-    /// they close by their original deadline in the next life; flush them on the memory store.
+    /// The treatment of batches that are not full at a shutdown. Default: keep them on a store that outlives
+    /// the process, where they close by their original deadline in the next life; flush them on the memory
+    /// store.
     pub partial_batches: Partial,
-    /// Period of the sweep for batch time-outs that the timekeeper may have missed. Default 1 s; at least 10 ms.
+    /// Period of the sweep for batch time-outs that the timekeeper may have missed. Default 1 s; at least 10
+    /// ms.
     pub batch_sweep_every: Duration,
-    /// Period of the cleanup of expired joins that the timekeeper may have missed. Default 5 s; at least 10 ms.
+    /// Period of the cleanup of expired joins that the timekeeper may have missed. Default 5 s; at least 10
+    /// ms.
     pub correlation_sweep_every: Duration,
-    /// Period of the janitor, which has the store remove what `retention` lets go. Default 60 s; at least 10 ms.
+    /// Period of the janitor, which has the store remove what `retention` lets go. Default 60 s; at least 10
+    /// ms.
     pub janitor_every: Duration,
     /// How much of what is finished the store keeps. Default: no bound but the store's own.
     pub retention: Retention,
-    /// Period of the lookout, which finds attempts that are overdue and agents whose jobs wait for long. Default 1 s; at
-    /// least 10 ms.
+    /// Period of the lookout, which finds attempts that are overdue and agents whose jobs wait for long.
+    /// Default 1 s; at least 10 ms.
     pub look_every: Duration,
-    /// How often the levels that gauges show are read: depth and age of queues, what runs. Default 5 s; at least 10 ms.
-    /// Without a meter they are not read.
+    /// How often the levels that gauges show are read: depth and age of queues, what runs. Default 5 s; at
+    /// least 10 ms. Without a meter they are not read.
     pub levels_every: Duration,
-    /// How long a poll of an engine may take, and a ready task may wait for a worker thread, before the lookout says so.
-    /// Default 1 s; at least 10 ms, or 0 to look for neither and have no thread for it.
+    /// How long a poll of an engine may take, and a ready task may wait for a worker thread, before the
+    /// lookout says so. Default 1 s; at least 10 ms, or 0 to look for neither and have no thread for it.
     pub blocked_after: Duration,
     /// How long a job may wait for its agent before the lookout says so. Default 60 s; at least 10 ms.
     pub oldest_age: Duration,

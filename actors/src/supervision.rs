@@ -1,8 +1,8 @@
 //! Supervision: actors that are started in order, restarted by rule and stopped in reverse.
 //!
-//! The meaning follows Erlang/OTP's supervisor: children are described by data, a failed child and, by
-//! strategy, its siblings are restarted within an intensity, and a supervisor that passes it ends and leaves
-//! the decision to the one above. Addresses stay valid over restarts. This module knows nothing of what the
+//! The rules follow Erlang/OTP's supervisor: children are described by data, a failed child and, by strategy,
+//! its siblings are restarted within an intensity, and a supervisor that passes it ends and leaves the
+//! decision to the one above. Addresses stay valid over restarts. This module knows nothing of what the
 //! actors are for, and it is the only place that names ractor.
 //!
 //! ```text
@@ -16,7 +16,7 @@
 //!  Address ──> mailbox.rs ───────────────────────────────┘
 //! ```
 //!
-//! What always holds:
+//! These laws always hold:
 //!
 //! * A life begins only when the one before is gone, its clean-up and its `Drop` included.
 //! * A life that fails takes the message it was handling with it, and no other.

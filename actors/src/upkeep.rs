@@ -1,9 +1,9 @@
 //! Upkeep: the loops beside the data path.
 //!
-//! All loops are periodic actors with one shell (`periodic.rs`): the sweeps look again for deadlines that the timekeeper
-//! may have missed, schedules publish at planned times, the janitor has the store forget, the lookout finds attempts and
-//! agents without progress, and the eviction drops idle resources. Only the sentry is a thread, because it sees when no
-//! loop can run.
+//! All loops are periodic actors with one shell (`periodic.rs`): the sweeps look again for deadlines that the
+//! timekeeper may have missed, schedules publish at planned times, the janitor applies retention, the lookout
+//! finds attempts and agents without progress, and the eviction drops idle resources. Only the sentry is a
+//! thread, because it sees when no loop can run.
 
 mod eviction;
 mod gauges;

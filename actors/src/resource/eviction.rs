@@ -1,4 +1,4 @@
-//! Eviction as a runtime sees it: resources of any type that give up what is idle.
+//! Eviction as a runtime sees it: resources of any type that drop their idle values.
 
 use std::any::Any;
 use std::fmt;
@@ -11,12 +11,12 @@ use super::Resource;
 /// A value that was taken out and is yet to be dropped.
 pub(crate) type Leftover = Box<dyn Any + Send>;
 
-/// What became of a resource's values since the last call.
+/// The counts of a resource's values since the last call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Evicted {
     /// Loads that gave a value.
     pub(crate) loaded: u64,
-    /// Callers that were told of a failed load.
+    /// Callers that got the error of a failed load.
     pub(crate) failed: u64,
     /// Values that were taken out.
     pub(crate) evicted: u64,
@@ -29,7 +29,7 @@ pub(crate) trait Evict: fmt::Debug + Send + Sync {
     /// Takes out what has been idle for its time, for the caller to drop.
     fn take_idle(&self) -> Vec<Leftover>;
 
-    /// Takes out everything. What is leased is dropped with its last lease.
+    /// Takes out every value. A leased value is dropped with its last lease.
     fn take_all(&self) -> Vec<Leftover>;
 
     /// Returns the counts since the last call.
@@ -101,7 +101,8 @@ impl<T: Send + Sync + 'static> Evict for Resource<T> {
     }
 }
 
-/// Drops values on the blocking pool: what a drop does is the user's, and may take long. Cancel safe; the drops go on.
+/// Drops values on the blocking pool: what a drop does is the user's, and may take long. Cancel safe; the
+/// drops go on.
 pub(crate) async fn let_go(values: Vec<Leftover>) {
     if values.is_empty() {
         return;

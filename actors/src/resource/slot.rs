@@ -1,6 +1,6 @@
-//! A slot: the value of one key, who holds it, and its load while there is one.
+//! A slot: the value of one key, its leases, and its load while there is one.
 //!
-//! A slot is in the shelf's map as long as somebody may lease it. Taken out, it lives on in its leases.
+//! A slot is in the map of its resource as long as it can be leased. Taken out, it lives on in its leases.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use crate::fault::{Fault, take_text};
 /// Why a load failed, for all who waited for it.
 pub(super) type SharedFault = Arc<dyn std::error::Error + Send + Sync>;
 
-/// A load that several wait for; whoever is polled drives it.
+/// A load that several callers wait for; each poll of any of them drives it.
 type Loading = BoxFuture<'static, Result<(), SharedFault>>;
 
 /// The value of one key.
@@ -41,7 +41,8 @@ impl<T: Send + Sync + 'static> Slot<T> {
         let failed;
         let mut loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         match loading.as_ref().and_then(WeakShared::upgrade) {
-            // One that has failed is not under way any more, though some may not have looked at it yet.
+            // A load that has failed is not under way any more, though some callers may not have polled it
+            // yet.
             Some(load) if matches!(load.peek(), Some(Err(_))) => failed = Some(load),
             Some(load) => return Some(load),
             None => failed = None,
@@ -123,7 +124,7 @@ impl<T> Hold<T> {
 
 impl<T> Drop for Hold<T> {
     fn drop(&mut self) {
-        // Before the count: whoever sees that nobody holds it sees since when.
+        // Before the count: a reader that sees no lease sees since when.
         self.slot.idle_since.store(self.shelf.now().as_micros_since_epoch(), Ordering::Release);
         let last = self.slot.holds.fetch_sub(1, Ordering::AcqRel) == 1;
         if last && !self.slot.is_loaded() {

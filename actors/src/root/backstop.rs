@@ -1,9 +1,9 @@
 //! The backstop: a thread that reports a stop when the keeper cannot.
 //!
-//! Engines that block their threads can block all of them, the keeper's and the timer's included; a store, or a callback,
-//! that blocks its thread can block the keeper alone. The thread waits, from
-//! the request to stop to its end, and speaks only when the deadline has passed for good. It stops nothing; it says what
-//! was stopped and who was in the way, and answers everybody who waits. It ends with the stop.
+//! Engines that block their threads can block all of them, the keeper's and the timer's included; a store, or
+//! a callback, that blocks its thread can block the keeper alone. The thread waits from the request to stop
+//! to its end, and reports only when the deadline has passed for good. It stops nothing; it names what was
+//! stopped and what was in the way, and answers every caller that waits. It ends with the stop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -20,17 +20,19 @@ use crate::clock::Clock;
 use crate::curator::Ingress;
 use crate::feed::Feed;
 
-/// How long after the deadline it speaks. The keeper needs a part of it to end the last steps; twice as much would make
-/// the deadline a rough one.
+/// How long after the deadline it reports. The keeper needs a part of it to end the last steps; twice as much
+/// would make the deadline a rough one.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Deadlines below this are for tests and for machines under load: the keeper may be late by this much without being stuck.
+/// Deadlines below this are for tests and for machines under load: the keeper may be late by this much
+/// without being stuck.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// How long a worker thread may take to answer. A free one does so in microseconds; much longer would delay the report.
+/// How long a worker thread may take to answer. A free one does so in microseconds; much longer would delay
+/// the report.
 const ANSWER_WITHIN: Duration = Duration::from_millis(25);
 
-/// What the thread needs to know.
+/// The parts that the thread needs.
 #[derive(Debug)]
 pub(super) struct Backstop {
     pub(super) name: String,
@@ -114,7 +116,7 @@ impl Backstop {
         told.recv_timeout(ANSWER_WITHIN).is_ok()
     }
 
-    /// What can be said without asking anybody.
+    /// The report that needs no answer from anybody.
     fn report(&self) -> ShutdownReport {
         let now = self.clock.now();
         let cut_off: Vec<CutOff> =

@@ -1,4 +1,4 @@
-//! Callbacks: what the service does at two moments of a stop, in the reverse order of registration.
+//! Callbacks: code of the service for two moments of a stop, in the reverse order of registration.
 //!
 //! Each runs in a task of its own, so that neither a panic nor a blocked thread of one reaches the keeper.
 
@@ -21,7 +21,8 @@ use crate::clock::Clock;
 use crate::error::{Cause, Result};
 use crate::fault::Fault;
 
-/// Callbacks of one moment. A service has a handful; whoever registers one per request would leak, and is told so.
+/// Callbacks of one moment. A service has a handful; a service that registers one per request would leak, and
+/// is refused.
 const CALLBACKS_MAX: usize = 1_000;
 
 type Call = Box<dyn FnOnce(StopCause) -> BoxFuture<'static, Result<(), Fault>> + Send>;
@@ -45,7 +46,7 @@ enum State {
     Over,
 }
 
-/// What limits the callbacks of one moment.
+/// The limits for the callbacks of one moment.
 pub(super) struct Limits<'a> {
     /// For each.
     pub(super) within: Duration,
@@ -76,7 +77,8 @@ impl Callbacks {
         Ok(())
     }
 
-    /// Calls those of one moment, one after the other, the last registered first. From now on none can be registered.
+    /// Calls those of one moment, one after the other, the last registered first. From now on none can be
+    /// registered.
     pub(super) async fn run(
         &self,
         phase: Phase,

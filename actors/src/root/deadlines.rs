@@ -1,4 +1,4 @@
-//! The deadlines of a stop: one for the whole, and what each step may take of it. Pure: no I/O, no clock.
+//! The deadlines of a stop: one for the whole, and the share of each step. Pure: no I/O, no clock.
 
 use std::time::Duration;
 
@@ -6,16 +6,17 @@ use volery_blackboard::Timestamp;
 
 use crate::settings::Settings;
 
-/// How long cancelled attempts get to be dropped before they are cut off. Dropping a future takes microseconds; a blocked
-/// thread would not end in any time.
+/// How long cancelled attempts get to be dropped before they are cut off. Dropping a future takes
+/// microseconds; a blocked thread would not end in any time.
 const RELEASE_WITHIN: Duration = Duration::from_millis(500);
 
-/// Upkeep stops in microseconds; half a second is what one of its actors may take, and they stop one after the other.
+/// Upkeep stops in microseconds; half a second is what one of its actors may take, and they stop one after
+/// the other.
 const UPKEEP_WITHIN: Duration = Duration::from_secs(2);
 
-/// What every step may take at least, even when the whole deadline has passed: enough to end in good order when there is
-/// nothing to wait for. Steps that can use it up when the deadline has passed: four; so a stop is late by a fifth of a
-/// second at most.
+/// The least time of every step, even when the whole deadline has passed: enough to end in good order when
+/// there is nothing to wait for. Steps that can use it up when the deadline has passed: four; so a stop is
+/// late by a fifth of a second at most.
 const MOMENT: Duration = Duration::from_millis(50);
 
 /// When the steps of one stop have to be over.
@@ -56,14 +57,15 @@ impl Deadlines {
         now.after(self.release_within).min(self.protected)
     }
 
-    /// How long upkeep may take that begins to stop now: it has nothing to wait for, and must not use up the draining.
+    /// How long upkeep may take that begins to stop now: it has nothing to wait for, and must not use up the
+    /// draining.
     pub(super) fn upkeep_from(&self, now: Timestamp) -> Duration {
         UPKEEP_WITHIN.min(self.drain.since(now)).max(MOMENT)
     }
 
     /// When callbacks and protected sections that are waited for from now on have to be done.
     pub(super) fn flush_from(&self, now: Timestamp) -> Timestamp {
-        // What comes after it takes milliseconds unless somebody blocks a thread.
+        // The steps after it take milliseconds unless somebody blocks a thread.
         self.end.before(MOMENT * 2).max(now.after(MOMENT))
     }
 

@@ -1,4 +1,5 @@
-//! The agents' phase: drains them, cancels what is left at the deadline, cuts off what ignores that, and ends their actors.
+//! The agents' phase: drains them, cancels the rest at the deadline, cuts off attempts that ignore it, and
+//! ends the actors.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,14 +20,15 @@ use crate::curator::Scope;
 use crate::error::Result;
 use crate::settings::Partial;
 
-/// How long aborted attempts get to be dropped, all together, before they count as still running. It takes microseconds.
+/// How long aborted attempts get to be dropped, all together, before they count as still running. It takes
+/// microseconds.
 const DROP_WITHIN: Duration = Duration::from_millis(25);
 
-/// How often a stop says what it waits for: long enough not to fill a log, short enough that an operator who watches sees it
-/// move.
+/// How often a stop says what it waits for: long enough not to fill a log, short enough that an operator who
+/// watches sees it move.
 pub(super) const SAID_EVERY: Duration = Duration::from_secs(3);
 
-/// Attempts named in one log record. More would not be read; their number is told.
+/// Attempts named in one log record. More would not be read; the record has their number.
 const NAMED_MAX: usize = 10;
 
 impl Root {
@@ -73,7 +75,8 @@ impl Root {
         row
     }
 
-    /// Waits for work, never for time: what is on a timer or not visible yet stays, like what waits for partners.
+    /// Waits for work, never for time: what is on a timer or not visible yet stays, like what waits for
+    /// partners.
     async fn drain(&self, deadlines: &Deadlines) -> Result<()> {
         if !self.settings.drain_queued {
             self.flush_partial_batches();
@@ -86,7 +89,7 @@ impl Root {
             self.ingress.when_quiet(Scope::Jobs).await?;
             let ended_by_now =
                 Some(self.agents_now(deadlines).await.iter().map(|agent| agent.ended).sum::<u64>());
-            // What ended since the last look may have filled batches again.
+            // Jobs that ended since the last look may have filled batches again.
             if ended == ended_by_now {
                 return Ok(());
             }
@@ -123,13 +126,14 @@ impl Root {
             self.clock.sleep_until(deadlines.release_from(self.clock.now())).await;
             if self.roll.has_protected() {
                 self.roll.unprotected().await;
-                // Those that were protected until now have been cancelled long ago, and are dropped right after.
+                // Those that were protected until now have been cancelled long ago, and are dropped right
+                // after.
                 self.clock.sleep_until(deadlines.release_from(self.clock.now())).await;
             }
         };
         let empty = async {
             self.roll.empty().await;
-            // All have told their ends; the curator is asked so that it has heard of them.
+            // All have sent their ends; the question to the curator comes after them in its queue.
             self.ingress.when_quiet(Scope::Attempts).await
         };
         tokio::select! {

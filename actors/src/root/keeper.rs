@@ -1,7 +1,7 @@
-//! The root's keeper: a task that owns the tree, waits for the word to stop, and stops it phase by phase.
+//! The root's keeper: a task that owns the tree, waits for a request to stop, and stops it phase by phase.
 //!
-//! The word is a level that only rises: drain, then abort. It also notices when the tree gives up by itself. How the agents
-//! are stopped stands in `draining.rs`; who reports when the keeper cannot, in `backstop.rs`.
+//! The request is a level that only rises: drain, then abort. The keeper also notices when the tree gives up
+//! by itself. `draining.rs` stops the agents; `backstop.rs` reports when the keeper cannot.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,12 +34,12 @@ use crate::supervision::{Address, Exit, Supervisor, SupervisorExit};
 use crate::upkeep::SentryParts;
 use volery_observability::trace::ShutdownTrace;
 
-/// How long the curator may take to say how agents stand. It answers in microseconds unless it waits for its store, and
-/// what it would say is for the report only.
+/// How long the curator may take to say how agents stand. It answers in microseconds unless it waits for its
+/// store, and what it would say is for the report only.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 
-/// How long values of resources may take to be dropped, and the sentry's thread to end, before the stop goes on without
-/// them. Both take microseconds unless code of the service blocks.
+/// How long values of resources may take to be dropped, and the sentry's thread to end, before the stop goes
+/// on without them. Both take microseconds unless code of the service blocks.
 const LET_GO_WITHIN: Duration = Duration::from_millis(500);
 
 /// How urgently the runtime is to stop. The order matters: it only rises.
@@ -53,7 +53,7 @@ pub(crate) enum Stopping {
     Abort,
 }
 
-/// What other tasks hold of the keeper.
+/// The keeper's handle for other tasks.
 #[derive(Debug)]
 pub(crate) struct RootHandle {
     stopping: Arc<watch::Sender<Stopping>>,
@@ -65,10 +65,10 @@ pub(crate) struct RootHandle {
 }
 
 impl RootHandle {
-    /// Asks for a stop at least this urgent. Asking again changes nothing unless it is more urgent; the first cause is
-    /// the one that is reported.
+    /// Asks for a stop at least this urgent. Asking again changes nothing unless it is more urgent; the first
+    /// cause is the one that is reported.
     pub(crate) fn stop(&self, level: Stopping, cause: StopCause) {
-        // Taken already: somebody asked before.
+        // Taken already by an earlier request.
         drop(self.cause.set(cause.clone()));
         if let Some(backstop) = self.backstop.upgrade() {
             backstop.begin(cause);
@@ -183,7 +183,8 @@ impl Root {
             trace: OnceLock::new(),
         };
         let finishing = Finishing(backstop);
-        // Ends by itself: when asked to stop, when the last handle is dropped (which asks), or when the tree gives up.
+        // Ends by itself: when asked to stop, when the last handle is dropped (which asks), or when the tree
+        // gives up.
         drop(tokio::spawn(async move {
             keeper.run(level, &cause).await;
             drop(finishing);
@@ -212,18 +213,18 @@ impl Keeper {
             exit = root.supervisor.ended() => Some(exit),
             agent = root.ingress.escalated() => {
                 tracing::error!(target: "volery::root", runtime = root.name, %agent, "an agent escalated");
-                // Taken already: somebody asked before.
+                // Taken already by an earlier request.
                 drop(cause.set(StopCause::Escalated { agent: agent.to_string() }));
                 None
             }
         };
         let cause = match &gave_up {
             Some(exit) => StopCause::GaveUp(Exit::from(exit).to_string()),
-            // Whoever raises the level has named a cause before.
+            // A cause is named before the level is raised.
             None => cause.get().cloned().unwrap_or(StopCause::HandlesDropped),
         };
         self.backstop.begin(cause.clone());
-        // Whoever waits for a stop to begin hears of this one as well.
+        // Callers that wait for a stop to begin are woken as well.
         raise(&self.stopping, Stopping::Drain);
         let begun = self.backstop.progress.state().requested.unwrap_or_else(|| root.clock.now());
         let deadlines = Deadlines::new(begun, &root.settings);
@@ -367,7 +368,7 @@ impl Keeper {
                 row.completed += 1;
             } else {
                 row.names.push(report.name.clone());
-                // The first that did not end well speaks for the phase.
+                // The first callback that did not end well is the status of the phase.
                 if row.status == PhaseStatus::Completed {
                     row.status = report.status.clone();
                 }
@@ -400,7 +401,8 @@ impl Root {
         row
     }
 
-    /// Drops what resources hold, unless another runtime keeps them as well: nobody of this one leases anything any more.
+    /// Drops what resources hold, unless another runtime keeps them as well: nobody of this one leases
+    /// anything any more.
     async fn let_resources_go(&self, deadlines: &Deadlines) {
         let values = self.resources.iter().flat_map(|resource| resource.give_up()).collect();
         let within = LET_GO_WITHIN.min(deadlines.left(self.clock.now()));
@@ -444,8 +446,8 @@ impl Root {
         row
     }
 
-    /// How the agents stand; empty when the curator is not there to tell. One that has given no answer is not asked again
-    /// in this stop.
+    /// The agents' states; empty when the curator gives no answer. A curator that has given no answer is not
+    /// asked again in this stop.
     pub(super) async fn agents_now(&self, deadlines: &Deadlines) -> Vec<AgentStatus> {
         if self.silent.load(Ordering::Relaxed) {
             return Vec::new();

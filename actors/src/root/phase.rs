@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Phase {
-    /// What the service exports about itself; last to stop, so that everything before can still be seen.
+    /// The exports of the service; last to stop, so that everything before can still be seen.
     Telemetry,
     /// The log.
     Store,
     /// The curator and its timekeeper.
     Board,
-    /// What the service does between the last agent and the close of the store: its `on_flush` callbacks, and the end of
-    /// its protected sections.
+    /// The service's moment between the last agent and the close of the store: its `on_flush` callbacks, and
+    /// the end of its protected sections.
     Flush,
     /// The agents.
     Agents,
@@ -24,7 +24,7 @@ pub enum Phase {
     Upkeep,
     /// Publishing from outside.
     Intake,
-    /// What the service does first: its `on_shutdown` callbacks.
+    /// The service's first moment: its `on_shutdown` callbacks.
     Notice,
 }
 

@@ -1,4 +1,4 @@
-//! The shutdown report: what every phase had to end, and what became of it. Pure: no I/O, no clock.
+//! The shutdown report: the counts of every phase, and its status. Pure: no I/O, no clock.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +20,8 @@ pub struct ShutdownReport {
     pub cause: StopCause,
     /// One row per phase, in the order of stopping.
     pub phases: Vec<PhaseReport>,
-    /// Attempts that were cut off: cancelled, and not ended when their time was up. The longest running first.
+    /// Attempts that were cut off: cancelled, and not ended when their time was up. The longest running
+    /// first.
     pub cut_off: Vec<CutOff>,
     /// The service's callbacks, in the order of their calls.
     pub callbacks: Vec<CallbackReport>,
@@ -75,7 +76,7 @@ pub struct CallbackReport {
     pub name: String,
     /// Its moment: [`Phase::Notice`] or [`Phase::Flush`].
     pub phase: Phase,
-    /// How it went. One that panicked or gave an error has failed.
+    /// Its result. A callback that panicked or gave an error has failed.
     pub status: PhaseStatus,
     /// How long it took.
     pub duration: Duration,
@@ -89,17 +90,18 @@ pub struct PhaseReport {
     pub phase: Phase,
     /// How it went.
     pub status: PhaseStatus,
-    /// What was there when it began to stop: artifacts without an outcome for the board, jobs running or waiting for a
-    /// slot for the agents, actors for upkeep, callbacks for notice and flush.
+    /// The count when it began to stop: artifacts without an outcome for the board, jobs running or waiting
+    /// for a slot for the agents, actors for upkeep, callbacks for notice and flush.
     pub initial: u64,
-    /// Jobs that ended meanwhile; more than `initial` when they caused others. For upkeep: actors that ended; for
-    /// notice and flush: callbacks that did.
+    /// Jobs that ended meanwhile; more than `initial` when they caused others. For upkeep: actors that ended;
+    /// for notice and flush: callbacks that did.
     pub completed: u64,
     /// How many were cancelled.
     pub cancelled: u64,
     /// How many are left.
     pub remaining: u64,
-    /// Who is left, or was cancelled: names with counts. For notice and flush: callbacks that did not end well.
+    /// The parts that are left, or were cancelled: names with counts. For notice and flush: callbacks that
+    /// did not end well.
     pub names: Vec<String>,
     /// How long it took.
     pub duration: Duration,

@@ -1,4 +1,4 @@
-//! The last phase: what was seen is ended and sent, so that a stop loses no span that had ended.
+//! The last phase: ends and sends the spans, so that a stop loses no span that had ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use super::phase::Phase;
 use super::report::{PhaseReport, PhaseStatus};
 
 impl Root {
-    /// Ends what is open while the store is, so that the notes of open spans are removed: the next process would end those
-    /// spans again.
+    /// Ends what is open while the store is, so that the notes of open spans are removed: the next process
+    /// would end those spans again.
     pub(super) async fn close_seen(&self, within: Duration) {
         self.seen.close(self.clock.now());
         if !self.seen.has_notes() {
@@ -41,7 +41,7 @@ impl Root {
         }
     }
 
-    /// Ends what is open, and sends what waits for an export, if the runtime was told how.
+    /// Ends the open spans, and sends all that wait for an export, if the runtime was given a way to.
     ///
     /// A receiver that is not there takes no more than `within`.
     pub(super) async fn stop_telemetry(&self, trace: &ShutdownTrace, within: Duration) -> PhaseReport {

@@ -25,7 +25,7 @@ pub struct Tree {
 pub struct TreeNode {
     /// Its name among its siblings.
     pub name: String,
-    /// What it is doing.
+    /// Its present state.
     pub state: ChildState,
     /// How many of its lives were restarts.
     pub restarts: u32,

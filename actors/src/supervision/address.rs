@@ -1,4 +1,4 @@
-//! The stable address of a child: sending, asking, replying.
+//! The stable address of a child: send, ask, reply.
 //!
 //! It does not know which life answers, nor whether one is being started; `mailbox.rs` keeps what is sent.
 
@@ -13,10 +13,10 @@ use super::mailbox::{Mailbox, Refusal};
 /// A stable address: it stays valid over restarts of the child behind it.
 ///
 /// Cloning is cheap. While a life runs, its queue is *unbounded*: an address is for control messages and
-/// credits, and whoever sends load must bound it himself. Between lives the queue is bounded
-/// ([`ChildSpec::mailbox`](super::ChildSpec::mailbox)). A life that fails or is killed loses only the
-/// message it was handling; everything else is delivered to the next life, in order. When the child has
-/// ended for good, queued messages are dropped.
+/// slots, and a sender of load must bound it itself. Between lives the queue is bounded
+/// ([`ChildSpec::mailbox`](super::ChildSpec::mailbox)). A life that fails or is killed loses only the message
+/// it was handling; everything else is delivered to the next life, in order. When the child has ended for
+/// good, queued messages are dropped.
 pub struct Address<M> {
     mailbox: Arc<Mailbox<M>>,
 }
@@ -109,7 +109,7 @@ pub struct Reply<T> {
 impl<T> Reply<T> {
     /// Answers. An asker that gave up meanwhile is ignored.
     pub fn send(self, value: T) {
-        // The asker's time ran out or he was cancelled: nobody is left to tell.
+        // The caller's time ran out, or it was cancelled: no caller is left to answer.
         drop(self.port.send(value));
     }
 

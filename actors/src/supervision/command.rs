@@ -1,4 +1,4 @@
-//! What a supervisor's rules and its shell say to each other about a life.
+//! The commands of a supervisor's rules to its shell, and the shell's reports about a life.
 //!
 //! Pure: no I/O, no clock. Only data: `engine.rs` gives the commands, `desk.rs` performs them, `keeper.rs`
 //! reports.
@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::report::{ChildStop, StartError, StopReport, SupervisorExit};
 use super::roster::Seat;
 
-/// What the shell shall do, in this order.
+/// The commands for the shell, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Command {
     /// Begin a life after a wait; report `Started` or `StartFailed`, then its end.
@@ -33,14 +33,14 @@ pub(super) enum Command {
     Finish { exit: SupervisorExit, report: StopReport },
 }
 
-/// What a child's keeper reports of one life.
+/// The report of a child's keeper about one life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Report {
     /// The life takes messages.
     Started,
     /// It could not be started and nothing of it is left.
     StartFailed { exit: Exit },
-    /// It was told to stop before it had started, and nothing of it is left.
+    /// It was asked to stop before it had started, and nothing of it is left.
     NotStarted,
     /// Its time to stop ran out; it is being killed.
     Overran { after: Duration },

@@ -9,7 +9,7 @@
 //! | `StopChild` | `UnknownChild`, `Ended` |
 //! | `Children`, `Subtree`, `KillChild`, `Stop`, `Kill`, `Report` | nothing |
 //!
-//! Its queue is unbounded: it holds at most a few reports per life and what callers ask for.
+//! Its queue is unbounded: it holds at most a few reports per life and the requests of callers.
 //!
 //! A desk that loses its state loses its children with it: keepers are aborted, and an aborted keeper kills
 //! its life. Supervisors are not linked to ractor's own tree, for the reasons given in `life.rs`.
@@ -37,7 +37,7 @@ use super::supervisor::Supervisor;
 /// Resolves once all static children have started, or with the reason why they have not.
 pub(super) type ReadyAnswer = oneshot::Receiver<Result<(), StartError>>;
 
-/// How a supervisor ended, for everybody who asks.
+/// The end of a supervisor, for every caller.
 #[derive(Clone)]
 pub(super) struct Outcome {
     pub(super) exit: SupervisorExit,
@@ -73,7 +73,7 @@ impl Desk {
         (Self { actor, outcome: outcome_seen, tasks }, ready_answer)
     }
 
-    /// A supervisor that has ended refuses the request; dropping it tells whoever waits for the answer.
+    /// A supervisor that has ended refuses the request; the drop of its reply wakes the caller.
     pub(super) fn ask_to(&self, request: Request) {
         drop(self.actor.cast(request));
     }
@@ -90,7 +90,7 @@ impl Desk {
     }
 }
 
-/// What becomes of the static children's addresses when their supervisor ends.
+/// The end of the static children's addresses when their supervisor ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Addresses {
     /// The supervisor above decides whether there is a next life.
@@ -100,7 +100,7 @@ pub(super) enum Addresses {
 
 type Asked<T> = oneshot::Sender<T>;
 
-/// What the supervisor's actor is sent.
+/// The messages of the supervisor's actor.
 pub(super) enum Request {
     StartChild { spec: ChildSpec, reply: Asked<Result<(), StartError>> },
     StopChild { id: ChildId, reply: Asked<Result<ChildStop, StopChildError>> },
@@ -119,7 +119,7 @@ struct Tasks {
 }
 
 impl Tasks {
-    /// Cancel safe: a task is let go only once it is done.
+    /// Cancel safe: a task is released only once it is done.
     async fn join(&mut self) {
         if let Some(start) = &mut self.start {
             self.task = start.await.ok().and_then(Result::ok);
@@ -133,7 +133,7 @@ impl Tasks {
     }
 }
 
-/// What the shell holds of one child.
+/// The shell's part of one child.
 struct Post {
     child: ChildSpec,
     addresses: Addresses,

@@ -357,7 +357,7 @@ impl Engine {
         }
     }
 
-    /// A child was taken down because somebody asked for it.
+    /// A child was taken down on request.
     fn dismiss(&mut self, seat: Seat) {
         let Some(entry) = self.roster.entry_mut(seat) else { return };
         entry.exit.get_or_insert(Exit::Stopped);

@@ -1,4 +1,4 @@
-//! Life events: what an observer is told and what the log says.
+//! Life events: the records for an observer and for the log.
 //!
 //! It decides nothing. `desk.rs` announces each event here, in the order in which it happened.
 
@@ -45,7 +45,7 @@ pub enum LifeEvent {
         child: ChildId,
         /// Which life.
         life: u64,
-        /// What went wrong.
+        /// The text of the fault.
         exit: Exit,
     },
     /// A life has fully ended, its clean-up and its drop included.
@@ -63,7 +63,7 @@ pub enum LifeEvent {
         child: ChildId,
         /// Which life.
         life: u64,
-        /// What went wrong in the clean-up.
+        /// The fault of the clean-up.
         exit: Exit,
     },
     /// A new life will be started.

@@ -19,7 +19,7 @@ pub struct Intensity {
 impl Default for Intensity {
     /// Five restarts in ten seconds: a fault of the moment passes, a crash loop under the default
     /// [`Backoff`](super::Backoff) trips it in about two seconds. Halved, two quick hiccups would take the
-    /// tree down; doubled, a loop would run for a minute before anybody hears.
+    /// tree down; doubled, a loop of crashes would run for a minute before it is noticed.
     fn default() -> Self {
         Self { restarts: 5, within: Duration::from_secs(10) }
     }

@@ -32,7 +32,7 @@ pub(super) trait Nursery: Send + Sync + 'static {
     fn supervisor(&self) -> Option<Supervisor>;
 }
 
-/// What a nursery needs to know of the place a life is born into.
+/// The facts about a child's place that the start of a life needs.
 pub(super) struct BirthTerms {
     pub(super) cleanup_time: Option<Duration>,
     pub(super) observer: Arc<dyn Observer>,
@@ -52,17 +52,17 @@ pub(super) trait Running: Send {
     fn ended(&mut self) -> BoxFuture<'_, Ending>;
 }
 
-/// What is known of a life that has ended.
+/// The facts about a life that has ended.
 #[derive(Debug)]
 pub(super) struct Ending {
     pub(super) exit: Exit,
-    /// What went wrong in the clean-up after a failure.
+    /// The fault of the clean-up after a failure.
     pub(super) cleanup: Option<Exit>,
     /// The life was cut off during its clean-up.
     pub(super) cut_in_cleanup: bool,
 }
 
-/// What the supervisor wants of a life; a later order never takes back an earlier, stronger one.
+/// The supervisor's order for a life; a later order never takes back an earlier, stronger one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
     Run,
@@ -126,7 +126,7 @@ pub(super) async fn keep(mut charge: Charge, report: impl Fn(Report)) {
         stop_ordered: false,
     };
     let last = watchdog.watch(&mut charge.orders, &report).await;
-    // The life's remains go before the report: whoever hears it may count on nothing being left.
+    // The life's remains are dropped before the report: its receiver may count on nothing being left.
     drop(watchdog);
     report(last);
 }

@@ -11,8 +11,8 @@
 //!
 //! Lives are not linked to ractor's own tree. A link would carry the dead life's value to the supervisor in
 //! an event, past the end of its task, so that a successor could start while the value still holds a file or
-//! a port; it would also take one process-wide lock per start. What the link is for is done by the keeper,
-//! which awaits the task and kills it when dropped.
+//! a port; it would also take one process-wide lock per start. The keeper does the link's work: it awaits the
+//! task and kills it when dropped.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -45,7 +45,7 @@ const MESSAGES_PER_WAKE: usize = 64;
 /// `panic = "unwind"`). A kill drops the running call at its next await and then the value; code that
 /// blocks its thread cannot be killed, and its end is waited for.
 pub trait Life: Send + 'static {
-    /// What it is sent.
+    /// The type of its messages.
     type Message: Send + 'static;
 
     /// Called before the first message of this life. An error or a panic is a failed start; `ended` is not
@@ -200,7 +200,7 @@ impl<L: Life> Body<L> {
     }
 }
 
-/// What the shell noted about its life, for the keeper.
+/// The shell's note about its life, for the keeper.
 #[derive(Default)]
 struct Notes(Mutex<NotesInner>);
 

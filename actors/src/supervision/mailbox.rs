@@ -1,8 +1,8 @@
 //! The queue behind an address: it outlives the lives that read from it.
 //!
-//! Because the queue belongs to the address, a life that crashes takes only the message it was handling
-//! with it. A life is told of new messages by its bell, rung once until the life has emptied the queue. It
-//! does not run lives and knows nothing of what the bell does.
+//! Because the queue belongs to the address, a life that crashes takes only the message it was handling with
+//! it. The bell wakes a life for new messages, once until the life has emptied the queue. The mailbox does
+//! not run lives and knows nothing of what the bell does.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -50,7 +50,7 @@ pub(super) enum Refusal {
     Ended,
 }
 
-/// What a life finds when it looks into its mailbox.
+/// The result of a life's look into its mailbox.
 pub(super) enum Next<M> {
     Message(M),
     Empty,
@@ -113,7 +113,7 @@ impl<M> Mailbox<M> {
         Next::Empty
     }
 
-    /// Opens the door for a new life, which is told at once if messages are waiting.
+    /// Opens the mailbox for a new life, which is woken at once if messages are waiting.
     pub(super) fn open(&self, bell: Bell) {
         let mut inner = self.lock();
         inner.finishing = false;

@@ -1,4 +1,4 @@
-//! What a supervisor tells its callers: states, reports and errors.
+//! The answers of a supervisor to its callers: states, reports and errors.
 //!
 //! Pure: no I/O, no clock. Only data; `engine.rs` and `desk.rs` fill it in.
 
@@ -13,7 +13,7 @@ use super::spec::ChildId;
 pub struct ChildInfo {
     /// The child's id among its siblings.
     pub id: ChildId,
-    /// What it is doing.
+    /// Its present state.
     pub state: ChildState,
     /// How many lives were begun, failed starts included.
     pub life: u64,
@@ -25,7 +25,7 @@ pub struct ChildInfo {
     pub alive_for: Option<Duration>,
 }
 
-/// What a child is doing.
+/// The present state of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChildState {
@@ -89,7 +89,7 @@ pub enum SupervisorExit {
     StartFailed {
         /// The child.
         child: ChildId,
-        /// What went wrong.
+        /// The text of the fault.
         exit: Exit,
     },
     /// It was killed, and its children with it.
@@ -117,7 +117,7 @@ pub enum StartError {
         supervisor: ChildId,
         /// Which child.
         child: ChildId,
-        /// What is wrong.
+        /// The fault of the spec, in words.
         problem: &'static str,
     },
     /// The spec of a supervisor contradicts itself; nothing was started.
@@ -125,7 +125,7 @@ pub enum StartError {
     InvalidSupervisor {
         /// Which supervisor.
         supervisor: ChildId,
-        /// What is wrong.
+        /// The fault of the spec, in words.
         problem: &'static str,
     },
     /// The supervisor has as many dynamic children as it may have.
@@ -143,7 +143,7 @@ pub enum StartError {
         supervisor: ChildId,
         /// Which child.
         child: ChildId,
-        /// What went wrong.
+        /// The text of the fault.
         exit: Exit,
     },
     /// The supervisor is ending or has ended, or the child was stopped before it had started.

@@ -1,4 +1,4 @@
-//! What follows when a life ended by itself: another life, or none.
+//! Restart: whether another life follows a life that ended by itself.
 //!
 //! Pure: no I/O, no clock. It does not say which siblings are affected (`plan.rs`) or when (`backoff.rs`).
 

@@ -1,6 +1,6 @@
-//! Who sits under a supervisor, in start order, and in which phase.
+//! The roster: the children of a supervisor in start order, each with its phase.
 //!
-//! Pure: no I/O, no clock. It keeps the books; the rules are in `engine.rs`.
+//! Pure: no I/O, no clock. Data only; the rules are in `engine.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) enum Origin {
     Dynamic,
 }
 
-/// What the supervisor has ordered of a child and heard of it.
+/// The supervisor's last order for a child, and the last report about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// No life; one is to come, now or with its round.

@@ -1,4 +1,4 @@
-//! Specs: what a tree shall look like, as data, plus the factories of its lives.
+//! Specs: a tree as data, plus the factories of its lives.
 //!
 //! A spec starts nothing. It is validated as a whole, child supervisors included, before anything starts.
 

@@ -1,4 +1,4 @@
-//! The handle to a running tree: what its owner may ask for.
+//! The handle to a running tree, for its owner.
 //!
 //! It only asks. `desk.rs` is the actor that answers, `engine.rs` has the rules.
 
@@ -137,7 +137,7 @@ impl Supervisor {
         self.inner.desk.outcome().await
     }
 
-    /// A supervisor that has ended refuses the request; dropping it tells whoever waits for the answer.
+    /// A supervisor that has ended refuses the request; the drop of its reply wakes the caller.
     pub(super) fn ask_to(&self, request: Request) {
         self.inner.desk.ask_to(request);
     }

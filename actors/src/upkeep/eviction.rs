@@ -1,4 +1,4 @@
-//! Eviction: has resources give up values that nobody has leased for their time.
+//! Eviction: drops values of resources that nobody has leased for their time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::periodic::{Loop, Next};
 use crate::fault::Fault;
 use crate::resource::{Evict, let_go};
 
-/// What the eviction works with.
+/// The parts that the eviction needs.
 pub(super) struct Eviction {
     pub(super) period: Duration,
     pub(super) resources: Arc<[Arc<dyn Evict>]>,

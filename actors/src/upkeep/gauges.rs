@@ -1,6 +1,6 @@
-//! The gauges: reads the levels that a meter shows, from time to time.
+//! The gauges: reads the levels of a runtime for its meter, from time to time.
 //!
-//! Between two readings the meter shows what was last read. Without a meter there is no such loop.
+//! Between two readings the meter shows the last one. Without a meter there is no such loop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::fault::Fault;
 use crate::feed::Feed;
 use crate::supervision::Address;
 
-/// How long the curator may take to say how agents stand. What is read late is read at the next tick.
+/// How long the curator may take to say how agents stand. A late answer is read at the next tick.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// The loop that reads them.

@@ -1,6 +1,7 @@
-//! The janitor: has the store remove what its retention policy lets go.
+//! The janitor: removes artifacts and dead letters beyond the bounds of the retention policy from the store.
 //!
-//! It knows no artifact; the policy is data and the store does the work, in slices, so that commits come in between.
+//! It knows no artifact; the policy is data and the store does the work, in slices, so that commits come in
+//! between.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +14,11 @@ use super::periodic::{Loop, Next};
 use crate::clock::Clock;
 use crate::fault::Fault;
 
-/// Artifacts per call of the store: a few milliseconds of work. A tenth would make a large clean-up a long row of
-/// transactions; ten times as many would make publishers wait for one.
+/// Artifacts per call of the store: a few milliseconds of work. A tenth would make a large clean-up a long
+/// row of transactions; ten times as many would make publishers wait for one.
 const SLICE: usize = 1_000;
 
-/// What the janitor works with.
+/// The parts that the janitor needs.
 pub(super) struct Janitor {
     pub(super) period: Duration,
     pub(super) policy: Retention,

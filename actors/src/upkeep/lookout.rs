@@ -1,8 +1,8 @@
-//! The lookout: finds what does not come on.
+//! The lookout: finds attempts and agents that make no progress.
 //!
-//! Attempts that take longer than their agent expects, and agents whose oldest job has been waiting for too long, are
-//! found by this loop. Blocked worker threads are found by the `sentry`, a thread, because a loop could not run then. It
-//! ends nothing and restarts nothing; it says what it finds (see `findings.rs`).
+//! This loop finds attempts that take longer than their agent expects, and agents whose oldest job has waited
+//! for too long. The `sentry`, a thread, finds blocked worker threads, because a loop could not run then. The
+//! lookout ends nothing and restarts nothing; it says what it finds (see `findings.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,15 +24,15 @@ pub(crate) use findings::Findings;
 pub(super) use sentry::Sentry;
 pub(crate) use sentry::SentryParts;
 
-/// How long the curator may take to say how agents stand. It answers in milliseconds; one that does not is being
-/// restarted, and then the next tick asks again.
+/// How long the curator may take to list the agents. It answers in milliseconds; a curator that does not is
+/// being restarted, and then the next tick asks again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Looks at the agents in `oldest_age`. The board counts all that waits to answer, so it is not asked at every look; an
-/// age is found late by a tenth at most.
+/// Looks at the agents in `oldest_age`. The board counts all that waits to answer, so it is not asked at
+/// every look; an age is found late by a tenth at most.
 const LOOKS_AT_AGENTS: u32 = 10;
 
-/// What the lookout works with.
+/// The parts that the lookout needs.
 pub(super) struct Lookout {
     pub(super) period: Duration,
     pub(super) oldest_age: Duration,

@@ -1,10 +1,10 @@
 //! The periodic actor: one shell for every background loop.
 //!
-//! A loop takes no input but the time and a nudge; at each tick it reads the truth anew. Its ticks run in a task that the
-//! actor owns, one at a time: user code in a tick cannot hold up the mailbox, and a stop drops the tick at its next
-//! await. What a tick does must therefore be sound to cut off anywhere, and harmless to repeat: a restarted loop, or a
-//! second one, does it again. A tick that fails or panics is logged and counted, and the next one comes as planned.
-//! Periods that passed meanwhile are skipped, not made up for.
+//! A loop takes no input but the time and a nudge; at each tick it reads the state anew. Its ticks run in a
+//! task that the actor owns, one at a time: user code in a tick cannot hold up the mailbox, and a stop drops
+//! the tick at its next await. A tick must therefore be sound to cut off anywhere, and harmless to repeat: a
+//! restarted loop, or a second one, does it again. A tick that fails or panics is logged and counted, and the
+//! next one comes as planned. Periods that passed meanwhile are skipped, not made up for.
 //!
 //! | message | effect | fails with |
 //! | --- | --- | --- |
@@ -44,7 +44,7 @@ pub(crate) enum Next {
     At(Timestamp),
 }
 
-/// What a periodic actor is told.
+/// The messages of a periodic actor.
 #[derive(Debug)]
 pub(crate) enum PeriodicMessage {
     /// Do not wait for the next tick.
@@ -62,7 +62,7 @@ pub(crate) struct Periodic<L> {
     task: JoinSet<()>,
 }
 
-/// What the task needs beside the loop itself.
+/// The parts that the task needs beside the loop itself.
 #[derive(Clone)]
 struct Ticking {
     clock: Clock,
@@ -103,7 +103,8 @@ impl<L: Loop> Life for Periodic<L> {
     }
 
     async fn ended(&mut self) {
-        // Cut off at its next await; a tick that blocks its thread is waited for as long as the child's spec says.
+        // Cut off at its next await; a tick that blocks its thread is waited for as long as the child's spec
+        // says.
         self.task.shutdown().await;
     }
 }

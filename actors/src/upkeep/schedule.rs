@@ -1,7 +1,8 @@
 //! Schedules: artifacts that are published at planned times.
 //!
-//! What is planned is a function of the clock alone (`timing.rs`), so a restarted schedule, or a second one of the same
-//! name over the same store, plans the same firings; each has an idempotency key of its own, and is published once.
+//! The plan is a function of the clock alone (`timing.rs`), so a restarted schedule, or a second schedule of
+//! the same name over the same store, plans the same firings; each has an idempotency key of its own, and is
+//! published once.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,21 +29,21 @@ use timing::Timing;
 /// Shorter periods would publish faster than anything that is planned by the clock makes sense.
 const PERIOD_MIN: Duration = Duration::from_millis(10);
 
-/// When a store that could not say what was missed is asked again. A tenth would only fill the log while it is away; ten
-/// times as much would be felt by whoever waits for the firing.
+/// When a store that could not say what was missed is asked again. A tenth would only fill the log while it
+/// is away; ten times as much would delay the firing noticeably.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// What becomes of firings whose planned time passed while they could not be published: the process was down, or a firing
-/// before them waited for room.
+/// The treatment of firings whose planned time passed while they could not be published: the process was
+/// down, or a firing before them waited for room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Missed {
     /// They are skipped; the next one comes at its planned time.
     #[default]
     Skip,
-    /// One firing, as soon as it is possible, makes up for all of them. Over a restart of the process this needs the
-    /// schedule's last artifact to be in the store still; without one the schedule has never fired, and has missed
-    /// nothing.
+    /// One firing, as soon as it is possible, makes up for all of them. Over a restart of the process this
+    /// needs the schedule's last artifact to be in the store still; without one the schedule has never fired,
+    /// and has missed nothing.
     Once,
 }
 
@@ -51,15 +52,15 @@ type Make = dyn Fn(&KindTable) -> Result<(Kind, Body), BlackboardError> + Send +
 
 /// Publishes an artifact at planned times, each in a run of its own that is named after the schedule.
 ///
-/// The artifact carries the tag `schedule:<name>` and the idempotency key `schedule:<name>:<planned time>`, so that
-/// neither a restart nor a second runtime over the same store repeats a firing that is kept. The closure runs in a task
-/// of the runtime: it must not block; a panic in it is logged and counted, and so is a publish that is refused. The next
-/// firing comes as planned. Schedules stop first at a shutdown.
+/// The artifact carries the tag `schedule:<name>` and the idempotency key `schedule:<name>:<planned time>`,
+/// so that neither a restart nor a second runtime over the same store repeats a firing that is kept. The
+/// closure runs in a task of the runtime: it must not block; a panic in it is logged and counted, and so is a
+/// publish that is refused. The next firing comes as planned. Schedules stop first at a shutdown.
 #[derive(Clone)]
 #[must_use = "a schedule fires nothing until it is given to a runtime"]
 pub struct Schedule {
     name: Arc<str>,
-    /// What is planned, or what is wrong with the expression.
+    /// The plan, or the fault of the expression.
     timing: Result<Timing, String>,
     missed: Missed,
     make: Arc<Make>,
@@ -80,8 +81,9 @@ impl Schedule {
 
     /// Fires when a cron expression of five fields says so: minute, hour, day of month, month, day of week.
     ///
-    /// Times are in UTC, unless the expression ends with the name of a time zone: `0 3 * * * Europe/Berlin`. Names of time
-    /// zones are looked up in the system's database. An expression that makes no sense is refused at the start.
+    /// Times are in UTC, unless the expression ends with the name of a time zone: `0 3 * * * Europe/Berlin`.
+    /// Names of time zones are looked up in the system's database. An expression that makes no sense is
+    /// refused at the start.
     #[cfg(feature = "cron")]
     pub fn cron<T: Payload>(
         name: impl Into<Arc<str>>,
@@ -164,7 +166,8 @@ impl Firing {
 
     /// Asks the store for the last firing, and plans the first one that was missed since.
     async fn look_back(&mut self, now: Timestamp) -> Result<()> {
-        // Should the store fail, it is asked again soon, so that what was missed does not wait for the next planned firing.
+        // Should the store fail, it is asked again soon, so that what was missed does not wait for the next
+        // planned firing.
         let planned = self.timing.after(now);
         self.upcoming = planned.min(now.after(LOOK_AGAIN_AFTER));
         let last = Filter::all().tagged(self.schedule.tag()).newest_first().limit(1);

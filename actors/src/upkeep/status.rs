@@ -1,4 +1,4 @@
-//! How a background loop stands, as it is told to whoever asks.
+//! The status of a background loop.
 //!
 //! The record belongs to the runtime and outlives the loop's lives: a restarted loop goes on counting.
 
@@ -29,7 +29,7 @@ pub struct LoopStatus {
     pub ticking: bool,
 }
 
-/// What is known of one loop.
+/// The record of one loop.
 #[derive(Debug)]
 pub(crate) struct LoopRecord {
     status: Mutex<LoopStatus>,

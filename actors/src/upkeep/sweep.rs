@@ -1,7 +1,7 @@
-//! A sweep: tells the board at a fixed period that time has passed, whatever deadlines are armed.
+//! A sweep: gives the board a tick at a fixed period, whatever deadlines are armed.
 //!
-//! Two of them run: batch time-outs and correlation cleanup. The board settles what is due and finds nothing the second
-//! time, so two sweeps at once do no more than one.
+//! Two of them run: batch time-outs and correlation cleanup. The board settles what is due and finds nothing
+//! the second time, so two sweeps at once do no more than one.
 
 use std::sync::Arc;
 use std::time::Duration;

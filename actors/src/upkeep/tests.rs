@@ -24,7 +24,7 @@ use crate::{Agent, Event, FeedItem};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a tick of a [`Scripted`] loop does.
+/// The effect of one tick of a [`Scripted`] loop.
 enum Step {
     Take(Duration),
     Fail,

@@ -1,6 +1,7 @@
 //! The notes of open spans: has those noted that have been open for long.
 //!
-//! What is noted and removed is told in `seen/noting.rs`. Without a tracer whose spans can be noted there is no such loop.
+//! `seen/noting.rs` decides which are noted and removed. Without a tracer whose spans can be noted there is
+//! no such loop.
 
 use std::sync::Arc;
 use std::time::Duration;

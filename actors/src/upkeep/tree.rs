@@ -24,7 +24,7 @@ use crate::resource::Evict;
 use crate::settings::Settings;
 use crate::supervision::{Address, ChildSpec, SupervisorSpec};
 
-/// What the loops work with.
+/// The parts that the loops need.
 pub(crate) struct Upkeep {
     pub(crate) workshop: Arc<Workshop>,
     pub(crate) sentry: Arc<SentryParts>,

@@ -94,7 +94,7 @@ pub enum StoreError {
         store: String,
         /// The place in the log, if it is an artifact.
         offset: Option<Offset>,
-        /// What is wrong.
+        /// The damage, in words.
         cause: String,
     },
     /// The file lies on a network file system, where locks and shared memory cannot be relied on.

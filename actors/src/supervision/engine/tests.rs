@@ -22,7 +22,7 @@ enum Simulated {
     Stopping(bool),
 }
 
-/// What the simulated lives are doing, and what has been said about them.
+/// The states of the simulated lives, and the commands about them so far.
 struct World {
     engine: Engine,
     now: Duration,
@@ -371,8 +371,8 @@ fn strategies() -> impl proptest::strategy::Strategy<Value = Strategy> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
-    /// Whatever fails when: one life at a time, starts in order, stops in reverse, the intensity holds to the
-    /// restart, and nothing gets stuck.
+    /// Under any failure at any time: one life at a time, starts in order, stops in reverse, the intensity
+    /// holds to the restart, and nothing gets stuck.
     #[test]
     fn random_failures_keep_every_rule(
         strategy in strategies(),

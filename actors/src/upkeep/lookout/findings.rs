@@ -1,6 +1,7 @@
 //! The register of findings: each is there from the moment it is found until it is over.
 //!
-//! A finding is logged, fed and counted when it begins and when it is over. The register looks for nothing itself.
+//! A finding is logged, fed and counted when it begins and when it is over. The register looks for nothing
+//! itself.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use volery_observability::Metrics;
 use crate::feed::{Event, Feed};
 use crate::finding::{Finding, FindingKey, FindingKind};
 
-/// What is found at present. Belongs to the runtime; lookouts come and go.
+/// The findings of now. They belong to the runtime, and outlive the lookout's lives.
 #[derive(Debug)]
 pub(crate) struct Findings {
     current: Mutex<BTreeMap<FindingKey, Finding>>,
@@ -28,7 +29,8 @@ impl Findings {
         self.lock().values().cloned().collect()
     }
 
-    /// Takes what there is of one kind now; says what is new and what is over. Saying the same again changes nothing.
+    /// Takes what there is of one kind now; says what is new and what is over. Saying the same again changes
+    /// nothing.
     pub(super) fn replace(&self, kind: FindingKind, found: Vec<Finding>) {
         let found: BTreeMap<FindingKey, Finding> =
             found.into_iter().map(|finding| (finding.key(), finding)).collect();

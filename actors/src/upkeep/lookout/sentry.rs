@@ -1,15 +1,15 @@
 //! The sentry: a thread of its own that sees when worker threads of the async runtime are blocked.
 //!
-//! It cannot be a task, because a task needs a worker to tell that there is none. The thread belongs to one life of this
-//! actor: it is started with it, sleeps on a condition between looks, and is woken to end with it. Nobody waits for that
-//! before the runtime's keeper does, last of all. It looks four times in `blocked_after`, in real time, whatever a test
-//! has done to the runtime's clock.
+//! It cannot be a task, because a task needs a worker to tell that there is none. The thread belongs to one
+//! life of this actor: it is started with it, sleeps on a condition between looks, and is woken to end with
+//! it. Nobody waits for that before the runtime's keeper does, last of all. It looks four times in
+//! `blocked_after`, in real time, whatever a test has done to the runtime's clock.
 //!
-//! Two things are looked at: polls of engines that do not return (see `agent/watch.rs`), which name their agent, and a probe, a
-//! task that has nothing to do but to answer when it is polled.
+//! Two things are looked at: polls of engines that do not return (see `agent/watch.rs`), which name their
+//! agent, and a probe, a task that has nothing to do but to answer when it is polled.
 //!
-//! A panic in the thread, as a subscriber or a meter of the service may cause, ends this life, so that it is told and the
-//! next life begins another thread.
+//! A panic in the thread, as a subscriber or a meter of the service may cause, ends this life, so that it is
+//! told and the next life begins another thread.
 //!
 //! | message | effect | fails with |
 //! | --- | --- | --- |
@@ -34,11 +34,11 @@ use crate::fault::take_text;
 use crate::finding::{Finding, FindingKind};
 use crate::supervision::{Address, Life};
 
-/// Looks in `blocked_after`. Fewer would find a blocked thread late by a large part of that time; more would only wake
-/// an idle machine more often.
+/// Looks in `blocked_after`. Fewer would find a blocked thread late by a large part of that time; more would
+/// only wake an idle machine more often.
 const LOOKS: u64 = 4;
 
-/// What every life of the sentry works with.
+/// The parts that every life of the sentry needs.
 #[derive(Debug)]
 pub(crate) struct SentryParts {
     /// 0 turns it off.
@@ -75,7 +75,7 @@ impl SentryParts {
     }
 }
 
-/// What the sentry is told.
+/// The messages of the sentry.
 #[derive(Debug)]
 pub(in crate::upkeep) enum SentryMessage {
     /// The thread has panicked, and watches no more.
@@ -90,7 +90,7 @@ pub(in crate::upkeep) struct Sentry {
     probe: JoinSet<()>,
 }
 
-/// What the thread and the life share.
+/// The state that the thread and the life share.
 #[derive(Debug, Default)]
 struct Post {
     relieved: Mutex<bool>,
@@ -181,7 +181,8 @@ impl Probe {
         }
     }
 
-    /// For the thread: asks anew if the last question was answered. Returns how many looks ago an open one was asked.
+    /// For the thread: asks anew if the last question was answered. Returns how many looks ago an open one
+    /// was asked.
     fn ask(&self, look: u64) -> u64 {
         let asked = self.asked.load(Ordering::Acquire);
         if self.answered.load(Ordering::Acquire) < asked {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use volery_blackboard::Timestamp;
 
-/// What is planned.
+/// The plan of a schedule.
 #[derive(Clone, Debug)]
 pub(super) enum Timing {
     /// Every multiple of a period since the Unix epoch.
     Every(Duration),
-    /// What a cron expression says.
+    /// A parsed cron expression.
     #[cfg(feature = "cron")]
     Cron(std::sync::Arc<cronexpr::Crontab>),
 }
