@@ -1,26 +1,44 @@
 //! The curator: owner of the board and its only writer.
 //!
-//! Publishers, attempts and handles leave commands in its [`Ingress`]; it takes what is there, commits it together,
-//! tells the board, and performs what the board wants done. A restarted curator reads its board back from the store.
+//! Publishers, attempts and handles leave commands in its [`Ingress`]. The curator takes turns:
+//!
+//! ```text
+//!   take ──────► commands from the ingress, in order                                 ingress.rs
+//!   prepare ───► commands become steps: a write or an action           actor.rs, ends.rs, letters.rs, decisions.rs
+//!   commit ────► the writes of all steps, in one Store::commit; waits for the store  commit.rs
+//!   apply ─────► each step in order, with the store's answer: traces, the feed and   apply.rs, refusal.rs
+//!                the board are told, and started jobs go to their agents             dispatch.rs
+//!   look ──────► pages and counts that the board asks of the log; waits for the store  log.rs
+//!   perform ───► what the board wants done becomes steps: take again                 effects.rs
+//!   rest ──────► no step is left: waiters are told, the timekeeper is armed          actor.rs, quiescence.rs
+//! ```
+//!
+//! Only `commit` and `look` wait, and for nothing but the store; commands that come meanwhile stay in the ingress.
+//! The data of a step is in `step.rs`. A curator that begins a life reads its board back from the store (`recovery.rs`)
+//! and from what the ingress kept (`decisions.rs`, `panics.rs`).
 
 mod actor;
-mod after;
+mod apply;
+mod commit;
+mod decisions;
+mod dispatch;
 mod effects;
-mod ending;
+mod ends;
 mod ingress;
 mod letters;
-mod notes;
-mod paging;
+mod log;
+mod panics;
+mod quiescence;
 mod recovery;
 mod refusal;
-mod restarts;
 mod scope;
+mod step;
 mod timekeeper;
 
 pub(crate) use actor::{Curator, CuratorMessage, CuratorParts};
 pub(crate) use ingress::{Ingress, Limits, Question};
 pub(crate) use letters::LetterDecision;
+pub(crate) use panics::Panics;
 pub use recovery::Recovered;
-pub(crate) use restarts::Restarts;
 pub(crate) use scope::Scope;
 pub(crate) use timekeeper::{Timekeeper, TimekeeperMessage};

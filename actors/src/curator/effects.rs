@@ -1,4 +1,4 @@
-//! What the curator makes of the board's effects: writes for the next commit, or notes of what to do after it.
+//! The board's effects, made into steps of the next commit.
 //!
 //! Nothing is done here that the next commit could still refuse.
 
@@ -10,8 +10,8 @@ use volery_blackboard::store::Group;
 use volery_blackboard::{AgentName, Discard, Outcome};
 
 use super::actor::Curator;
-use super::after::{After, Unsettled};
-use super::paging::Lookup;
+use super::log::Lookup;
+use super::step::{Action, Record, Then};
 use crate::feed::Event;
 
 impl Curator {
@@ -19,11 +19,13 @@ impl Curator {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
-                Effect::Start(start) => self.write(Group::Start(Arc::clone(&start)), After::Started(start)),
-                Effect::Cancel { agent, job } => self.after.push(After::Cancel { agent, job }),
+                Effect::Start(start) => {
+                    self.write(Group::Start(Arc::clone(&start)), Then::Started(start, None))
+                }
+                Effect::Cancel { agent, job } => self.plan(Action::Cancel { agent, job }),
                 Effect::Drop(job) => {
                     self.parts.seen.job_dropped(job, self.now);
-                    self.write_outcome(Unsettled::Job(job));
+                    self.write_record(Record::Job(job));
                 }
                 Effect::Settle(settled) => {
                     self.parts.seen.settled(&settled);
@@ -31,31 +33,31 @@ impl Curator {
                         self.log_damage(&settled, cause);
                     }
                     self.parts.feed.tell_settled(&settled);
-                    self.write_outcome(Unsettled::Claim(settled));
+                    self.write_record(Record::Claim(settled));
                 }
                 Effect::Settled(settled) => {
                     self.parts.seen.settled(&settled);
                     self.parts.feed.tell_settled(&settled);
                 }
                 Effect::Bury { start, why } => {
-                    self.write(Group::Start(Arc::clone(&start)), After::Buried(start, why));
+                    self.write(Group::Start(Arc::clone(&start)), Then::Started(start, Some(why)));
                 }
                 Effect::JoinExpired(expired) => {
                     let seen = self.parts.seen.join_expired(expired, self.now);
-                    self.after.extend(seen.map(|seen| After::Look(Lookup::Expired(seen))));
+                    seen.into_iter().for_each(|seen| self.plan(Action::Look(Lookup::Expired(seen))));
                 }
                 Effect::QuarantineLifted(agent) => self.note_resumed(agent),
                 Effect::RunTimedOut { run, workflow } => self.note_timed_out(run, workflow),
                 Effect::Quiescent { run, tally } => {
                     self.parts.seen.run_rests(run, &tally, self.committed.done.max(self.now));
-                    self.quiet.push((run, tally));
+                    self.quiescent.push((run, tally));
                 }
-                Effect::LoadPage(page) => self.after.push(After::Look(Lookup::Page(page))),
+                Effect::LoadPage(page) => self.plan(Action::Look(Lookup::Page(page))),
                 Effect::Recount { run, ticket } => {
-                    self.after.push(After::Look(Lookup::Recount { run, ticket }));
+                    self.plan(Action::Look(Lookup::Recount { run, ticket }));
                 }
                 Effect::CancelSpilled { run, behind } => {
-                    self.write(Group::CancelClaims { run, behind }, After::SpilledCancelled(run));
+                    self.write(Group::CancelClaims { run, behind }, Then::SpilledCancelled(run));
                 }
                 Effect::RunSettled { run, workflow, tally } => {
                     self.forget_run(run);

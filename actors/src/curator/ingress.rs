@@ -23,10 +23,10 @@ use volery_blackboard::store::{Few, Note, Publish, StoreError, Stored};
 use volery_blackboard::{AgentIndex, AgentName, JobId, RunId, Tally, Timestamp, Waiting};
 
 use super::actor::CuratorMessage;
+use super::decisions::Decided;
 use super::letters::LetterDecision;
-use super::notes::Decided;
+use super::panics::Panics;
 use super::recovery::Recovered;
-use super::restarts::Restarts;
 use super::scope::Scope;
 use crate::agent::Ended;
 use crate::error::{Cause, Result};
@@ -118,7 +118,7 @@ pub(crate) struct Watch {
     pub(crate) pins: HashMap<RunId, Pin>,
     pub(crate) paused: BTreeSet<AgentIndex>,
     /// How often engines panicked, and whose agents are in quarantine.
-    pub(super) restarts: Restarts,
+    pub(super) panics: Panics,
     /// What was decided about runs that are not over.
     pub(super) decided: BTreeMap<RunId, Decided>,
     /// What the store has noted was taken over.
@@ -146,7 +146,7 @@ pub(crate) struct Pin {
 }
 
 impl Ingress {
-    pub(crate) fn new(runtime: String, limits: Limits, restarts: Restarts) -> Self {
+    pub(crate) fn new(runtime: String, limits: Limits, panics: Panics) -> Self {
         Self {
             runtime,
             queue: Mutex::default(),
@@ -162,7 +162,7 @@ impl Ingress {
             relief: Notify::new(),
             store_trouble: Mutex::default(),
             committing: Mutex::default(),
-            watch: Mutex::new(Watch { restarts, ..Watch::default() }),
+            watch: Mutex::new(Watch { panics, ..Watch::default() }),
             escalation: SetOnce::new(),
         }
     }

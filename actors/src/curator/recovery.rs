@@ -15,7 +15,7 @@ use volery_blackboard::store::{Cursor, Note, Store, StoreError, Unfinished};
 use volery_blackboard::{AgentIndex, RunId, Timestamp};
 
 use super::actor::CuratorParts;
-use super::notes::Decided;
+use super::decisions::Decided;
 
 /// Entries per slice: enough to make reads cheap, few enough to hold in memory.
 const SLICE: usize = 1_000;
@@ -82,7 +82,7 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<Restored, StoreError
     let (mut notes, pins, paused, held, quarantines, decided) = {
         let mut watch = parts.ingress.watch();
         let notes = watch.reconcile(noted, &names);
-        let quarantines = watch.restarts.quarantines();
+        let quarantines = watch.panics.quarantines();
         (notes, watch.pins.clone(), watch.paused.clone(), watch.held, quarantines, watch.decided.clone())
     };
     let mut tell = |input| board.handle(input, parts.clock.now(), &mut effects);

@@ -1,7 +1,7 @@
-//! Refusals: what the curator does about writes that the store refused, and about ends that it refuses by themselves.
+//! Refusals: what becomes of a write that the store refused, by itself or with its whole commit.
 //!
-//! A store that is down refuses whole commits: jobs are handed back and run again once it works (`actor.rs`). A refusal of
-//! one group concerns nobody else. That of a start defers its job: the board tries it again after a growing back-off. That of
+//! A store that is down refuses whole commits: jobs are handed back and run again once it works (`commit.rs`). A refusal of
+//! one write concerns nobody else. That of a start defers its job: the board tries it again after a growing back-off. That of
 //! an end would come again at every attempt, so it ends its job, by what the store accepts: a dead letter with its
 //! `Failure`, else a dead letter alone. When not even that is accepted, the job runs again after a growing back-off.
 
@@ -14,10 +14,9 @@ use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Few, Finish, Group, JobEnd, StoreError};
 
-use super::actor::{Curator, TRY_AGAIN_AFTER};
-use super::after::After;
-use crate::seen::{AttemptSeen, End};
-use crate::supervision::SendRefusal;
+use super::actor::Curator;
+use super::step::{Finished, Then, reply};
+use crate::seen::AttemptSeen;
 
 /// The first back-off of a job that the store lets neither end nor fail; each one is twice the one before. A tenth would
 /// fill the log; ten times as much would be felt by whoever mends the store.
@@ -27,24 +26,11 @@ const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 const DOUBLINGS_MAX: u32 = 8;
 
 impl Curator {
-    /// The commit is done, and the store refused this group of it.
-    pub(super) fn apply_refused_alone(&mut self, after: After, error: &StoreError) {
-        match after {
-            After::Ended {
-                start, verdict: Verdict::Done | Verdict::Retry(_), error: failed, seen, ..
-            } => {
-                // Before the job goes on: its span waits for whoever takes it up.
-                drop(seen);
-                let error = self.say_refused(&start, error, failed);
-                let attempts = start.failures + 1;
-                self.dispatch(start, Some(Burial::EndRefused { attempts, error }));
-            }
-            After::Ended { start, verdict: Verdict::Dead, error: failed, attempts, seen, .. } => {
-                drop(seen);
-                let error = self.say_refused(&start, error, failed);
-                self.give_up(start, error, attempts);
-            }
-            After::GivenUp { start, .. } => {
+    /// The commit is done, and the store refused this write of it.
+    pub(super) fn refuse_one(&mut self, then: Then, error: &StoreError) {
+        match then {
+            Then::Finished(finished) => self.refuse_end(finished, error),
+            Then::GivenUp(Finished { start, .. }) => {
                 let error = self.say_refused(&start, error, Vec::new());
                 let until = back_off(self.now, start.failures);
                 // In memory only: there is nothing that the store would note.
@@ -52,7 +38,7 @@ impl Curator {
                 self.parts.feed.tell_attempt(&start, verdict, error);
                 self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
             }
-            After::Started(start) | After::Buried(start, _) => {
+            Then::Started(start, _) => {
                 let agent = self.parts.feed.name(start.agent);
                 tracing::error!(
                     target: "volery::curator", job = %start.job, agent = %agent, %error,
@@ -60,74 +46,62 @@ impl Curator {
                 );
                 self.handle(Input::StartDeferred(start.job));
             }
-            other => self.apply_refused(other, error),
+            other => self.refuse_with_all(other, error),
         }
-    }
-
-    /// An agent's actor takes no jobs, because it is between two lives: the job goes back, and its agent is tried again
-    /// after a while. Others go on.
-    pub(super) fn take_back(&mut self, start: Arc<Start>, reason: SendRefusal) {
-        let agent = self.parts.feed.name(start.agent);
-        tracing::warn!(target: "volery::curator", job = %start.job, agent = %agent, %reason, "an agent cannot be given a job");
-        self.handle(Input::AgentUnavailable { agent: start.agent, until: self.now.after(TRY_AGAIN_AFTER) });
-        // Recorded, so that it is no interruption.
-        let after = After::Ended {
-            verdict: Verdict::Released,
-            claims: Few::new(),
-            error: Vec::new(),
-            attempts: start.failures,
-            seen: AttemptSeen::default(),
-            start: Arc::clone(&start),
-        };
-        self.write(Group::Release(start.job), after);
     }
 
     /// Nothing was written for this, alone or with its whole commit.
-    pub(super) fn apply_refused(&mut self, after: After, error: &StoreError) {
-        match after {
-            After::Published { answer, seen, .. } => {
+    pub(super) fn refuse_with_all(&mut self, then: Then, error: &StoreError) {
+        match then {
+            Then::Published { answer, seen, .. } => {
                 seen.failed("store");
                 self.answers.push((answer, Err(error.clone())));
             }
-            After::Letter(decided) => decided.refuse(error),
-            After::Started(start) | After::Buried(start, _) => {
-                // Nothing is started before the store works again, so the slot does not go to a later job.
-                self.handle(Input::StartRefused(start.job));
+            Then::Redriven { answer, .. } | Then::LetterDiscarded { answer, .. } => {
+                reply(answer, Err(error.clone()));
             }
-            After::Ended { start, seen, .. } => {
-                drop(seen);
-                self.release_refused(&start, error);
-            }
-            After::GivenUp { start, .. } => self.release_refused(&start, error),
-            After::Unsettled(outcome) => {
+            // Nothing is started before the store works again, so the slot does not go to a later job.
+            Then::Started(start, _) => self.handle(Input::StartRefused(start.job)),
+            Then::Finished(finished) | Then::GivenUp(finished) => self.release_refused(finished, error),
+            Then::Recorded(record) => {
                 // The board has decided; the record follows as soon as the store works.
-                tracing::warn!(target: "volery::curator", ?outcome, %error, "an outcome could not be recorded yet");
-                self.unsettled.push(outcome);
+                tracing::warn!(target: "volery::curator", ?record, %error, "an outcome could not be recorded yet");
+                self.unwritten.push(record);
             }
             // It takes note of that as it is dropped.
-            After::SeenNoted(seen) => drop(seen),
-            After::SpilledCancelled(run) => {
+            Then::SeenNoted(seen) => drop(seen),
+            Then::SpilledCancelled(run) => {
                 tracing::warn!(target: "volery::curator", %run, %error, "claims in the log were not cancelled yet");
                 self.handle(Input::CancelRefused(run));
             }
-            After::Input(_) | After::EngineLost(..) | After::Cancel { .. } | After::Look(_) => {
-                self.apply_done(after, Few::new());
-            }
-            After::Ask(question) => self.answer(question),
         }
     }
 
-    /// The end of a job without anything but its error is committed.
-    pub(super) fn apply_given_up(&mut self, start: &Start, error: Vec<String>) {
-        let verdict = Verdict::Dead;
-        let end = End { verdict, error: &error, stored: &[], committed: self.committed };
-        AttemptSeen::default().ended(&self.parts.seen, start, &end);
-        self.parts.feed.tell_attempt(start, verdict, error);
-        self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
+    /// The store refused this end of a job: the job ends by another one.
+    fn refuse_end(&mut self, finished: Finished, error: &StoreError) {
+        match finished.verdict {
+            Verdict::Done | Verdict::Retry(_) => {
+                let Finished { start, error: failed, seen, .. } = finished;
+                // Before the job goes on: its span waits for whoever takes it up.
+                drop(seen);
+                let error = self.say_refused(&start, error, failed);
+                let attempts = start.failures + 1;
+                self.dispatch(start, Some(Burial::EndRefused { attempts, error }));
+            }
+            Verdict::Dead => {
+                let Finished { start, error: failed, attempts, seen, .. } = finished;
+                drop(seen);
+                let error = self.say_refused(&start, error, failed);
+                self.give_up(start, error, attempts);
+            }
+            Verdict::Cancelled | Verdict::Released => self.release_refused(finished, error),
+        }
     }
 
     /// The job runs again once the store works.
-    fn release_refused(&mut self, start: &Start, error: &StoreError) {
+    fn release_refused(&mut self, finished: Finished, error: &StoreError) {
+        let Finished { start, seen, .. } = finished;
+        drop(seen);
         let (agent, run, job) = (self.parts.feed.name(start.agent), start.run, start.job);
         tracing::warn!(target: "volery::curator", %agent, %run, %job, attempt = start.attempt, %error, "end of an attempt was refused");
         let verdict = Verdict::Released;
@@ -137,7 +111,10 @@ impl Curator {
     fn give_up(&mut self, start: Arc<Start>, error: Vec<String>, attempts: u32) {
         let end = JobEnd::Dead { attempts, error: error.clone(), at: self.now };
         let finish = Finish { job: start.job, end, outputs: Few::new() };
-        self.write(Group::Finish(finish), After::GivenUp { start, error });
+        let verdict = Verdict::Dead;
+        let (claims, seen) = (Few::new(), AttemptSeen::default());
+        let finished = Finished { start, verdict, claims, error, attempts, seen };
+        self.write(Group::Finish(finish), Then::GivenUp(finished));
     }
 
     /// Logs a refusal, and returns the causes as a dead letter tells them, the newest first.

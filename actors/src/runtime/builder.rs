@@ -19,7 +19,7 @@ use volery_observability::{Metrics, Providers};
 use super::{Parts, Runtime};
 use crate::agent::{Agent, AgentActor, AgentMessage, AgentParts, Bench, Failure, Fallbacks, Workshop};
 use crate::clock::Clock;
-use crate::curator::{Curator, CuratorParts, Ingress, Limits, Restarts, Timekeeper};
+use crate::curator::{Curator, CuratorParts, Ingress, Limits, Panics, Timekeeper};
 use crate::error::{Cause, Result};
 use crate::feed::{Event, Feed};
 use crate::kinds::KindTable;
@@ -175,8 +175,8 @@ impl RuntimeBuilder {
             overflow: self.settings.overflow,
         };
         let seen = Arc::new(self.beside.seen(&self.name, &plan, &clock, self.store.system()));
-        let restarts = Restarts::new(plan.agents.iter().map(|agent| agent.rule));
-        let ingress = Arc::new(Ingress::new(self.name.clone(), limits, restarts));
+        let panics = Panics::new(plan.agents.iter().map(|agent| agent.rule));
+        let ingress = Arc::new(Ingress::new(self.name.clone(), limits, panics));
         seen.connect(&ingress);
         let workshop = Arc::new(Workshop {
             store: self.store,

@@ -1,7 +1,7 @@
-//! What the board asks of the log while it runs: pages of claims, and counts of runs.
+//! Look-ups in the log that the board asks for while it runs: pages of claims, and counts of runs.
 //!
 //! Answers are exact because of when they are read: after a commit, when the board has been told all of it and everything
-//! that it had decided before is written. The curator's actor reads then, and tells the board nothing else between a
+//! that it had decided before is written. The curator reads then, and tells the board nothing else between a
 //! read and its answer.
 
 use std::collections::VecDeque;
@@ -13,6 +13,7 @@ use volery_blackboard::store::{Store, StoreError};
 use volery_blackboard::{RunId, SubscriptionIndex};
 
 use super::actor::{Curator, CuratorParts};
+use super::step::Step;
 use crate::feed::Event;
 use crate::seen::ExpiredSeen;
 
@@ -126,6 +127,17 @@ impl Lookups {
 }
 
 impl Curator {
+    /// Answers what the board asked about the log. Not while something that it decided is still to be written.
+    pub(super) async fn read_log(&mut self) {
+        let unwritten = |step: &Step| matches!(step, Step::Write { .. });
+        while !self.store_down
+            && !self.steps.iter().any(unwritten)
+            && let Some(answer) = self.lookups.answer(&self.parts, &self.board).await
+        {
+            self.handle(answer);
+        }
+    }
+
     /// Notes a run to be told of whose claims in the log were cancelled: the board says nothing of one that it does not know.
     pub(super) fn note_cancelled_in_log(&mut self, run: RunId, cancelled: &[(SubscriptionIndex, u64)]) {
         if self.board.tally(run).is_none() && cancelled.iter().any(|(_, count)| *count > 0) {

@@ -1,9 +1,10 @@
-//! Notes: what was decided about agents and runs from outside, written down so that it outlives the process.
+//! Decisions from outside about agents and runs (pauses, cancellations, deadlines), kept so that they outlive the process.
 //!
-//! The watch list has it for the next life of the curator, the store for the next life of the process; a life that begins
-//! brings the two together. Nothing is noted about a run for longer than the board knows the run.
+//! The ingress keeps them for the next life of the curator, notes in the store for the next life of the process; a life
+//! that begins brings the two together. Nothing is kept about a run for longer than the board knows the run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use volery_blackboard::input::Input;
 use volery_blackboard::outcome::Quarantine;
@@ -11,8 +12,9 @@ use volery_blackboard::store::{Filing, Group, Note};
 use volery_blackboard::{AgentIndex, AgentName, RunId, Timestamp};
 
 use super::actor::Curator;
-use super::after::{After, Unsettled};
 use super::ingress::{Command, Ingress, Watch};
+use super::step::{Action, Record, Then};
+use crate::feed::Event;
 use crate::seen::SeenNote;
 
 /// What was decided about a run.
@@ -88,14 +90,14 @@ impl Watch {
         let noted = Noted::of(notes, names);
         if !std::mem::replace(&mut self.reconciled, true) {
             self.paused.extend(&noted.paused);
-            noted.quarantines.iter().for_each(|(agent, state)| self.restarts.restore(*agent, *state));
+            noted.quarantines.iter().for_each(|(agent, state)| self.panics.restore(*agent, *state));
         }
         let name = |agent: &AgentIndex| names.get(agent.at()).cloned().unwrap_or_default();
         let changed = self.paused.symmetric_difference(&noted.paused);
         let mut changes: Vec<Note> = changed
             .map(|agent| Note::AgentPaused { agent: name(agent), paused: self.paused.contains(agent) })
             .collect();
-        let quarantines: BTreeMap<_, _> = self.restarts.durable().collect();
+        let quarantines: BTreeMap<_, _> = self.panics.durable().collect();
         let either: BTreeSet<_> = quarantines.keys().chain(noted.quarantines.keys()).collect();
         for agent in either {
             let (state, before) = (quarantines.get(agent), noted.quarantines.get(agent));
@@ -121,7 +123,7 @@ impl Watch {
             }
             Input::Resume(agent) => {
                 self.paused.remove(agent);
-                self.restarts.lift(*agent);
+                self.panics.lift(*agent);
             }
             Input::Hold => self.held = true,
             Input::DeadlineRun { run, at } => self.decided.entry(*run).or_default().deadline = Some(*at),
@@ -157,21 +159,21 @@ impl Curator {
             _ => None,
         };
         if let Some(run) = decided_run(&input) {
-            self.noted.insert(run);
+            self.decided.insert(run);
         }
         if let Some(note) = note {
             self.write_note(note);
         }
-        self.after.push(After::Input(input));
+        self.plan(Action::Input(input));
     }
 
     /// Writes a note about what is seen of the runtime.
     pub(super) fn prepare_seen_note(&mut self, note: Note, seen: SeenNote) {
         if let Note::RunResumed { run, times } = note {
-            self.noted.insert(run);
+            self.decided.insert(run);
             self.parts.ingress.watch().decided.entry(run).or_default().resumed = times;
         }
-        self.write(Group::Note(note), After::SeenNoted(seen));
+        self.write(Group::Note(note), Then::SeenNoted(seen));
     }
 
     fn pause_note(&self, agent: AgentIndex, paused: bool) -> Note {
@@ -184,17 +186,38 @@ impl Curator {
             older.subject() == note.subject()
                 && (older.topic() == note.topic() || note.filing() == Filing::RemoveAll)
         };
-        self.unsettled.retain(|unsettled| match unsettled {
-            Unsettled::Note(older) => !replaced(older),
-            Unsettled::Claim(_) | Unsettled::Job(_) => true,
+        self.unwritten.retain(|record| match record {
+            Record::Note(older) => !replaced(older),
+            Record::Claim(_) | Record::Job(_) => true,
         });
-        self.write_outcome(Unsettled::Note(note));
+        self.write_record(Record::Note(note));
     }
 
     /// Writes whether an agent is in quarantine. An escalation is none: it asks for a process that begins anew.
     pub(super) fn note_quarantine(&mut self, agent: AgentIndex, state: Option<Quarantine>) {
         let agent = self.parts.feed.name(agent);
         self.write_note(Note::AgentQuarantined { agent, state });
+    }
+
+    /// A quarantine is over.
+    pub(super) fn note_resumed(&mut self, agent: AgentIndex) {
+        self.parts.ingress.watch().panics.lift(agent);
+        self.note_quarantine(agent, None);
+        let name = self.parts.feed.name(agent);
+        tracing::warn!(target: "volery::agent", agent = %name, "the agent is given jobs again");
+        self.parts.feed.tell(|| Event::Resumed { agent: name });
+    }
+
+    /// A run is being cancelled, because its time is over.
+    pub(super) fn note_timed_out(&self, run: RunId, workflow: Arc<str>) {
+        if let Some(pin) = self.parts.ingress.watch().pins.get_mut(&run) {
+            pin.timed_out = true;
+        }
+        self.parts.seen.cancel_requested(run, "deadline", self.now);
+        self.parts.seen.scope_of(run).call(|| {
+            tracing::warn!(target: "volery::curator", %run, workflow = &*workflow, "a run is cancelled at its deadline");
+        });
+        self.parts.feed.tell(|| Event::RunTimedOut { run, workflow });
     }
 
     /// Tells the board, and forgets the notes on a run that it does not know, or knows no more.
@@ -211,7 +234,7 @@ impl Curator {
 
     /// A run is over: nothing about it has to be kept for another life.
     pub(super) fn forget_run(&mut self, run: RunId) {
-        if self.noted.remove(&run) {
+        if self.decided.remove(&run) {
             self.parts.ingress.watch().decided.remove(&run);
             self.write_note(Note::RunSettled(run));
         }
@@ -229,7 +252,7 @@ fn decided_run(input: &Input) -> Option<RunId> {
 mod tests {
     use uuid::Uuid;
 
-    use super::super::restarts::Restarts;
+    use super::super::panics::Panics;
     use super::*;
     use crate::agent::{PastIntensity, Rule};
     use crate::supervision::Intensity;
@@ -242,7 +265,7 @@ mod tests {
 
     fn watch(past: PastIntensity) -> Watch {
         let rule = Rule { intensity: Intensity::default(), past };
-        Watch { restarts: Restarts::new([rule, rule]), ..Watch::default() }
+        Watch { panics: Panics::new([rule, rule]), ..Watch::default() }
     }
 
     fn run() -> RunId {
@@ -270,7 +293,7 @@ mod tests {
         ];
         assert_eq!(watch.reconcile(notes, &names()), [], "they agree already");
         assert_eq!(watch.paused, [PAUSED].into());
-        assert_eq!(watch.restarts.quarantines(), [(AgentIndex(0), quarantine())]);
+        assert_eq!(watch.panics.quarantines(), [(AgentIndex(0), quarantine())]);
         let deadline = Some(Timestamp::default());
         let decided = Decided { cancelled: false, finishing: true, deadline, resumed: 0 };
         assert_eq!(watch.decided, [(run(), decided)].into());
@@ -298,7 +321,7 @@ mod tests {
     fn an_escalation_is_not_noted() {
         let mut watch = watch(PastIntensity::Escalate);
         watch.reconcile(Vec::new(), &names());
-        watch.restarts.restore(AgentIndex(0), quarantine());
+        watch.panics.restore(AgentIndex(0), quarantine());
         assert_eq!(watch.reconcile(Vec::new(), &names()), []);
     }
 }

@@ -1,17 +1,13 @@
-//! What the curator makes of ends: of attempts, of engines that panicked, of quarantines, and of the time of runs.
-//!
-//! It writes nothing by itself; it adds to the next commit, and notes in the watch list what must outlive this life.
-
-use std::sync::Arc;
+//! Ends of attempts, made into steps of the next commit; and panics of engines, which may end in a quarantine.
 
 use volery_blackboard::input::Input;
 use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::store::{Few, Finish, Group, JobEnd};
-use volery_blackboard::{AgentIndex, AgentName, RunId};
+use volery_blackboard::{AgentIndex, AgentName};
 
 use super::actor::Curator;
-use super::after::{After, claims_of};
-use super::restarts::Counted;
+use super::panics::Counted;
+use super::step::{Action, Claims, Finished, Then};
 use crate::agent::{AttemptEnd, Ended, EngineState};
 use crate::feed::Event;
 use crate::seen::AttemptSeen;
@@ -21,7 +17,7 @@ impl Curator {
         if engine != EngineState::Sound {
             // Before the end, so that a quarantine is there before the slot is free. Counted in its turn: a resume that
             // stands before it in the same commit lifts the quarantine before, not the one that follows.
-            self.after.push(After::EngineLost(start.agent, seen.scope()));
+            self.plan(Action::CountPanic(start.agent, seen.scope()));
             let cause = cause_of(engine);
             let restarts = self.parts.seen.engine_restarted(start.agent, cause);
             seen.restarted(restarts, cause, self.now);
@@ -34,41 +30,42 @@ impl Curator {
             return;
         }
         log_end(self.parts.feed.name(start.agent), &start, &end, &seen);
-        let (job, failures, none) = (start.job, start.failures, Vec::new());
-        let failed = match &end {
+        let (job, failures) = (start.job, start.failures);
+        let attempts = match &end {
             AttemptEnd::Dead { attempts, .. } => *attempts,
             _ => failures + 1,
         };
-        let ended =
-            |verdict, claims, error| After::Ended { start, verdict, claims, error, attempts: failed, seen };
+        let then = |verdict, claims, error| {
+            Then::Finished(Finished { start, verdict, claims, error, attempts, seen })
+        };
         match end {
             AttemptEnd::Done(outputs) => {
-                let after = ended(Verdict::Done, claims_of(&outputs), none);
-                self.write(Group::Finish(Finish { job, end: JobEnd::Done, outputs }), after);
+                let then = then(Verdict::Done, Claims::of(&outputs), Vec::new());
+                self.write(Group::Finish(Finish { job, end: JobEnd::Done, outputs }), then);
             }
             AttemptEnd::Retry { until, error } => {
-                let after = ended(Verdict::Retry(until), Few::new(), error.clone());
-                self.write(Group::Retry { job, failures: failures + 1, until, at: self.now, error }, after);
+                let then = then(Verdict::Retry(until), Few::new(), error.clone());
+                self.write(Group::Retry { job, failures: failures + 1, until, at: self.now, error }, then);
             }
             AttemptEnd::Dead { at, attempts, error, failure } => {
-                let after = ended(Verdict::Dead, claims_of(&failure), error.clone());
+                let then = then(Verdict::Dead, Claims::of(&failure), error.clone());
                 let end = JobEnd::Dead { attempts, error, at };
-                self.write(Group::Finish(Finish { job, end, outputs: failure }), after);
+                self.write(Group::Finish(Finish { job, end, outputs: failure }), then);
             }
             AttemptEnd::Cancelled => {
-                let after = ended(Verdict::Cancelled, Few::new(), none);
-                self.write(Group::Finish(Finish { job, end: JobEnd::Cancelled, outputs: Few::new() }), after);
+                let finish = Finish { job, end: JobEnd::Cancelled, outputs: Few::new() };
+                self.write(Group::Finish(finish), then(Verdict::Cancelled, Few::new(), Vec::new()));
             }
             // Recorded, so that it is no interruption.
             AttemptEnd::Released => {
-                self.write(Group::Release(job), ended(Verdict::Released, Few::new(), none));
+                self.write(Group::Release(job), then(Verdict::Released, Few::new(), Vec::new()));
             }
         }
     }
 
-    /// Counts an engine that is made anew, and acts on what that leads to.
-    pub(super) fn count_restart(&mut self, agent: AgentIndex) {
-        let counted = self.parts.ingress.watch().restarts.count(agent, self.now);
+    /// Counts a panic of an engine, and acts on the verdict.
+    pub(super) fn count_panic(&mut self, agent: AgentIndex) {
+        let counted = self.parts.ingress.watch().panics.count(agent, self.now);
         let name = self.parts.feed.name(agent);
         let (restarts, quarantine) = match counted {
             Counted::Held(restarts) => (restarts, None),
@@ -95,27 +92,6 @@ impl Curator {
         if matches!(counted, Counted::Escalated(_)) {
             self.parts.ingress.escalate(name);
         }
-    }
-
-    /// A quarantine is over.
-    pub(super) fn note_resumed(&mut self, agent: AgentIndex) {
-        self.parts.ingress.watch().restarts.lift(agent);
-        self.note_quarantine(agent, None);
-        let name = self.parts.feed.name(agent);
-        tracing::warn!(target: "volery::agent", agent = %name, "the agent is given jobs again");
-        self.parts.feed.tell(|| Event::Resumed { agent: name });
-    }
-
-    /// A run is being cancelled, because its time is over.
-    pub(super) fn note_timed_out(&self, run: RunId, workflow: Arc<str>) {
-        if let Some(pin) = self.parts.ingress.watch().pins.get_mut(&run) {
-            pin.timed_out = true;
-        }
-        self.parts.seen.cancel_requested(run, "deadline", self.now);
-        self.parts.seen.scope_of(run).call(|| {
-            tracing::warn!(target: "volery::curator", %run, workflow = &*workflow, "a run is cancelled at its deadline");
-        });
-        self.parts.feed.tell(|| Event::RunTimedOut { run, workflow });
     }
 }
 

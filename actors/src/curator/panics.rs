@@ -1,6 +1,6 @@
 //! Panics of engines, counted against the intensity of their agents.
 //!
-//! A value in the watch list, which outlives the curator's lives; the curator counts and tells the board the verdict.
+//! A value in the ingress, which outlives the curator's lives; the curator counts and tells the board the verdict.
 //! Pure: no I/O, no clock.
 
 use volery_blackboard::outcome::Quarantine;
@@ -11,7 +11,7 @@ use crate::supervision::RestartWindow;
 
 /// The panics of every agent in the recent past.
 #[derive(Debug, Default)]
-pub(crate) struct Restarts(Vec<Record>);
+pub(crate) struct Panics(Vec<Record>);
 
 #[derive(Debug)]
 struct Record {
@@ -31,7 +31,7 @@ pub(super) enum Counted {
     Escalated(Quarantine),
 }
 
-impl Restarts {
+impl Panics {
     /// Starts counting, with a rule for each agent in registration order.
     pub(crate) fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
         let fresh =
@@ -96,9 +96,9 @@ mod tests {
 
     const AGENT: AgentIndex = AgentIndex(0);
 
-    fn restarts(past: PastIntensity) -> Restarts {
+    fn panics(past: PastIntensity) -> Panics {
         let intensity = Intensity { restarts: 2, within: Duration::from_millis(100) };
-        Restarts::new([Rule { intensity, past }])
+        Panics::new([Rule { intensity, past }])
     }
 
     fn at(millis: i64) -> Timestamp {
@@ -107,32 +107,31 @@ mod tests {
 
     #[test]
     fn one_panic_too_many_within_the_window_is_a_quarantine() {
-        let mut restarts =
-            restarts(PastIntensity::Quarantine { resume_after: Some(Duration::from_millis(7)) });
-        let counted: Vec<Counted> = [0, 90, 101, 110].map(|now| restarts.count(AGENT, at(now))).into();
+        let mut panics = panics(PastIntensity::Quarantine { resume_after: Some(Duration::from_millis(7)) });
+        let counted: Vec<Counted> = [0, 90, 101, 110].map(|now| panics.count(AGENT, at(now))).into();
         let quarantine = Quarantine { since: at(110), restarts: 3, resumes_at: Some(at(117)) };
         let held = [1, 2, 2].map(Counted::Held);
         assert_eq!(counted, [&held[..], &[Counted::Quarantined(quarantine)]].concat());
-        assert_eq!(restarts.quarantines(), [(AGENT, quarantine)]);
-        assert_eq!(restarts.count(AGENT, at(111)), Counted::Held(3), "it is in quarantine already");
+        assert_eq!(panics.quarantines(), [(AGENT, quarantine)]);
+        assert_eq!(panics.count(AGENT, at(111)), Counted::Held(3), "it is in quarantine already");
     }
 
     #[test]
     fn a_lifted_quarantine_begins_with_an_empty_window() {
-        let mut restarts = restarts(PastIntensity::default());
-        let counted: Vec<Counted> = [0, 1, 2].map(|now| restarts.count(AGENT, at(now))).into();
+        let mut panics = panics(PastIntensity::default());
+        let counted: Vec<Counted> = [0, 1, 2].map(|now| panics.count(AGENT, at(now))).into();
         let quarantine = Quarantine { since: at(2), restarts: 3, resumes_at: None };
         assert_eq!(counted[2], Counted::Quarantined(quarantine));
-        restarts.lift(AGENT);
-        assert_eq!(restarts.quarantines(), []);
-        assert_eq!(restarts.count(AGENT, at(3)), Counted::Held(1));
+        panics.lift(AGENT);
+        assert_eq!(panics.quarantines(), []);
+        assert_eq!(panics.count(AGENT, at(3)), Counted::Held(1));
     }
 
     #[test]
     fn an_agent_that_escalates_is_given_nothing_more() {
-        let mut restarts = restarts(PastIntensity::Escalate);
-        let last = [0, 1, 2].map(|now| restarts.count(AGENT, at(now)))[2];
+        let mut panics = panics(PastIntensity::Escalate);
+        let last = [0, 1, 2].map(|now| panics.count(AGENT, at(now)))[2];
         assert_eq!(last, Counted::Escalated(Quarantine { since: at(2), restarts: 3, resumes_at: None }));
-        assert_eq!(restarts.quarantines().len(), 1);
+        assert_eq!(panics.quarantines().len(), 1);
     }
 }

@@ -1,0 +1,99 @@
+//! What follows a write that is committed, and what needs no write.
+//!
+//! The one place where the results of a commit are told: to traces, to the feed and to the board, in this order.
+
+use std::sync::Arc;
+
+use volery_blackboard::Tally;
+use volery_blackboard::claim::Published;
+use volery_blackboard::input::Input;
+use volery_blackboard::store::{Few, GroupResult, Stored};
+
+use super::actor::Curator;
+use super::step::{Action, Claims, Finished, Then, reply};
+use crate::feed::Event;
+use crate::seen::End;
+
+impl Curator {
+    /// The write is committed.
+    pub(super) fn follow(&mut self, then: Then, result: GroupResult) {
+        match (then, result) {
+            (Then::Published { claims, answer, seen }, GroupResult::Done(stored)) => {
+                seen.committed(&stored, self.committed);
+                self.tell_published(claims, &stored);
+                // A publisher that stopped waiting has published all the same.
+                self.answers.push((answer, Ok(stored)));
+            }
+            (Then::Started(start, burial), GroupResult::Done(_)) => self.dispatch(start, burial),
+            (Then::Finished(finished) | Then::GivenUp(finished), GroupResult::Done(stored)) => {
+                self.tell_finished(finished, &stored);
+            }
+            (Then::Redriven { letter, inputs, edits, answer }, GroupResult::Redriven(resumed)) => {
+                let job = resumed.start.job;
+                self.tell_edits(&inputs, edits, &resumed);
+                self.parts.feed.tell(|| Event::Redriven { letter, job });
+                self.handle(Input::Redriven { resumed: *resumed, dead: inputs });
+                reply(answer, Ok(Some(job)));
+            }
+            (Then::LetterDiscarded { letter, reason, answer }, GroupResult::Done(_)) => {
+                self.parts.feed.tell(|| Event::LetterDiscarded { letter, reason });
+                reply(answer, Ok(None));
+            }
+            (Then::Recorded(_), GroupResult::Done(_)) => {}
+            (Then::SeenNoted(seen), GroupResult::Done(_)) => seen.written(),
+            (Then::SpilledCancelled(run), GroupResult::Cancelled(cancelled)) => {
+                self.note_cancelled_in_log(run, &cancelled);
+                self.parts.seen.cancelled_in_log(&cancelled);
+                self.handle_decided(Input::SpilledCancelled { run, cancelled });
+            }
+            (then, _) => self.refuse_one(then, &self.unanswered()),
+        }
+    }
+
+    /// Does what needs no record, in its turn.
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Input(input) => {
+                if matches!(input, Input::Tick) {
+                    self.armed = None;
+                }
+                self.parts.seen.told(&input, self.now);
+                self.handle_decided(input);
+                // It may have lifted a quarantine, and the panics that come after it in this commit count anew.
+                self.perform_effects();
+            }
+            Action::CountPanic(agent, scope) => scope.call(|| self.count_panic(agent)),
+            Action::Cancel { agent, job } => self.cancel(agent, job),
+            Action::Ask(question) => self.answer(question),
+            Action::Look(lookup) => self.lookups.push(lookup),
+            Action::Check(run) => self.quiescent.push((run, Tally::default())),
+        }
+    }
+
+    /// An attempt's end is committed.
+    fn tell_finished(&mut self, finished: Finished, stored: &[Stored]) {
+        let Finished { start, verdict, claims, error, seen, attempts: _ } = finished;
+        let end = End { verdict, error: &error, stored, committed: self.committed };
+        seen.ended(&self.parts.seen, &start, &end);
+        self.tell_published(claims, stored);
+        self.parts.feed.tell_attempt(&start, verdict, error);
+        self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
+    }
+
+    /// Artifacts are committed.
+    fn tell_published(&mut self, claims: Few<Claims>, stored: &[Stored]) {
+        for (Claims { workflow, claims }, stored) in claims.into_iter().zip(stored) {
+            let Stored::New(artifact) = stored else { continue };
+            self.parts
+                .feed
+                .tell(|| Event::Published { artifact: Arc::clone(artifact), claims: claims.len() });
+            self.handle(Input::Published(Published {
+                offset: artifact.offset(),
+                run: artifact.run(),
+                workflow,
+                at: artifact.published_at(),
+                claims,
+            }));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The commit: has the store write the steps, and goes through them with its answers.
+//!
+//! A store that refuses a whole commit is down: nothing is started until it works again. Then the records that it refused
+//! are written first. What a refusal means for one write is in `refusal.rs`.
+
+use volery_blackboard::input::Input;
+use volery_blackboard::store::{Commit, GroupResult, StoreError};
+
+use super::actor::Curator;
+use super::step::{Action, Step, take_writes};
+use crate::seen::Committed;
+
+impl Curator {
+    /// Writes all steps, and acts on each with the store's answer to it.
+    pub(super) async fn commit(&mut self) {
+        self.parts.ingress.count_backlog(self.board.queued(), self.board.collected());
+        let mut steps = std::mem::take(&mut self.steps);
+        let writes = take_writes(&mut steps);
+        let changes = writes.groups.len() as u64;
+        self.committed = Committed { begun: self.parts.clock.now(), changes, ..self.committed };
+        let results = if changes == 0 {
+            Ok(Vec::new())
+        } else {
+            match self.parts.store.commit(writes) {
+                Commit::Done(results) => results,
+                Commit::Pending(results) => {
+                    self.give_answers();
+                    self.parts.ingress.note_committing(Some(self.now));
+                    let results = results.await;
+                    self.parts.ingress.note_committing(None);
+                    results
+                }
+            }
+        };
+        self.committed.done = self.parts.clock.now();
+        // The board acts on the commit after it.
+        self.now = self.now.max(self.committed.done);
+        if changes > 0 {
+            self.parts.seen.store_answered(self.committed, results.as_ref().err());
+        }
+        match results {
+            Ok(results) => {
+                self.board.written();
+                // Only a write tells whether the store works; with nothing to write, a tick is the time to try again.
+                if self.store_down && (changes > 0 || steps.iter().any(is_tick)) {
+                    self.recover_store();
+                }
+                self.apply(steps, results);
+            }
+            Err(error) => self.refuse(steps, &error),
+        }
+        self.read_log().await;
+    }
+
+    /// Acts on every step: the answers come in the order of the writes.
+    fn apply(&mut self, steps: Vec<Step>, results: Vec<GroupResult>) {
+        let mut results = results.into_iter();
+        for step in steps {
+            match step {
+                Step::Act(action) => self.act(action),
+                Step::Write { then, .. } => match results.next() {
+                    Some(GroupResult::Refused(error)) => self.refuse_one(then, &error),
+                    Some(result) => self.follow(then, result),
+                    None => self.refuse_one(then, &self.unanswered()),
+                },
+            }
+        }
+    }
+
+    /// The store refused a whole commit: starts nothing until it works, and acts on every step.
+    fn refuse(&mut self, steps: Vec<Step>, error: &StoreError) {
+        self.hold(error);
+        for step in steps {
+            match step {
+                Step::Act(action) => self.act(action),
+                Step::Write { then, .. } => self.refuse_with_all(then, error),
+            }
+        }
+    }
+
+    /// The answer to a write is missing, or is that to a write of another kind.
+    pub(super) fn unanswered(&self) -> StoreError {
+        let cause = "it did not answer for the groups that it was given".to_owned();
+        StoreError::Conflict { store: self.parts.store.name(), cause }
+    }
+
+    /// Starts nothing more until a commit succeeds; the sweeps see to it that one is tried.
+    fn hold(&mut self, error: &StoreError) {
+        if !self.store_down {
+            self.store_down = true;
+            tracing::error!(target: "volery::curator", %error, "nothing is started until this is over");
+            self.parts.ingress.note_store_trouble(Some((self.now, error.to_string())));
+            self.handle(Input::StoreDown);
+        }
+    }
+
+    fn recover_store(&mut self) {
+        self.store_down = false;
+        tracing::info!(target: "volery::curator", "the store works again");
+        self.parts.ingress.note_store_trouble(None);
+        self.handle(Input::StoreUp);
+        for record in std::mem::take(&mut self.unwritten) {
+            self.write_record(record);
+        }
+    }
+}
+
+fn is_tick(step: &Step) -> bool {
+    matches!(step, Step::Act(Action::Input(Input::Tick)))
+}

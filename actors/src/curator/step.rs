@@ -1,0 +1,150 @@
+//! Steps: what the curator does with the next commit, in order.
+//!
+//! A step either has something written and acts on the store's answer, or acts without a record. One list holds both,
+//! because an action may concern a write before it: the cancellation of a job stands behind its start.
+//! Data only; the curator's other files act on it. Pure: no I/O, no clock.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use volery_blackboard::claim::Claim;
+use volery_blackboard::claim::Settled;
+use volery_blackboard::input::Input;
+use volery_blackboard::job::{Start, Verdict};
+use volery_blackboard::outcome::Burial;
+use volery_blackboard::store::{Batch, Few, Finish, Group, JobEnd, Note, Publish, StoreError, Stored};
+use volery_blackboard::{AgentIndex, Artifact, JobId, Offset, RunId};
+use volery_observability::trace::Scope;
+
+use super::ingress::Question;
+use super::letters::DecisionAnswer;
+use super::log::Lookup;
+use crate::seen::{AttemptSeen, PublishSeen, SeenNote};
+
+/// One step of a commit.
+pub(super) enum Step {
+    /// Writes, and goes on when the store has answered. The commit takes the write out.
+    Write { write: Option<Group>, then: Then },
+    /// Needs no record.
+    Act(Action),
+}
+
+/// What follows a write.
+pub(super) enum Then {
+    Published {
+        claims: Few<Claims>,
+        answer: PublishAnswer,
+        seen: PublishSeen,
+    },
+    /// The attempt goes to its agent; a job that is given up goes there without an attempt.
+    Started(Arc<Start>, Option<Burial>),
+    Finished(Finished),
+    /// As [`Finished`](Self::Finished), after the store refused every other end of the job.
+    GivenUp(Finished),
+    Redriven {
+        letter: u64,
+        inputs: Vec<Offset>,
+        /// The artifacts that take the place of inputs.
+        edits: Vec<(Offset, Arc<Artifact>)>,
+        answer: DecisionAnswer,
+    },
+    LetterDiscarded {
+        letter: u64,
+        reason: String,
+        answer: DecisionAnswer,
+    },
+    /// Nothing; but a record that the store refuses is written again when the store works.
+    Recorded(Record),
+    /// A note about what is seen.
+    SeenNoted(SeenNote),
+    /// Claims of a cancelled run ended that were in the log only.
+    SpilledCancelled(RunId),
+}
+
+/// An attempt's end, of which the board, the feed and traces are told.
+pub(super) struct Finished {
+    pub(super) start: Arc<Start>,
+    pub(super) verdict: Verdict,
+    /// The claims on what is published with it.
+    pub(super) claims: Few<Claims>,
+    /// The error and its causes, the root cause last.
+    pub(super) error: Vec<String>,
+    /// Attempts that failed by now, as a dead letter counts them.
+    pub(super) attempts: u32,
+    pub(super) seen: AttemptSeen,
+}
+
+/// What is done without a record.
+pub(super) enum Action {
+    /// Tells the board.
+    Input(Input),
+    /// Counts a panic of an engine, or of its factory.
+    CountPanic(AgentIndex, Scope),
+    /// Tells the agent to cancel an attempt.
+    Cancel { agent: AgentIndex, job: JobId },
+    /// Shows the board as the steps before left it.
+    Ask(Question),
+    /// Reads the log, once the board has been told all of the commit.
+    Look(Lookup),
+    /// Looks whether a run is quiescent once the next commit is done.
+    Check(RunId),
+}
+
+/// A record that no attempt's end writes. The board has decided already, so it is kept until it is written.
+#[derive(Clone, Debug)]
+pub(super) enum Record {
+    /// The outcome of one claim.
+    Claim(Settled),
+    /// The cancellation of a job that did not run.
+    Job(JobId),
+    /// What was decided from outside.
+    Note(Note),
+}
+
+/// Where a publisher waits.
+pub(super) type PublishAnswer = oneshot::Sender<Result<Few<Stored>, StoreError>>;
+
+/// What is kept of an artifact while the store has it.
+pub(super) struct Claims {
+    pub(super) workflow: Arc<str>,
+    pub(super) claims: Arc<[Claim]>,
+}
+
+impl Claims {
+    /// Keeps what the board needs of artifacts that are about to be written.
+    pub(super) fn of(artifacts: &[Publish]) -> Few<Self> {
+        let claims = |publish: &Publish| Self {
+            workflow: Arc::clone(&publish.workflow),
+            claims: Arc::clone(&publish.claims),
+        };
+        artifacts.iter().map(claims).collect()
+    }
+}
+
+impl Record {
+    pub(super) fn group(&self) -> Group {
+        match self {
+            Self::Claim(settled) => Group::Settle(settled.clone()),
+            Self::Note(note) => Group::Note(note.clone()),
+            Self::Job(job) => {
+                Group::Finish(Finish { job: *job, end: JobEnd::Cancelled, outputs: Few::new() })
+            }
+        }
+    }
+}
+
+/// Takes the writes out of the steps, in order.
+pub(super) fn take_writes(steps: &mut [Step]) -> Batch {
+    let mut groups = Vec::with_capacity(steps.len());
+    for step in steps {
+        if let Step::Write { write, .. } = step {
+            groups.extend(write.take());
+        }
+    }
+    Batch { groups }
+}
+
+/// Sends an answer. The caller may have gone; an answer that nobody takes is no error.
+pub(super) fn reply<T>(to: oneshot::Sender<T>, answer: T) {
+    drop(to.send(answer).err());
+}
