@@ -10,8 +10,7 @@ use volery_actors::{Error, Health, IntoOutputs, Published, Result, ShutdownRepor
 use volery_blackboard::shape::Take;
 use volery_blackboard::{Filter, Page, Payload, RunId, Waiting};
 
-use crate::builder::Builder;
-use crate::run::RunReport;
+use crate::{Builder, RunReport};
 
 /// A runtime with an async runtime of its own.
 #[derive(Debug)]

@@ -52,27 +52,14 @@
 struct ReadmeCompiles;
 
 pub mod blocking;
-mod builder;
-mod condition;
-mod health;
-mod letters;
-mod lineage;
 pub mod prelude;
-mod publishing;
-mod query;
-mod run;
-mod stopping;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod volery;
 
-pub use builder::Builder;
-pub use letters::{DeadLetters, Letter, RedriveAll, Redriving};
-pub use lineage::{CauseTree, FateTree, LineageQuery, LineageTree, ResultTree};
-pub use publishing::Publishing;
-pub use query::{Pages, Query};
-pub use run::{Run, RunPublishing, RunReport, RunStart};
-pub use volery::Volery;
+pub use volery_actors::{
+    Builder, CauseTree, DeadLetters, FateTree, Letter, LineageQuery, LineageTree, Pages, Publishing, Query,
+    RedriveAll, Redriving, ResultTree, Run, RunPublishing, RunReport, RunStart, Volery,
+};
 
 #[cfg(unix)]
 pub use volery_actors::Systemd;

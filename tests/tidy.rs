@@ -423,7 +423,7 @@ fn every_test_that_a_guarantee_names_exists() {
         let (Some(test), folder) = (parts.last(), parts[0]) else { return false };
         let home = match (folder, parts.get(1)) {
             ("it", Some(module)) => format!("tests/it/{module}"),
-            ("runtime", Some(&"tests")) => "actors/src/runtime/tests.rs".to_owned(),
+            ("runtime", Some(&"tests")) => "actors/src/runtime/tests/".to_owned(),
             ("runtime", _) => "actors/tests/runtime.rs".to_owned(),
             ("supervision", _) => "actors/tests/supervision/".to_owned(),
             ("sqlite", _) => "stores/sqlite/src/tests".to_owned(),

@@ -58,7 +58,11 @@ pub use root::{
 };
 #[cfg(unix)]
 pub use runtime::Systemd;
-pub use runtime::{Draft, Edit, Published, Redriven, Runtime, RuntimeBuilder, Tree, TreeNode};
+pub use runtime::{
+    Builder, CauseTree, DeadLetters, FateTree, Letter, LineageQuery, LineageTree, Pages, Published,
+    Publishing, Query, RedriveAll, Redriven, Redriving, ResultTree, Run, RunPublishing, RunReport, RunStart,
+    Tree, TreeNode, Volery,
+};
 pub use settings::{Overflow, Partial, Settings};
 pub use upkeep::{LoopStatus, Missed, Schedule};
 pub use volery_observability::trace::{Detail, PayloadRecording, TraceSettings};

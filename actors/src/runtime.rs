@@ -1,55 +1,62 @@
-//! The runtime: one value that owns everything, and the handles that reach it.
+//! The runtime: one value that owns everything, and the handle that reaches it.
 //!
 //! Handles stay valid whatever restarts behind them. When the last one is dropped without a shutdown, the runtime stops
 //! at once: attempts are cut off and nothing stays behind.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::AbortHandle;
-use volery_blackboard::board::{AgentStatus, WaitingFilter};
 use volery_blackboard::input::Input;
-use volery_blackboard::store::{Few, Publish, Stored};
 use volery_blackboard::{
-    AgentIndex, AgentName, Artifact, ArtifactId, Body, Filter, Offset, Page, Payload, RunId, Tally,
-    Timestamp, TraceContext, Waiting,
+    AgentIndex, AgentName, Artifact, Filter, Offset, Page, Payload, RunId, Timestamp, Visibility,
 };
 
-use crate::agent::{AgentMessage, IntoOutputs, Output, Outputs, Workshop};
-use crate::curator::{Ingress, Question, Recovered, Scope};
+use crate::agent::{AgentMessage, IntoOutputs, Outputs, Workshop};
+use crate::curator::{Ingress, Question, Scope};
 use crate::error::{Cause, Result};
 use crate::feed::{Feed, FeedReader};
-use crate::finding::Finding;
 use crate::health::FirstSeen;
 use crate::root::{RootHandle, StopCause, Stopping};
-use crate::seen::{OfRun, Origin, Source, from_outside};
 use crate::supervision::{Address, Supervisor};
-use crate::upkeep::{Findings, LoopStatus, Loops};
+use crate::upkeep::{Findings, Loops};
 
 mod builder;
 mod inspection;
 mod letters;
-mod querying;
-mod redriving;
-mod running;
+mod lineage;
+mod plan;
+mod publish;
+mod query;
+mod run;
 mod signal;
-mod stopping;
+mod status;
+mod stop;
 #[cfg(unix)]
 mod systemd;
 #[cfg(test)]
-mod tests;
+mod tests {
+    mod full_mailbox;
+}
 mod tree;
-mod waiting;
 
-pub use builder::RuntimeBuilder;
-pub use letters::Edit;
-pub use redriving::Redriven;
+pub use builder::Builder;
+pub use letters::{DeadLetters, Letter, RedriveAll, Redriven, Redriving};
+pub use lineage::{CauseTree, FateTree, LineageQuery, LineageTree, ResultTree};
+pub use publish::{Published, Publishing};
+pub use query::{Pages, Query};
+pub use run::{Run, RunPublishing, RunReport, RunStart};
 #[cfg(unix)]
 pub use systemd::Systemd;
 pub use tree::{Tree, TreeNode};
 
 /// A handle to a running runtime. Cheap to clone.
+///
+/// Several runtimes may live in one process. When the last handle (runs included) is dropped without
+/// [`Volery::shutdown`], the runtime stops at once: running attempts are cut off, nothing stays behind.
 #[derive(Clone, Debug)]
-pub struct Runtime(Arc<Parts>);
+#[must_use = "the runtime stops when its last handle is dropped"]
+pub struct Volery(Arc<Parts>);
 
 #[derive(Debug)]
 struct Parts {
@@ -67,73 +74,16 @@ struct Parts {
     findings: Arc<Findings>,
 }
 
-/// An artifact to be published, before it has an id and a place.
-#[derive(Debug)]
-#[must_use]
-pub struct Draft {
-    artifact: Artifact,
-    workflow: Arc<str>,
-    /// Whether the run was made for this publish, so that nobody else publishes in it.
-    fresh: bool,
-    origin: Option<Box<Origin>>,
-}
-
-/// Where a published artifact stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Published {
-    /// The artifact's id.
-    pub id: ArtifactId,
-    /// Its place in the log.
-    pub offset: Offset,
-    /// Its run.
-    pub run: RunId,
-    /// Whether the idempotency key was known: then this is the first artifact, and nothing was published.
-    pub repeat: bool,
-}
-
-impl Draft {
-    /// Changes the artifact that will be published.
-    pub fn map(self, change: impl FnOnce(Artifact) -> Artifact) -> Self {
-        Self { artifact: change(self.artifact), ..self }
+impl Volery {
+    /// Begins a runtime. The name appears in logs and reports; several runtimes of one process may share it.
+    pub fn builder(name: impl Into<String>) -> Builder {
+        Builder::new(name.into())
     }
 
-    /// Names the caller's place in a trace, by its W3C `traceparent`; a space and the `tracestate` may follow. If the
-    /// publish begins a run, the run's trace is a part of that one and is recorded if that is.
-    ///
-    /// # Errors
-    /// When the text is malformed.
-    pub fn within(mut self, traceparent: &str) -> Result<Self> {
-        let parent: TraceContext = traceparent.parse()?;
-        self.origin.get_or_insert_default().parent = Some(from_outside(parent));
-        Ok(self)
-    }
-
-    /// Names the caller's W3C `baggage`; the keys that the trace settings allow are passed on to engines of the run, if
-    /// the publish begins one.
-    pub fn with_baggage(mut self, header: String) -> Self {
-        self.origin.get_or_insert_default().baggage = Some(header);
-        self
-    }
-
-    /// Names what the service groups runs by, for traces, if the publish begins a run.
-    pub fn in_session(mut self, session: String) -> Self {
-        self.origin.get_or_insert_default().session = Some(session);
-        self
-    }
-}
-
-impl Runtime {
     /// Returns the runtime's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
-    }
-
-    /// Makes a run id.
-    #[must_use]
-    pub fn new_run(&self) -> RunId {
-        self.0.workshop.clock.run_id()
     }
 
     /// Returns the runtime's time.
@@ -142,108 +92,55 @@ impl Runtime {
         self.0.workshop.clock.now()
     }
 
-    /// Drafts an artifact of a run. Without a workflow name the run is named after the payload's kind.
-    ///
-    /// # Errors
-    /// When another type has the name of the payload's kind.
-    pub fn draft<T: Payload>(&self, payload: T, run: RunId, workflow: Option<&Arc<str>>) -> Result<Draft> {
-        let workshop = &self.0.workshop;
-        let kind = workshop.kinds.kind_of::<T>()?;
-        let now = workshop.clock.now();
-        let fresh = workflow.is_none();
-        let workflow = workflow.map_or_else(|| kind.shared_name(), Arc::clone);
-        let artifact =
-            Artifact::new(workshop.clock.artifact_id(now), kind, Body::typed(Arc::new(payload)), run, now);
-        Ok(Draft { artifact, workflow, fresh, origin: None })
+    /// Publishes an artifact in a run of its own, named after its kind.
+    pub fn publish<T: Payload>(&self, payload: T) -> Publishing {
+        self.publishing(payload, self.new_run(), None)
     }
 
-    /// Drafts any number of artifacts of one run, given in the forms in which engines return outputs.
+    /// Publishes several artifacts in one run, all or nothing: a `Vec<T>`, a tuple of `Publish(x)`, options and lists, or
+    /// [`Outputs`](crate::Outputs) for kinds and particulars of all sorts.
     ///
     /// # Errors
-    /// When another type has the name of a payload's kind.
-    pub fn drafts(
+    /// As for a single publish; nothing is published then. Dropped while it waits for room, nothing is published; dropped
+    /// later, the artifacts may or may not be.
+    pub fn publish_all(
         &self,
         payloads: impl IntoOutputs,
-        run: RunId,
-        workflow: Option<&Arc<str>>,
-    ) -> Result<Vec<Draft>> {
-        let workshop = &self.0.workshop;
-        let now = workshop.clock.now();
-        let mut outputs = Outputs::none();
-        payloads.add_to(&mut outputs);
-        let fresh = workflow.is_none();
-        let draft = |output: Output| {
-            let kind = workshop.kinds.kind(output.type_id, output.kind)?;
-            let workflow = workflow.map_or_else(|| kind.shared_name(), Arc::clone);
-            let id = workshop.clock.artifact_id(now);
-            let mut artifact = output.adorn(Artifact::new(id, kind, output.body.clone(), run, now));
-            if let Some(key) = output.idempotency_key {
-                artifact = artifact.with_idempotency_key(key);
-            }
-            Ok(Draft { artifact, workflow, fresh, origin: None })
-        };
-        outputs.items.into_iter().map(draft).collect()
+    ) -> impl Future<Output = Result<Vec<Published>>> + Send {
+        self.publish_outputs(Outputs::of(payloads), self.new_run(), None)
     }
 
-    /// Publishes drafts, all or nothing, and returns once they are committed.
-    ///
-    /// # Errors
-    /// Shutting down, overloaded, the store refused, or it writes payloads and one cannot be turned into JSON; see
-    /// [`ErrorKind`](crate::ErrorKind).
-    ///
-    /// Cancel safe in this sense: dropped while it waits for room, nothing is published; dropped later, the artifacts
-    /// may or may not be.
-    pub async fn publish(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<Few<Published>> {
-        let workshop = &self.0.workshop;
-        let mut seen = workshop.seen.publish(Source::External);
-        let prepare = |Draft { artifact, workflow, fresh, origin }: Draft| {
-            if workshop.store.writes_payloads() {
-                artifact.json()?;
-            }
-            let claims = workshop.matcher.claims(&artifact);
-            let of = OfRun { workflow: &workflow, fresh, origin: origin.as_deref() };
-            let artifact = Arc::new(seen.artifact(artifact, of));
-            Ok(Publish { claims, artifact, workflow })
-        };
-        let artifacts = drafts.into_iter().map(prepare).collect::<Result<_>>()?;
-        let stored = workshop.ingress.publish(artifacts, seen).await?;
-        Ok(stored.iter().map(published).collect())
+    /// Begins a run of the named workflow.
+    pub fn run(&self, workflow: impl Into<Arc<str>>) -> RunStart {
+        RunStart::new(self.clone(), workflow.into())
     }
 
-    /// Checks that an agent takes what a draft for it alone will be.
+    /// Returns a handle to a run known by its id.
+    #[must_use]
+    pub fn attach(&self, run: RunId, workflow: impl Into<Arc<str>>) -> Run {
+        Run::new(self.clone(), run, workflow.into())
+    }
+
+    /// Gives one agent an input that no other agent sees, and waits until nothing of the run so begun moves.
+    ///
+    /// How it went is in the run: its tally counts a job that failed as dead, and what a paused agent was given stays
+    /// outstanding. Dropped, the input may have been published all the same.
     ///
     /// # Errors
-    /// When there is no such agent, or none of its subscriptions takes the artifact.
-    pub fn check_taken(&self, draft: &Draft, agent: &str) -> Result<()> {
-        let index = self.agent(agent)?;
-        let claims = self.0.workshop.matcher.claims(&draft.artifact);
-        if claims.iter().any(|claim| self.0.feed.owner(claim.subscription) == Some(index)) {
-            return Ok(());
+    /// When there is no such agent, or it does not take the input; else as for a publish.
+    pub fn invoke<T: Payload>(&self, agent: &str, input: T) -> impl Future<Output = Result<Run>> + Send {
+        let run = self.run(agent).open();
+        let publishing = run.publish(input).visible_to(Visibility::only([agent])).check_taken(agent);
+        async move {
+            publishing?.await?;
+            run.settled().await?;
+            Ok(run)
         }
-        let kind = draft.artifact.kind().name().to_owned();
-        Err(Cause::NotTaken { agent: agent.to_owned(), kind }.into())
     }
 
-    /// Keeps a run's counts until [`Runtime::release`] has been called as often.
-    pub fn pin(&self, run: RunId, workflow: &Arc<str>) {
-        self.ingress().pin(run, workflow);
-    }
-
-    /// Ends one [`Runtime::pin`].
-    pub fn release(&self, run: RunId) {
-        self.ingress().release(run);
-    }
-
-    /// Waits until nothing of a run moves, and returns its outcomes so far. Cancel safe.
-    ///
-    /// # Errors
-    /// When the runtime stops first.
-    pub async fn settled(&self, run: RunId) -> Result<Tally> {
-        let tally = self.ingress().when_quiet(Scope::Run(run)).await?;
-        self.or_stored(run, tally).await
-    }
-
-    /// Waits until nothing moves at all. Cancel safe.
+    /// Waits until nothing moves: no job waits for a slot, runs or backs off, no batch or outer join is on a timer, and
+    /// nothing is still to become visible. Jobs of paused agents and inputs that wait for partners do not count. Cancel
+    /// safe.
     ///
     /// # Errors
     /// When the runtime stops first.
@@ -251,29 +148,53 @@ impl Runtime {
         self.ingress().when_quiet(Scope::Board).await.map(drop)
     }
 
-    /// Declares that no more input comes for a run: what its batches hold is flushed, what waits in vain expires.
-    pub fn finish(&self, run: RunId) {
-        self.ingress().input(Input::FinishRun(run));
+    /// Waits until `holds` answers true. It looks at once, then after every event of the feed (a pause is none, nor is
+    /// anything outside the runtime). Returns false when the runtime stopped first. Cancel safe.
+    ///
+    /// # Errors
+    /// The first error of `holds`.
+    pub async fn until<F, Fut>(&self, mut holds: F) -> Result<bool>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<bool>>,
+    {
+        let mut feed = self.feed();
+        let looking = async {
+            loop {
+                if holds().await? {
+                    return Ok(true);
+                }
+                match feed.next().await {
+                    // Events that came while it looked lead to one further look; a skip is news too.
+                    Some(_) => while feed.try_next().is_some() {},
+                    None => return Ok(false),
+                }
+            }
+        };
+        tokio::select! {
+            held = looking => held,
+            stopped = self.stopped() => stopped.map(|_| false),
+        }
     }
 
-    /// Cancels everything of a run that has not finished.
-    pub fn cancel(&self, run: RunId) {
-        self.ingress().input(Input::CancelRun(run));
+    /// Finds artifacts, one page at a time. Cancel safe.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or is closed after a shutdown.
+    pub async fn artifacts(&self, filter: &Filter) -> Result<Page> {
+        Ok(self.0.workshop.store.find(filter).await?)
     }
 
-    /// Cancels a run at this time, unless everything of it has an outcome by then. The run has a handle ([`Runtime::pin`]).
-    /// What is published in it later is cancelled. A later call replaces an earlier one.
-    pub fn end_run_at(&self, run: RunId, at: Timestamp) {
-        self.ingress().input(Input::DeadlineRun { run, at });
+    /// Reads artifacts by their places in the log, in the order asked for: those that a waiting list, a dead letter or an
+    /// event names.
+    ///
+    /// # Errors
+    /// When one of them was never written or is not kept any more, or the store cannot be read.
+    pub async fn read(&self, offsets: &[Offset]) -> Result<Arc<[Arc<Artifact>]>> {
+        Ok(self.0.workshop.store.read(offsets).wait().await?)
     }
 
-    /// Tells whether a run that has a handle was cancelled by its deadline.
-    #[must_use]
-    pub fn has_timed_out(&self, run: RunId) -> bool {
-        self.ingress().has_timed_out(run)
-    }
-
-    /// Starts no jobs of an agent until it is resumed. Running ones finish.
+    /// Starts no jobs of an agent until it is resumed; running ones finish.
     ///
     /// It returns before that is written. With a durable store the agent is still paused in the next life of the process.
     ///
@@ -293,108 +214,30 @@ impl Runtime {
         Ok(())
     }
 
-    /// Finds artifacts, one page at a time.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn find(&self, filter: &Filter) -> Result<Page> {
-        Ok(self.0.workshop.store.find(filter).await?)
-    }
-
-    /// Reads artifacts by their places in the log, in the order asked for.
-    ///
-    /// # Errors
-    /// When one of them was never written or is not kept any more, or the store cannot be read.
-    pub async fn read(&self, offsets: &[Offset]) -> Result<Arc<[Arc<Artifact>]>> {
-        Ok(self.0.workshop.store.read(offsets).wait().await?)
-    }
-
-    /// Lists artifacts that wait, and why: at most `limit`, of one run or agent or of all. Those that are in memory come
-    /// first; for the others the log is read.
-    ///
-    /// # Errors
-    /// When there is no such agent, the runtime has stopped, or the log cannot be read.
-    pub async fn waiting(
-        &self,
-        run: Option<RunId>,
-        agent: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Waiting>> {
-        let mut filter = WaitingFilter::default();
-        (filter.run, filter.limit) = (run, Some(limit));
-        filter.agent = agent.map(|agent| self.agent(agent)).transpose()?;
-        let (mut found, in_log) =
-            self.ingress().ask(|answer| Question::Waiting(filter.clone(), answer)).await?;
-        waiting::in_log(self.0.workshop.store.as_ref(), &in_log, &filter, &mut found).await?;
-        Ok(found)
-    }
-
-    /// Tells how every agent stands.
-    ///
-    /// # Errors
-    /// When the runtime has stopped.
-    pub async fn agents(&self) -> Result<Vec<AgentStatus>> {
-        self.ingress().ask(Question::Agents).await
+    /// Cancels everything of a run that has not finished.
+    pub fn cancel(&self, run: RunId) {
+        self.ingress().input(Input::CancelRun(run));
     }
 
     /// Tells when the board has something to do next by itself: a batch that closes, a join that expires, a back-off or a
-    /// delay that ends. `None` when nothing is on a timer.
+    /// delay that ends. `None` when nothing is on a timer. Cancel safe.
     ///
     /// # Errors
-    /// When the runtime has stopped.
+    /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
     pub async fn next_deadline(&self) -> Result<Option<Timestamp>> {
         self.ingress().ask(Question::NextDeadline).await
     }
 
-    /// Tells what was found unfinished when the curator began its present life: at the start, or after a restart of it.
-    #[must_use]
-    pub fn recovered(&self) -> Recovered {
-        self.ingress().watch().recovered
-    }
-
-    /// Returns a run's outcomes so far: from the board while it knows the run, else from the store.
-    ///
-    /// # Errors
-    /// When the runtime has stopped, or the store cannot be read.
-    pub async fn tally(&self, run: RunId) -> Result<Tally> {
-        match self.ingress().ask(|answer| Question::Tally(run, answer)).await? {
-            Some(tally) => self.or_stored(run, tally).await,
-            None => Ok(self.0.workshop.store.tally(run).await?),
-        }
-    }
-
-    /// A board that has met nothing of a run may have forgotten it; the store has not.
-    async fn or_stored(&self, run: RunId, tally: Tally) -> Result<Tally> {
-        if tally.matched > 0 { Ok(tally) } else { Ok(self.0.workshop.store.tally(run).await?) }
-    }
-
-    /// Tells how every background loop stands.
-    #[must_use]
-    pub fn loops(&self) -> Vec<LoopStatus> {
-        self.0.loops.status()
-    }
-
-    /// Has a background loop tick now instead of at its next time.
-    ///
-    /// # Errors
-    /// When there is no such loop, or the runtime has stopped.
-    pub fn nudge(&self, name: &str) -> Result<()> {
-        self.0.loops.nudge(name)
-    }
-
-    /// Lists what the lookout finds at present.
-    #[must_use]
-    pub fn findings(&self) -> Vec<Finding> {
-        self.0.findings.all()
-    }
-
-    /// Reads the feed from now on.
+    /// Reads what happens from now on. Slow readers miss events and are told how many.
     pub fn feed(&self) -> FeedReader {
         self.0.feed.read()
     }
 
-    /// Returns the root supervisor, for tests and inspection.
-    pub fn supervisor(&self) -> &Supervisor {
+    fn new_run(&self) -> RunId {
+        self.0.workshop.clock.run_id()
+    }
+
+    pub(crate) fn supervisor(&self) -> &Supervisor {
         &self.0.supervisor
     }
 
@@ -420,14 +263,5 @@ impl Drop for Parts {
             notifier.abort();
         }
         self.signals.get_mut().unwrap_or_else(PoisonError::into_inner).close();
-    }
-}
-
-fn published(stored: &Stored) -> Published {
-    match stored {
-        Stored::New(artifact) => {
-            Published { id: artifact.id(), offset: artifact.offset(), run: artifact.run(), repeat: false }
-        }
-        Stored::Repeat { id, offset, run } => Published { id: *id, offset: *offset, run: *run, repeat: true },
     }
 }

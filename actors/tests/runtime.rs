@@ -1,23 +1,22 @@
 //! The runtime when one of its actors is killed: nothing committed is lost, and nobody waits in vain.
 //!
-//! Killing needs the supervisor, which the facade does not show; everything else is tested through the facade, in the
-//! workspace's `tests/`.
+//! The rules of a runtime whose actors live on are tested in the workspace's `tests/`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use volery_actors::supervision::LifeEvent;
 use volery_actors::{
-    Agent, Context, ErrorKind, Event, Fault, FeedItem, FeedReader, Publish, Result, Retry, Runtime,
-    RuntimeBuilder,
+    Agent, Context, ErrorKind, Event, Fault, FeedItem, FeedReader, Publish, Result, Retry, Run, Volery,
 };
 use volery_blackboard::shape::{by, count, join, one};
 use volery_blackboard::store::{FailingStore, Memory};
-use volery_blackboard::{Batch, Filter, RunId, Shape, Store, Visibility};
+use volery_blackboard::{Batch, Filter, Payload, Shape, Store, Visibility};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -69,37 +68,22 @@ fn clerk(seen: &Seen<u32>) -> Agent {
     })
 }
 
-async fn start(agents: impl IntoIterator<Item = Agent>) -> Result<Runtime> {
-    agents.into_iter().fold(RuntimeBuilder::new("killed"), RuntimeBuilder::agent).start().await
+async fn start(agents: impl IntoIterator<Item = Agent>) -> Result<Volery> {
+    Volery::builder("killed").agents(agents).start().await
 }
 
-/// Publishes in a run that is pinned, as a handle of the facade pins it.
-async fn publish<T: volery_blackboard::Payload>(runtime: &Runtime, run: RunId, payload: T) -> Result<()> {
-    let workflow = Arc::from("test");
-    let draft = runtime.draft(payload, run, Some(&workflow))?;
-    runtime.publish(vec![draft]).await.map(drop)
-}
-
-fn pinned(runtime: &Runtime) -> RunId {
-    let run = runtime.new_run();
-    runtime.pin(run, &Arc::from("test"));
-    run
+async fn publish<T: Payload>(run: &Run, payload: T) -> Result<()> {
+    run.publish(payload).await.map(drop)
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(24 * 3_600 * SECOND, future).await.expect("it should have come long ago")
 }
 
-/// Kills a part and waits until its next life has started.
-async fn kill(runtime: &Runtime, feed: &mut FeedReader, part: &str) {
-    runtime.supervisor().kill_child(part);
-    started_again(feed, part).await;
-}
-
-async fn kill_agent(runtime: &Runtime, feed: &mut FeedReader, agent: &str) {
-    let agents = runtime.supervisor().subtree("agents").await.expect("the agents are supervised");
-    agents.kill_child(agent);
-    started_again(feed, agent).await;
+/// Kills an actor and waits until its next life has started.
+async fn kill(runtime: &Volery, feed: &mut FeedReader, actor: &str) {
+    runtime.kill(actor).await.expect("it is supervised");
+    started_again(feed, actor).await;
 }
 
 async fn started_again(feed: &mut FeedReader, part: &str) {
@@ -117,8 +101,8 @@ async fn started_again(feed: &mut FeedReader, part: &str) {
     .await;
 }
 
-async fn receipts(runtime: &Runtime) -> Result<Vec<u32>> {
-    let page = runtime.find(&Filter::all().kind("Receipt")).await?;
+async fn receipts(runtime: &Volery) -> Result<Vec<u32>> {
+    let page = runtime.artifacts(&Filter::all().kind("Receipt")).await?;
     page.artifacts.iter().map(|one| Ok(one.payload::<Receipt>()?.id)).collect()
 }
 
@@ -127,12 +111,12 @@ async fn a_killed_curator_loses_nothing_and_handles_stay_valid() -> Result<()> {
     let seen = Seen::new();
     let runtime = start([clerk(&seen)]).await?;
     let mut feed = runtime.feed();
-    let run = pinned(&runtime);
-    publish(&runtime, run, Order { id: 1 }).await?;
+    let run = runtime.run("test").open();
+    publish(&run, Order { id: 1 }).await?;
     runtime.until_idle().await?;
     kill(&runtime, &mut feed, "curator").await;
-    publish(&runtime, run, Order { id: 2 }).await?;
-    let tally = runtime.settled(run).await?;
+    publish(&run, Order { id: 2 }).await?;
+    let tally = run.settled().await?.tally;
     assert_eq!(seen.all(), [1, 2], "what was done before is not done again");
     assert_eq!(receipts(&runtime).await?, [1, 2]);
     assert_eq!(tally.outstanding(), 0);
@@ -142,23 +126,25 @@ async fn a_killed_curator_loses_nothing_and_handles_stay_valid() -> Result<()> {
 #[tokio::test(start_paused = true)]
 async fn a_backlog_is_read_again_after_the_curator_was_killed() -> Result<()> {
     let seen = Seen::new();
-    let builder = RuntimeBuilder::new("killed").agent(clerk(&seen));
+    let builder = Volery::builder("killed").agent(clerk(&seen));
     let runtime = builder.configure(|settings| settings.jobs_in_memory_max = 2).start().await?;
     let mut feed = runtime.feed();
-    let (run, other) = (pinned(&runtime), pinned(&runtime));
+    let (run, other) = (runtime.run("test").open(), runtime.run("test").open());
     runtime.pause("clerk")?;
     for id in 1..=20 {
-        publish(&runtime, if id % 2 == 0 { run } else { other }, Order { id }).await?;
+        publish(if id % 2 == 0 { &run } else { &other }, Order { id }).await?;
     }
-    runtime.cancel(other);
-    kill(&runtime, &mut feed, "curator").await;
+    // The curator dies before it is run again, so that it cannot take the cancellation.
+    runtime.kill("curator").await?;
+    other.cancel();
+    started_again(&mut feed, "curator").await;
     assert_eq!(runtime.recovered().inputs, 20, "the cancellation had not been taken yet");
-    let waiting = runtime.waiting(Some(run), None, 100).await?;
+    let waiting = run.waiting().await?;
     assert_eq!(waiting.len(), 10, "in memory and in the log: {waiting:?}");
     runtime.resume("clerk")?;
-    let tally = soon(runtime.settled(run)).await?;
+    let tally = soon(run.settled()).await?.tally;
     assert_eq!((tally.consumed, tally.outstanding()), (10, 0));
-    assert_eq!(soon(runtime.settled(other)).await?.cancelled, 10);
+    assert_eq!(soon(other.settled()).await?.tally.cancelled, 10);
     assert_eq!(seen.all(), (1..=10).map(|id| id * 2).collect::<Vec<_>>());
     Ok(())
 }
@@ -167,13 +153,13 @@ async fn a_backlog_is_read_again_after_the_curator_was_killed() -> Result<()> {
 async fn what_is_asked_between_two_lives_of_the_curator_is_answered_by_the_next() -> Result<()> {
     let seen = Seen::new();
     let runtime = start([clerk(&seen)]).await?;
-    let run = pinned(&runtime);
-    runtime.supervisor().kill_child("curator");
+    let run = runtime.run("test").open();
+    runtime.kill("curator").await?;
     for id in 1..=3 {
-        soon(publish(&runtime, run, Order { id })).await?;
+        soon(publish(&run, Order { id })).await?;
     }
     assert_eq!(soon(runtime.agents()).await?.len(), 1);
-    assert_eq!(soon(runtime.settled(run)).await?.consumed, 3);
+    assert_eq!(soon(run.settled()).await?.tally.consumed, 3);
     assert_eq!(seen.all(), [1, 2, 3]);
     Ok(())
 }
@@ -206,11 +192,11 @@ async fn a_half_filled_join_count_and_batch_complete_after_the_curator_was_kille
     ])
     .await?;
     let mut feed = runtime.feed();
-    let run = pinned(&runtime);
-    publish(&runtime, run, Order { id: 7 }).await?;
+    let run = runtime.run("test").open();
+    publish(&run, Order { id: 7 }).await?;
     kill(&runtime, &mut feed, "curator").await;
-    publish(&runtime, run, Payment { id: 7 }).await?;
-    publish(&runtime, run, Order { id: 8 }).await?;
+    publish(&run, Payment { id: 7 }).await?;
+    publish(&run, Order { id: 8 }).await?;
     soon(runtime.until_idle()).await?;
     let mut all = seen.all();
     all.sort();
@@ -237,17 +223,17 @@ async fn whoever_waits_for_a_run_is_answered_although_the_curator_was_killed() -
     });
     let runtime = start([agent]).await?;
     let mut feed = runtime.feed();
-    let run = pinned(&runtime);
-    publish(&runtime, run, Order { id: 1 }).await?;
+    let run = runtime.run("test").open();
+    publish(&run, Order { id: 1 }).await?;
     soon(at.acquire()).await.expect("never closed").forget();
-    let (settled, idle) = tokio::join!(soon(runtime.settled(run)), async {
+    let (settled, idle) = tokio::join!(soon(run.settled()), async {
         kill(&runtime, &mut feed, "curator").await;
         // Whatever still ran was handed back or goes on; both end with this.
         open.add_permits(2);
         soon(runtime.until_idle()).await
     });
     idle?;
-    let tally = settled?;
+    let tally = settled?.tally;
     assert_eq!((tally.consumed, tally.outstanding()), (1, 0));
     assert_eq!(receipts(&runtime).await?, [1], "its effect stands once");
     Ok(())
@@ -265,17 +251,13 @@ async fn back_offs_and_delays_survive_the_curator() -> Result<()> {
     });
     let runtime = start([agent]).await?;
     let mut feed = runtime.feed();
-    let run = pinned(&runtime);
-    publish(&runtime, run, Order { id: 1 }).await?;
-    let workflow = Arc::from("test");
-    let later = runtime
-        .draft(Order { id: 2 }, run, Some(&workflow))?
-        .map(|artifact| artifact.with_visibility(Visibility::after(300 * SECOND)));
-    runtime.publish(vec![later]).await?;
+    let run = runtime.run("test").open();
+    publish(&run, Order { id: 1 }).await?;
+    run.publish(Order { id: 2 }).visible_to(Visibility::after(300 * SECOND)).await?;
     soon(async { while !matches!(feed.next().await, Some(FeedItem::Event(Event::Retrying { .. }))) {} })
         .await;
     kill(&runtime, &mut feed, "curator").await;
-    let tally = soon(runtime.settled(run)).await?;
+    let tally = soon(run.settled()).await?.tally;
     assert_eq!(seen.all(), [(1, 1), (2, 1), (1, 2)]);
     assert_eq!(tally.consumed, 2);
     Ok(())
@@ -286,15 +268,15 @@ async fn a_pause_survives_the_curator() -> Result<()> {
     let seen = Seen::new();
     let runtime = start([clerk(&seen)]).await?;
     let mut feed = runtime.feed();
-    let run = pinned(&runtime);
+    let run = runtime.run("test").open();
     runtime.pause("clerk")?;
-    publish(&runtime, run, Order { id: 1 }).await?;
+    publish(&run, Order { id: 1 }).await?;
     kill(&runtime, &mut feed, "curator").await;
-    publish(&runtime, run, Order { id: 2 }).await?;
+    publish(&run, Order { id: 2 }).await?;
     runtime.until_idle().await?;
     assert!(seen.all().is_empty() && runtime.agents().await?[0].paused);
     runtime.resume("clerk")?;
-    assert_eq!(soon(runtime.settled(run)).await?.consumed, 2);
+    assert_eq!(soon(run.settled()).await?.tally.consumed, 2);
     assert_eq!(seen.all(), [1, 2]);
     Ok(())
 }
@@ -307,16 +289,18 @@ async fn the_end_of_a_run_survives_the_curator() -> Result<()> {
             .engine(|_: Vec<Order>, _| async { Ok::<_, Fault>(()) });
         let runtime = start([agent]).await?;
         let mut feed = runtime.feed();
-        let run = pinned(&runtime);
-        publish(&runtime, run, Order { id: 1 }).await?;
+        let run = runtime.run("test").open();
+        publish(&run, Order { id: 1 }).await?;
+        runtime.kill("curator").await?;
         if cancel {
-            runtime.cancel(run);
+            run.cancel();
         } else {
-            runtime.finish(run);
+            // Polled once: the declaration stands.
+            assert!(run.finish().now_or_never().is_none());
         }
-        kill(&runtime, &mut feed, "curator").await;
-        publish(&runtime, run, Order { id: 2 }).await?;
-        let tally = soon(runtime.settled(run)).await?;
+        started_again(&mut feed, "curator").await;
+        publish(&run, Order { id: 2 }).await?;
+        let tally = soon(run.settled()).await?.tally;
         let ended = if cancel { tally.cancelled } else { tally.expired };
         assert_eq!((ended, tally.outstanding()), (2, 0), "cancelled: {cancel}");
     }
@@ -350,12 +334,12 @@ async fn jobs_of_a_killed_agent_are_handed_back_and_run_again() -> Result<()> {
     });
     let runtime = start([agent]).await?;
     let mut feed = runtime.feed();
-    let run = pinned(&runtime);
-    publish(&runtime, run, Order { id: 1 }).await?;
-    publish(&runtime, run, Order { id: 2 }).await?;
+    let run = runtime.run("test").open();
+    publish(&run, Order { id: 1 }).await?;
+    publish(&run, Order { id: 2 }).await?;
     soon(at.acquire_many(2)).await.expect("never closed").forget();
-    kill_agent(&runtime, &mut feed, "fragile").await;
-    let tally = soon(runtime.settled(run)).await?;
+    kill(&runtime, &mut feed, "fragile").await;
+    let tally = soon(run.settled()).await?.tally;
     let mut all = attempts.all();
     all.sort_unstable();
     assert_eq!(all, [(1, 1), (1, 2), (2, 1), (2, 2)]);
@@ -379,13 +363,11 @@ async fn the_timekeeper_and_the_sweeps_may_be_killed() -> Result<()> {
     });
     let runtime = start([agent]).await?;
     let mut feed = runtime.feed();
-    let run = pinned(&runtime);
-    publish(&runtime, run, Order { id: 1 }).await?;
+    let run = runtime.run("test").open();
+    publish(&run, Order { id: 1 }).await?;
     kill(&runtime, &mut feed, "timekeeper").await;
-    let upkeep = runtime.supervisor().subtree("upkeep").await.expect("the sweeps are supervised");
-    upkeep.kill_child("batch-timeouts");
-    started_again(&mut feed, "batch-timeouts").await;
-    soon(runtime.settled(run)).await?;
+    kill(&runtime, &mut feed, "batch-timeouts").await;
+    soon(run.settled()).await?;
     assert_eq!(seen.all(), [1]);
     Ok(())
 }
@@ -394,16 +376,16 @@ async fn the_timekeeper_and_the_sweeps_may_be_killed() -> Result<()> {
 async fn a_part_that_keeps_dying_ends_the_runtime_with_a_report() -> Result<()> {
     let runtime = start([clerk(&Seen::new())]).await?;
     let mut feed = runtime.feed();
-    let run = pinned(&runtime);
+    let run = runtime.run("test").open();
     for _ in 0..5 {
         kill(&runtime, &mut feed, "curator").await;
     }
-    runtime.supervisor().kill_child("curator");
+    runtime.kill("curator").await?;
     let report = soon(runtime.stopped()).await?;
     assert!(!report.is_graceful(), "{report}");
-    let refused = publish(&runtime, run, Order { id: 1 }).await.expect_err("it has stopped");
+    let refused = publish(&run, Order { id: 1 }).await.expect_err("it has stopped");
     assert_eq!(refused.kind(), ErrorKind::Stop);
-    let refused = soon(runtime.settled(run)).await.expect_err("it has stopped");
+    let refused = soon(run.settled()).await.expect_err("it has stopped");
     assert_eq!(refused.kind(), ErrorKind::Stop);
     Ok(())
 }
@@ -413,13 +395,13 @@ async fn a_run_keeps_its_counts_when_the_curator_was_killed() -> Result<()> {
     let seen = Seen::new();
     let runtime = start([clerk(&seen)]).await?;
     let mut feed = runtime.feed();
-    let run = pinned(&runtime);
-    publish(&runtime, run, Order { id: 1 }).await?;
-    assert_eq!(runtime.settled(run).await?.consumed, 1);
+    let run = runtime.run("test").open();
+    publish(&run, Order { id: 1 }).await?;
+    assert_eq!(run.settled().await?.tally.consumed, 1);
     kill(&runtime, &mut feed, "curator").await;
-    assert_eq!(runtime.settled(run).await?.consumed, 1, "what had ended is not forgotten");
-    publish(&runtime, run, Order { id: 2 }).await?;
-    let tally = runtime.settled(run).await?;
+    assert_eq!(run.settled().await?.tally.consumed, 1, "what had ended is not forgotten");
+    publish(&run, Order { id: 2 }).await?;
+    let tally = run.settled().await?.tally;
     assert_eq!((tally.matched, tally.consumed), (2, 2));
     Ok(())
 }
@@ -428,10 +410,10 @@ async fn a_run_keeps_its_counts_when_the_curator_was_killed() -> Result<()> {
 async fn a_publisher_whose_curator_dies_before_it_answers_may_try_again() -> Result<()> {
     let seen = Seen::new();
     let store = FailingStore::over(Memory::new());
-    let runtime = RuntimeBuilder::new("stuck").store(store.clone()).agent(clerk(&seen)).start().await?;
+    let runtime = Volery::builder("stuck").store(store.clone()).agent(clerk(&seen)).start().await?;
     let mut feed = runtime.feed();
     store.delay_commits(std::future::pending);
-    let publishing = publish(&runtime, runtime.new_run(), Order { id: 1 });
+    let publishing = runtime.publish(Order { id: 1 });
     let killing = async {
         tokio::task::yield_now().await;
         // Paused time moves when nothing else does: by then the curator waits for the commit.
@@ -442,7 +424,7 @@ async fn a_publisher_whose_curator_dies_before_it_answers_may_try_again() -> Res
     let (published, ()) = tokio::join!(publishing, killing);
     let error = published.expect_err("nobody answered");
     assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
-    publish(&runtime, runtime.new_run(), Order { id: 2 }).await?;
+    runtime.publish(Order { id: 2 }).await?;
     soon(runtime.until_idle()).await?;
     assert_eq!(seen.all(), [2]);
     Ok(())
@@ -452,22 +434,22 @@ async fn a_publisher_whose_curator_dies_before_it_answers_may_try_again() -> Res
 async fn whoever_asked_the_life_before_is_answered_by_the_next() -> Result<()> {
     let seen = Seen::new();
     let store = FailingStore::over(Memory::new());
-    let runtime = RuntimeBuilder::new("stuck").store(store.clone()).agent(clerk(&seen)).start().await?;
+    let runtime = Volery::builder("stuck").store(store.clone()).agent(clerk(&seen)).start().await?;
     let mut feed = runtime.feed();
-    let run = pinned(&runtime);
-    publish(&runtime, run, Order { id: 1 }).await?;
-    runtime.settled(run).await?;
+    let run = runtime.run("test").open();
+    publish(&run, Order { id: 1 }).await?;
+    run.settled().await?;
     store.delay_commits(std::future::pending);
     // The question and a write that never ends are of one commit.
-    let asking = runtime.settled(run);
-    let publishing = publish(&runtime, runtime.new_run(), Order { id: 2 });
+    let asking = run.settled();
+    let publishing = runtime.publish(Order { id: 2 });
     let killing = async {
         tokio::time::sleep(Duration::from_millis(1)).await;
         store.commit_at_once();
         kill(&runtime, &mut feed, "curator").await;
     };
     let (asked, published, ()) = tokio::join!(soon(asking), publishing, killing);
-    assert_eq!(asked?.consumed, 1);
+    assert_eq!(asked?.tally.consumed, 1);
     published.expect_err("its commit never ended");
     Ok(())
 }
@@ -478,16 +460,16 @@ async fn an_outcome_that_the_store_refused_is_written_when_it_works_again() -> R
     let pair = Agent::new("pair")
         .consumes(join(by(|o: &Order| o.id), by(|p: &Payment| p.id)).within(SECOND))
         .engine(|_: (Order, Payment), _: Context| async { Ok::<_, Fault>(()) });
-    let runtime = RuntimeBuilder::new("down").store(store.clone()).agent(pair).start().await?;
-    let run = pinned(&runtime);
-    publish(&runtime, run, Order { id: 1 }).await?;
+    let runtime = Volery::builder("down").store(store.clone()).agent(pair).start().await?;
+    let run = runtime.run("test").open();
+    publish(&run, Order { id: 1 }).await?;
     store.refuse_writes();
     tokio::time::sleep(3 * SECOND).await;
-    assert_eq!(runtime.tally(run).await?.expired, 1, "the board has decided");
-    assert_eq!(store.tally(run).await?.expired, 0, "the store was not told");
+    assert_eq!(run.tally().await?.expired, 1, "the board has decided");
+    assert_eq!(store.tally(run.id()).await?.expired, 0, "the store was not told");
     store.accept_writes();
     tokio::time::sleep(3 * SECOND).await;
-    assert_eq!(store.tally(run).await?.expired, 1, "now it was");
+    assert_eq!(store.tally(run.id()).await?.expired, 1, "now it was");
     Ok(())
 }
 
@@ -496,14 +478,13 @@ async fn a_job_that_an_earlier_curator_sent_does_not_run_beside_its_repeat() -> 
     let seen = Seen::new();
     let runtime = start([clerk(&seen)]).await?;
     let mut feed = runtime.feed();
-    let agents = runtime.supervisor().subtree("agents").await.expect("the agents are supervised");
-    agents.kill_child("clerk");
+    runtime.kill("clerk").await?;
     soon(async {
         // Between its lives the agent's mailbox keeps what it is sent.
         while !matches!(&feed.next().await, Some(FeedItem::Event(Event::Life(LifeEvent::Ended { child, .. }))) if child.as_str() == "clerk") {}
     })
     .await;
-    publish(&runtime, runtime.new_run(), Order { id: 1 }).await?;
+    runtime.publish(Order { id: 1 }).await?;
     kill(&runtime, &mut feed, "curator").await;
     soon(runtime.until_idle()).await?;
     assert_eq!(seen.all(), [1]);

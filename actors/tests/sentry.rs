@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Metadata, Subscriber};
-use volery_actors::runtime::RuntimeBuilder;
 use volery_actors::supervision::LifeEvent;
-use volery_actors::{Agent, Event, Fault, FeedItem, FeedReader, Finding};
+use volery_actors::{Agent, Event, Fault, FeedItem, FeedReader, Finding, Volery};
 use volery_blackboard::shape::one;
 
 /// Panics once, at the first line of the sentry's thread; the service's subscriber may do so.
@@ -60,12 +59,11 @@ async fn a_panic_in_the_sentrys_thread_is_told_and_the_next_one_watches_on() {
         opened.recv().expect("the test opens");
         async { Ok::<_, Fault>(()) }
     });
-    let builder = RuntimeBuilder::new("t").agent(agent);
+    let builder = Volery::builder("t").agent(agent);
     let builder = builder.configure(|settings| settings.blocked_after = Duration::from_millis(10));
     let runtime = builder.start().await.expect("it starts");
     let mut feed = runtime.feed();
-    let draft = runtime.draft(1_u32, runtime.new_run(), None).expect("it is a kind");
-    runtime.publish([draft]).await.expect("it is open");
+    runtime.publish(1_u32).await.expect("it is open");
     reached.recv().expect("the engine is called");
     let exit = event(&mut feed, |event| match event {
         Event::Life(LifeEvent::Ended { child, exit, .. }) => {

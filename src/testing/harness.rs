@@ -53,7 +53,7 @@ impl Harness {
     /// Returns the test's time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.volery.runtime().now()
+        self.volery.now()
     }
 
     /// Lets time pass: all that is due meanwhile happens at its own time, one after the other. It ends when everybody has
@@ -73,7 +73,7 @@ impl Harness {
         let at = Location::caller();
         async move {
             settle().await;
-            match answered(self.volery.runtime().next_deadline()).await {
+            match answered(self.volery.next_deadline()).await {
                 Ok(None) => None,
                 Ok(Some(deadline)) => {
                     self.advance(deadline.since(self.now())).await;

@@ -70,6 +70,12 @@ impl Outputs {
         Self::default()
     }
 
+    pub(crate) fn of(payloads: impl IntoOutputs) -> Self {
+        let mut outputs = Self::none();
+        payloads.add_to(&mut outputs);
+        outputs
+    }
+
     /// Adds an output.
     pub fn with<T: Payload>(mut self, payload: T) -> Self {
         self.items.push(Output::of(payload));

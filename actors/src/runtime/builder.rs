@@ -2,7 +2,6 @@
 //!
 //! Everything is validated before anything starts.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -10,14 +9,14 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use volery_blackboard::board::Board;
 use volery_blackboard::matching::Matcher;
-use volery_blackboard::store::{Catalogue, Memory, Store};
-use volery_blackboard::{AgentIndex, AgentName, Kinds, Subscription, SubscriptionIndex};
+use volery_blackboard::store::{Memory, Store};
+use volery_blackboard::{AgentName, SubscriptionIndex};
 use volery_observability::{Metrics, Providers};
 
-use super::{Parts, Runtime};
-use crate::agent::{Agent, AgentActor, AgentMessage, AgentParts, Bench, Failure, Fallbacks, Workshop};
+use super::plan::Plan;
+use super::{Parts, Volery};
+use crate::agent::{Agent, AgentActor, AgentMessage, Bench, Fallbacks, Workshop};
 use crate::clock::Clock;
 use crate::curator::{Curator, CuratorParts, Ingress, Limits, Panics, Timekeeper};
 use crate::error::{Cause, Result};
@@ -39,9 +38,9 @@ pub(super) const INTENSITY: Intensity = Intensity { restarts: 5, within: Duratio
 /// How long a part may take to stop before it is killed. Only agents have anything to wait for: the dropping of attempts.
 const STOP_WITHIN: Duration = Duration::from_millis(500);
 
-/// Collects what a runtime is made of.
+/// Collects what a runtime is made of. Made by [`Volery::builder`].
 #[must_use]
-pub struct RuntimeBuilder {
+pub struct Builder {
     name: String,
     agents: Vec<Agent>,
     store: Arc<dyn Store>,
@@ -79,11 +78,10 @@ impl Beside {
     }
 }
 
-impl RuntimeBuilder {
-    /// Begins a runtime. The name appears in logs and reports; several runtimes of one process may share it.
-    pub fn new(name: impl Into<String>) -> Self {
+impl Builder {
+    pub(super) fn new(name: String) -> Self {
         Self {
-            name: name.into(),
+            name,
             agents: Vec::new(),
             store: Arc::new(Memory::new()),
             settings: Settings::default(),
@@ -98,27 +96,9 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets the store. Default: in memory.
-    pub fn store(mut self, store: impl Store) -> Self {
-        self.store = Arc::new(store);
-        self
-    }
-
-    /// Sets the knobs.
-    pub fn settings(mut self, settings: Settings) -> Self {
-        self.settings = settings;
-        self
-    }
-
-    /// Changes some of the knobs.
-    pub fn configure(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(&mut self.settings);
-        self
-    }
-
-    /// Sets the clock; for tests.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = Some(clock);
+    /// Adds several agents.
+    pub fn agents(mut self, agents: impl IntoIterator<Item = Agent>) -> Self {
+        self.agents.extend(agents);
         self
     }
 
@@ -128,32 +108,62 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Has idle values of a resource evicted, and all its values dropped after the agents have stopped.
+    /// Has values of a resource evicted when they are idle, and all of them dropped after the agents have stopped.
     pub fn resource<T: Send + Sync + 'static>(mut self, resource: &Resource<T>) -> Self {
         self.beside.resources.push(Arc::new(resource.clone()));
         self
     }
 
-    /// Records numbers on the service's meter. Default: nothing is recorded.
+    /// Records numbers on the service's meter: `.metrics(Metrics::new(&meter))`. Default: nothing is recorded.
     #[cfg(feature = "telemetry")]
     pub fn metrics(mut self, metrics: Metrics) -> Self {
         self.beside.metrics = metrics;
         self
     }
 
-    /// Shows traces and metrics by the service's providers. Default: nothing is shown.
+    /// Shows traces and metrics by the service's providers: those of `telemetry::init` (feature `otlp`), or
+    /// `Providers::none().tracer(tracer_provider).meter(meter_provider)`. Default: nothing is shown.
+    ///
+    /// Every run is a trace then; `docs/observability.md` in the repository says what is in it. The shutdown exports the
+    /// spans and metrics that are still in memory as its last phase, if the providers know how.
     #[cfg(feature = "telemetry")]
     pub fn telemetry(mut self, providers: Providers) -> Self {
         self.beside.providers = providers;
         self
     }
 
+    /// Sets the store. Default: [`Memory`], which loses everything with the process.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Arc::new(store);
+        self
+    }
+
+    /// Sets every knob, for settings read from a file.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Changes some knobs: `.configure(|settings| settings.shutdown_within = Duration::from_secs(5))`.
+    pub fn configure(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Sets the clock; for tests that want the same ids every time.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
     /// Validates everything, then starts it in order.
     ///
     /// # Errors
-    /// Of kind [`FixInput`](crate::ErrorKind::FixInput) when a name stands twice, a kind name is claimed by two types, a
-    /// subscription or setting makes no sense, or there is no tokio runtime; store errors when the store does not open.
-    pub async fn start(self) -> Result<Runtime> {
+    /// Of kind [`FixInput`](crate::ErrorKind::FixInput) when an agent's name stands twice, two types claim one kind name
+    /// (the error names both), a subscription or a setting makes no sense, or no tokio runtime is there; store errors
+    /// when the store does not open; of kind `Report` when a part does not start. Nothing is left running then, nor when
+    /// this is dropped before it is done.
+    pub async fn start(self) -> Result<Volery> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(Cause::NoTokio.into());
         }
@@ -191,98 +201,14 @@ impl RuntimeBuilder {
     }
 }
 
-impl fmt::Debug for RuntimeBuilder {
+impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RuntimeBuilder")
+        f.debug_struct("Builder")
             .field("name", &self.name)
             .field("agents", &self.agents)
             .field("store", &self.store)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
-    }
-}
-
-/// The agents, checked.
-struct Plan {
-    agents: Vec<AgentParts>,
-    kinds: Kinds,
-}
-
-impl Plan {
-    fn new(agents: Vec<Agent>) -> Result<Self> {
-        let mut kinds = Kinds::new();
-        kinds.register::<Failure>()?;
-        let mut names = HashSet::new();
-        let agents: Vec<AgentParts> = agents.into_iter().map(Agent::into_parts).collect();
-        for agent in &agents {
-            let name = agent.viewer.name.as_str();
-            if !names.insert(name) {
-                return Err(Cause::AgentTwice(name.to_owned()).into());
-            }
-            if agent.subscriptions.is_empty() {
-                return Err(Cause::NoSubscription(name.to_owned()).into());
-            }
-            agent.validate()?;
-            for (subscription, _) in &agent.subscriptions {
-                subscription.validate(name)?;
-                for kind in subscription.kinds() {
-                    kinds.insert(kind.clone())?;
-                }
-            }
-            for register in &agent.outputs {
-                register(&mut kinds)?;
-            }
-        }
-        Ok(Self { agents, kinds })
-    }
-
-    /// Every subscription with its agent, numbered in registration order.
-    fn subscriptions(&self) -> impl Iterator<Item = (AgentIndex, SubscriptionIndex, &Subscription)> {
-        let agents = (0..).map(AgentIndex).zip(&self.agents);
-        let all =
-            agents.flat_map(|(agent, parts)| parts.subscriptions.iter().map(move |(sub, _)| (agent, sub)));
-        (0..)
-            .map(SubscriptionIndex)
-            .zip(all)
-            .map(|(index, (agent, subscription))| (agent, index, subscription))
-    }
-
-    fn catalogue(&self) -> Catalogue {
-        let agents = self.agents.iter().map(|agent| agent.viewer.name.clone());
-        let named = self.agents.iter().flat_map(|agent| {
-            let name = &agent.viewer.name;
-            (0..agent.subscriptions.len()).map(move |ordinal| format!("{name}/{ordinal}"))
-        });
-        let marked = self.subscriptions().filter(|(.., subscription)| subscription.keeps_marks());
-        Catalogue {
-            kinds: self.kinds.clone(),
-            agents: agents.collect(),
-            subscriptions: named.collect(),
-            marked: marked.map(|(_, index, _)| index).collect(),
-        }
-    }
-
-    /// Returns what makes an empty board with every agent and subscription.
-    fn board(&self, window: u32) -> Box<dyn Fn() -> Board + Send + Sync> {
-        let described =
-            |agent: &AgentParts| (agent.viewer.name.clone(), agent.concurrency, agent.timeouts.queue);
-        let agents: Vec<_> = self.agents.iter().map(described).collect();
-        let subscriptions: Vec<(AgentIndex, Subscription)> =
-            self.subscriptions().map(|(agent, _, subscription)| (agent, subscription.clone())).collect();
-        Box::new(move || {
-            let mut board = Board::new();
-            board.set_window(window as usize);
-            for (name, concurrency, queue_timeout) in &agents {
-                let agent = board.add_agent(name.clone(), *concurrency);
-                if let Some(timeout) = queue_timeout {
-                    board.set_queue_timeout(agent, *timeout);
-                }
-            }
-            for (agent, subscription) in &subscriptions {
-                board.add_subscription(*agent, subscription);
-            }
-            board
-        })
     }
 }
 
@@ -293,7 +219,7 @@ async fn assemble(
     workshop: Arc<Workshop>,
     plan: Plan,
     beside: Beside,
-) -> Result<Runtime> {
+) -> Result<Volery> {
     let names = plan.agents.iter().map(|agent| agent.viewer.name.clone()).collect();
     let owners = plan.subscriptions().map(|(agent, ..)| agent).collect();
     let feed = Feed::new(settings.feed_capacity, names, owners);
@@ -372,7 +298,7 @@ async fn assemble(
         seen: Arc::clone(&workshop.seen),
     };
     let root = root.keep();
-    Ok(Runtime(Arc::new(Parts {
+    Ok(Volery(Arc::new(Parts {
         name,
         workshop,
         feed,

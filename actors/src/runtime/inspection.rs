@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use volery_blackboard::board::AgentStanding;
 use volery_blackboard::{AgentName, Timestamp};
 
-use super::Runtime;
+use super::Volery;
 use super::builder::INTENSITY;
 use super::tree::{Tree, TreeNode};
 use crate::curator::Question;
@@ -22,8 +22,16 @@ use crate::supervision::ChildState;
 /// milliseconds. The platform's own patience (a probe's failure threshold, the watchdog's interval) comes on top.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-impl Runtime {
-    /// Inspects the runtime; see the facade's method of this name.
+impl Volery {
+    /// Tells whether the runtime lives, whether it should be given work, and what speaks against it.
+    ///
+    /// It asks the supervisors and the curator, and answers within a second whoever is dead or stuck, as long as the async
+    /// runtime runs tasks at all; when engines block every worker thread nothing answers, and the platform's probe runs
+    /// into its time-out. Cheap: a probe may call it every second. Cancel safe.
+    ///
+    /// A runtime that stops is live and not ready; one that has stopped is neither.
+    /// `docs/supervision.md` has the table of what affects what, `examples/11_service.rs` answers probes with it, and
+    /// `deploy/` has the platform's side.
     pub async fn health(&self) -> Health {
         let mut findings = Findings::default();
         if let Some(report) = self.0.root.reported() {

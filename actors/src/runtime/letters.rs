@@ -1,205 +1,273 @@
-//! Dead letters: reading them, and deciding about them.
+//! Dead letters: listing them, looking at one, driving it again (edited, or as it is), giving it up.
 //!
-//! Whatever runs code of the user (predicates, `Deserialize`) runs in the caller's task.
+//! Handles and builders only; the curator decides, and the store judges.
 
 use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::ops::Deref;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use volery_blackboard::store::{DeadFilter, DeadLetter, DeadState, Inspected, Publish, Redrive, StoreError};
-use volery_blackboard::{
-    Artifact, Body, JobId, Kind, Offset, Payload, Producer, SubscriptionIndex, Timestamp, Visibility,
-};
+use volery_blackboard::store::{Attempt, DeadFilter, DeadLetter, DeadState, Inspected};
+use volery_blackboard::{AgentName, Artifact, JobId, Payload, RunId, Timestamp};
 
-use super::Runtime;
-use crate::curator::LetterDecision;
+use self::redrive::Edit;
+use super::Volery;
 use crate::error::{Cause, Error, Result};
-use crate::kinds::KindTable;
 
-type MakePayload = Box<dyn FnOnce(&KindTable, &Kind) -> std::result::Result<(Kind, Body), String> + Send>;
+mod redrive;
+mod redrive_all;
 
-/// What takes the place of an input of a dead letter's job.
-pub struct Edit {
-    /// Which input, counted from 0 in input order.
-    input: usize,
-    /// Makes the payload, given the kind of the input that it replaces.
-    payload: MakePayload,
-}
+pub use redrive_all::{RedriveAll, Redriven};
 
-impl Edit {
-    /// Replaces the input by a payload of the same kind.
-    pub fn typed<T: Payload>(input: usize, payload: T) -> Self {
-        let make = move |kinds: &KindTable, was: &Kind| {
-            let kind = kinds.kind_of::<T>().map_err(|error| error.to_string())?;
-            if kind.name() != was.name() {
-                return Err(format!("input {input} is of kind `{}`, not `{}`", was.name(), kind.name()));
-            }
-            Ok((kind, Body::typed(Arc::new(payload))))
-        };
-        Self { input, payload: Box::new(make) }
+type Awaited<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+impl Volery {
+    /// Lists jobs that failed for good, oldest first: `volery.dead_letters().agent("settle").only_open().await?`.
+    pub fn dead_letters(&self) -> DeadLetters {
+        DeadLetters { volery: self.clone(), filter: DeadFilter::all() }
     }
 
-    /// Replaces the input by what JSON text says; the text has to fit the input's kind.
-    pub fn json(input: usize, text: impl Into<String>) -> Self {
-        let text = text.into();
-        let make = move |_: &KindTable, was: &Kind| {
-            let body = Body::checked(was, &text).map_err(|error| error.to_string())?;
-            Ok((was.clone(), body))
-        };
-        Self { input, payload: Box::new(make) }
-    }
-}
-
-impl fmt::Debug for Edit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Edit").field("input", &self.input).finish_non_exhaustive()
-    }
-}
-
-impl Runtime {
-    /// Lists dead letters, oldest first, one page at a time. Cancel safe.
+    /// Returns all that is known of a dead letter: its inputs with their payloads, every attempt, the chain of causes. Cancel
+    /// safe.
     ///
     /// # Errors
-    /// When the store cannot be read.
-    pub async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>> {
-        Ok(self.0.workshop.store.dead_letters(filter).await?)
+    /// Of kind `FixInput` when there is none with this number; when the store cannot be read.
+    pub async fn dead_letter(&self, number: u64) -> Result<Letter> {
+        let known = self.inspected(number).await?;
+        Ok(Letter { volery: self.clone(), known })
     }
 
-    /// Returns all that is known of a dead letter. Cancel safe.
-    ///
-    /// # Errors
-    /// When there is none with this number, or the store cannot be read.
-    pub async fn dead_letter(&self, number: u64) -> Result<Inspected> {
+    async fn inspected(&self, number: u64) -> Result<Inspected> {
         let found = self.0.workshop.store.dead_letter(number).await?;
         found.ok_or_else(|| Cause::NoSuchLetter(number).into())
     }
 
-    /// Lets the job of a dead letter run again, with the same inputs or with some of them replaced; returns the job. Waits
-    /// while too much waits, as a publish does.
-    ///
-    /// # Errors
-    /// Of kind `FixInput` when the letter is not open, an edit does not fit, an input is not kept any more, its agent is not
-    /// here, or it is a pair of an every-pair join; else as for a publish. Dropped once it does not wait for room any more,
-    /// the job may run again or not.
-    pub async fn redrive(&self, letter: &Inspected, edits: Vec<Edit>) -> Result<JobId> {
-        let number = letter.letter.number;
-        let edits = self.edited(letter, edits)?;
-        let inputs = letter.letter.inputs.clone();
-        let redrive = Redrive { letter: number, at: Timestamp::default(), edits };
-        let decided =
-            self.ingress().decide_letter(|answer| LetterDecision::Redrive { redrive, inputs, answer }).await;
-        match decided {
-            Ok(Some(job)) => Ok(job),
-            Ok(None) => Err(Cause::Unanswered.into()),
-            Err(error) => Err(self.why_refused(number, error).await),
-        }
+    /// Reads one page.
+    async fn list_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>> {
+        Ok(self.0.workshop.store.dead_letters(filter).await?)
     }
 
-    /// Gives a dead letter up, with a reason. It stays in the list.
-    ///
-    /// # Errors
-    /// Of kind `FixInput` when there is none with this number or it is not open; else as for a publish. Cancel safe like
-    /// [`redrive`](Self::redrive).
-    pub async fn discard(&self, number: u64, reason: String) -> Result<()> {
-        let decide = |answer| LetterDecision::Discard { letter: number, reason, answer };
-        match self.ingress().decide_letter(decide).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(self.why_refused(number, error).await),
-        }
-    }
-
-    /// Says what it is about a letter that makes the store refuse a decision.
-    async fn why_refused(&self, number: u64, error: Error) -> Error {
-        let Some(refused) = error.refused_by_store() else { return error };
-        match self.dead_letter(number).await {
-            Ok(found) => match found.letter.state {
-                DeadState::Redriven { .. } => Cause::LetterRedriven(number).into(),
-                DeadState::Discarded { reason, .. } => Cause::LetterDiscarded(number, reason).into(),
-                _ => Cause::LetterRefused(number, refused).into(),
-            },
-            Err(error) => error,
-        }
-    }
-
-    fn edited(&self, letter: &Inspected, edits: Vec<Edit>) -> Result<Vec<(Offset, Publish)>> {
-        if edits.is_empty() {
-            return Ok(Vec::new());
-        }
-        let Inspected { letter, inputs, .. } = letter;
-        let misfit = |what: String| Error::from(Cause::LetterEdit { letter: letter.number, what });
-        let subscription = self.0.feed.subscription(&letter.subscription);
-        let subscription =
-            subscription.ok_or_else(|| misfit(format!("there is no agent `{}` here", letter.agent)))?;
-        let edit = |Edit { input, payload }: Edit| {
-            let offset = letter.inputs.get(input);
-            let old = inputs.iter().find(|artifact| Some(&artifact.offset()) == offset);
-            let old = old.ok_or_else(|| misfit(format!("it has no input {input}, or not any more")))?;
-            let (kind, body) = payload(&self.0.workshop.kinds, old.kind()).map_err(misfit)?;
-            let publish = self.replacing(old, subscription, kind, body)?;
-            if publish.claims.first().is_none_or(|claim| claim.refused.is_some()) {
-                let (agent, kind) = (letter.agent.to_string(), old.kind().name().to_owned());
-                return Err(Cause::NotTaken { agent, kind }.into());
-            }
-            Ok((old.offset(), publish))
-        };
-        edits.into_iter().map(edit).collect()
-    }
-
-    /// Makes the artifact that takes the place of another one: from outside, caused by it, in its run, for the job's
-    /// subscription alone, and otherwise with all its particulars but the idempotency key and a delay.
-    fn replacing(
-        &self,
-        old: &Artifact,
-        subscription: SubscriptionIndex,
-        kind: Kind,
-        body: Body,
-    ) -> Result<Publish> {
-        let workshop = &self.0.workshop;
-        let now = workshop.clock.now();
-        let adorn = |mut artifact: Artifact| {
-            artifact = artifact
-                .with_tenant(old.tenant())
-                .with_tags(old.tags().map(str::to_owned).collect())
-                .with_visibility(at_once(old.visibility()).clone());
-            if let Some(partition) = old.partition() {
-                artifact = artifact.with_partition(partition.clone());
-            }
-            match old.trace() {
-                Some(trace) => artifact.with_trace(trace.clone()),
-                None => artifact,
-            }
-        };
-        let artifact = adorn(Artifact::new(workshop.clock.artifact_id(now), kind, body, old.run(), now));
-        if workshop.store.writes_payloads() {
-            artifact.json()?;
-        }
-        let by = |producer| artifact.clone().caused_by(producer, [old.id()], old.generation());
-        // A subscription that takes from certain agents only takes what replaces their artifacts as well.
-        let claims = workshop.matcher.claims(&by(old.producer().clone()));
-        let own = claims.iter().find(|claim| claim.subscription == subscription);
-        Ok(Publish {
-            claims: own.into_iter().cloned().collect(),
-            artifact: Arc::new(by(Producer::External)),
-            workflow: Arc::from(old.kind().name()),
-        })
+    /// Drives every open dead letter that a filter accepts again:
+    /// `volery.redrive(DeadFilter::all().agent("settle")).per_second(50).await?`.
+    pub fn redrive(&self, filter: DeadFilter) -> RedriveAll {
+        RedriveAll::new(self.clone(), filter)
     }
 }
 
-/// The rule that holds once every delay is over.
-fn at_once(visibility: &Visibility) -> &Visibility {
-    match visibility {
-        Visibility::After { then, .. } => at_once(then),
-        other => other,
+/// A list of dead letters to be read, or driven again. Made by [`Volery::dead_letters`]; all conditions must hold.
+///
+/// Awaiting it gives a page of at most 1,000; the next one is read with [`after`](Self::after) the last number. It fails when
+/// the store cannot be read, or is closed after a shutdown. Cancel safe.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is read until it is awaited"]
+pub struct DeadLetters {
+    volery: Volery,
+    filter: DeadFilter,
+}
+
+impl DeadLetters {
+    /// Accepts the jobs of one agent.
+    pub fn agent(self, agent: impl Into<AgentName>) -> Self {
+        self.map(|filter| filter.agent(agent))
+    }
+
+    /// Accepts one run.
+    pub fn run(self, run: RunId) -> Self {
+        self.map(|filter| filter.run(run))
+    }
+
+    /// Accepts jobs with an input of this kind.
+    pub fn kind(self, name: impl Into<String>) -> Self {
+        self.map(|filter| filter.kind(name))
+    }
+
+    /// Accepts what was given up at this time or later.
+    pub fn since(self, time: Timestamp) -> Self {
+        self.map(|filter| filter.since(time))
+    }
+
+    /// Accepts what was given up before this time.
+    pub fn until(self, time: Timestamp) -> Self {
+        self.map(|filter| filter.until(time))
+    }
+
+    /// Accepts only letters that nothing has been done about.
+    pub fn only_open(self) -> Self {
+        self.map(DeadFilter::only_open)
+    }
+
+    /// Goes on behind this number.
+    pub fn after(self, number: u64) -> Self {
+        self.map(|filter| filter.after(number))
+    }
+
+    /// Gives at most this many, and never more than 1,000, which is the default.
+    pub fn limit(self, limit: usize) -> Self {
+        self.map(|filter| filter.limit(limit))
+    }
+
+    /// Drives all of these that are open again; see [`RedriveAll`].
+    pub fn redrive(self) -> RedriveAll {
+        RedriveAll::new(self.volery, self.filter)
+    }
+
+    fn map(self, change: impl FnOnce(DeadFilter) -> DeadFilter) -> Self {
+        Self { filter: change(self.filter), ..self }
     }
 }
 
-impl Error {
-    /// The store's reason, if it refused a write for what it says.
-    fn refused_by_store(&self) -> Option<StoreError> {
-        match self.cause() {
-            Cause::Store(error @ (StoreError::Conflict { .. } | StoreError::Missing { .. })) => {
-                Some(error.clone())
-            }
-            _ => None,
+impl IntoFuture for DeadLetters {
+    type Output = Result<Vec<DeadLetter>>;
+    type IntoFuture = Awaited<Vec<DeadLetter>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.volery.list_letters(&self.filter).await })
+    }
+}
+
+/// A dead letter with all that is known of it, as it was when it was read. Dereferences to the [`DeadLetter`].
+#[derive(Clone, Debug)]
+pub struct Letter {
+    volery: Volery,
+    known: Inspected,
+}
+
+impl Letter {
+    /// Returns the inputs of the job in input order, as far as the store still keeps them.
+    #[must_use]
+    pub fn artifacts(&self) -> &[Arc<Artifact>] {
+        &self.known.inputs
+    }
+
+    /// Returns the failed attempts, oldest first, each with its time and its chain of causes.
+    #[must_use]
+    pub fn failed(&self) -> &[Attempt] {
+        &self.known.failed
+    }
+
+    /// Lets the job run again, with fresh attempts and the same inputs.
+    pub fn redrive(&self) -> Redriving {
+        Redriving { volery: self.volery.clone(), letter: self.known.clone(), edits: Ok(Vec::new()) }
+    }
+
+    /// Lets the job run again with the one input of the payload's kind replaced; of several,
+    /// [`Redriving::replace`] names one.
+    pub fn redrive_with<T: Payload>(&self, payload: T) -> Redriving {
+        let mut redriving = self.redrive();
+        redriving.edits = self.only(&T::schema_name()).map(|input| vec![Edit::typed(input, payload)]);
+        redriving
+    }
+
+    /// Lets the job run again with the one input of this kind replaced by what JSON text says; the text has to fit the kind.
+    pub fn redrive_with_json(&self, kind: &str, json: impl Into<String>) -> Redriving {
+        let mut redriving = self.redrive();
+        redriving.edits = self.only(kind).map(|input| vec![Edit::json(input, json)]);
+        redriving
+    }
+
+    /// Gives the letter up, with a reason. It stays in the list.
+    ///
+    /// # Errors
+    /// Of kind `FixInput` when something has been done about it already; else as for a publish.
+    pub async fn discard(&self, reason: impl Into<String>) -> Result<()> {
+        self.volery.discard_letter(self.known.letter.number, reason.into()).await
+    }
+
+    /// The place among the inputs of the only one that is of a kind.
+    fn only(&self, kind: &str) -> Result<usize> {
+        let of_kind = self.artifacts().iter().filter(|artifact| artifact.kind().name() == kind);
+        let places: Vec<_> = of_kind.map(|artifact| artifact.offset()).collect();
+        let [only] = places[..] else {
+            return Err(Error::misuse(
+                "the dead letter has no input of that kind, or several; name one with `redrive().replace(..)`",
+            ));
+        };
+        let place = self.known.letter.inputs.iter().position(|offset| *offset == only);
+        place.ok_or_else(|| Error::misuse("the input is none of the dead letter's"))
+    }
+}
+
+impl Deref for Letter {
+    type Target = DeadLetter;
+
+    fn deref(&self) -> &DeadLetter {
+        &self.known.letter
+    }
+}
+
+impl fmt::Display for Letter {
+    /// Writes all of it, on several lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DeadLetter { number, subscription, run, attempts, at, .. } = &self.known.letter;
+        let tries = if *attempts == 1 { "attempt" } else { "attempts" };
+        write!(
+            f,
+            "dead letter {number}: {subscription} gave up at {at} after {attempts} {tries}, run {run}, "
+        )?;
+        match &self.known.letter.state {
+            DeadState::Open => f.write_str("open")?,
+            DeadState::Redriven { at } => write!(f, "driven again at {at}")?,
+            DeadState::Discarded { at, reason } => write!(f, "discarded at {at}: {reason}")?,
+            other => write!(f, "{other:?}")?,
         }
+        for (place, offset) in self.known.letter.inputs.iter().enumerate() {
+            let kept = self.artifacts().iter().find(|artifact| artifact.offset() == *offset);
+            match kept.map(|artifact| (artifact.kind().name(), artifact.json())) {
+                Some((kind, Ok(json))) => write!(f, "\n  input {place}: {kind} {json}")?,
+                Some((kind, Err(error))) => write!(f, "\n  input {place}: {kind} ({error})")?,
+                None => write!(f, "\n  input {place}: not kept any more")?,
+            }
+        }
+        for attempt in self.failed() {
+            let error = attempt.error.join(": ");
+            write!(f, "\n  attempt {} failed at {}: {error}", attempt.number, attempt.at)?;
+        }
+        Ok(())
+    }
+}
+
+/// A dead letter that is to be driven again; awaiting it gives the job.
+///
+/// With the same inputs it is the same job, in the same run, and its attempts are counted on; with others it is another one.
+/// Either way failures count anew. An input that replaces another is published from outside, caused by the other, with its
+/// run, tags, visibility, tenant and partition, and no other agent is given it.
+///
+/// Awaiting it fails with kind `FixInput` when something has been done about the letter already, an edit does not fit its
+/// kind, the agent does not take it, an input is not kept any more, or the job is a pair of an every-pair join; else as a
+/// publish does. Dropped while it waits for room, nothing is done; dropped later, the job may run again or not.
+#[derive(Debug)]
+#[must_use = "nothing is driven again until it is awaited"]
+pub struct Redriving {
+    volery: Volery,
+    letter: Inspected,
+    edits: Result<Vec<Edit>>,
+}
+
+impl Redriving {
+    /// Replaces one input, counted from 0 in input order, by a payload of the same kind.
+    pub fn replace<T: Payload>(self, input: usize, payload: T) -> Self {
+        self.with(Edit::typed(input, payload))
+    }
+
+    /// Replaces one input by what JSON text says; the text has to fit the input's kind.
+    pub fn replace_json(self, input: usize, json: impl Into<String>) -> Self {
+        self.with(Edit::json(input, json))
+    }
+
+    fn with(mut self, edit: Edit) -> Self {
+        if let Ok(edits) = &mut self.edits {
+            edits.push(edit);
+        }
+        self
+    }
+}
+
+impl IntoFuture for Redriving {
+    type Output = Result<JobId>;
+    type IntoFuture = Awaited<JobId>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.volery.redrive_letter(&self.letter, self.edits?).await })
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Weak};
 
-use super::{Parts, Runtime};
+use super::{Parts, Volery};
 use crate::error::Result;
 use crate::root::EXIT_CODE_INTERRUPTED;
 
@@ -125,7 +125,7 @@ mod without_signals {
 /// Acts on a signal. Returns whether there is anything left to act on.
 fn hear(parts: &Weak<Parts>, signal: &str) -> bool {
     let Some(parts) = parts.upgrade() else { return false };
-    let runtime = Runtime(parts);
+    let runtime = Volery(parts);
     tracing::info!(target: "volery::root", runtime = runtime.name(), signal, "signal received");
     if !runtime.interrupt() {
         tracing::error!(target: "volery::root", runtime = runtime.name(), signal, "exiting at once");

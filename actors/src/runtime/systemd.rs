@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Parts, Runtime};
+use super::{Parts, Volery};
 use crate::error::{Error, Result};
 use crate::root::Stopping;
 
@@ -70,12 +70,25 @@ fn address(path: &Path) -> io::Result<SocketAddr> {
     SocketAddr::from_pathname(path)
 }
 
-impl Runtime {
-    /// Tells systemd from now on how the runtime is; see the facade's method of this name.
+impl Volery {
+    /// Tells systemd, for a service of `Type=notify`: `READY=1` now, `STOPPING=1` when a stop begins, and in between
+    /// `WATCHDOG=1` twice per `WatchdogSec`, but only while the runtime is [live](crate::Health::live).
+    ///
+    /// Returns false, and does nothing, when this process was not started by systemd. The task that does it ends with the
+    /// runtime.
     ///
     /// # Errors
-    /// When it is told already.
-    pub fn notify(&self, systemd: Systemd) -> Result<()> {
+    /// Of kind `FixInput` when it is told already; when the socket's name is not one.
+    pub fn notify_systemd(&self) -> Result<bool> {
+        let Some(systemd) = Systemd::from_environment()? else { return Ok(false) };
+        self.notify_systemd_at(systemd).map(|()| true)
+    }
+
+    /// The same at a socket of your own, with an interval of your own.
+    ///
+    /// # Errors
+    /// Of kind `FixInput` when systemd is told already.
+    pub fn notify_systemd_at(&self, systemd: Systemd) -> Result<()> {
         let mut notifier = self.0.notifier.lock().unwrap_or_else(PoisonError::into_inner);
         if notifier.is_some() {
             return Err(Error::misuse("systemd is told already; call it once"));
@@ -98,7 +111,7 @@ async fn tell(systemd: Systemd, mut stopping: watch::Receiver<Stopping>, parts: 
             _ = stopping.wait_for(|level| *level > Stopping::No) => break,
             () = after(pause) => {}
         }
-        let Some(runtime) = parts.upgrade().map(Runtime) else { break };
+        let Some(runtime) = parts.upgrade().map(Volery) else { break };
         let health = runtime.health().await;
         let status = format!("STATUS={}", health.to_string().replace('\n', ";"));
         if health.live {

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Runtime;
+use super::Volery;
 use crate::error::{Cause, Result};
 use crate::supervision::{ChildInfo, ChildState, Exit, Supervisor};
 
@@ -37,8 +37,9 @@ pub struct TreeNode {
     pub children: Vec<TreeNode>,
 }
 
-impl Runtime {
-    /// Tells how every actor of the tree stands. Empty once the runtime has stopped. Cancel safe.
+impl Volery {
+    /// Tells how every actor of the supervision tree stands: `println!("{}", volery.tree().await)` draws it. Empty once the
+    /// runtime has stopped. Cancel safe.
     pub async fn tree(&self) -> Tree {
         let root = self.supervisor();
         let mut children = Vec::new();
@@ -52,8 +53,11 @@ impl Runtime {
         Tree { runtime: self.name().to_owned(), children }
     }
 
-    /// Kills an actor at its next await, by its name in the tree, as a fault would: for drills. Its supervisor does what
-    /// it does after any death. Returns before that; [`Event::Life`](crate::Event::Life) tells when it happened.
+    /// Kills an actor at its next await, by its name in the [`tree`](Self::tree), as a fault would: for drills. Its
+    /// supervisor does what it does after any death. Returns before that; [`Event::Life`](crate::Event::Life) tells when
+    /// it happened.
+    ///
+    /// Nothing committed is lost. Effects of engines outside of the board may repeat, as after any death.
     ///
     /// # Errors
     /// When no actor has that name, or it is a supervisor: those end by their own rules only.

@@ -18,7 +18,7 @@ use super::sweep::Sweep;
 use super::{Missed, Schedule};
 use crate::clock::Clock;
 use crate::fault::Fault;
-use crate::runtime::{Runtime, RuntimeBuilder};
+use crate::runtime::{Builder, Volery};
 use crate::supervision::{Address, ChildSpec, NoObserver, Supervisor, SupervisorSpec};
 use crate::{Agent, Event, FeedItem};
 
@@ -196,20 +196,20 @@ fn beat(missed: Missed) -> Schedule {
     Schedule::every("beat", 10 * SECOND, || Beat { n: 1 }).missed(missed)
 }
 
-async fn start(builder: RuntimeBuilder) -> Runtime {
+async fn start(builder: Builder) -> Volery {
     // Five seconds after a multiple of the period.
     let clock = Clock::fixed(Timestamp::from_micros_since_epoch(1_000_005_000_000), 7);
     builder.clock(clock).start().await.expect("it starts")
 }
 
-async fn beats(runtime: &Runtime) -> usize {
-    let found = runtime.find(&Filter::all().tagged("schedule:beat")).await.expect("the store is there");
+async fn beats(runtime: &Volery) -> usize {
+    let found = runtime.artifacts(&Filter::all().tagged("schedule:beat")).await.expect("the store is there");
     found.artifacts.len()
 }
 
 /// Runs a second loop of the same kind beside those of a runtime.
 async fn run_beside<L: Loop>(
-    runtime: &Runtime,
+    runtime: &Volery,
     make: impl Fn() -> Result<L, Fault> + Send + Sync + 'static,
 ) -> (Supervisor, Arc<LoopRecord>) {
     let record = Arc::new(LoopRecord::new("second".to_owned(), Metrics::default()));
@@ -225,7 +225,7 @@ async fn run_beside<L: Loop>(
 
 #[tokio::test(start_paused = true)]
 async fn two_schedules_of_one_name_publish_each_firing_once() {
-    let runtime = start(RuntimeBuilder::new("twice").schedule(beat(Missed::Skip))).await;
+    let runtime = start(Volery::builder("twice").schedule(beat(Missed::Skip))).await;
     let workshop = Arc::clone(runtime.workshop());
     let make = move || Firing::new(beat(Missed::Skip), Arc::clone(&workshop), Metrics::default());
     let (second, record) = run_beside(&runtime, make).await;
@@ -242,15 +242,13 @@ async fn two_sweeps_settle_what_is_due_once() {
     let pairs = Agent::new("pairs")
         .consumes(join(by(|beat: &Beat| beat.n), by(|other: &String| other.len())).within(5 * SECOND))
         .engine(|_: (Beat, String), _| async { Ok::<_, Fault>(()) });
-    let runtime = start(RuntimeBuilder::new("twice").agent(pairs)).await;
+    let runtime = start(Volery::builder("twice").agent(pairs)).await;
     // Should the timekeeper be first, the sweeps find nothing; either way there is one outcome.
     let ingress = Arc::clone(&runtime.workshop().ingress);
     let make = move || Ok(Sweep { period: 5 * SECOND, ingress: Arc::clone(&ingress) });
     let (second, _) = run_beside(&runtime, make).await;
     let mut feed = runtime.feed();
-    let run = runtime.new_run();
-    let draft = runtime.draft(Beat { n: 1 }, run, None).expect("it is a kind");
-    runtime.publish([draft]).await.expect("it is open");
+    runtime.publish(Beat { n: 1 }).await.expect("it is open");
     tokio::time::sleep(20 * SECOND).await;
     let mut outcomes = 0;
     while let Some(FeedItem::Event(event)) = feed.try_next() {
@@ -263,11 +261,10 @@ async fn two_sweeps_settle_what_is_due_once() {
 #[tokio::test(start_paused = true)]
 async fn a_schedule_that_is_killed_repeats_no_firing() {
     for missed in [Missed::Skip, Missed::Once] {
-        let runtime = start(RuntimeBuilder::new("killed").schedule(beat(missed))).await;
+        let runtime = start(Volery::builder("killed").schedule(beat(missed))).await;
         tokio::time::sleep(16 * SECOND).await;
         assert_eq!(beats(&runtime).await, 2);
-        let upkeep = runtime.supervisor().subtree("upkeep").await.expect("it is supervised");
-        upkeep.kill_child("schedule/beat");
+        runtime.kill("schedule/beat").await.expect("it is supervised");
         tokio::time::sleep(5 * SECOND).await;
         assert_eq!(beats(&runtime).await, 2, "{missed:?}: it fires at planned times only");
         tokio::time::sleep(5 * SECOND).await;

@@ -3,12 +3,13 @@
 //! Runs in the caller's task: nothing is spawned, and dropping it ends it after the letter at hand.
 
 use std::fmt;
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use volery_blackboard::store::{DeadFilter, DeadState};
 use volery_blackboard::{AgentIndex, AgentName};
 
-use super::Runtime;
+use super::{Awaited, Volery};
 use crate::curator::Scope;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -37,25 +38,51 @@ impl fmt::Display for Redriven {
     }
 }
 
-impl Runtime {
-    /// Drives every open letter that a filter accepts again, oldest first, with at least this span between two of them.
-    ///
-    /// Only letters that are there at the beginning are taken, so that jobs which fail again are not driven in a circle.
-    /// Besides, each waits for room as a publish does, and until its agent has fewer jobs in memory than `jobs_in_memory_max`:
-    /// jobs that run again are in memory, whatever the window, so a long list is driven as fast as it is worked off. Behind
-    /// an agent that is paused it waits for the resume. The filter's limit has no meaning here. Cancel safe: letters that
-    /// were driven again stay so, and the one at hand is driven or not.
-    ///
-    /// # Errors
-    /// When the store cannot be read or refuses all writes, or the runtime stops. What was driven again stays so; the same
-    /// call goes on with the others. Letters that cannot be driven again are counted instead.
-    pub async fn redrive_all(&self, filter: DeadFilter, every: Duration) -> Result<Redriven> {
+/// Open dead letters that are to be driven again, oldest first, one after the other, in the task of whoever awaits it.
+///
+/// Letters that come up meanwhile are left, so that jobs which fail again are not driven in a circle; a limit has no meaning
+/// here. Each waits for room as a publish does, and until its agent has fewer jobs in memory than `jobs_in_memory_max`: a
+/// long list is driven no faster than it is worked off, and not at all behind a paused agent until it is resumed. Cancel
+/// safe: letters that were driven again stay so, and the one at hand is driven or not.
+///
+/// Awaiting it fails when the store cannot be read or refuses all writes, or the runtime stops; the same call goes on with
+/// what is left. Letters that cannot be driven again are counted in the report instead.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is driven again until it is awaited"]
+pub struct RedriveAll {
+    volery: Volery,
+    filter: DeadFilter,
+    every: Duration,
+}
+
+impl RedriveAll {
+    pub(super) fn new(volery: Volery, filter: DeadFilter) -> Self {
+        Self { volery, filter, every: Duration::ZERO }
+    }
+
+    /// Drives at most this many per second, evenly spaced. Default: as fast as the store takes them. 0 counts as 1.
+    pub fn per_second(self, letters: u32) -> Self {
+        Self { every: Duration::from_secs(1) / letters.max(1), ..self }
+    }
+}
+
+impl IntoFuture for RedriveAll {
+    type Output = Result<Redriven>;
+    type IntoFuture = Awaited<Redriven>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.volery.redrive_all(self.filter, self.every).await })
+    }
+}
+
+impl Volery {
+    async fn redrive_all(&self, filter: DeadFilter, every: Duration) -> Result<Redriven> {
         let mut filter = filter.only_open().limit(PAGE);
         let Some(last) = self.last_letter(filter.clone()).await? else { return Ok(Redriven::default()) };
         let clock = &self.0.workshop.clock;
         let (mut report, mut next) = (Redriven::default(), clock.now());
         loop {
-            let page = self.dead_letters(&filter).await?;
+            let page = self.list_letters(&filter).await?;
             let Some(behind) = page.last().map(|letter| letter.number) else { return Ok(report) };
             for letter in page {
                 if letter.number > last {
@@ -86,12 +113,12 @@ impl Runtime {
 
     async fn redrive_one(&self, number: u64, report: &mut Redriven) -> Result<()> {
         let driven = async {
-            let found = self.dead_letter(number).await?;
+            let found = self.inspected(number).await?;
             // Somebody else may have decided since the page was read.
             if found.letter.state != DeadState::Open {
                 return Ok(false);
             }
-            self.redrive(&found, Vec::new()).await.map(|_| true)
+            self.redrive_letter(&found, Vec::new()).await.map(|_| true)
         };
         match driven.await {
             Ok(true) => report.redriven += 1,
@@ -109,7 +136,7 @@ impl Runtime {
     async fn last_letter(&self, mut filter: DeadFilter) -> Result<Option<u64>> {
         let mut last = None;
         loop {
-            let page = self.dead_letters(&filter).await?;
+            let page = self.list_letters(&filter).await?;
             let Some(letter) = page.last() else { return Ok(last) };
             last = Some(letter.number);
             filter = filter.after(letter.number);

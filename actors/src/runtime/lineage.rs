@@ -7,12 +7,11 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use volery_actors::runtime::Runtime;
-use volery_actors::{ErrorKind, Result};
-use volery_blackboard::store::Fate;
+use volery_blackboard::store::{Fate, Lineage};
 use volery_blackboard::{Artifact, ArtifactId};
 
-use crate::volery::Volery;
+use super::Volery;
+use crate::error::{ErrorKind, Result};
 
 /// Steps in each direction unless told otherwise: chains of agents are seldom longer, and a person reads no longer ones.
 const DEPTH_DEFAULT: usize = 16;
@@ -24,7 +23,12 @@ impl Volery {
     /// Tells where an artifact came from, what every subscription made of it, and what came of that:
     /// `println!("{}", volery.lineage(id).await?.ok_or("gone")?)`.
     pub fn lineage(&self, artifact: ArtifactId) -> LineageQuery {
-        LineageQuery { runtime: self.runtime().clone(), artifact, depth: DEPTH_DEFAULT }
+        LineageQuery { volery: self.clone(), artifact, depth: DEPTH_DEFAULT }
+    }
+
+    /// One step each way.
+    async fn lineage_of(&self, artifact: ArtifactId) -> Result<Option<Lineage>> {
+        Ok(self.0.workshop.store.lineage(artifact).await?)
     }
 }
 
@@ -34,7 +38,7 @@ impl Volery {
 #[derive(Clone, Debug)]
 #[must_use = "nothing is read until it is awaited"]
 pub struct LineageQuery {
-    runtime: Runtime,
+    volery: Volery,
     artifact: ArtifactId,
     depth: usize,
 }
@@ -96,8 +100,8 @@ impl IntoFuture for LineageQuery {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Some(found) = self.runtime.lineage(self.artifact).await? else { return Ok(None) };
-            let mut walk = Walk { runtime: &self.runtime, left: ARTIFACTS_MAX, cut: false };
+            let Some(found) = self.volery.lineage_of(self.artifact).await? else { return Ok(None) };
+            let mut walk = Walk { volery: &self.volery, left: ARTIFACTS_MAX, cut: false };
             let causes = walk.causes(found.causes, self.depth).await?;
             let fates = walk.fates(found.fates, self.depth).await?;
             Ok(Some(LineageTree { artifact: found.artifact, causes, fates, cut: walk.cut }))
@@ -107,7 +111,7 @@ impl IntoFuture for LineageQuery {
 
 /// A walk through the store, with what it may still take.
 struct Walk<'a> {
-    runtime: &'a Runtime,
+    volery: &'a Volery,
     left: usize,
     cut: bool,
 }
@@ -134,7 +138,7 @@ impl Walk<'_> {
                 if !self.takes() {
                     break;
                 }
-                let found = self.runtime.lineage(artifact.id()).await?;
+                let found = self.volery.lineage_of(artifact.id()).await?;
                 let further = found.map(|found| found.causes).unwrap_or_default();
                 let causes = self.causes(further, depth - 1).await?;
                 trees.push(CauseTree { artifact, causes });
@@ -164,14 +168,14 @@ impl Walk<'_> {
             if !self.takes() {
                 break;
             }
-            let artifact = match self.runtime.read(&[*offset]).await {
+            let artifact = match self.volery.read(&[*offset]).await {
                 Ok(read) => read.first().cloned(),
                 // Retention removed it.
                 Err(error) if error.kind() == ErrorKind::FixInput => None,
                 Err(error) => return Err(error),
             };
             let Some(artifact) = artifact else { continue };
-            let found = self.runtime.lineage(artifact.id()).await?;
+            let found = self.volery.lineage_of(artifact.id()).await?;
             let fates = self.fates(found.map(|found| found.fates).unwrap_or_default(), depth - 1).await?;
             trees.push(ResultTree { artifact, fates });
         }

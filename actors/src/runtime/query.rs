@@ -6,19 +6,18 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 
 use serde::Serialize;
-use volery_actors::runtime::Runtime;
-use volery_actors::{Error, Result};
 use volery_blackboard::store::{Summary, SummaryBy};
 use volery_blackboard::{
     AgentName, Filter, Key, Kind, Offset, Page, Payload, Producer, RunId, Tenant, Timestamp, Visibility,
 };
 
-use crate::volery::Volery;
+use super::Volery;
+use crate::error::{Error, Result};
 
 impl Volery {
     /// Begins a question about artifacts: `volery.query().kind_of::<Order>().tagged("urgent").newest_first().await?`.
     pub fn query(&self) -> Query {
-        Query { runtime: self.runtime().clone(), filter: Ok(Filter::all()) }
+        Query { volery: self.clone(), filter: Ok(Filter::all()) }
     }
 }
 
@@ -30,7 +29,7 @@ impl Volery {
 #[derive(Debug)]
 #[must_use = "nothing is read until it is awaited"]
 pub struct Query {
-    runtime: Runtime,
+    volery: Volery,
     filter: Result<Filter>,
 }
 
@@ -134,12 +133,12 @@ impl Query {
     /// # Errors
     /// When the store cannot be read, or is closed after a shutdown; when the partition was no key.
     pub async fn summary(self, by: SummaryBy) -> Result<Vec<Summary>> {
-        self.runtime.summary(&self.filter?, by).await
+        Ok(self.volery.0.workshop.store.summary(&self.filter?, by).await?)
     }
 
     /// Reads page after page.
     pub fn pages(self) -> Pages {
-        Pages { runtime: self.runtime, filter: Some(self.filter) }
+        Pages { volery: self.volery, filter: Some(self.filter) }
     }
 
     fn map(self, change: impl FnOnce(Filter) -> Filter) -> Self {
@@ -152,7 +151,7 @@ impl IntoFuture for Query {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.runtime.find(&self.filter?).await })
+        Box::pin(async move { self.volery.artifacts(&self.filter?).await })
     }
 }
 
@@ -160,7 +159,7 @@ impl IntoFuture for Query {
 #[derive(Debug)]
 #[must_use = "nothing is read until `next` is called"]
 pub struct Pages {
-    runtime: Runtime,
+    volery: Volery,
     /// `None` once the last page was given.
     filter: Option<Result<Filter>>,
 }
@@ -177,7 +176,7 @@ impl Pages {
             Some(Ok(filter)) => filter.clone(),
             Some(Err(_)) => return self.filter.take().transpose().map(|_| None),
         };
-        let page = self.runtime.find(&filter).await?;
+        let page = self.volery.artifacts(&filter).await?;
         self.filter = page.next.map(|next| Ok(filter.after(next)));
         Ok(Some(page))
     }

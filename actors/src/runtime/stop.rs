@@ -1,13 +1,16 @@
 //! How a service stops its runtime: calls, signals, callbacks, protected sections.
 //!
-//! `docs/semantics.md` has the order of a stop, `docs/supervision.md` the exit codes.
+//! Everything here only asks; `root/` does the stopping. `docs/semantics.md` has the order of a stop,
+//! `docs/supervision.md` the exit codes.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use volery_actors::{Fault, Protection, Result, ShutdownReport, StopCause};
-
-use crate::volery::Volery;
+use super::Volery;
+use crate::error::{Error, Result};
+use crate::fault::Fault;
+use crate::hold::Protection;
+use crate::root::{Phase, ShutdownReport, StopCause, Stopping};
 
 impl Volery {
     /// Stops in order and reports: publishing is refused, agents drain until the deadline
@@ -19,7 +22,8 @@ impl Volery {
     /// # Errors
     /// When the async runtime is ended under it.
     pub async fn shutdown(&self) -> Result<Arc<ShutdownReport>> {
-        self.runtime().shutdown().await
+        self.0.root.stop(Stopping::Drain, StopCause::Requested);
+        self.stopped().await
     }
 
     /// Waits until the runtime has stopped for whatever reason: a call, a signal, or a part that failed too often (then
@@ -28,12 +32,13 @@ impl Volery {
     /// # Errors
     /// When the async runtime is ended under it.
     pub async fn stopped(&self) -> Result<Arc<ShutdownReport>> {
-        self.runtime().stopped().await
+        let gone = || Error::other("the async runtime was ended before the shutdown");
+        self.0.root.report().await.ok_or_else(gone)
     }
 
     /// Waits until a stop has begun, by a call, a signal, or because a part failed too often. Cancel safe.
     pub async fn shutdown_requested(&self) {
-        self.runtime().shutdown_requested().await;
+        self.0.root.stop_requested().await;
     }
 
     /// Waits until a stop has begun, for whatever reason, and then until it is complete: the line that a service's `main`
@@ -68,7 +73,7 @@ impl Volery {
     /// # Errors
     /// When the system refuses the registration.
     pub fn shutdown_on_signals(&self) -> Result<()> {
-        self.runtime().shutdown_on_signals()
+        self.0.signals.lock().unwrap_or_else(PoisonError::into_inner).listen(&self.0)
     }
 
     /// Takes [`Volery::shutdown_on_signals`] back: the runtime does not act on signals any more, and from now on SIGINT and
@@ -78,13 +83,19 @@ impl Volery {
     /// handle is dropped without this call, the runtime stops listening and the signals have no effect at all, unless
     /// somebody else listens. Without signals (Windows), Ctrl-C has no effect after this call.
     pub fn ignore_signals(&self) {
-        self.runtime().ignore_signals();
+        self.0.signals.lock().unwrap_or_else(PoisonError::into_inner).ignore();
     }
 
     /// Acts like one more signal: the first drains, the second aborts. Returns false when there is nothing left to
     /// escalate.
     pub fn interrupt(&self) -> bool {
-        self.runtime().interrupt()
+        let next = match self.0.root.stopping() {
+            Stopping::No => Stopping::Drain,
+            Stopping::Drain => Stopping::Abort,
+            Stopping::Abort => return false,
+        };
+        self.0.root.stop(next, StopCause::Interrupted);
+        true
     }
 
     /// Registers what the service does first when a stop begins, before publishing is refused: leaving a load balancer,
@@ -106,7 +117,7 @@ impl Volery {
         Fut: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Fault>,
     {
-        self.runtime().on_shutdown(name, callback)
+        self.0.root.callbacks().register(Phase::Notice, self.name(), name.into(), callback)
     }
 
     /// Registers what the service does when the agents have ended and before the store is closed: writing its own
@@ -124,7 +135,7 @@ impl Volery {
         Fut: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Fault>,
     {
-        self.runtime().on_flush(name, callback)
+        self.0.root.callbacks().register(Phase::Flush, self.name(), name.into(), callback)
     }
 
     /// Begins a critical section of the service, which ends when the result is dropped: a stop does not end the curator
@@ -133,6 +144,6 @@ impl Volery {
     /// Publishing is refused from the beginning of the stop, in a protected section as well; reading and asking still
     /// work. An engine has [`Context::protect`](crate::Context::protect).
     pub fn protect(&self) -> Protection {
-        self.runtime().protect()
+        self.0.root.protect()
     }
 }

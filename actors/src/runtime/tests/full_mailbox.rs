@@ -11,7 +11,7 @@ use volery_blackboard::{JobId, Timestamp, WaitingReason};
 use crate::agent::{Agent, AgentMessage};
 use crate::curator::Question;
 use crate::fault::Fault;
-use crate::runtime::{Runtime, RuntimeBuilder};
+use crate::runtime::Volery;
 
 async fn turns() {
     for _ in 0..64 {
@@ -20,7 +20,7 @@ async fn turns() {
 }
 
 /// Kills an agent, and leaves so many messages for its next life that no job has room beside them.
-async fn fill(runtime: &Runtime, agent: usize) {
+async fn fill(runtime: &Volery, agent: usize) {
     let (name, address) = &runtime.0.agents[agent];
     let agents = runtime.supervisor().subtree("agents").await.expect("it is supervised");
     agents.kill_child(name.as_str());
@@ -39,13 +39,11 @@ async fn an_agent_that_cannot_be_given_a_job_holds_nobody_else_up_and_is_no_trou
             async { Ok::<_, Fault>(()) }
         })
     };
-    let builder = RuntimeBuilder::new("t").agent(agent("full", &calls[0])).agent(agent("free", &calls[1]));
+    let builder = Volery::builder("t").agent(agent("full", &calls[0])).agent(agent("free", &calls[1]));
     let runtime = builder.start().await.expect("it starts");
     let counts = || [&calls[0], &calls[1]].map(|calls| calls.load(Ordering::Relaxed));
     fill(&runtime, 0).await;
-    let run = runtime.new_run();
-    let drafts = [7_u32, 8, 9].map(|n| runtime.draft(n, run, None).expect("it is a kind"));
-    runtime.publish(drafts).await.expect("it is open");
+    runtime.publish_all([7_u32, 8, 9]).await.expect("it is open");
     turns().await;
     assert_eq!(counts(), [0, 3]);
     let health = runtime.health().await;

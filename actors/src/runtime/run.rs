@@ -6,26 +6,28 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use volery_actors::runtime::Runtime;
-use volery_actors::{IntoOutputs, Published, Result};
+use volery_blackboard::input::Input;
 use volery_blackboard::shape::Take;
-use volery_blackboard::{Filter, Kind, RunId, Tally, Waiting};
+use volery_blackboard::{Artifact, Filter, Kind, Payload, RunId, Tally, Waiting};
 
-use crate::publishing::Publishing;
-use crate::volery::WAITING_MAX;
+use super::Volery;
+use super::publish::{Published, Publishing};
+use crate::agent::{IntoOutputs, Outputs};
+use crate::curator::{Question, Scope};
+use crate::error::Result;
 
-/// A run that has not begun. Made by [`Volery::run`](crate::Volery::run).
+/// A run that has not begun. Made by [`Volery::run`](Volery::run).
 #[derive(Debug)]
 #[must_use = "the run begins when something is published in it"]
 pub struct RunStart {
-    runtime: Runtime,
+    volery: Volery,
     workflow: Arc<str>,
     deadline: Option<Duration>,
 }
 
 impl RunStart {
-    pub(crate) fn new(runtime: Runtime, workflow: Arc<str>) -> Self {
-        Self { runtime, workflow, deadline: None }
+    pub(crate) fn new(volery: Volery, workflow: Arc<str>) -> Self {
+        Self { volery, workflow, deadline: None }
     }
 
     /// Cancels the run this long after it began, unless everything of it has an outcome by then. It begins with the call of
@@ -39,7 +41,7 @@ impl RunStart {
     }
 
     /// Begins the run by publishing its first artifact; awaiting it gives the [`Run`].
-    pub fn publish<T: volery_blackboard::Payload>(self, payload: T) -> RunPublishing {
+    pub fn publish<T: Payload>(self, payload: T) -> RunPublishing {
         let run = self.open();
         let publishing = run.publish(payload);
         RunPublishing { run, publishing }
@@ -47,12 +49,13 @@ impl RunStart {
 
     /// Begins the run without publishing anything yet.
     pub fn open(self) -> Run {
-        let id = self.runtime.new_run();
-        let run = Run::new(self.runtime, id, self.workflow);
-        if let Some(within) = self.deadline {
-            run.0.runtime.end_run_at(id, run.0.runtime.now().after(within));
+        let run = self.volery.new_run();
+        let at = self.deadline.map(|within| self.volery.now().after(within));
+        let handle = Run::new(self.volery, run, self.workflow);
+        if let Some(at) = at {
+            handle.0.volery.ingress().input(Input::DeadlineRun { run, at });
         }
-        run
+        handle
     }
 }
 
@@ -88,15 +91,15 @@ impl IntoFuture for RunPublishing {
 pub struct Run(Arc<Parts>);
 
 struct Parts {
-    runtime: Runtime,
+    volery: Volery,
     id: RunId,
     workflow: Arc<str>,
 }
 
 impl Run {
-    pub(crate) fn new(runtime: Runtime, id: RunId, workflow: Arc<str>) -> Self {
-        runtime.pin(id, &workflow);
-        Self(Arc::new(Parts { runtime, id, workflow }))
+    pub(crate) fn new(volery: Volery, id: RunId, workflow: Arc<str>) -> Self {
+        volery.ingress().pin(id, &workflow);
+        Self(Arc::new(Parts { volery, id, workflow }))
     }
 
     /// Returns the run's id.
@@ -112,72 +115,86 @@ impl Run {
     }
 
     /// Publishes an artifact in this run.
-    pub fn publish<T: volery_blackboard::Payload>(&self, payload: T) -> Publishing {
-        let draft = self.0.runtime.draft(payload, self.0.id, Some(&self.0.workflow));
-        Publishing::new(self.0.runtime.clone(), draft)
+    pub fn publish<T: Payload>(&self, payload: T) -> Publishing {
+        self.0.volery.publishing(payload, self.0.id, Some(&self.0.workflow))
     }
 
-    /// Publishes several artifacts in this run, all or nothing. See [`Volery::publish_all`](crate::Volery::publish_all).
+    /// Publishes several artifacts in this run, all or nothing. See [`Volery::publish_all`](Volery::publish_all).
     ///
     /// # Errors
     /// As for a single publish; nothing is published then. Dropped while it waits for room, nothing is published; dropped
     /// later, the artifacts may or may not be.
-    pub async fn publish_all(&self, payloads: impl IntoOutputs) -> Result<Vec<Published>> {
-        let drafts = self.0.runtime.drafts(payloads, self.0.id, Some(&self.0.workflow))?;
-        Ok(self.0.runtime.publish(drafts).await?.into_vec())
+    pub fn publish_all(
+        &self,
+        payloads: impl IntoOutputs,
+    ) -> impl Future<Output = Result<Vec<Published>>> + Send {
+        self.0.volery.publish_outputs(Outputs::of(payloads), self.0.id, Some(&self.0.workflow))
     }
 
     /// Waits until nothing of the run moves: no job of it waits for a slot, runs or backs off, no batch or outer join with
-    /// its inputs is on a timer, and nothing of it is still to become visible. What is still outstanding then waits for further input or for a person, and is counted in
-    /// the report. Cancel safe.
+    /// its inputs is on a timer, and nothing of it is still to become visible. An input that is still outstanding then
+    /// waits for further input or for a person, and is counted in the report. Cancel safe.
     ///
     /// # Errors
     /// When the runtime stops first.
     pub async fn settled(&self) -> Result<RunReport> {
-        let tally = self.0.runtime.settled(self.0.id).await?;
-        let timed_out = self.0.runtime.has_timed_out(self.0.id);
+        let tally = self.0.volery.ingress().when_quiet(Scope::Run(self.0.id)).await?;
+        let tally = self.or_stored(tally).await?;
+        let timed_out = self.0.volery.ingress().has_timed_out(self.0.id);
         Ok(RunReport { run: self.0.id, workflow: self.0.workflow.to_string(), tally, timed_out })
     }
 
     /// Declares that no more input comes, and waits until everything of the run has its outcome; what waits for a paused
     /// agent is left, and the report says so.
     ///
-    /// Collectors are let go one after the other, agents in registration order, each time nothing else of the run
+    /// Collectors are closed one after the other, agents in registration order, each time nothing else of the run
     /// moves: batches with inputs of the run close, inputs that wait for partners expire (or fire partially, in an outer
     /// join). The declaration stands once this has been polled; dropping it ends the waiting only.
     ///
     /// # Errors
     /// When the runtime stops first.
     pub async fn finish(&self) -> Result<RunReport> {
-        self.0.runtime.finish(self.0.id);
+        self.0.volery.ingress().input(Input::FinishRun(self.0.id));
         self.settled().await
     }
 
     /// Cancels everything of the run that has not finished. What has finished stays.
     pub fn cancel(&self) {
-        self.0.runtime.cancel(self.0.id);
+        self.0.volery.cancel(self.0.id);
     }
 
     /// Returns the payloads of one kind in this run, oldest first, as far as the store keeps them: the memory store drops
     /// all but the newest 10,000 finished artifacts of the whole runtime (`Memory::keep` changes that). Cancel safe.
     ///
     /// Reads page by page into one list; for runs of unknown size, page through
-    /// [`Volery::artifacts`](crate::Volery::artifacts).
+    /// [`Volery::artifacts`](Volery::artifacts).
     ///
     /// # Errors
     /// When the store cannot be read, or stored JSON does not fit the type.
-    pub async fn artifacts<T: Take>(&self) -> Result<Vec<T>> {
+    pub fn artifacts<T: Take>(&self) -> impl Future<Output = Result<Vec<T>>> + Send {
         let kind = Kind::of::<T::Payload>();
+        async move {
+            let mut found = Vec::new();
+            self.read_kind(&kind, &mut |artifact| Ok(found.push(T::take(artifact)?))).await?;
+            Ok(found)
+        }
+    }
+
+    /// Reads the artifacts of one kind page by page. Not generic, so that it is compiled once.
+    async fn read_kind(
+        &self,
+        kind: &Kind,
+        take: &mut (dyn FnMut(&Artifact) -> Result<()> + Send),
+    ) -> Result<()> {
         let mut filter = Filter::all().any_tenant().run(self.0.id).kind(kind.name());
-        let mut found = Vec::new();
         loop {
-            let page = self.0.runtime.find(&filter).await?;
+            let page = self.0.volery.artifacts(&filter).await?;
             for artifact in &page.artifacts {
-                found.push(T::take(artifact)?);
+                take(artifact)?;
             }
             match page.next {
                 Some(next) => filter = filter.after(next),
-                None => return Ok(found),
+                None => return Ok(()),
             }
         }
     }
@@ -187,7 +204,7 @@ impl Run {
     /// # Errors
     /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
     pub async fn waiting(&self) -> Result<Vec<Waiting>> {
-        self.0.runtime.waiting(Some(self.0.id), None, WAITING_MAX).await
+        self.0.volery.waiting_in(Some(self.0.id), None).await
     }
 
     /// Returns the run's outcomes so far. Cancel safe.
@@ -195,13 +212,22 @@ impl Run {
     /// # Errors
     /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
     pub async fn tally(&self) -> Result<Tally> {
-        self.0.runtime.tally(self.0.id).await
+        let asked = self.0.volery.ingress().ask(|answer| Question::Tally(self.0.id, answer)).await?;
+        self.or_stored(asked.unwrap_or_default()).await
+    }
+
+    /// A board that has met nothing of a run may have forgotten it; the store has not.
+    async fn or_stored(&self, tally: Tally) -> Result<Tally> {
+        if tally.matched > 0 {
+            return Ok(tally);
+        }
+        Ok(self.0.volery.0.workshop.store.tally(self.0.id).await?)
     }
 }
 
 impl Drop for Parts {
     fn drop(&mut self) {
-        self.runtime.release(self.id);
+        self.volery.ingress().release(self.id);
     }
 }
 
