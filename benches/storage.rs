@@ -1,8 +1,9 @@
-//! The durable store under load: throughput beside a bare SQLite program, latency of publishes, memory and recovery of a
-//! backlog, and the size of a file under retention. Printed, not sampled by criterion.
+//! The durable store under load: throughput beside a bare SQLite program, latency of publishes, memory and
+//! recovery of a backlog, and the size of a file under retention. Printed, not sampled by criterion.
 //!
-//! `cargo bench --bench storage` runs all of it; `VOLERY_BENCH_MAX` (default 100,000) leaves out larger sizes, and 1,000,000
-//! adds the largest. `VOLERY_BENCH_CSV` names a file for the sizes under retention, which `scripts/plot` draws.
+//! `cargo bench --bench storage` runs all of it; `VOLERY_BENCH_MAX` (default 100,000) leaves out larger
+//! sizes, and 1,000,000 adds the largest. `VOLERY_BENCH_CSV` names a file for the sizes under retention,
+//! which `scripts/plot` draws.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 #![expect(clippy::print_stdout, reason = "its output is what it prints")]
@@ -76,7 +77,8 @@ async fn publish(volery: &Volery, publishers: u64, count: u64) -> Vec<Duration> 
     all
 }
 
-/// One to one: every order is consumed by one agent. Prints our rate, that of the bare program, and their ratio.
+/// One to one: every order is consumed by one agent. Prints our rate, that of the bare program, and their
+/// ratio.
 async fn throughput(count: u64) {
     let path = file("throughput");
     let cycles = Cycles::default();
@@ -119,7 +121,7 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// What waits for a paused agent, and a process that goes on with it.
+/// A backlog that waits for a paused agent, and a process that goes on with it.
 async fn backlog(count: u64) {
     let path = file("backlog");
     let (agent, _starts) = telling();

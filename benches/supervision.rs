@@ -1,8 +1,8 @@
-//! What supervision costs and how fast it acts: a panic storm beside calm siblings, the time from a panic to the next job,
-//! ten thousand children, and how long stopping takes. Printed, not sampled by criterion.
+//! The cost and the speed of supervision: a panic storm beside calm siblings, the time from a panic to the
+//! next job, ten thousand children, and how long stopping takes. Printed, not sampled by criterion.
 //!
-//! `cargo bench --bench supervision` prints every figure beside its plain limit. `VOLERY_BENCH_MAX` (default 100,000)
-//! bounds the jobs of the storm and of its siblings.
+//! `cargo bench --bench supervision` prints every figure beside its plain limit. `VOLERY_BENCH_MAX` (default
+//! 100,000) bounds the jobs of the storm and of its siblings.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 #![expect(clippy::print_stdout, reason = "its output is what it prints")]
@@ -17,8 +17,8 @@ use volery::prelude::*;
 use volery::supervision::{ChildSpec, Fault, Life, NoObserver, Supervisor, SupervisorSpec};
 use volery::{Intensity, PastIntensity};
 
-/// Panics that the storm's agent is allowed within [`STORM_WINDOW`]; past them it rests for as long. A panic costs about ten
-/// microseconds of unwinding, so that this many take a twentieth of one core.
+/// Panics that the storm's agent is allowed within [`STORM_WINDOW`]; past them it rests for as long. A panic
+/// costs about ten microseconds of unwinding, so that this many take a twentieth of one core.
 const STORM_RESTARTS: u32 = 5_000;
 const STORM_WINDOW: Duration = Duration::from_secs(1);
 
@@ -150,7 +150,8 @@ fn rate(count: u64, taken: Duration) -> u64 {
     u64::try_from(u128::from(count) * 1_000_000 / taken.as_micros().max(1)).unwrap_or(u64::MAX)
 }
 
-/// From the panic of one job to the first line of the next job of the same agent, its engine made anew in between.
+/// From the panic of one job to the first line of the next job of the same agent, its engine made anew in
+/// between.
 async fn panic_to_next_job(rounds: usize) -> Vec<Duration> {
     let (told, mut moments) = mpsc::channel(2);
     let agent = Agent::new("fragile")

@@ -14,7 +14,7 @@ struct Greeting {
     text: String,
 }
 
-/// The engine: a plain async function. What it returns is published.
+/// The engine: a plain async function. Its result is published.
 async fn greet(visitor: Visitor, _context: Context) -> volery::Result<Publish<Greeting>> {
     Ok(Publish(Greeting { text: format!("Hello, {}!", visitor.name) }))
 }

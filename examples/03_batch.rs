@@ -23,7 +23,8 @@ async fn average(readings: Vec<Reading>, _: Context) -> volery::Result<Publish<M
 
 #[tokio::main]
 async fn main() -> volery::Result<()> {
-    // A batch closes when it is full. `.or_after(duration)` would close it also when its first input is that old.
+    // A batch closes when it is full. `.or_after(duration)` would close it also when its first input is that
+    // old.
     let averager =
         Agent::new("averager").consumes(one::<Reading>().batch(Batch::of(3))).concurrency(1).engine(average);
     let volery = Volery::builder("weather").agent(averager).start().await?;

@@ -52,7 +52,8 @@ async fn main() -> volery::Result<()> {
     println!("receipts  {receipts:?}");
     assert_eq!(receipts, [Receipt { order: 2 }]);
 
-    // What has no partner is not forgotten: it waits with a reason, and in the end it expires, counted.
+    // An input without a partner is not forgotten: it waits with a reason, and in the end it expires,
+    // counted.
     let waiting = run.waiting().await?;
     println!("waiting   {}", waiting[0].reason);
     assert_eq!(waiting.len(), 1);

@@ -19,7 +19,8 @@ struct Numbered {
     text: String,
 }
 
-/// Numbers words. An engine is shared by all attempts that run at once, so its state is behind atomics or locks.
+/// Numbers words. An engine is shared by all attempts that run at once, so its state is behind atomics or
+/// locks.
 struct Register {
     next: AtomicU32,
 }
@@ -59,7 +60,8 @@ async fn main() -> volery::Result<()> {
     for word in &numbered {
         println!("{} {}", word.number, word.text);
     }
-    // The state was kept from "one" to "two". The attempt that panicked took its register with it, and only that.
+    // The state was kept from "one" to "two". The attempt that panicked took its register with it, and only
+    // that.
     assert_eq!(numbered.iter().map(|word| word.number).collect::<Vec<_>>(), [1, 2, 1]);
     assert_eq!(registers_made.load(Ordering::Relaxed), 2);
 

@@ -1,4 +1,5 @@
-//! A shutdown: what runs may finish, what does not finish in time is cut off, and a report says what became of it.
+//! A shutdown: what runs may finish, what does not finish in time is cut off, and a report says what became
+//! of it.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -29,7 +30,8 @@ async fn main() -> volery::Result<()> {
     let volery = Volery::builder("factory")
         .agent(Agent::new("worker").consumes(one::<Quick>()).concurrency(2).engine(work))
         .agent(Agent::new("sleeper").consumes(one::<Endless>()).engine(hang))
-        // Of this, half, at most one second, is kept to cancel what is left and to stop what comes after the agents.
+        // Of this, half, at most one second, is kept to cancel what is left and to stop what comes after the
+        // agents.
         .configure(|settings| settings.shutdown_within = Duration::from_millis(1500))
         .start()
         .await?;

@@ -1,7 +1,8 @@
 //! A service: signals, health probes, systemd's watchdog, callbacks of the shutdown, and an exit code.
 //!
-//! Without arguments it probes and stops itself. `-- --serve` makes it wait for a signal: `curl localhost:8080/health/ready`,
-//! then Ctrl-C. A service with an HTTP server puts the two answers there; the responder below speaks just enough HTTP.
+//! Without arguments it probes and stops itself. `-- --serve` makes it wait for a signal:
+//! `curl localhost:8080/health/ready`, then Ctrl-C. A service with an HTTP server puts the two answers there;
+//! the responder below speaks just enough HTTP.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -17,7 +18,7 @@ struct Order {
 }
 
 async fn book(order: Order, ctx: Context) -> volery::Result<()> {
-    // What must not be half done is protected: a cancellation waits for the end of the section.
+    // A section that must not be half done is protected: a cancellation waits for its end.
     let _section = ctx.protect();
     println!("booked {} cents", order.cents);
     Ok(())
@@ -66,7 +67,7 @@ async fn probe(address: std::net::SocketAddr, path: &str) -> std::io::Result<Str
     Ok(answer.lines().next().unwrap_or_default().to_owned())
 }
 
-/// What a platform and a customer do: look, send work, and stop the service.
+/// The requests of a platform and a customer: look, send work, and stop the service.
 async fn demonstrate(address: std::net::SocketAddr, volery: &Volery) -> volery::Result<()> {
     println!("live:  {}", probe(address, "/health/live").await?);
     let ready = probe(address, "/health/ready").await?;

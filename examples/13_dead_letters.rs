@@ -1,4 +1,5 @@
-//! Dead letters: what failed for good is listed, looked at, edited and driven again, or given up with a reason.
+//! Dead letters: what failed for good is listed, looked at, edited and driven again, or given up with a
+//! reason.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -39,12 +40,14 @@ async fn main() -> volery::Result<()> {
     }
     println!("{}", run.settled().await?);
 
-    // Listed by agent, run, kind or time. One letter tells its inputs, every attempt, and the chain of causes.
+    // Listed by agent, run, kind or time. One letter tells its inputs, every attempt, and the chain of
+    // causes.
     for letter in volery.dead_letters().agent("bookkeeper").only_open().await? {
         println!("{}", volery.dead_letter(letter.number).await?);
     }
 
-    // Edited: the same place in the same run, with another payload. JSON would do as well, checked by the kind.
+    // Edited: the same place in the same run, with another payload. JSON would do as well, checked by the
+    // kind.
     volery.dead_letter(1).await?.redrive_with(transfer("Grace", 700)).await?;
     // Given up: it stays in the list, with the reason.
     volery.dead_letter(2).await?.discard("asked the sender to write again").await?;

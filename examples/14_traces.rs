@@ -1,7 +1,7 @@
 //! Traces: each run is a trace of OpenTelemetry's; `-- http://localhost:4318` sends them to a receiver.
 //!
-//! One run works in its second attempt, one is dead, two share a batch, and one is so big that its trace goes on in
-//! another. docs/observability.md has pictures.
+//! One run works in its second attempt, one is dead, two share a batch, and one is so big that its trace goes
+//! on in another. docs/observability.md has pictures.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 

@@ -77,10 +77,11 @@ impl Volery {
         self.wait(self.inner.waiting())
     }
 
-    /// Asks anything that the async facade answers, and waits: `volery.ask(|volery| volery.dead_letters().limit(9))?`.
+    /// Asks anything that the async facade answers, and waits:
+    /// `volery.ask(|volery| volery.dead_letters().limit(9))?`.
     ///
-    /// What comes back is the async facade's, such as a letter; what it offers is awaited here as well:
-    /// `volery.ask(|_| letter.redrive())?`.
+    /// A result is that of the async facade, such as a letter; its own async methods are awaited here as
+    /// well: `volery.ask(|_| letter.redrive())?`.
     ///
     /// # Errors
     /// Inside an async runtime, or as for what is asked.
@@ -99,7 +100,8 @@ impl Volery {
         self.wait(async { Ok(self.inner.health().await) })
     }
 
-    /// Returns the facade for asynchronous programs: for what does not wait, such as pausing an agent or cancelling a run.
+    /// Returns the facade for asynchronous programs: for what does not wait, such as pausing an agent or
+    /// cancelling a run.
     pub fn inner(&self) -> &crate::Volery {
         &self.inner
     }

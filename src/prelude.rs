@@ -1,4 +1,4 @@
-//! What most services need, for one `use volery::prelude::*`.
+//! The names that most services need, for one `use volery::prelude::*`.
 
 pub use crate::{
     Agent, Batch, Context, Engine, ErrorKind, Failure, Fault, Filter, Memory, Outputs, Publish, Retry, Run,

@@ -1,8 +1,9 @@
-//! A kit for tests of agents: paused time, probes, scripted engines, a failing store, and assertions that say why.
+//! A kit for tests of agents: paused time, probes, scripted engines, a failing store, and assertions that say
+//! why.
 //!
-//! Feature `testing`, for `[dev-dependencies]`. A test owns its universe: its time, its seed, its store, its runtime.
-//! It never sleeps: time is paused, and moves when nothing else can, from one deadline to the next. So an hour's
-//! back-off passes at once, and a test that waits in vain fails instead of hanging.
+//! Feature `testing`, for `[dev-dependencies]`. A test owns its universe: its time, its seed, its store, its
+//! runtime. It never sleeps: time is paused, and moves when nothing else can, from one deadline to the next.
+//! So an hour's back-off passes at once, and a test that waits in vain fails instead of hanging.
 //!
 //! ```
 //! use std::time::Duration;
@@ -38,8 +39,9 @@
 //! | [`Events`], [`Pattern`] | what happened, in order or in any order |
 //! | [`FailingStore`] | outages, refusals, slow commits |
 //!
-//! Everything that is expected is waited for up to an hour of the test's time. A failed expectation panics; its text says
-//! what came instead, what waits and why, which jobs failed with which errors, and what happened last.
+//! Everything that is expected is waited for up to an hour of the test's time. A failed expectation panics;
+//! its text says what came instead, what waits and why, which jobs failed with which errors, and what
+//! happened last.
 //!
 //! Recipes are in `docs/testing.md` of the repository.
 
@@ -74,8 +76,8 @@ pub use script::Script;
 pub use start::{Test, start};
 pub use volery_blackboard::store::FailingStore;
 
-/// How long anything expected is waited for. A tenth would cut off tests of longer back-offs; ten times as much would
-/// let a test that fails step through ten times as many sweeps first.
+/// How long anything expected is waited for. A tenth would cut off tests of longer back-offs; ten times as
+/// much would let a test that fails step through ten times as many sweeps first.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// Waits for what must come; `None` when it has not come in time.
@@ -89,8 +91,8 @@ async fn answered<T>(question: impl Future<Output = Result<T>>) -> Result<T> {
     within_patience(question).await.unwrap_or_else(none)
 }
 
-/// Lets everybody come as far as they can. Paused time moves only when nobody else can go on, so what could happen
-/// before the next millisecond has happened when this returns.
+/// Lets everybody come as far as they can. Paused time moves only when nobody else can go on, so what could
+/// happen before the next millisecond has happened when this returns.
 async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }

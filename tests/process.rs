@@ -1,5 +1,5 @@
-//! Child processes: whatever an engine has started is gone with its attempt. Processes take real time, so it is not paused;
-//! what a test waits for is the end of a pipe that every process of the group holds open.
+//! Child processes: whatever an engine has started is gone with its attempt. Processes take real time, so it
+//! is not paused; what a test waits for is the end of a pipe that every process of the group holds open.
 
 #![cfg(unix)]
 
@@ -27,7 +27,8 @@ fn shell(script: &str) -> Command {
 
 type Pipe = BufReader<ChildStdout>;
 
-/// An agent that starts a shell with a sleeping grandchild, hands its pipe out once both run, and does `then` with it.
+/// An agent that starts a shell with a sleeping grandchild, hands its pipe out once both run, and does `then`
+/// with it.
 fn parent<F, Fut>(agent: Agent, then: F) -> (Agent, oneshot::Receiver<Pipe>)
 where
     F: Fn(Process) -> Fut + Clone + Send + Sync + 'static,

@@ -1,7 +1,8 @@
 //! The one home of time and chance: reads clocks, makes ids, waits for points in time.
 //!
-//! Wall-clock time is read once, when the runtime starts; from then on it is that reading plus what the monotonic clock
-//! (tokio's, so that paused tests own it) has counted. A wall clock that jumps therefore moves nothing.
+//! Wall-clock time is read once, when the runtime starts; from then on it is that reading plus what the
+//! monotonic clock (tokio's, so that paused tests own it) has counted. A wall clock that jumps therefore
+//! moves nothing.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;

@@ -20,7 +20,8 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     texts
 }
 
-/// Returns the text of a panic and drops its payload. A second panic, in that drop, is logged and goes no further.
+/// Returns the text of a panic and drops its payload. A second panic, in that drop, is logged and goes no
+/// further.
 pub(crate) fn take_text(panic: Box<dyn Any + Send>) -> String {
     let text = panic_text(panic.as_ref());
     if catch_unwind(AssertUnwindSafe(|| drop(panic))).is_err() {

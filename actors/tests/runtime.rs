@@ -35,7 +35,7 @@ struct Receipt {
     id: u32,
 }
 
-/// What engines were given.
+/// The inputs of engines.
 #[derive(Debug)]
 struct Seen<T>(Arc<Mutex<Vec<T>>>);
 
@@ -228,7 +228,7 @@ async fn whoever_waits_for_a_run_is_answered_although_the_curator_was_killed() -
     soon(at.acquire()).await.expect("never closed").forget();
     let (settled, idle) = tokio::join!(soon(run.settled()), async {
         kill(&runtime, &mut feed, "curator").await;
-        // Whatever still ran was handed back or goes on; both end with this.
+        // Attempts that still ran were handed back or go on; both end with this.
         open.add_permits(2);
         soon(runtime.until_idle()).await
     });

@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 use crate::trace::TraceContext;
 use crate::visibility::Visibility;
 
-/// Who published an artifact.
+/// The publisher of an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

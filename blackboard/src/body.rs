@@ -1,7 +1,7 @@
 //! A payload in memory: the typed value, its JSON, or both, each made from the other when first asked for.
 //!
-//! In one process a payload travels as a shared value and is never copied; JSON is written only for a store or a wire.
-//! Pure: no I/O, no clock.
+//! In one process a payload travels as a shared value and is never copied; JSON is written only for a store
+//! or a wire. Pure: no I/O, no clock.
 
 use std::fmt;
 use std::ops::Deref;
@@ -62,7 +62,8 @@ impl Body {
     /// Returns the payload as JSON text.
     ///
     /// # Errors
-    /// [`BlackboardError::Encode`] when the value's `Serialize` fails (a map with keys that are not strings, say).
+    /// [`BlackboardError::Encode`] when the value's `Serialize` fails (a map with keys that are not strings,
+    /// say).
     pub fn text(&self, kind: &Kind) -> Result<Arc<str>, BlackboardError> {
         if let Some(text) = self.json.get() {
             return Ok(Arc::clone(text));

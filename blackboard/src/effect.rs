@@ -1,7 +1,7 @@
-//! What the board wants done: the closed set of effects.
+//! The effects of the board, as a closed set.
 //!
-//! An effect is data before it is an action. The curator performs effects in the order in which they are given. Pure: no
-//! I/O, no clock.
+//! An effect is data before it is an action. The curator performs effects in the order in which they are
+//! given. Pure: no I/O, no clock.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::job::Start;
 use crate::outcome::{Burial, Tally};
 use crate::time::Timestamp;
 
-/// What the board wants done. The curator performs effects in the order in which they are given.
+/// An effect of the board. The curator performs effects in the order in which they are given.
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Commit the start of this job; once that is done, hand it to its agent.
     Start(Arc<Start>),
-    /// This job waited too long for a slot, or cost the process too many lives: commit its start, then have its agent write its failure instead of calling an
-    /// engine. It ends like an attempt, and takes no slot.
+    /// This job waited too long for a slot, or cost the process too many lives: commit its start, then have
+    /// its agent write its failure instead of calling an engine. It ends like an attempt, and takes no slot.
     Bury {
         /// The job.
         start: Arc<Start>,
@@ -97,7 +97,8 @@ pub struct PageRequest {
     pub limit: usize,
 }
 
-/// Inputs of a join that waited in vain, and those that had come to go with them. Their outcomes are told by themselves.
+/// Inputs of a join that waited in vain, and those that had come to go with them. Their outcomes are told by
+/// themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinExpired {
     /// The join.

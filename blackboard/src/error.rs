@@ -1,4 +1,4 @@
-//! What can go wrong in the pure part: clashing kinds, payloads that do not fit, subscriptions that make no sense.
+//! The errors of the pure part: clashing kinds, payloads that do not fit, subscriptions that make no sense.
 //!
 //! The facade turns these into its own error with a coarse kind. Pure: no I/O, no clock.
 
@@ -23,7 +23,7 @@ pub enum BlackboardError {
     Encode {
         /// The kind of the payload.
         kind: String,
-        /// What the serializer said.
+        /// The serializer's error.
         cause: String,
     },
     /// A stored payload does not fit the Rust type that reads it.
@@ -33,7 +33,7 @@ pub enum BlackboardError {
         kind: String,
         /// The type that was asked for.
         rust: String,
-        /// What the deserializer said.
+        /// The deserializer's error.
         cause: String,
     },
     /// A subscription cannot work as declared.
@@ -41,7 +41,7 @@ pub enum BlackboardError {
     Subscription {
         /// The agent that declared it.
         agent: String,
-        /// What is wrong and what to do.
+        /// The fault and its remedy.
         reason: String,
     },
     /// A job did not carry the inputs that its subscription promises.

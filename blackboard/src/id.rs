@@ -1,7 +1,7 @@
 //! Identities: artifacts, runs, jobs, agents, tenants, and places in the log.
 //!
-//! Ids are made elsewhere (time and randomness have one home, the runtime's clock) or derived here from other ids.
-//! Pure: no I/O, no clock.
+//! Ids are made elsewhere (time and randomness have one home, the runtime's clock) or derived here from other
+//! ids. Pure: no I/O, no clock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -70,8 +70,8 @@ uuid_id! {
 impl JobId {
     /// Derives the id of the job that `subscription` runs on `members`, given in input order.
     ///
-    /// The same subscription and members give the same id in every process, which makes the ids of a repeated job's
-    /// outputs repeat too. `at` becomes the visible time part of the id.
+    /// The same subscription and members give the same id in every process, which makes the ids of a repeated
+    /// job's outputs repeat too. `at` becomes the visible time part of the id.
     #[must_use]
     pub fn derive(subscription: &str, at: Timestamp, members: impl Iterator<Item = Offset>) -> Self {
         let mut name = Vec::with_capacity(64);
@@ -205,7 +205,8 @@ name! {
     Tenant
 }
 name! {
-    /// A join, batch or order key in canonical form: the compact JSON of the value that the key closure returned.
+    /// A join, batch or order key in canonical form: the compact JSON of the value that the key closure
+    /// returned.
     Key
 }
 

@@ -1,7 +1,7 @@
 //! Kinds: the name, version and JSON Schema of a payload type, and the registry that keeps names unique.
 //!
-//! A type needs no macro of ours: whatever serialises and has a schema is a payload. The registry belongs to one
-//! runtime; nothing here is global. Pure: no I/O, no clock.
+//! A type needs no macro of ours: whatever serialises and has a schema is a payload. The registry belongs to
+//! one runtime; nothing here is global. Pure: no I/O, no clock.
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
@@ -18,8 +18,8 @@ use crate::panic::panic_text;
 
 /// A type that can be published: implemented for every type that meets the bounds.
 ///
-/// The kind's name is the schema's name (`#[schemars(rename = "…")]` changes it). The kind's version is the schema
-/// extension `x-volery-version`, 1 when absent: `#[schemars(extend("x-volery-version" = 2))]`.
+/// The kind's name is the schema's name (`#[schemars(rename = "…")]` changes it). The kind's version is the
+/// schema extension `x-volery-version`, 1 when absent: `#[schemars(extend("x-volery-version" = 2))]`.
 pub trait Payload: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {}
 
 impl<T: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static> Payload for T {}
@@ -65,7 +65,8 @@ impl Kind {
         }))
     }
 
-    /// Describes a kind that this program has no type for, as a store may hold it: its payloads are read as JSON.
+    /// Describes a kind that this program has no type for, as a store may hold it: its payloads are read as
+    /// JSON.
     ///
     /// [`Artifact::payload`](crate::Artifact::payload) still reads it as a type whose schema has the name.
     #[must_use]

@@ -1,8 +1,8 @@
 //! Marks: how far the log had come for one subscription, as the clocks of a join see it.
 //!
-//! A join's count window counts arrivals, and its watermark is the largest event time seen. Both depend on artifacts that
-//! were used up long ago, so a store keeps them beside the claims. The rule stands here once, for every store.
-//! Pure: no I/O, no clock.
+//! A join's count window counts arrivals, and its watermark is the largest event time seen. Both depend on
+//! artifacts that were used up long ago, so a store keeps them beside the claims. The rule stands here once,
+//! for every store. Pure: no I/O, no clock.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +11,8 @@ use crate::time::Timestamp;
 
 /// How far the log had come for one subscription: arrivals, and the largest event time of each side.
 ///
-/// What is refused counts for nothing, and neither does what is not visible at once: a collector meets that later, at a
-/// moment that no log knows.
+/// A refused claim counts for nothing, and neither does one that is not visible at once: a collector meets it
+/// later, at a moment that no log knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marks {
     /// Artifacts that came, over all sides.

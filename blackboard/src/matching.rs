@@ -1,7 +1,7 @@
 //! Matching: which subscriptions take an artifact, found through an index from kind to subscriptions.
 //!
-//! Runs in the publisher's task, never inside the curator, because predicates and keys are the user's code. A panic in
-//! them is caught and becomes a discard with its reason. Pure: no I/O, no clock.
+//! Runs in the publisher's task, never inside the curator, because predicates and keys are the user's code. A
+//! panic in them is caught and becomes a discard with its reason. Pure: no I/O, no clock.
 
 use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,8 +37,8 @@ struct Candidate {
 }
 
 impl Matcher {
-    /// Returns an index without subscriptions. An artifact further than `generations_max` jobs away from its external
-    /// publish is discarded instead of matched, so that agents that feed each other end.
+    /// Returns an index without subscriptions. An artifact further than `generations_max` jobs away from its
+    /// external publish is discarded instead of matched, so that agents that feed each other end.
     #[must_use]
     pub fn new(generations_max: u32) -> Self {
         Self { by_kind: FxHashMap::default(), generations_max, nobody: Arc::from([]) }
@@ -57,7 +57,8 @@ impl Matcher {
         }
     }
 
-    /// Returns every subscription's claim on the artifact, at most one per subscription, in registration order.
+    /// Returns every subscription's claim on the artifact, at most one per subscription, in registration
+    /// order.
     #[must_use]
     pub fn claims(&self, artifact: &Artifact) -> Arc<[Claim]> {
         let looping = artifact.generation() > self.generations_max;

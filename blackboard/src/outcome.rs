@@ -1,7 +1,7 @@
 //! How things end, and why they wait: closed sets of outcomes, their reasons, and waiting reasons.
 //!
-//! Every artifact that matched a subscription ends with exactly one [`Outcome`] there; until then it is running or has
-//! a [`WaitingReason`]. Pure: no I/O, no clock.
+//! Every artifact that matched a subscription ends with exactly one [`Outcome`] there; until then it is
+//! running or has a [`WaitingReason`]. Pure: no I/O, no clock.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -94,7 +94,7 @@ pub enum Discard {
     Unreadable(String),
     /// The chain of jobs that led to it is longer than the runtime allows.
     LoopGuard,
-    /// What the store has of the input is not what was written; the text says what is wrong.
+    /// The store's record of the input is damaged; the text says how.
     Damaged(String),
 }
 

@@ -1,7 +1,8 @@
-//! Typed subscriptions: what a user writes after `consumes`, and how a job's inputs become the engine's argument.
+//! Typed subscriptions: what a user writes after `consumes`, and how a job's inputs become the engine's
+//! argument.
 //!
-//! Every builder ends in an untyped [`Subscription`]; the shape's type alone knows how to read a job's inputs back.
-//! Pure: no I/O, no clock.
+//! Every builder ends in an untyped [`Subscription`]; the shape's type alone knows how to read a job's inputs
+//! back. Pure: no I/O, no clock.
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ pub use unit::{Count, One, count, one};
 
 /// A subscription whose type fixes the engine's input.
 pub trait Shape: Sized {
-    /// What the engine is given.
+    /// The input of the engine.
     type Input: Send + 'static;
 
     /// Returns the subscription without its types.
@@ -44,7 +45,8 @@ pub trait Shape: Sized {
     }
 }
 
-/// How an engine takes one input: by value (`T`, cloned from the shared payload) or shared (`Shared<T>`, no copy).
+/// How an engine takes one input: by value (`T`, cloned from the shared payload) or shared (`Shared<T>`, no
+/// copy).
 #[diagnostic::on_unimplemented(
     message = "an engine cannot take `{Self}`",
     note = "a payload taken by value is Clone + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static",
@@ -198,8 +200,8 @@ impl Side {
 /// Modifiers that every shape with a single side offers in the same words.
 macro_rules! side_modifiers {
     ($payload:ty) => {
-        /// Takes only payloads for which `keep` is true. A panic in it discards the artifact for this subscription,
-        /// with the reason.
+        /// Takes only payloads for which `keep` is true. A panic in it discards the artifact for this
+        /// subscription, with the reason.
         #[must_use]
         pub fn filter(mut self, keep: impl Fn(&$payload) -> bool + Send + Sync + 'static) -> Self {
             self.side.add_filter::<$payload>(keep);
@@ -220,7 +222,8 @@ macro_rules! side_modifiers {
             self
         }
 
-        /// Runs jobs whose first input has the same key one at a time, in log order; other keys run in parallel.
+        /// Runs jobs whose first input has the same key one at a time, in log order; other keys run in
+        /// parallel.
         #[must_use]
         pub fn ordered_by<K: serde::Serialize>(
             mut self,

@@ -1,7 +1,7 @@
 //! A subscription without its types: which artifacts it takes, and how it collects them into jobs.
 //!
-//! Users write subscriptions with the typed builders in [`crate::shape`]; those end here. Judging one artifact happens
-//! in [`crate::matching`], collecting in `collect`. Pure: no I/O, no clock.
+//! Users write subscriptions with the typed builders in [`crate::shape`]; those end here. Judging one
+//! artifact happens in [`crate::matching`], collecting in `collect`. Pure: no I/O, no clock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ type Judge<T> = Arc<dyn Fn(&Artifact) -> Result<T, BlackboardError> + Send + Syn
 /// How many sides a subscription may have; a side's number fits the small tables used while collecting.
 pub(crate) const SIDES_MAX: usize = 8;
 
-/// What one agent wants to be given, and how.
+/// The artifacts that one agent takes, and how it collects them.
 #[derive(Clone, Debug)]
 pub struct Subscription {
     pub(crate) sides: Vec<Side>,
@@ -114,9 +114,9 @@ pub(crate) enum Window {
 
 /// When a batch closes: by number of groups, by weight, or by the time its first group has waited.
 ///
-/// Whichever bound is reached first closes the batch. With or without a bound ([`Batch::until_finished`]), it also
-/// closes when a run with inputs in it is finished, or the runtime stops and flushes. Time counts from the publication
-/// of the last input of its first group.
+/// Whichever bound is reached first closes the batch. With or without a bound ([`Batch::until_finished`]), it
+/// also closes when a run with inputs in it is finished, or the runtime stops and flushes. Time counts from
+/// the publication of the last input of its first group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Batch {
@@ -136,14 +136,14 @@ impl Batch {
         Self { wait: Some(wait), ..Self::default() }
     }
 
-    /// Closes when its groups weigh this much together; see `weight` on the shapes. A group that would exceed the
-    /// weight closes the batch before it, and a heavier one is a batch of its own.
+    /// Closes when its groups weigh this much together; see `weight` on the shapes. A group that would exceed
+    /// the weight closes the batch before it, and a heavier one is a batch of its own.
     pub fn weighing(weight: u64) -> Self {
         Self { weight: Some(weight), ..Self::default() }
     }
 
-    /// Has no bound: closes when a run with inputs in it is finished (see `Run::finish` of the facade), or the runtime
-    /// stops and flushes.
+    /// Has no bound: closes when a run with inputs in it is finished (see `Run::finish` of the facade), or
+    /// the runtime stops and flushes.
     pub fn until_finished() -> Self {
         Self::default()
     }
@@ -208,16 +208,16 @@ impl Subscription {
         }
     }
 
-    /// Tells whether its collector has clocks that artifacts move, so that a store has to keep [`Marks`](crate::Marks)
-    /// for it: a join by event time or with a count window.
+    /// Tells whether its collector has clocks that artifacts move, so that a store has to keep
+    /// [`Marks`](crate::Marks) for it: a join by event time or with a count window.
     #[must_use]
     pub fn keeps_marks(&self) -> bool {
         let counts = |rule: &JoinRule| matches!(rule.window, Some(Window::Count(_)));
         matches!(&self.collecting, Collecting::Join(rule) if rule.event_time || counts(rule))
     }
 
-    /// Names how it collects, for those who look on: `single`, `and`, `join` or `batch`. What is joined and then batched is
-    /// a batch.
+    /// Names how it collects, for observers: `single`, `and`, `join` or `batch`. A shape that joins and then
+    /// batches is a batch.
     #[must_use]
     pub const fn trigger(&self) -> &'static str {
         match (&self.batch, &self.collecting) {
@@ -234,7 +234,8 @@ impl Subscription {
         self.batch.as_ref().and_then(|batch| batch.size)
     }
 
-    /// Returns how many artifacts of each of its kinds one group takes, in the order of [`kinds`](Self::kinds).
+    /// Returns how many artifacts of each of its kinds one group takes, in the order of
+    /// [`kinds`](Self::kinds).
     pub fn needs(&self) -> impl Iterator<Item = u32> {
         self.sides.iter().map(|side| side.need)
     }

@@ -1,6 +1,7 @@
 //! The W3C trace context that an artifact carries, as a small value.
 //!
-//! Parsing and printing of `traceparent` and `tracestate` only; spans are made elsewhere. Pure: no I/O, no clock.
+//! Parsing and printing of `traceparent` and `tracestate` only; spans are made elsewhere. Pure: no I/O, no
+//! clock.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +12,8 @@ use crate::error::BlackboardError;
 /// Longer states are refused; the specification asks to pass on at least 512 characters.
 const STATE_LENGTH_MAX: usize = 2_048;
 
-/// Trace id, span id and flags of the span that caused an artifact, and what systems on the way added to them.
+/// Trace id, span id and flags of the span that caused an artifact, and what systems on the way added to
+/// them.
 ///
 /// As text it is the W3C Trace Context `traceparent` header, version 00; if there is a state, a space and the
 /// `tracestate` header follow. Stores keep that text.
@@ -23,7 +25,8 @@ pub struct TraceContext {
     pub span_id: u64,
     /// Bit 0 says that the trace is sampled.
     pub flags: u8,
-    /// The `tracestate` header: printable ASCII, at most 2,048 bytes. It is passed on and not understood here.
+    /// The `tracestate` header: printable ASCII, at most 2,048 bytes. It is passed on and not understood
+    /// here.
     pub state: Option<Arc<str>>,
 }
 

@@ -1,7 +1,7 @@
 //! Visibility: who may see an artifact.
 //!
-//! Enforced when matching, and only there; queries, the feed and waiting lists do not look at it. Pure: no I/O, no
-//! clock.
+//! Enforced when matching, and only there; queries, the feed and waiting lists do not look at it. Pure: no
+//! I/O, no clock.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{AgentName, Tenant};
 use crate::time::Timestamp;
 
-/// Who may see an artifact.
+/// The agents that may see an artifact.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -72,7 +72,7 @@ impl Visibility {
     }
 }
 
-/// Who looks: an agent with its labels and tenant.
+/// A viewer: an agent with its labels and tenant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Viewer {
     /// The agent's name.
@@ -89,7 +89,7 @@ impl Default for AgentName {
     }
 }
 
-/// What a visibility rule answers.
+/// The answer of a visibility rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// The viewer may see it.

@@ -1,8 +1,9 @@
 //! The metrics of a runtime, over a meter that the service brings: one method per event.
 //!
-//! Without a meter every call is a branch. With one, the sets of labels are made once per agent, kind and the like and
-//! are found again without an allocation; there is a bound on how many there may be. Levels, such as the depth of a
-//! queue, are read from a snapshot when the meter collects. Nothing here is global, spawns, blocks or reads a clock.
+//! Without a meter every call is a branch. With one, the sets of labels are made once per agent, kind and the
+//! like and are found again without an allocation; there is a bound on how many there may be. Levels, such as
+//! the depth of a queue, are read from a snapshot when the meter collects. Nothing here is global, spawns,
+//! blocks or reads a clock.
 
 mod instruments;
 mod labels;
@@ -35,12 +36,12 @@ struct Inner {
     levels: Arc<Mutex<Arc<Levels>>>,
 }
 
-/// A call of a model or a tool that ended. What does not apply is empty.
+/// A call of a model or a tool that ended. A field that does not apply is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallEnded<'a> {
     /// `chat`, `text_completion`, `embeddings`, `execute_tool` and the like.
     pub operation: &'a str,
-    /// Who serves the model.
+    /// The provider of the model.
     pub provider: &'a str,
     /// The model that was asked for.
     pub model: &'a str,
@@ -84,7 +85,8 @@ impl Metrics {
         Self { inner: None }
     }
 
-    /// Metrics by a meter. Several runtimes may share one; each says its own name by [`for_runtime`](Self::for_runtime).
+    /// Metrics by a meter. Several runtimes may share one; each says its own name by
+    /// [`for_runtime`](Self::for_runtime).
     #[must_use]
     pub fn new(meter: &Meter) -> Self {
         Self::with(meter, Vec::new())
@@ -114,25 +116,26 @@ impl Metrics {
         Self { inner: Some(Arc::new(Inner { meter: meter.clone(), common, instruments, levels })) }
     }
 
-    /// Tells whether there is a meter. What is costly to measure need not be measured without one.
+    /// Tells whether there is a meter. A costly measurement is not needed without one.
     #[must_use]
     pub const fn is_on(&self) -> bool {
         self.inner().is_some()
     }
 
-    /// What is recorded with. Without the feature `record` the compiler knows that there is nothing.
+    /// The instruments. Without the feature `record` the compiler knows that there are none.
     const fn inner(&self) -> Option<&Arc<Inner>> {
         if cfg!(feature = "record") { self.inner.as_ref() } else { None }
     }
 
-    /// Replaces the levels that the gauges show. What is not in it any more is not shown any more.
+    /// Replaces the levels that the gauges show. A level that is missing is not shown any more.
     pub fn set_levels(&self, levels: Levels) {
         if let Some(inner) = self.inner() {
             *inner.levels.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(levels);
         }
     }
 
-    /// Counts what the traces of the runtime leave out as `volery.telemetry.suppressed`. Call it once per runtime.
+    /// Counts what the traces of the runtime leave out as `volery.telemetry.suppressed`. Call it once per
+    /// runtime.
     pub fn watch_spans(&self, spans: &Spans) {
         if let Some(inner) = self.inner() {
             instruments::watch_spans(&inner.meter, &inner.common, spans.clone());

@@ -1,15 +1,17 @@
-//! The names by which a runtime is found: targets and fields of log records, spans, attributes, events, metrics.
+//! The names by which a runtime is found: targets and fields of log records, spans, attributes, events,
+//! metrics.
 //!
-//! A service filters by target, a dashboard groups by field and an alert asks for a metric, so a name that changes here
-//! is a change for all of them. `tests/telemetry/targets.rs` holds the targets and the sources of the runtime
-//! together, `tests/telemetry/page.rs` the tables and `docs/observability.md`.
+//! A service filters by target, a dashboard groups by field and an alert asks for a metric, so a name that
+//! changes here is a change for all of them. `tests/telemetry/targets.rs` holds the targets and the sources
+//! of the runtime together, `tests/telemetry/page.rs` the tables and `docs/observability.md`.
 
 pub mod attribute;
 pub mod event;
 pub mod metric;
 pub mod span;
 
-/// The version of OpenTelemetry's semantic conventions that the names follow, its messaging and GenAI parts included.
+/// The version of OpenTelemetry's semantic conventions that the names follow, its messaging and GenAI parts
+/// included.
 ///
 /// Attributes that begin with `volery.` are ours; the conventions know nothing of them.
 pub const CONVENTIONS: &str = "1.41.1";
@@ -22,7 +24,8 @@ pub const SCOPE: &str = "volery";
 
 /// Tracing targets, one per part of the runtime.
 pub mod target {
-    /// The root: signals, the stop of each phase, attempts that were cut off, the watchdog, the end of the runtime.
+    /// The root: signals, the stop of each phase, attempts that were cut off, the watchdog, the end of the
+    /// runtime.
     pub const ROOT: &str = "volery::root";
     /// Supervisors: starts, ends, restarts and give-ups of actors.
     pub const SUPERVISOR: &str = "volery::supervisor";
@@ -78,7 +81,7 @@ pub mod field {
     pub const JOBS: &str = "jobs";
     /// Artifacts with open claims that a recovery found. A number.
     pub const ARTIFACTS: &str = "artifacts";
-    /// What failed.
+    /// The failed part.
     pub const ERROR: &str = "error";
     /// Why a message was not taken.
     pub const REASON: &str = "reason";
@@ -94,7 +97,7 @@ pub mod field {
     pub const REPORT: &str = "report";
     /// How long the shutdown took.
     pub const DURATION: &str = "duration";
-    /// What the lookout found.
+    /// The kind of a finding of the lookout.
     pub const FINDING: &str = "finding";
     /// The resource's name.
     pub const RESOURCE: &str = "resource";

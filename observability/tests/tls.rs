@@ -1,7 +1,7 @@
 //! Export over TLS: to a receiver behind a door of TLS, with certificates that live as long as the test.
 //!
-//! The receiver is that of the other tests; the door takes TLS off in front of it, for gRPC and HTTP alike. It needs the
-//! feature `otlp-tls`: `cargo test -p volery-observability --features otlp-tls --test tls`.
+//! The receiver is that of the other tests; the door takes TLS off in front of it, for gRPC and HTTP alike.
+//! It needs the feature `otlp-tls`: `cargo test -p volery-observability --features otlp-tls --test tls`.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -75,7 +75,7 @@ impl Door {
             while let Ok((outside, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    // Who does not trust the door hangs up; that is what some tests are about.
+                    // A client that does not trust the certificate hangs up; some tests are about that.
                     let Ok(mut outside) = acceptor.accept(outside).await else { return };
                     let mut inside = TcpStream::connect(inner).await.expect("the receiver is there");
                     copy_bidirectional(&mut outside, &mut inside).await.ok();
@@ -219,7 +219,7 @@ fn files_that_cannot_be_used_are_found_when_the_set_up_starts() {
             assert!(error.contains(says), "{error}");
         }
     }
-    // Who exports without TLS needs no certificate.
+    // An export without TLS needs no certificate.
     let plain = init("shop").environment(trusting("/nowhere/ca.pem")).otlp(Otlp::http());
     assert!(plain.start().is_ok());
 }

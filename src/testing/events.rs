@@ -1,4 +1,4 @@
-//! What happened, as a test expects it: patterns in the feed, one by one, in order, or in any order.
+//! Events as a test expects them: patterns in the feed, one by one, in order, or in any order.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,15 +22,15 @@ pub(super) const LISTED: usize = 20;
 
 /// Reads the feed for a test: from the moment it was made, and each event once.
 ///
-/// Every expectation goes on behind the event that the one before it ended with; what lies between is skipped. When
-/// what is expected does not come, it fails and lists what came instead. Made by
+/// Every expectation goes on behind the event that the one before it ended with; what lies between is
+/// skipped. When what is expected does not come, it fails and lists what came instead. Made by
 /// [`Harness::events`](super::Harness::events), or from any feed with [`Events::of`].
 #[derive(Debug)]
 #[must_use]
 pub struct Events {
     reader: FeedReader,
     within: Duration,
-    /// What has been read, as text; the last ones.
+    /// The last events that were read, as text.
     came: VecDeque<String>,
 }
 
@@ -65,7 +65,8 @@ impl Events {
         Self { within: time, ..self }
     }
 
-    /// Waits for the next event of a pattern, and returns it. Cancel safe: what was skipped by then stays skipped.
+    /// Waits for the next event of a pattern, and returns it. Cancel safe: what was skipped by then stays
+    /// skipped.
     ///
     /// # Panics
     /// When it does not come in time; the text lists what came instead.
@@ -92,7 +93,8 @@ impl Events {
         self.expect(Pattern::new("an event that the closure takes", takes))
     }
 
-    /// Waits for the next event that a closure makes something of, and returns that. See [`expect`](Self::expect).
+    /// Waits for the next event that a closure makes something of, and returns that. See
+    /// [`expect`](Self::expect).
     ///
     /// # Panics
     /// As [`expect`](Self::expect) does.
@@ -111,7 +113,8 @@ impl Events {
         }
     }
 
-    /// Waits for an event of each pattern, one after the other; others may lie between. The time is for all of them.
+    /// Waits for an event of each pattern, one after the other; others may lie between. The time is for all
+    /// of them.
     ///
     /// # Panics
     /// When one does not come in time; the text says which, and lists what came instead.
@@ -142,7 +145,8 @@ impl Events {
         }
     }
 
-    /// Waits for an event of each pattern, in any order; an event counts for one pattern. The time is for all of them.
+    /// Waits for an event of each pattern, in any order; an event counts for one pattern. The time is for all
+    /// of them.
     ///
     /// # Panics
     /// When one does not come in time; the text says which are missing, and lists what came instead.
@@ -176,8 +180,8 @@ impl Events {
         }
     }
 
-    /// Lets everybody come as far as they can (a millisecond of the test's time passes), and checks that no event of the
-    /// pattern came behind what was read before. All of them are read by that.
+    /// Lets everybody come as far as they can (a millisecond of the test's time passes), and checks that no
+    /// event of the pattern came behind what was read before. All of them are read by that.
     ///
     /// # Panics
     /// When one came; the text says which.

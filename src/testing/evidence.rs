@@ -1,4 +1,5 @@
-//! What a failed expectation tells of the runtime: what waits and why, what runs, what died of what, what happened last.
+//! The evidence of a failed expectation: claims that wait and why, attempts that run, dead letters, the last
+//! events.
 
 use std::collections::VecDeque;
 
@@ -41,7 +42,7 @@ impl LastEvents {
     }
 }
 
-/// What waits and runs, and what died, as text; of one run, or of all.
+/// Claims that wait, attempts that run, and dead letters, as text; of one run, or of all.
 pub(super) async fn evidence(volery: &Volery, run: Option<&Run>) -> String {
     let mut text = String::new();
     let waiting = match run {
@@ -73,7 +74,7 @@ fn part(heading: &str, lines: Result<VecDeque<String>>) -> String {
 async fn waiting_lines(volery: &Volery, waiting: Result<Vec<Waiting>>) -> Result<VecDeque<String>> {
     let mut lines = VecDeque::new();
     for one in waiting? {
-        // What is being told of may be gone by the time it is read; its offset is told in any case.
+        // The artifact may be gone by the time it is read; the text has its offset in any case.
         let kind = match answered(volery.read(&[one.offset])).await {
             Ok(found) => found.first().map(|artifact| format!("{} at ", artifact.kind().name())),
             Err(_) => None,

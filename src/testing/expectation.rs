@@ -9,10 +9,11 @@ use super::harness::Harness;
 use super::{PATIENCE, answered, fail, within_patience};
 use crate::{Result, Run, Tally};
 
-/// How many artifacts are to have ended how. Awaited, it waits until nothing moves, then compares and returns the
-/// outcomes.
+/// How many artifacts are to have ended how. Awaited, it waits until nothing moves, then compares and returns
+/// the outcomes.
 ///
-/// What is not named is expected to be 0, so that nothing goes unseen. Made by [`Harness::expect`] and its siblings.
+/// An outcome that is not named is expected to be 0, so that nothing goes unseen. Made by [`Harness::expect`]
+/// and its siblings.
 ///
 /// ```
 /// # use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A gate: a place in an engine, or in front of a store, where whoever comes waits until the test lets it go on.
+//! A gate: a place in an engine, or in front of a store, where a caller waits until the test lets it go on.
 
 use std::fmt;
 use std::future::Future;
@@ -97,8 +97,8 @@ impl Gate {
         }
     }
 
-    /// Waits for one more arrival than it was asked for before: the first call for the first, the second for the second.
-    /// Cancel safe.
+    /// Waits for one more arrival than it was asked for before: the first call for the first, the second for
+    /// the second. Cancel safe.
     ///
     /// # Panics
     /// When nobody more has come within an hour of the test's time.

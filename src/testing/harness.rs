@@ -17,10 +17,11 @@ use super::expectation::{Expectation, Subject};
 use super::{PATIENCE, answered, fail, list, settle, within_patience};
 use crate::{DeadLetter, Error, Filter, Phase, Run, ShutdownReport, Take, Timestamp, Volery};
 
-/// The runtime of one test. It is used like the [`Volery`] that it holds, and knows besides what a test wants of it.
+/// The runtime of one test. It is used like the [`Volery`] that it holds, and knows besides what a test wants
+/// of it.
 ///
-/// Time is paused: it moves when every task waits, from one deadline to the next. So what a test awaits comes at once,
-/// and what lies between has happened by then. When the test fails, its seed is printed.
+/// Time is paused: it moves when every task waits, from one deadline to the next. So what a test awaits comes
+/// at once, and what lies between has happened by then. When the test fails, its seed is printed.
 ///
 /// Dropped without [`finish`](Self::finish), the runtime stops at once, and nothing is checked. Made by
 /// [`Test::start`](super::Test::start).
@@ -56,15 +57,16 @@ impl Harness {
         self.volery.now()
     }
 
-    /// Lets time pass: all that is due meanwhile happens at its own time, one after the other. It ends when everybody has
-    /// come as far as they can, which takes a millisecond more. Cancel safe.
+    /// Lets time pass: all that is due meanwhile happens at its own time, one after the other. It ends when
+    /// everybody has come as far as they can, which takes a millisecond more. Cancel safe.
     pub async fn advance(&self, time: Duration) {
         tokio::time::sleep(time).await;
         settle().await;
     }
 
-    /// Lets time pass until the board has something to do by itself (a batch that closes, a join that expires, a back-off or
-    /// a delay that ends) and it is done. Returns when that was due; `None` when nothing is on a timer.
+    /// Lets time pass until the board has something to do by itself (a batch that closes, a join that
+    /// expires, a back-off or a delay that ends) and it is done. Returns when that was due; `None` when
+    /// nothing is on a timer.
     ///
     /// # Panics
     /// When the runtime has stopped.
@@ -84,8 +86,8 @@ impl Harness {
         }
     }
 
-    /// Lets everybody come as far as they can. A millisecond passes: time moves only when nobody else can go on, so what can
-    /// happen without more time has happened then. Cancel safe.
+    /// Lets everybody come as far as they can. A millisecond passes: time moves only when nobody else can go
+    /// on, so what can happen without more time has happened then. Cancel safe.
     pub async fn settle(&self) {
         settle().await;
     }
@@ -102,8 +104,8 @@ impl Harness {
     /// Expects outcomes of a run: `test.expect(&run).consumed(3).dead(1).await`.
     ///
     /// # Panics
-    /// Awaited, when the run ended otherwise or still moves after an hour of the test's time. The text says what waits and
-    /// why, which jobs died of what, and what happened last.
+    /// Awaited, when the run ended otherwise or still moves after an hour of the test's time. The text says
+    /// what waits and why, which jobs died of what, and what happened last.
     #[track_caller]
     pub fn expect(&self, run: &Run) -> Expectation<'_> {
         Expectation::new(self, Subject::Run(run.clone()), Location::caller())
@@ -127,8 +129,8 @@ impl Harness {
         Expectation::new(self, Subject::Board, Location::caller())
     }
 
-    /// Waits until nothing moves, and returns every payload of one kind on the board, oldest first, of all runs and tenants,
-    /// as far as the store keeps them.
+    /// Waits until nothing moves, and returns every payload of one kind on the board, oldest first, of all
+    /// runs and tenants, as far as the store keeps them.
     ///
     /// # Panics
     /// When there is none, or it cannot be read, or something still moves after an hour of the test's time.
@@ -169,7 +171,8 @@ impl Harness {
     /// Waits until nothing moves, and returns the only dead letter of an agent.
     ///
     /// # Panics
-    /// When it has none or several, or something still moves after an hour of the test's time; the text lists all there are.
+    /// When it has none or several, or something still moves after an hour of the test's time; the text lists
+    /// all there are.
     #[track_caller]
     pub fn expect_dead_letter(&self, agent: &str) -> impl Future<Output = DeadLetter> + Send {
         let (at, agent) = (Location::caller(), agent.to_owned());
@@ -208,11 +211,13 @@ impl Harness {
         Events::of(self.volery.feed())
     }
 
-    /// Shuts down, and checks that nothing is left: every phase ended in good order, nothing was cancelled, every artifact
-    /// has its outcome, and every task that was begun since the start has ended, those that engines spawned included.
+    /// Shuts down, and checks that nothing is left: every phase ended in good order, nothing was cancelled,
+    /// every artifact has its outcome, and every task that was begun since the start has ended, those that
+    /// engines spawned included.
     ///
-    /// For a test that leaves something on purpose there is [`Volery::shutdown`]. Of several harnesses in one async runtime,
-    /// those that were started first are to be finished last, because tasks are counted together.
+    /// For a test that leaves something on purpose there is [`Volery::shutdown`]. Of several harnesses in one
+    /// async runtime, those that were started first are to be finished last, because tasks are counted
+    /// together.
     ///
     /// # Panics
     /// When something is left; the text says what.
@@ -236,7 +241,7 @@ impl Harness {
         }
     }
 
-    /// What a failure tells of the runtime.
+    /// The evidence of a failure.
     pub(super) async fn evidence(&self, run: Option<&Run>) -> String {
         let known = evidence(&self.volery, run).await;
         let events = self.last.lock().unwrap_or_else(PoisonError::into_inner).text();

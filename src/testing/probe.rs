@@ -12,7 +12,7 @@ use super::script::Script;
 use super::{fail, list, settle, within_patience};
 use crate::{Agent, AgentName, Context, Engine, Fault, IntoOutputs, Shape, Take, one};
 
-/// What a probe was given: one attempt.
+/// One attempt of a probe, with its input.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Given<I> {
@@ -101,8 +101,8 @@ impl<I: Clone + Debug + Send + Sync + 'static> Probe<I> {
         Probed { probe: self.clone(), script }
     }
 
-    /// Waits for the next attempt, and returns what was given to it; each is returned once, in the order in which they
-    /// began. Cancel safe.
+    /// Waits for the next attempt, and returns what was given to it; each is returned once, in the order in
+    /// which they began. Cancel safe.
     ///
     /// # Panics
     /// When nothing more comes within an hour of the test's time; the text lists what did come.
@@ -138,8 +138,8 @@ impl<I: Clone + Debug + Send + Sync + 'static> Probe<I> {
         self.notes().all.clone()
     }
 
-    /// Lets everybody come as far as they can (a millisecond of the test's time passes), and checks that nothing came
-    /// which [`next`](Self::next) has not returned.
+    /// Lets everybody come as far as they can (a millisecond of the test's time passes), and checks that
+    /// nothing came which [`next`](Self::next) has not returned.
     ///
     /// # Panics
     /// When something came; the text lists it.
@@ -194,7 +194,8 @@ impl<I> Debug for Probe<I> {
     }
 }
 
-/// An engine that notes what it is given, and plays a script. Made by [`Probe::engine`] and [`Probe::answering`].
+/// An engine that notes what it is given, and plays a script. Made by [`Probe::engine`] and
+/// [`Probe::answering`].
 #[derive(Debug)]
 pub struct Probed<I, O> {
     probe: Probe<I>,

@@ -15,13 +15,15 @@ use crate::{Context, Engine, Fault, IntoOutputs};
 
 /// An engine that does what is written down: one step for each call.
 ///
-/// A step is any number of waits ([`waits_for`](Self::waits_for), [`takes`](Self::takes), [`blocks`](Self::blocks)) and
-/// an end ([`returns`](Self::returns), [`fails`](Self::fails), [`panics`](Self::panics), [`hangs`](Self::hangs),
-/// [`then`](Self::then)). Calls are counted over all jobs, in the order in which attempts begin; with
-/// [`by_attempt`](Self::by_attempt), every job goes through the steps by itself. A call behind the last step fails its
-/// attempt and says that the script is exhausted, unless the script [`repeats`](Self::repeats).
+/// A step is any number of waits ([`waits_for`](Self::waits_for), [`takes`](Self::takes),
+/// [`blocks`](Self::blocks)) and an end ([`returns`](Self::returns), [`fails`](Self::fails),
+/// [`panics`](Self::panics), [`hangs`](Self::hangs), [`then`](Self::then)). Calls are counted over all jobs,
+/// in the order in which attempts begin; with [`by_attempt`](Self::by_attempt), every job goes through the
+/// steps by itself. A call behind the last step fails its attempt and says that the script is exhausted,
+/// unless the script [`repeats`](Self::repeats).
 ///
-/// It takes any input. A clone counts with the original, which can so tell how often it was [called](Self::calls).
+/// It takes any input. A clone counts with the original, which can so tell how often it was
+/// [called](Self::calls).
 ///
 /// ```
 /// use std::time::Duration;
@@ -76,14 +78,14 @@ enum End<O> {
     Play(Box<Play<O>>),
 }
 
-/// What the number of a call is.
+/// The next number of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counting {
     OverAllJobs,
     ByAttempt,
 }
 
-/// What follows the last step.
+/// The rule after the last step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
     Exhausts,
@@ -102,7 +104,7 @@ impl<O: IntoOutputs> Script<O> {
         }
     }
 
-    /// Ends a step with outputs. What cannot be cloned is made by [`then`](Self::then).
+    /// Ends a step with outputs. Outputs that cannot be cloned are made by [`then`](Self::then).
     pub fn returns(self, outputs: O) -> Self
     where
         O: Clone + Sync,
@@ -144,10 +146,11 @@ impl<O: IntoOutputs> Script<O> {
         self
     }
 
-    /// Lets the next step block a thread at a gate first, like an engine of [`blocking`](crate::blocking()): cancelled, it
-    /// goes on until the gate opens.
+    /// Lets the next step block a thread at a gate first, like an engine of [`blocking`](crate::blocking()):
+    /// cancelled, it goes on until the gate opens.
     ///
-    /// Paused time does not move by itself while a thread is blocked, so no deadline comes before the gate is opened.
+    /// Paused time does not move by itself while a thread is blocked, so no deadline comes before the gate is
+    /// opened.
     pub fn blocks(mut self, gate: &Gate) -> Self {
         self.waits.push(Wait::Blocked(gate.clone()));
         self
@@ -159,7 +162,8 @@ impl<O: IntoOutputs> Script<O> {
         self
     }
 
-    /// Lets every job go through the steps by itself: the first attempt takes the first step, the second the second.
+    /// Lets every job go through the steps by itself: the first attempt takes the first step, the second the
+    /// second.
     pub fn by_attempt(mut self) -> Self {
         self.counting = Counting::ByAttempt;
         self

@@ -33,15 +33,16 @@ impl Test {
         Self::of(Volery::builder("test"))
     }
 
-    /// Begins a test with what a service itself would start. The test sets its clock, and turns the sentry off
-    /// (`blocked_after` is 0): its thread looks in real time. [`configure`](Self::configure) can turn it on.
+    /// Begins a test with what a service itself would start. The test sets its clock, and turns the sentry
+    /// off (`blocked_after` is 0): its thread looks in real time. [`configure`](Self::configure) can turn it
+    /// on.
     pub fn of(builder: Builder) -> Self {
         let builder = builder.configure(|settings| settings.blocked_after = Duration::ZERO);
         Self { builder, seed: 0, started_at: STARTED_AT }
     }
 
-    /// Sets the seed. Default 0. The same seed gives artifacts and runs the same ids, and restarts of actors the same
-    /// jitter; the jitter of a job's retries depends on the job alone.
+    /// Sets the seed. Default 0. The same seed gives artifacts and runs the same ids, and restarts of actors
+    /// the same jitter; the jitter of a job's retries depends on the job alone.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }

@@ -45,13 +45,13 @@ impl Audit {
         Ok(Self { artifacts, fates, dead })
     }
 
-    /// What was acknowledged is there, in the place that was told.
+    /// Every acknowledged artifact is there, in its place.
     pub(crate) fn nothing_acknowledged_is_lost(&self, acks: &[Ack]) {
         let lost = self.lost(acks);
         assert!(lost.is_empty(), "{} of {} acknowledged are lost: {lost:?}", lost.len(), acks.len());
     }
 
-    /// What was acknowledged and is not there, or in another place.
+    /// Acknowledged artifacts that are not there, or in another place.
     pub(crate) fn lost<'a>(&self, acks: &'a [Ack]) -> Vec<&'a Ack> {
         let place = |artifact: &Arc<Artifact>| (artifact.id().to_string(), artifact.offset().to_string());
         let there: BTreeMap<String, String> = self.artifacts.iter().map(place).collect();
@@ -98,8 +98,8 @@ impl Audit {
         assert_eq!(once, self.numbers::<Item>(|item| item.n), "every item is in a bundle");
     }
 
-    /// Parcels were closed at the deadline of what was first in them: not before it, and without what came after it. Returns
-    /// how long after it the latest was.
+    /// Parcels were closed at the deadline of what was first in them: not before it, and without what came
+    /// after it. Returns how long after it the latest was.
     pub(crate) fn parcels_met_their_deadlines(&self) -> Duration {
         let at: BTreeMap<u64, Timestamp> =
             self.of_kind::<Slow>().map(|slow| (read::<Slow>(slow).n, slow.published_at())).collect();

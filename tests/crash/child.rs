@@ -1,6 +1,7 @@
 //! Tests that start themselves again in a process of their own, which then dies.
 //!
-//! The child says words on its output, one line and one write each, so that what it said before it died was said.
+//! The child says words on its output, one line and one write each, so that what it said before it died was
+//! said.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
@@ -64,7 +65,8 @@ impl Child {
         Self { child, lines }
     }
 
-    /// Waits for the next word, and returns it; `None` when the child has ended. A line without an end was not said.
+    /// Waits for the next word, and returns it; `None` when the child has ended. A line without an end was
+    /// not said.
     pub(crate) fn next_word(&mut self) -> Option<String> {
         let mut line = String::new();
         loop {

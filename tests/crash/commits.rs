@@ -1,7 +1,9 @@
-//! A crash at every commit: the store stops, the process is gone, and the next life takes the same steps again.
+//! A crash at every commit: the store stops, the process is gone, and the next life takes the same steps
+//! again.
 //!
-//! Each commit of the scenario is the last one in turn, once with nothing of it written and once with all of it written and
-//! nobody told; in a file, which is slower, a drawn half of those. Each crash is followed by a second one at a random commit of the life after it.
+//! Each commit of the scenario is the last one in turn, once with nothing of it written and once with all of
+//! it written and nobody told; in a file, which is slower, a drawn half of those. Each crash is followed by a
+//! second one at a random commit of the life after it.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -20,7 +22,7 @@ use crate::chance::Chance;
 use crate::kills::folder;
 use crate::service::{self, Ack, Bad, Doomed, Flaky, Item, Left, Order, Right, Slow};
 
-/// What a crash leaves of the commit at which it comes.
+/// The part of a commit that a crash in it leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaves {
     Nothing,
@@ -29,7 +31,8 @@ enum Leaves {
 
 /// A store and what it is kept in.
 trait Kept {
-    /// How many lives pass before the one in which everything settles: as many as the deadlines take, if its time is real.
+    /// How many lives pass before the one in which everything settles: as many as the deadlines take, if its
+    /// time is real.
     const REST: u64;
 
     /// Whether every crash is tried; else each is with one chance in two.
@@ -67,7 +70,7 @@ impl Kept for InFile {
     const IS_FAST: bool = false;
 
     fn open(&self) -> FailingStore {
-        // What is left here is what a commit left; what a disk makes of it is shown elsewhere.
+        // The crash leaves what the commit left; losses of the disk are tested elsewhere.
         let options = Sqlite::options(&self.0).durability(Durability::OsCrashMayLoseLastMs);
         FailingStore::over(options.open().expect("nobody else has it"))
     }
@@ -78,7 +81,7 @@ impl Kept for InFile {
     }
 }
 
-/// Stops a store at a commit, counted from 1. Told when it does. What the store keeps of it does not keep the store.
+/// Stops a store at a commit, counted from 1, and reports that it did.
 fn stop_at(store: &FailingStore, number: u64, leaves: Leaves) -> Arc<Notify> {
     let (stopped, begun) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(0)));
     let stop = |stage: Leaves| {
@@ -86,7 +89,7 @@ fn stop_at(store: &FailingStore, number: u64, leaves: Leaves) -> Arc<Notify> {
         move || {
             let begins = u64::from(stage == Leaves::Nothing);
             let begun = begun.fetch_add(begins, Ordering::AcqRel) + begins;
-            // Whatever comes after the last commit is not written either.
+            // A write after the last commit is not done either.
             let is_over = begun > number || (begun == number && leaves == stage);
             if is_over {
                 stopped.notify_one();
@@ -156,7 +159,8 @@ async fn rest(volery: &Volery) -> volery::Result<()> {
     Ok(())
 }
 
-/// One life, which ends when everything rests, or at a commit. Returns how many commits it made, if it came to the end.
+/// One life, which ends when everything rests, or at a commit. Returns how many commits it made, if it came
+/// to the end.
 fn live(kept: &impl Kept, life: u64, crash: Option<(u64, Leaves)>, acks: &Acks) -> Option<u64> {
     let store = kept.open();
     let before = store.commits();
@@ -206,7 +210,7 @@ fn settle(kept: &impl Kept, life: u64, acks: &Acks) -> Duration {
     })
 }
 
-/// What was acknowledged, in any life.
+/// The acknowledged artifacts, of all lives.
 #[derive(Default)]
 struct Acks(RefCell<Vec<Ack>>);
 
@@ -220,8 +224,8 @@ impl Acks {
 /// A life that begins after the deadlines of the first ones.
 const AFTER_DEADLINES: u64 = 8;
 
-/// Crashes at every commit of the first life, and of one that comes after the deadlines. Returns how late the latest parcel
-/// was that a life had before its deadline.
+/// Crashes at every commit of the first life, and of one that comes after the deadlines. Returns how late the
+/// latest parcel was that a life had before its deadline.
 fn crash_everywhere<K: Kept>(test: &str, fresh: impl Fn(u64) -> K) -> Duration {
     let late = AFTER_DEADLINES;
     let mut chance = Chance::printed(test);

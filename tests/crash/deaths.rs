@@ -41,7 +41,7 @@ impl Role {
         Child::start(test, &serde_json::to_string(&role).expect("it is data"))
     }
 
-    /// What this process is, if it is a child.
+    /// The part of this process, if it is a child.
     fn own() -> Option<Self> {
         child::role().map(|role| serde_json::from_str(&role).expect("the parent wrote it"))
     }

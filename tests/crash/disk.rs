@@ -1,6 +1,6 @@
 //! A model of a disk: what is left of files when the power goes.
 //!
-//! What was synced is there. Of what was written since, nothing is left, or each 4 KiB page by itself is or is not: torn
+//! Synced pages are there. Of later writes nothing is left, or each 4 KiB page by itself is or is not: torn
 //! writes, and later ones without earlier ones. Names of files are taken to be durable at once.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::trace::Step;
 
 const PAGE: u64 = 4_096;
 
-/// What is left of what was not synced.
+/// The part of the unsynced pages that is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unsynced {
     Lost,
@@ -60,8 +60,8 @@ impl Disk {
                     change.apply(&mut file.synced);
                 }
             }
-            // The system takes the pages for clean from then on: programs read what they wrote, and it never reaches the disk
-            // unless it is written again.
+            // The system takes the pages for clean from then on: programs read what they wrote, and it never
+            // reaches the disk unless it is written again.
             Step::SyncFailed(path) => self.0.entry(path.clone()).or_default().pending.clear(),
             Step::Removed(path) => {
                 self.0.remove(path);

@@ -1,4 +1,5 @@
-//! SIGKILL at random moments: whatever a life acknowledged, the lives after it have, and all of it comes to its end once.
+//! SIGKILL at random moments: whatever a life acknowledged, the lives after it have, and all of it comes to
+//! its end once.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +16,8 @@ const TEST: &str = "kills::nothing_acknowledged_is_lost_and_nothing_happens_twic
 /// More steps than a life lives for.
 const STEPS: u64 = 10_000;
 
-/// Acknowledgements that a life lives for, at most; with two or three times as many, kills would be as telling and rarer.
+/// Acknowledgements that a life lives for, at most; with two or three times as many, kills would be as
+/// telling and rarer.
 const ACKS_MAX: u64 = 30;
 
 /// Microseconds within which a life has started and recovered, on a machine that does nothing else.

@@ -1,8 +1,9 @@
-//! Power failures: a service is recorded system call by system call, and its files are put together as a disk would have
-//! left them at a random moment. What it had acknowledged by then is there with `Durability::Full`.
+//! Power failures: a service is recorded system call by system call, and its files are put together as a disk
+//! would have left them at a random moment. Every artifact that it had acknowledged by then is there with
+//! `Durability::Full`.
 //!
-//! It needs `strace`. Where that is missing the tests say so and check nothing, except in continuous integration, where they
-//! fail.
+//! It needs `strace`. Where that is missing the tests say so and check nothing, except in continuous
+//! integration, where they fail.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,8 @@ use crate::kills::folder;
 use crate::service::{self, Ack, Progress};
 use crate::trace::{self, Step};
 
-/// Lives in a recording. All but the first begin with a file that has something in it; each ends with a checkpoint.
+/// Lives in a recording. All but the first begin with a file that has something in it; each ends with a
+/// checkpoint.
 const LIVES: u64 = 2;
 
 /// Steps of each publisher in each life.
@@ -118,7 +120,8 @@ pub(crate) fn acknowledged(step: &Step) -> Option<Ack> {
     }
 }
 
-/// Opens what the disk left, and has a service go on with it. Returns how many acknowledged artifacts are lost.
+/// Opens what the disk left, and has a service go on with it. Returns how many acknowledged artifacts are
+/// lost.
 fn check(path: &Path, acks: &[Ack]) -> usize {
     let mut progress = Progress::default();
     acks.iter().for_each(|ack| progress.learn(ack));

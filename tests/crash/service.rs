@@ -1,4 +1,5 @@
-//! The service that is put to death: a chain, a join, a batch with a deadline, a retrying agent, and who publishes for them.
+//! The service that is put to death: a chain, a join, a batch with a deadline, a retrying agent, and who
+//! publishes for them.
 //!
 //! | agent | takes | publishes |
 //! | --- | --- | --- |
@@ -49,14 +50,15 @@ pub(crate) struct Parcel {
 /// How long bundles and parcels stay open.
 pub(crate) const OPEN_FOR: Duration = Duration::from_secs(60);
 
-/// From the beginning of one life to that of the next, by their clocks. The minute is no multiple of it, so that no deadline
-/// comes while a life has just begun.
+/// From the beginning of one life to that of the next, by their clocks. The minute is no multiple of it, so
+/// that no deadline comes while a life has just begun.
 pub(crate) const LIFE: Duration = Duration::from_secs(11);
 
 /// A `Right` comes this many steps after its `Left`.
 const LAG: u64 = 5;
 
-/// What comes without a key is numbered by life: this many numbers each, and the same number for pairs of artifacts.
+/// Artifacts without a key are numbered by life: this many numbers each, and the same number for pairs of
+/// artifacts.
 const NUMBERS: u64 = 1_000_000;
 
 /// Tells whether a `Flaky` of this number fails for good.

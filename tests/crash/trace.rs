@@ -1,12 +1,13 @@
-//! A trace of system calls, as `strace` writes it, read as what happened to the files of a store and what was acknowledged.
+//! A trace of system calls, as `strace` writes it, read as what happened to the files of a store and what was
+//! acknowledged.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::service::Ack;
 
-/// What `strace` is asked for: every call that changes a file or waits for the disk, all text as hexadecimal numbers, paths
-/// beside descriptors.
+/// The options of `strace`: every call that changes a file or waits for the disk, all text as hexadecimal
+/// numbers, paths beside descriptors.
 pub(crate) fn command(trace: &Path) -> Vec<String> {
     let calls = "trace=openat,pwrite64,pwritev,write,writev,ftruncate,fallocate,fsync,fdatasync,rename,renameat2,unlink";
     let trace = trace.display().to_string();
@@ -29,7 +30,7 @@ pub(crate) enum Step {
         path: PathBuf,
         length: u64,
     },
-    /// What was written to the file before is on disk.
+    /// All earlier writes to the file are on disk.
     Synced(PathBuf),
     /// The system said that what was written to the file since the last sync may not be on disk.
     SyncFailed(PathBuf),
@@ -37,7 +38,8 @@ pub(crate) enum Step {
     Acknowledged(Ack),
 }
 
-/// Reads a trace. Files outside of the folder are left out, as is the index of the log, which SQLite never waits for.
+/// Reads a trace. Files outside of the folder are left out, as is the index of the log, which SQLite never
+/// waits for.
 pub(crate) fn read(trace: &Path, folder: &Path) -> Vec<Step> {
     let lines = BufReader::new(std::fs::File::open(trace).expect("strace wrote it")).lines();
     let mut steps = Vec::new();
@@ -99,7 +101,7 @@ fn step(name: &str, arguments: &str, folder: &Path) -> Option<Step> {
     }
 }
 
-/// How a sync ended. One that goes on in a later line is told of there.
+/// The end of a sync. A sync that goes on in a later line ends there.
 fn synced(call: &str, path: PathBuf) -> Step {
     if call.contains("= -1 ") { Step::SyncFailed(path) } else { Step::Synced(path) }
 }

@@ -12,7 +12,7 @@ use crate::support::{A, B, Gate, SECOND, Seen, Tested, a, event, retrying, soon,
 /// Longer than a test watches for.
 const LONG: Duration = SECOND.saturating_mul(60);
 
-/// What a run waits for when it is cancelled.
+/// The states of a run when it is cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Queued,
@@ -134,7 +134,7 @@ async fn cancelling_is_the_same_in_every_state_and_final() -> Tested {
         assert_eq!(report.tally, wanted, "{state:?}");
         assert!(!report.timed_out && run.waiting().await?.is_empty(), "{state:?}");
 
-        // Whatever it waited for comes now, and it is cancelled again: nothing changes any more.
+        // Its condition comes now, and it is cancelled again: nothing changes any more.
         run.cancel();
         volery.resume("any")?;
         gate.open(9);

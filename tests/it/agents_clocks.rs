@@ -1,4 +1,5 @@
-//! The clocks of attempts and runs: time in all, time without progress, the wait for a slot, the deadline of a run.
+//! The clocks of attempts and runs: time in all, time without progress, the wait for a slot, the deadline of
+//! a run.
 
 use std::future::pending;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Panics of engines: counted against an intensity, past which the agent waits in quarantine or the runtime stops.
+//! Panics of engines: counted against an intensity, past which the agent waits in quarantine or the runtime
+//! stops.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};

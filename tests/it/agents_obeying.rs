@@ -1,4 +1,5 @@
-//! Engines that obey their cancellation: an error or a panic on the way out is no failure, and finished work is kept.
+//! Engines that obey their cancellation: an error or a panic on the way out is no failure, and finished work
+//! is kept.
 
 use std::time::Duration;
 

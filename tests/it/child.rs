@@ -1,6 +1,8 @@
-//! Tests that start themselves again in a process of its own: signals and exit codes are seen from outside only.
+//! Tests that start themselves again in a process of its own: signals and exit codes are seen from outside
+//! only.
 //!
-//! The two processes speak by lines: the child says words on its output, the parent sends signals and lines. Nobody sleeps.
+//! The two processes speak by lines: the child says words on its output, the parent sends signals and lines.
+//! Nobody sleeps.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};

@@ -88,7 +88,7 @@ async fn an_agent_whose_inputs_in_the_log_are_damaged_is_held_until_it_is_resume
     store.damage_pages();
     let before = store.pages();
     gate.open_for_good();
-    // What is in memory ends; the rest does not move any more, and nobody waits for it.
+    // Jobs in memory end; the rest does not move any more, and nobody waits for it.
     soon(volery.until_idle()).await?;
     let done = seen.all().len();
     assert!(done < 20, "some were in the log only");

@@ -1,4 +1,5 @@
-//! Embedding: definitions are checked before anything starts, runtimes live side by side, and the blocking facade.
+//! Embedding: definitions are checked before anything starts, runtimes live side by side, and the blocking
+//! facade.
 
 use std::sync::Arc;
 use std::thread;

@@ -1,4 +1,5 @@
-//! Health and the watchdog: what counts against readiness and liveness, and that the answer comes whoever is stuck.
+//! Health and the watchdog: what counts against readiness and liveness, and that the answer comes whoever is
+//! stuck.
 
 use volery::prelude::*;
 use volery::testing::FailingStore;

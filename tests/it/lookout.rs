@@ -1,6 +1,7 @@
 //! The lookout: what it finds, and that it says so once.
 //!
-//! Where a worker thread is blocked, time is real; the tests wait for events and open gates, and sleep nowhere.
+//! Where a worker thread is blocked, time is real; the tests wait for events and open gates, and sleep
+//! nowhere.
 
 use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +12,7 @@ use volery::{Event, FeedReader, Finding};
 
 use crate::support::{A, Gate, SECOND, Tested, a, drain, event};
 
-/// What was found or is over, in the words of the finding.
+/// The finding that began or is over, in its words.
 fn told(event: &Event) -> Option<(bool, Finding)> {
     match event {
         Event::Found(finding) => Some((true, finding.clone())),

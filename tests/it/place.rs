@@ -1,6 +1,7 @@
 //! Places: where a test keeps its store, over as many lives of the process as it wants.
 //!
-//! Each life has a store of its own before the same data, so that one life can be made to fail without the next.
+//! Each life has a store of its own before the same data, so that one life can be made to fail without the
+//! next.
 
 use volery::Memory;
 use volery::prelude::*;
@@ -68,7 +69,8 @@ pub(crate) async fn hand_back(volery: Volery) -> Tested {
     Ok(())
 }
 
-/// Makes two tests of each rule: over memory and paused time, and over a file, whose threads paused time would not wait for.
+/// Makes two tests of each rule: over memory and paused time, and over a file, whose threads paused time
+/// would not wait for.
 macro_rules! over_every_store {
     ($($rule:ident,)+) => {
         mod memory {

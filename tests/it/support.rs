@@ -14,7 +14,7 @@ use volery::{AgentStatus, CloseReason, Event, Fault, FeedItem, FeedReader, Offse
 
 pub(crate) use volery::testing::Gate;
 
-/// What a test returns.
+/// The result of a test.
 pub(crate) type Tested = volery::Result<()>;
 
 /// One second, the step of paused time in these tests.
@@ -45,7 +45,7 @@ payloads! {
     D, d;
 }
 
-/// What engines were given, in order.
+/// The inputs of engines, in order.
 #[derive(Debug)]
 pub(crate) struct Seen<T>(Arc<Mutex<Vec<T>>>);
 
@@ -121,7 +121,8 @@ impl Stopwatch {
 /// Real time after which a test hangs: far more than any takes on a machine that has other things to do.
 const HANGS_AFTER: Duration = Duration::from_secs(300);
 
-/// Waits for what must come; a test that would hang fails instead, whether its time is paused or real, and says where.
+/// Waits for what must come; a test that would hang fails instead, whether its time is paused or real, and
+/// says where.
 #[track_caller]
 pub(crate) fn soon<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
     within(HANGS_AFTER, Location::caller(), future)
@@ -130,7 +131,8 @@ pub(crate) fn soon<T>(future: impl Future<Output = T>) -> impl Future<Output = T
 async fn within<T>(limit: Duration, place: &Location<'_>, future: impl Future<Output = T>) -> T {
     let (over, watched) = tokio::sync::oneshot::channel::<()>();
     let (ended, end) = std::sync::mpsc::channel::<()>();
-    // Paused time would not wait for a timer of real time; a thread does, until the future is there or dropped.
+    // Paused time would not wait for a timer of real time; a thread does, until the future is there or
+    // dropped.
     std::thread::spawn(move || {
         // Nobody sends: it ends with the wait, or at the limit.
         if end.recv_timeout(limit).is_err() {

@@ -1,7 +1,8 @@
-//! What is seen of runs that outlive their process: `kill -9` at any moment, and an orderly stop.
+//! Traces of runs that outlive their process: `kill -9` at any moment, and an orderly stop.
 //!
-//! Lives are this test in processes of their own, one after the other on one store; all send to the same receiver.
-//! `VOLERY_TRACE_KILLS` sets how many are killed (default 8), `VOLERY_SEED` the chances; the seed is printed.
+//! Lives are this test in processes of their own, one after the other on one store; all send to the same
+//! receiver. `VOLERY_TRACE_KILLS` sets how many are killed (default 8), `VOLERY_SEED` the chances; the seed
+//! is printed.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead, BufReader, Write};
@@ -20,10 +21,11 @@ use crate::support::{LIMIT, MS, Note, Order, Payment, Receipt, Tested, named, on
 /// Set in the child: where its receiver is, its store, which life it is, and what it is to do.
 const ROLE: &str = "VOLERY_KILLED_CHILD";
 
-/// Open spans are noted and spans exported after this long, so that a life of a tenth of a second meets every case.
+/// Open spans are noted and spans exported after this long, so that a life of a tenth of a second meets every
+/// case.
 const WAIT_MS: u32 = 10;
 
-/// What a life does.
+/// The part of one life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum How {
     /// Starts a run whose engine never ends.
@@ -211,7 +213,7 @@ fn remove(store: &Path) {
     drop(store.parent().map(std::fs::remove_dir_all));
 }
 
-/// What arrived, without shutdowns.
+/// The arrived spans, without shutdowns.
 fn arrived(receiver: &Receiver) -> Vec<Span> {
     receiver.spans().into_iter().filter(|span| !span.name.contains("shutdown")).collect()
 }
@@ -279,8 +281,8 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("it is a number"))
 }
 
-/// Spans that the life which is being killed had exported in the last requests before it died: whether it could note that in
-/// its store before it died, nobody knows.
+/// Spans that the life which is being killed had exported in the last requests before it died: whether it
+/// could note that in its store before it died, nobody knows.
 fn in_doubt(spans: &[Span]) -> BTreeSet<(String, String)> {
     const REQUESTS: usize = 2 * 512;
     let last = spans.iter().rev().take(REQUESTS);

@@ -1,4 +1,5 @@
-//! Gauges, and that no metric is only a name: what waits somewhere is shown, and every metric of the table is recorded.
+//! Gauges, and that no metric is only a name: what waits somewhere is shown, and every metric of the table is
+//! recorded.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -54,8 +54,8 @@ fn serve(endpoint: String, format: LogFormat) {
     });
 }
 
-/// One order each that is repeated, that falls back, and whose engine panics too late; then a run that is too slow, and an
-/// agent whose engines panic too often.
+/// One order each that is repeated, that falls back, and whose engine panics too late; then a run that is too
+/// slow, and an agent whose engines panic too often.
 fn stumble(endpoint: String, format: LogFormat) {
     run_as(endpoint, format, async |providers| {
         let act = Agent::new("act")

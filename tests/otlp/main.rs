@@ -1,6 +1,7 @@
-//! What a receiver sees of a running runtime: traces, metrics and log lines as they arrive over OTLP.
+//! The telemetry of a running runtime: traces, metrics and log lines as they arrive over OTLP.
 //!
-//! The receiver is written against the protocol. Time is paused where a test waits, so nothing here sleeps for real.
+//! The receiver is written against the protocol. Time is paused where a test waits, so nothing here sleeps
+//! for real.
 
 mod hostile;
 mod killed;

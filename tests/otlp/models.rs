@@ -8,7 +8,7 @@ use volery_otlp_receiver::{Metric, Span};
 
 use crate::support::{LIMIT, MS, Order, Tested, Watched, named, only, order, tree};
 
-/// What every answer here says, if something recorded it.
+/// The text of every answer here, which nothing may record.
 const SECRET: &str = "the question and the answer";
 
 /// A model that takes 300 ms.
@@ -75,7 +75,7 @@ async fn a_call_of_a_model_is_a_client_span_below_the_engine_with_what_the_autho
         call.run(ask()).await?;
         call.response_model("small-2026").response_id("answer-7").finish_reasons(["length"]);
         call.finish_reasons(["stop"]).tokens_input(1_200).tokens_output(30).tokens_cached(1_000);
-        // What follows is the engine's time, and not the model's.
+        // The time after it is the engine's, and not the model's.
         sleep(50 * MS).await;
         Ok(())
     })

@@ -10,7 +10,8 @@ use volery::testing::Gate;
 
 use crate::support::{MS, Order, Payment, Receipt, Tested, Watched, order, payment};
 
-/// The last value of every point: `name{label, label}`, labels in the order of their names without the runtime's.
+/// The last value of every point: `name{label, label}`, labels in the order of their names without the
+/// runtime's.
 pub(crate) fn numbers(watched: &Watched) -> BTreeMap<String, f64> {
     let mut numbers = BTreeMap::new();
     for metric in watched.receiver.metrics() {

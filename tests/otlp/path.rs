@@ -1,4 +1,4 @@
-//! What Jaeger's critical path needs: that a cause has ended when its effect begins.
+//! The critical path of Jaeger: a cause has ended when its effect begins.
 
 use tokio::time::sleep;
 use volery::prelude::*;
@@ -76,8 +76,8 @@ async fn what_leads_to_a_job_has_ended_when_the_job_begins() -> Tested {
     // A batch ends an instant before the job that gave its last input: the path goes through that one then.
     let last = named(&spans, "job settle").iter().map(|job| job.end_ns).max();
     assert_eq!(last, Some(only(&spans, "batch mail").end_ns + 1_000), "{}", tree(&spans));
-    // Within a job, each part ends before the next begins, and nothing is left open between them. A commit is part of
-    // its attempt's time.
+    // Within a job, each part ends before the next begins, and nothing is left open between them. A commit is
+    // part of its attempt's time.
     for job in named(&spans, "job settle") {
         for pair in below(&spans, job).windows(2) {
             let gap = pair[1].start_ns.saturating_sub(pair[0].end_ns);

@@ -1,4 +1,5 @@
-//! Spans that a service makes inside its engines: with `tracing` and with OpenTelemetry's API, and what it sends along.
+//! Spans that a service makes inside its engines: with `tracing` and with OpenTelemetry's API, and what it
+//! sends along.
 //!
 //! Subscriber, tracer and propagator are the process's, so each service runs in a process of its own.
 
@@ -27,7 +28,7 @@ const ROLE: &str = "VOLERY_SERVICES_CHILD";
 /// A span that was exported: its id and its parent's by its name.
 type Exported = HashMap<String, (String, String)>;
 
-/// What an outgoing call would have sent.
+/// The headers of an outgoing call.
 type Headers = Arc<Mutex<HashMap<String, String>>>;
 
 /// Tells whether this is the child; otherwise runs one.
@@ -57,7 +58,7 @@ fn traced(name: &'static str) {
     info_span!("span", otel.name = name).in_scope(|| {});
 }
 
-/// What an HTTP client does before it calls somebody.
+/// The injection of an HTTP client before a call.
 fn inject(headers: &Headers) {
     let mut headers = headers.lock().expect("nobody panics");
     global::get_text_map_propagator(|propagator| {

@@ -36,7 +36,7 @@ fn audit() -> Agent {
     )
 }
 
-/// What the run looks like. Nothing stands below a publish; what caused a job is a link.
+/// The shape of the run. No span stands below a publish; the cause of a job is a link.
 const CHECKOUT: &str = "\
 run checkout ERROR volery.run.status=failed
   publish Order (producer)

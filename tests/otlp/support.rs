@@ -7,7 +7,7 @@ use volery::prelude::*;
 use volery::telemetry::{Environment, Otlp, Telemetry, TelemetryBuilder, TraceSettings, init};
 use volery_otlp_receiver::{Receiver, Span, laws};
 
-/// What a test returns.
+/// The result of a test.
 pub(crate) type Tested = volery::Result<()>;
 
 /// Real time for what goes over the network. Nothing takes a hundredth of it.

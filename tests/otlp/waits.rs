@@ -1,4 +1,4 @@
-//! What holds jobs and joins up: what a job waited for, and joins that waited in vain.
+//! Waits: the reasons why a job waited, and joins that were never complete.
 
 use tokio::time::sleep;
 use volery::prelude::*;

@@ -21,7 +21,7 @@ pub(crate) fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// What a child does in one of its callbacks.
+/// The behaviour of a child in one of its callbacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Deed {
     #[default]
@@ -47,7 +47,7 @@ impl Deed {
     }
 }
 
-/// What a child is sent.
+/// The messages of a child.
 pub(crate) enum Message {
     Note(u32),
     Do(Deed),

@@ -1,4 +1,4 @@
-//! Who is restarted, when, and when the supervisor gives up.
+//! Strategies: the children that are restarted, when, and when the supervisor gives up.
 
 use volery_actors::supervision::{
     AutoShutdown, Backoff, ChildSpec, ChildState, Exit, Intensity, LifeEvent, Restart, StartError, Strategy,

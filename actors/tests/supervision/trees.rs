@@ -132,7 +132,7 @@ async fn run(tree: Node, schedule: Vec<(usize, bool, u64)>) {
         }
         tokio::time::sleep(ms(gap)).await;
     }
-    // Whatever is under way comes to rest.
+    // Everything under way comes to its end.
     tokio::time::sleep(ms(10_000)).await;
     let before = journal.lines().len();
     let why = match root.stop().await {

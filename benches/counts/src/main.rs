@@ -1,8 +1,8 @@
 //! Counts of one artifact: allocations, allocated bytes and, where valgrind is installed, instructions.
 //!
-//! The load is the one-to-one of `benches/throughput.rs` on one thread: an artifact in, one agent, an artifact out, the
-//! memory store. Each figure is the difference between a long and a short load, so that start and stop cancel out.
-//! Counts do not depend on how busy the machine is.
+//! The load is the one-to-one of `benches/throughput.rs` on one thread: an artifact in, one agent, an
+//! artifact out, the memory store. Each figure is the difference between a long and a short load, so that
+//! start and stop cancel out. Counts do not depend on how busy the machine is.
 //!
 //! `cargo run --release -p volery-counts` prints them; `-- --load N` runs one load and prints nothing.
 

@@ -1,6 +1,7 @@
 //! The one-to-one throughput of a build without telemetry: what `benches/tracing` compares with, and starts.
 //!
-//! `volery-unseen --way NAME --count N` prints how many nanoseconds N artifacts took; the name says nothing here.
+//! `volery-unseen --way NAME --count N` prints how many nanoseconds N artifacts took; the name says nothing
+//! here.
 
 #![expect(clippy::print_stdout, reason = "a bench tells its figures")]
 

@@ -1,5 +1,5 @@
-//! The board against schedules: rules by example, random schedules with every law checked after every input, and
-//! restarts from the store at random moments.
+//! The board against schedules: rules by example, random schedules with every law checked after every input,
+//! and restarts from the store at random moments.
 
 mod alone;
 mod deferring;

@@ -12,7 +12,7 @@ mod restart;
 
 use model::Model;
 
-/// What happens to a collector.
+/// The events of a collector.
 #[derive(Clone, Debug)]
 enum Event {
     Offer(Draft),
@@ -66,7 +66,8 @@ fn check(subscription: &Subscription, events: &[Event]) {
                 now = now.after(micros(draft.after));
                 let published = now.before(micros(draft.late));
                 let entry = Entry {
-                    // What was held back has an earlier place in the log than what came before it.
+                    // An entry that was held back has an earlier place in the log than those that came before
+                    // it.
                     offset: Offset::new(if draft.late > 0 { number * 2 - 7 } else { number * 2 }),
                     run: run(draft.run),
                     at: published,

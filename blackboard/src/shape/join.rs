@@ -21,7 +21,8 @@ pub struct By<I> {
     input: PhantomData<fn() -> I>,
 }
 
-/// Names a side of a join by its key closure. The key may be anything that serialises; `None` means "not joined".
+/// Names a side of a join by its key closure. The key may be anything that serialises; `None` means "not
+/// joined".
 #[must_use]
 pub fn by<T: Payload, K: Serialize>(key: impl Fn(&T) -> K + Send + Sync + 'static) -> By<T> {
     let mut side = Side::of::<T>(1);
@@ -32,7 +33,8 @@ pub fn by<T: Payload, K: Serialize>(key: impl Fn(&T) -> K + Send + Sync + 'stati
 impl<T: Payload> By<T> {
     side_modifiers!(T);
 
-    /// Judges the window by this time of the payload instead of the time of publication. Needed on all sides or none.
+    /// Judges the window by this time of the payload instead of the time of publication. Needed on all sides
+    /// or none.
     #[must_use]
     pub fn at<W: Into<Timestamp>>(mut self, time: impl Fn(&T) -> W + Send + Sync + 'static) -> Self {
         self.side.set_event_time::<T, W>(time);
@@ -50,7 +52,7 @@ impl<T: Payload> By<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct Once;
 
-/// What expires fires with the sides that are there.
+/// An input that expires fires with the sides that are there.
 #[derive(Clone, Copy, Debug)]
 pub struct Outer;
 
@@ -75,14 +77,15 @@ pub fn join<A, B>(first: By<A>, second: By<B>) -> Join<(A, B)> {
 }
 
 impl<T, M> Join<T, M> {
-    /// Joins only what lies within this time of each other. What waited longer expires.
+    /// Joins only inputs within this time of each other. An input that waited longer expires.
     #[must_use]
     pub fn within(mut self, window: Duration) -> Self {
         self.rule.window = Some(Window::Time(window));
         self
     }
 
-    /// Expires an input after this many later artifacts of this subscription. Other subscriptions do not count.
+    /// Expires an input after this many later artifacts of this subscription. Other subscriptions do not
+    /// count.
     #[must_use]
     pub fn within_count(mut self, artifacts: u64) -> Self {
         self.rule.window = Some(Window::Count(artifacts));
@@ -96,8 +99,8 @@ impl<T, M> Join<T, M> {
         self
     }
 
-    /// Lets an input wait at most this long in wall time when event time decides, so that a side that went quiet
-    /// cannot hold the others for ever. Default one hour.
+    /// Lets an input wait at most this long in wall time when event time decides, so that a side that went
+    /// quiet cannot hold the others for ever. Default one hour.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.rule.patience = Some(patience);
@@ -116,7 +119,8 @@ impl<T, M> Join<T, M> {
 }
 
 impl<T> Join<T, Once> {
-    /// Fires also for inputs whose partners did not come in time; the engine is given an `Option` for each side.
+    /// Fires also for inputs whose partners did not come in time; the engine is given an `Option` for each
+    /// side.
     #[must_use]
     pub fn outer(self) -> Join<T, Outer> {
         self.into_mode()

@@ -20,7 +20,8 @@ pub struct AllOf<T> {
 
 /// Subscribes to a tuple of kinds: `all_of::<(Order, Payment)>()` gives the engine `(Order, Payment)`.
 ///
-/// Artifacts are used in log order. A kind that stands twice is needed twice. What is left over waits for the next.
+/// Artifacts are used in log order. A kind that stands twice is needed twice. Surplus waits for the next
+/// group.
 #[must_use]
 pub fn all_of<T: AllOfTuple>() -> AllOf<T> {
     AllOf { sides: T::sides(), input: PhantomData }

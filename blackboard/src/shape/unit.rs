@@ -26,8 +26,8 @@ pub fn one<I: Take>() -> One<I> {
 impl<I: Take> One<I> {
     side_modifiers!(I::Payload);
 
-    /// Keeps one batch per key, when this shape is collected into batches. Artifacts without a key (`None`) are not
-    /// taken.
+    /// Keeps one batch per key, when this shape is collected into batches. Artifacts without a key (`None`)
+    /// are not taken.
     #[must_use]
     pub fn per<K: Serialize>(mut self, key: impl Fn(&I::Payload) -> K + Send + Sync + 'static) -> Self {
         self.side.set_key::<I::Payload, K>(key);

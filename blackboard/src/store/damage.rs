@@ -15,9 +15,9 @@ use crate::time::Timestamp;
 pub struct Damage {
     /// Which record.
     pub what: String,
-    /// What is wrong with it.
+    /// The damage, in words.
     pub cause: String,
-    /// What holds in its place.
+    /// The state that holds in its place.
     pub done: String,
 }
 
@@ -28,8 +28,9 @@ impl fmt::Display for Damage {
 }
 
 impl Note {
-    /// Returns what is to be taken for granted when the note of a subject on a topic cannot be read: the decision that lets
-    /// nothing happen which it may have forbidden. An agent is held until somebody resumes it, and the time of a run is over.
+    /// Returns what is to be taken for granted when the note of a subject on a topic cannot be read: the
+    /// decision that lets nothing happen which it may have forbidden. An agent is held until somebody resumes
+    /// it, and the time of a run is over.
     ///
     /// `None` for a topic that tells nothing by itself.
     #[must_use]

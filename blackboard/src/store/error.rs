@@ -13,10 +13,10 @@ pub enum StoreError {
     Unavailable {
         /// The store.
         store: String,
-        /// What it said.
+        /// The store's error.
         cause: String,
     },
-    /// What was asked for is not there, or no more.
+    /// The record is not there, or no more.
     #[error(
         "store `{store}` has no artifact at offset {offset}; it was never written or retention removed it"
     )]
@@ -50,7 +50,7 @@ pub enum StoreError {
         /// The holder's host.
         host: String,
     },
-    /// There is no room left. What was to be written was not; it may be tried again when there is.
+    /// There is no room left. The write was not done; it may be tried again when there is.
     #[error("store `{store}` is full; free some space, or set a retention")]
     Full {
         /// The store.
@@ -61,7 +61,7 @@ pub enum StoreError {
     ReadOnly {
         /// The store.
         store: String,
-        /// What the system said.
+        /// The system's error.
         cause: String,
     },
     /// The file is there and is something else.
@@ -84,7 +84,7 @@ pub enum StoreError {
         /// The newest version that this program knows.
         known: i64,
     },
-    /// What was read is not what was written.
+    /// A record is damaged: it is not what was written.
     #[error(
         "store `{store}` is damaged{}: {cause}; restore it from a backup",
         offset.map(|offset| format!(" at offset {offset}")).unwrap_or_default()

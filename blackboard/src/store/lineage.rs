@@ -10,8 +10,8 @@ use crate::artifact::Artifact;
 use crate::id::{JobId, Offset};
 use crate::outcome::Outcome;
 
-/// What led to one artifact, and what every subscription that took it made of it. One step up and one down; from there
-/// it goes on by asking again.
+/// The causes of one artifact, and its outcome for every subscription that took it. One step up and one down;
+/// from there it goes on by asking again.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Lineage {
@@ -19,7 +19,7 @@ pub struct Lineage {
     pub artifact: Arc<Artifact>,
     /// The inputs of the job that published it, in input order, as far as the store still keeps them.
     pub causes: Vec<Arc<Artifact>>,
-    /// What became of it, by subscription.
+    /// Its outcomes, by subscription.
     pub fates: Vec<Fate>,
 }
 
@@ -32,7 +32,7 @@ impl Lineage {
     }
 }
 
-/// What became of an artifact for one subscription; for a join of every pair, in one of its pairs.
+/// The outcome of an artifact for one subscription; for a join of every pair, in one of its pairs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Fate {
@@ -42,7 +42,7 @@ pub struct Fate {
     pub outcome: Option<Outcome>,
     /// The job that took it, if one has.
     pub job: Option<JobId>,
-    /// What that job published, by place.
+    /// The artifacts that the job published, by place.
     pub published: Vec<Offset>,
 }
 
@@ -59,7 +59,7 @@ impl Fate {
     }
 }
 
-/// What a summary counts by.
+/// The key of a summary's counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -76,7 +76,7 @@ pub enum SummaryBy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Summary {
-    /// What was counted.
+    /// The key that was counted.
     pub name: String,
     /// How many.
     pub count: u64,

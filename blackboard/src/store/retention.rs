@@ -1,7 +1,7 @@
 //! Retention: how much of what is finished a store keeps, as data.
 //!
-//! It removes nothing; [`Store::retain`](super::Store::retain) does, when the runtime's janitor asks for it. Pure: no
-//! I/O, no clock.
+//! It removes nothing; [`Store::retain`](super::Store::retain) does, when the runtime's janitor asks for it.
+//! Pure: no I/O, no clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 /// How much of what is finished is kept. The default sets no bound: then nothing is removed.
 ///
-/// An artifact is finished when every claim on it has an outcome and no unfinished job or pair needs it. What is not
-/// finished is kept whatever the bounds say, and counts for none of them. A kind that is named in `per_kind` is judged
-/// by its own bounds alone; all other kinds share the general ones. An artifact goes as soon as one bound is passed.
+/// An artifact is finished when every claim on it has an outcome and no unfinished job or pair needs it. An
+/// artifact that is not finished is kept whatever the bounds say, and counts for none of them. A kind that is
+/// named in `per_kind` is judged by its own bounds alone; all other kinds share the general ones. An artifact
+/// goes as soon as one bound is passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -21,13 +22,13 @@ pub struct Retention {
     pub age_max: Option<Duration>,
     /// At most this many finished artifacts are kept; the oldest go first.
     pub count_max: Option<u64>,
-    /// Finished artifacts take at most this many bytes; the oldest go first. For stores that write payloads down: the
-    /// memory store, which does not know how large a value is, ignores it.
+    /// Finished artifacts take at most this many bytes; the oldest go first. For stores that write payloads
+    /// down: the memory store, which does not know how large a value is, ignores it.
     pub bytes_max: Option<u64>,
     /// Kinds with bounds of their own, by name.
     pub per_kind: BTreeMap<String, Bounds>,
-    /// Dead letters that were discarded, or driven again and have ended, go when that was decided longer ago than this.
-    /// Default: they are kept. Open letters are never removed.
+    /// Dead letters that were discarded, or driven again and have ended, go when that was decided longer ago
+    /// than this. Default: they are kept. Open letters are never removed.
     pub letters_age_max: Option<Duration>,
     /// At most this many of such dead letters are kept; those decided first go first. Default: any number.
     pub letters_count_max: Option<u64>,
@@ -46,7 +47,7 @@ pub struct Bounds {
     pub bytes_max: Option<u64>,
 }
 
-/// What became of one call of [`Store::retain`](super::Store::retain).
+/// The result of one call of [`Store::retain`](super::Store::retain).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
     /// Artifacts that were removed.

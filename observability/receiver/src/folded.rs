@@ -1,4 +1,5 @@
-//! Spans as a tree in text that does not depend on time: siblings that look the same are one line with their number.
+//! Spans as a tree in text that does not depend on time: siblings that look the same are one line with their
+//! number.
 //!
 //! For golden traces of runs whose order is not fixed, such as those of a process in real time.
 
@@ -8,9 +9,9 @@ use crate::span::Span;
 
 /// Shows every trace as a folded tree, in the order of names.
 ///
-/// A line has the number of spans if there are several, the name, the kind unless it is internal, `ERROR` if it is one,
-/// and the names of what it links to, each once. Spans whose name begins with one of `left_out` are not shown, nor is
-/// what stands below them: those that are there only if something took long.
+/// A line has the number of spans if there are several, the name, the kind unless it is internal, `ERROR` if
+/// it is one, and the names of what it links to, each once. Spans whose name begins with one of `left_out`
+/// are not shown, nor is what stands below them: those that are there only if something took long.
 #[must_use]
 pub fn folded(spans: &[Span], left_out: &[&str]) -> String {
     let shown: Vec<&Span> =
@@ -34,7 +35,7 @@ pub fn folded(spans: &[Span], left_out: &[&str]) -> String {
 /// Subtrees that look the same, with their number.
 type Folded = BTreeMap<Look, usize>;
 
-/// What one subtree looks like.
+/// The shape of one subtree.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Look {
     line: String,

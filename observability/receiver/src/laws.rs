@@ -1,4 +1,4 @@
-//! What holds for every trace. Each law says what breaks it, span by span.
+//! The laws of every trace. Each law names the spans that break it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -88,11 +88,11 @@ pub fn links_resolve(spans: &[Span], elsewhere: &[&str]) -> Result<(), Broken> {
     none(broken)
 }
 
-/// What a span links to in its own trace had ended before the span began, and so had what that is part of: by a microsecond
-/// at least, for that is what Jaeger's critical path asks for.
+/// A span that another one of its trace links to had ended before that began, and so had the spans above it:
+/// by a microsecond at least, for that is what Jaeger's critical path asks for.
 ///
-/// Batches and joins are left out: their inputs come while they are open. It is no law for spans of no length, which begin
-/// and end together with others.
+/// Batches and joins are left out: their inputs come while they are open. It is no law for spans of no
+/// length, which begin and end together with others.
 ///
 /// # Errors
 /// Links to what had not ended.

@@ -42,7 +42,7 @@ pub struct Receiver {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What arrived, and a bell for whoever waits for it.
+/// The arrived spans, and a signal for those that wait for them.
 #[derive(Clone, Debug, Default)]
 struct Store(Arc<(Mutex<Arrived>, Condvar)>);
 

@@ -1,4 +1,4 @@
-//! What arrived, in a shape that is easy to assert on: ids and values as text, times as numbers.
+//! Arrived spans, in a shape that is easy to assert on: ids and values as text, times as numbers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -6,9 +6,9 @@ use crate::span::Span;
 
 /// Shows every trace as a tree, the earliest first, with the attributes of these keys.
 ///
-/// A line has the span's name, its kind unless it is internal, `ERROR` if it is one, its attributes, its events as
-/// `!name` and its links as `-> name of the other span`. Siblings stand in the order of their begin, then of their
-/// names. Ids are replaced by names, so that the text of a golden trace stays the same.
+/// A line has the span's name, its kind unless it is internal, `ERROR` if it is one, its attributes, its
+/// events as `!name` and its links as `-> name of the other span`. Siblings stand in the order of their
+/// begin, then of their names. Ids are replaced by names, so that the text of a golden trace stays the same.
 #[must_use]
 pub fn tree(spans: &[Span], keys: &[&str]) -> String {
     let names: HashMap<_, _> = spans

@@ -131,7 +131,8 @@ impl Spread {
     }
 }
 
-/// Shows what the traces leave out. The meter keeps the callback for its life, and with it the spans' settings.
+/// Shows what the traces leave out. The meter keeps the callback for its life, and with it the spans'
+/// settings.
 pub(super) fn watch_spans(meter: &Meter, common: &[KeyValue], spans: Spans) {
     let metric = metric::TELEMETRY_SUPPRESSED;
     let labels = |reason: &'static str| {

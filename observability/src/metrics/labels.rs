@@ -1,7 +1,7 @@
 //! Sets of labels, made once: from the values of an event to the attributes that the meter takes.
 //!
-//! Finding a set again allocates nothing. There may be so many sets per instrument; what comes later is counted under
-//! `other`, so that names that a service makes up cannot fill the memory.
+//! Finding a set again allocates nothing. There may be so many sets per instrument; what comes later is
+//! counted under `other`, so that names that a service makes up cannot fill the memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -60,7 +60,7 @@ impl LabelSets {
         if let Some(set) = known.root.find(values) {
             return Arc::clone(set);
         }
-        // Whoever makes up names must not hold up those who do not.
+        // Made-up names must not hold up those that are not.
         if known.sets == SETS_MAX {
             return Arc::clone(&self.other);
         }

@@ -43,13 +43,14 @@ pub struct AgentLevels {
 /// One level with a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NamedLevel {
-    /// What it is of.
+    /// The labels of the level.
     pub name: Arc<str>,
     /// The level.
     pub level: u64,
 }
 
-/// Registers the gauges. The meter keeps the callbacks for its life; they show nothing once the metrics are gone.
+/// Registers the gauges. The meter keeps the callbacks for its life; they show nothing once the metrics are
+/// gone.
 pub(super) fn observe(meter: &Meter, common: &[KeyValue], cell: &Arc<Mutex<Arc<Levels>>>) {
     let labels = |key: &'static str| {
         let common = common.to_vec();

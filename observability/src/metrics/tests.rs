@@ -7,7 +7,7 @@ use super::*;
 use crate::names::metric::{self, Instrument};
 use crate::trace::{Failure, TraceSettings};
 
-/// What reached an exporter: name → unit, kind and label keys.
+/// The metrics that reached an exporter: name → unit, kind and label keys.
 type Seen = BTreeMap<String, (String, &'static str, Vec<String>)>;
 
 fn every_event(metrics: &Metrics) {

@@ -10,7 +10,7 @@ pub struct Event {
     pub name: &'static str,
     /// The keys of its attributes.
     pub attributes: &'static [&'static str],
-    /// What it says, in one line.
+    /// Its meaning, in one line.
     pub says: &'static str,
 }
 

@@ -34,7 +34,7 @@ pub const TOKENS: &[f64] = &[
     67_108_864.0,
 ];
 
-/// What kind of numbers a metric has.
+/// The kind of a metric's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Instrument {
@@ -67,7 +67,7 @@ impl Instrument {
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
-    /// What kind of numbers it has.
+    /// The kind of its numbers.
     pub instrument: Instrument,
     /// Its unit, by UCUM: `s`, `1`, or the thing counted in braces.
     pub unit: &'static str,
@@ -75,12 +75,13 @@ pub struct Metric {
     pub labels: &'static [&'static str],
     /// Boundaries of a histogram; empty for the others.
     pub boundaries: &'static [f64],
-    /// What it says, in one line.
+    /// Its meaning, in one line.
     pub says: &'static str,
 }
 
 impl Metric {
-    /// The name of its family of samples in Prometheus' text format: dots become `_`, a unit and `_total` are added.
+    /// The name of its family of samples in Prometheus' text format: dots become `_`, a unit and `_total` are
+    /// added.
     ///
     /// A histogram's samples are this name with `_bucket`, `_sum` and `_count`.
     #[must_use]
@@ -131,7 +132,7 @@ pub mod label {
     pub const LOOP: &str = "volery.loop";
     /// The schedule.
     pub const SCHEDULE: &str = "volery.schedule";
-    /// What the lookout found.
+    /// The kind of a finding of the lookout.
     pub const FINDING: &str = "volery.finding";
     /// The shared resource.
     pub const RESOURCE: &str = "volery.resource";
@@ -143,7 +144,7 @@ pub mod label {
     pub const PROVIDER: &str = "gen_ai.provider.name";
     /// The tool.
     pub const TOOL: &str = "gen_ai.tool.name";
-    /// What was asked of the model.
+    /// The operation of the model.
     pub const OPERATION: &str = "gen_ai.operation.name";
     /// input or output.
     pub const TOKEN_TYPE: &str = "gen_ai.token.type";

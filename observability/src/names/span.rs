@@ -1,8 +1,8 @@
 //! The spans of a run, as data: name, kind, place in the tree, attributes.
 //!
-//! Names hold a workflow, a kind, an agent or an engine and never an id. The tree is flat on purpose: jobs are
-//! children of the run in the order of time and *link* to the publishes that caused them. Hung below a publish, which
-//! ends long before its jobs do, they would spoil the critical path of the trace.
+//! Names hold a workflow, a kind, an agent or an engine and never an id. The tree is flat on purpose: jobs
+//! are children of the run in the order of time and *link* to the publishes that caused them. Hung below a
+//! publish, which ends long before its jobs do, they would spoil the critical path of the trace.
 
 use super::attribute;
 

@@ -1,6 +1,7 @@
-//! The files that a user runs agree with the runtime and with each other: names, labels, alerts, panels, ports, pins.
+//! The files that a user runs agree with the runtime and with each other: names, labels, alerts, panels,
+//! ports, pins.
 //!
-//! Nothing is started. What a query means is promtool's to judge (`lint.sh`, `prometheus/rules_test.yml`).
+//! Nothing is started. promtool judges the meaning of queries (`lint.sh`, `prometheus/rules_test.yml`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,5 @@
-//! What reaches a receiver, over real connections; and the names that pages, files and sources share.
+//! Telemetry as it reaches a receiver, over real connections; and the names that pages, files and sources
+//! share.
 //!
 //! One program for all of them: linking the exporters takes longer than the tests.
 

@@ -1,5 +1,5 @@
-//! A synthetic run in the shape of the catalogue, as a runtime would make it: with a join, a batch, a retry, a panic
-//! and a cancellation. All times are made up.
+//! A synthetic run in the shape of the catalogue, as a runtime would make it: with a join, a batch, a retry,
+//! a panic and a cancellation. All times are made up.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

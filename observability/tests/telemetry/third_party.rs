@@ -1,7 +1,8 @@
-//! A collector that nobody here wrote takes the run and passes it on to the receiver: both sides of the wire are
-//! somebody else's.
+//! A collector that nobody here wrote takes the run and passes it on to the receiver: both sides of the wire
+//! are somebody else's.
 //!
-//! `scripts/otel-agent` installs it. Without it these tests say so and check nothing, but with `CI=true` they fail.
+//! `scripts/otel-agent` installs it. Without it these tests say so and check nothing, but with `CI=true` they
+//! fail.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;

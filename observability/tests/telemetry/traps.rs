@@ -1,7 +1,7 @@
 //! Traps of the exporters, each of which lost spans somewhere: this set-up does not fall into them.
 //!
-//! The crate's tests are built with the asynchronous HTTP client of `opentelemetry-otlp` turned on, as another crate of
-//! a service's build could do; see `Cargo.toml`.
+//! The crate's tests are built with the asynchronous HTTP client of `opentelemetry-otlp` turned on, as
+//! another crate of a service's build could do; see `Cargo.toml`.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -26,7 +26,8 @@ fn the_batch_thread_gets_a_blocking_client_whatever_the_build_turns_on() {
 
 #[tokio::test]
 async fn a_runtime_with_one_thread_flushes_grpc_while_it_is_blocked() {
-    // Connections that live on the caller's runtime cannot move while the caller blocks: 5 s, `Timeout`, nothing sent.
+    // Connections that live on the caller's runtime cannot move while the caller blocks: 5 s, `Timeout`,
+    // nothing sent.
     let receiver = Receiver::start();
     let telemetry = set_up(Otlp::grpc().endpoint(receiver.grpc_endpoint()));
     checkout(&telemetry.providers().spans());
@@ -108,7 +109,7 @@ fn a_full_queue_is_counted_and_shown() {
     for number in 0..200 {
         publish(&run, "Order", number, number + 1);
     }
-    // What has ended waits for the root.
+    // Spans that have ended wait for the root.
     drop(run);
     let text = telemetry.prometheus_text().expect("it was asked for");
     // 200 publishes, the marker that the run started and the root, of which 50 wait.

@@ -15,7 +15,7 @@ fn start(pairs: &[(&str, &str)]) -> Result<Telemetry, TelemetryError> {
     init("shop").environment(variables(pairs)).otlp(Otlp::standard()).start()
 }
 
-/// Sends a run and a number. What arrives is told by the receiver.
+/// Sends a run and a number. The receiver has what arrives.
 #[track_caller]
 fn sends(telemetry: Telemetry) {
     let providers = telemetry.providers();

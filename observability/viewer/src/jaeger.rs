@@ -1,9 +1,9 @@
 //! From OTLP to the JSON that Jaeger's user interface reads. Pure: no I/O, no clock.
 //!
-//! It follows the Collector's translator (`pkg/translator/jaeger`): the parent is the first reference and links come
-//! after it as `FOLLOWS_FROM`; kind and status become tags, an error also `error=true`; an event's name is its field
-//! `event`; lists and maps become JSON text; times are cut to microseconds. Attributes of links have no place in it.
-//! As Jaeger's query service does, it sorts tags by name.
+//! It follows the Collector's translator (`pkg/translator/jaeger`): the parent is the first reference and
+//! links come after it as `FOLLOWS_FROM`; kind and status become tags, an error also `error=true`; an event's
+//! name is its field `event`; lists and maps become JSON text; times are cut to microseconds. Attributes of
+//! links have no place in it. As Jaeger's query service does, it sorts tags by name.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ pub(crate) struct Log {
     fields: Vec<Tag>,
 }
 
-/// Who wrote a span.
+/// The service of a span.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Process {

@@ -4,12 +4,13 @@
 //! volery-viewer [--ui PORT] [--grpc PORT] [--http PORT] [--config UI.json]
 //! ```
 //!
-//! It listens on the loopback only, at the ports that Jaeger has (16686, 4317, 4318) unless told otherwise; 0 takes a
-//! free one. The addresses are printed, one per line. It keeps the newest traces (`store.rs`) until it is ended, and
-//! takes metrics without keeping them.
+//! It listens on the loopback only, at the ports that Jaeger has (16686, 4317, 4318) unless told otherwise; 0
+//! takes a free one. The addresses are printed, one per line. It keeps the newest traces (`store.rs`) until
+//! it is ended, and takes metrics without keeping them.
 //!
-//! What is not Jaeger's here: storage, search and the way from OTLP to the interface's JSON (`jaeger.rs`), which
-//! follows the translator of the Collector. There are no Monitor page, no archive and no clock-skew adjustment.
+//! Not Jaeger's here: storage, search and the way from OTLP to the interface's JSON (`jaeger.rs`), which
+//! follows the translator of the Collector. There are no Monitor page, no archive and no clock-skew
+//! adjustment.
 
 mod jaeger;
 mod otlp;

@@ -1,7 +1,7 @@
 //! The pages of Jaeger's user interface, release 2.14.1, as built by its authors.
 //!
-//! The files are inside of the crate `otlp-embedded`, of which nothing else is used. Jaeger's own server writes the
-//! settings (`jaeger/ui.json`) into the first page; so does this.
+//! The files are inside of the crate `otlp-embedded`, of which nothing else is used. Jaeger's own server
+//! writes the settings (`jaeger/ui.json`) into the first page; so does this.
 
 use axum::Router;
 use axum::body::Body;

@@ -1,7 +1,7 @@
 //! The part of Jaeger's query API that its user interface calls: services, operations, search, one trace.
 //!
-//! A search asks for traces with a span for which all holds: service, operation, tags and duration; as Jaeger's memory
-//! storage does it. What is not here (metrics, archive) answers 404.
+//! A search asks for traces with a span for which all holds: service, operation, tags and duration; as
+//! Jaeger's memory storage does it. Requests for the rest (metrics, archive) are answered with 404.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -80,7 +80,7 @@ async fn search(State(store): State<Store>, RawQuery(query): RawQuery) -> Respon
     answered(Ok(found.into_iter().map(written).collect()))
 }
 
-/// What a search asks for.
+/// The conditions of a search.
 #[derive(Debug, Default)]
 struct Search {
     ids: Vec<String>,

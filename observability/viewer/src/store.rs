@@ -11,7 +11,7 @@ use crate::jaeger::Span;
 /// Spans that are kept, about 2 kB each. When there are more, the oldest traces go, but never the newest.
 const SPANS_MAX: usize = 200_000;
 
-/// What arrived; a clone is another handle.
+/// The arrived spans; a clone is another handle.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store(Arc<Mutex<Traces>>);
 

@@ -1,6 +1,7 @@
 //! The base: what all threads of a store share.
 //!
-//! The file's place, the kinds that are known, the cache, and the map between the program's numbers and the file's.
+//! The file's place, the kinds that are known, the cache, and the map between the program's numbers and the
+//! file's.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -19,11 +20,12 @@ pub(super) struct Base {
     pub(super) cache: Cache,
     kinds: RwLock<HashMap<Arc<str>, Kind>>,
     map: RwLock<Arc<Map>>,
-    /// What was set aside when the store was opened.
+    /// Records that were set aside when the store was opened.
     damage: Mutex<Vec<Damage>>,
 }
 
-/// The file's ids of the program's agents and subscriptions, which may stand in another order with every start.
+/// The file's ids of the program's agents and subscriptions, which may stand in another order with every
+/// start.
 #[derive(Debug, Default)]
 pub(super) struct Map {
     subscriptions: Vec<(i64, String)>,

@@ -1,7 +1,7 @@
 //! The cache: the newest artifacts, as they were published.
 //!
-//! A job that starts right after its inputs were committed finds them here, as the values that they are; nothing is read
-//! back or parsed. Bounded by number and by bytes of JSON; the oldest go first.
+//! A job that starts right after its inputs were committed finds them here, as the values that they are;
+//! nothing is read back or parsed. Bounded by number and by bytes of JSON; the oldest go first.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustc_hash::FxHashMap;
 use volery_blackboard::{Artifact, Offset};
 
-/// What an artifact takes beside its JSON, about.
+/// The bytes of an artifact beside its JSON, about.
 const OVERHEAD: usize = 256;
 
 #[derive(Debug)]
@@ -76,7 +76,8 @@ impl Cache {
     }
 }
 
-/// Drops artifacts. Payloads run code of the user when they are dropped: not under the lock, and their panics end here.
+/// Drops artifacts. Payloads run code of the user when they are dropped: not under the lock, and their panics
+/// end here.
 fn let_go(gone: Vec<Arc<Artifact>>) {
     for artifact in gone {
         drop(catch_unwind(AssertUnwindSafe(|| drop(artifact))));

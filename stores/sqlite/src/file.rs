@@ -20,8 +20,8 @@ const LIBRARY_MIN: i32 = 3_051_003;
 /// How a database file begins.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// How long a statement waits for another connection, a backup tool's say. Less would fail commits under a backup; more
-/// would keep publishers in the dark.
+/// How long a statement waits for another connection, a backup tool's say. Less would fail commits under a
+/// backup; more would keep publishers in the dark.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Statements kept prepared: more than any connection here uses.
@@ -35,15 +35,16 @@ const IN_USE: &str = "used";
 pub(super) struct Lock(File);
 
 impl Drop for Lock {
-    /// Lets go by name: closing alone would not do while a process that is just being started still has a copy of the file.
+    /// Lets go by name: closing alone would not do while a process that is just being started still has a
+    /// copy of the file.
     fn drop(&mut self) {
         // Should it fail, the close that follows lets go once the last copy is closed.
         drop(self.0.unlock());
     }
 }
 
-/// Takes the lock beside the file. It holds until the value is dropped, or the process ends however it ends. Tells also
-/// whether the store has been on disk before, as [`mark_used`] has noted.
+/// Takes the lock beside the file. It holds until the value is dropped, or the process ends however it ends.
+/// Tells also whether the store has been on disk before, as [`mark_used`] has noted.
 ///
 /// # Errors
 /// When another store has it, naming its process and host; when the lock file cannot be written.
@@ -68,8 +69,8 @@ pub(super) fn lock(place: &Place) -> Result<(Lock, bool), StoreError> {
     Ok((Lock(file), was_used))
 }
 
-/// Notes in the lock file that the store is on disk as a whole. Before that an empty or half-written file is what is left of
-/// a beginning that was cut short, and afterwards it is damage.
+/// Notes in the lock file that the store is on disk as a whole. Before that an empty or half-written file is
+/// what is left of a beginning that was cut short, and afterwards it is damage.
 ///
 /// # Errors
 /// When the store cannot be brought to disk or the lock file not be written.
@@ -100,8 +101,8 @@ fn host() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_else(|_| "unknown".to_owned())
 }
 
-/// Refuses file systems of other hosts, and those of which that cannot be told. `type_of` gives the number of the file system
-/// that a folder lies on.
+/// Refuses file systems of other hosts, and those of which that cannot be told. `type_of` gives the number of
+/// the file system that a folder lies on.
 ///
 /// # Errors
 /// When the folder lies on such a file system, or cannot be asked.
@@ -109,8 +110,9 @@ pub(super) fn refuse_network(
     place: &Place,
     type_of: impl FnOnce(&Path) -> std::io::Result<u64>,
 ) -> Result<(), StoreError> {
-    /// File systems by the number in `statfs(2)`. What a program serves over fuse may lie on another host (sshfs, s3fs) or on
-    /// this one, and whether it keeps what it was told to bring to disk is up to the program.
+    /// File systems by the number in `statfs(2)`. A file system that a program serves over fuse may lie on
+    /// another host (sshfs, s3fs) or on this one, and whether it keeps what it was told to bring to disk is
+    /// up to the program.
     const NETWORK: [(u64, &str); 11] = [
         (0x6969, "nfs"),
         (0x517B, "smb"),
@@ -164,8 +166,8 @@ fn folder(place: &Place) -> &Path {
     }
 }
 
-/// Looks at the file before SQLite does: it would take an empty one for new, and tell of a short one only when it comes to
-/// the missing part. `was_used` says that it has been on disk as a whole before.
+/// Looks at the file before SQLite does: it would take an empty one for new, and tell of a short one only
+/// when it comes to the missing part. `was_used` says that it has been on disk as a whole before.
 ///
 /// # Errors
 /// When the file is something else, empty although it was in use, or shorter than it says.
@@ -183,7 +185,7 @@ pub(super) fn inspect(place: &Place, was_used: bool) -> Result<(), StoreError> {
         let lost = was_used && wal == 0;
         return if lost { damaged("the file is empty, although it has been in use") } else { Ok(()) };
     }
-    // What a beginning left that was cut short, SQLite takes back.
+    // SQLite takes back the rest of a beginning that was cut short.
     if !was_used && std::fs::metadata(place.beside("-journal")).is_ok_and(|journal| journal.len() > 0) {
         return Ok(());
     }
@@ -224,7 +226,8 @@ pub(super) fn open_writer(place: &Place, options: &Options) -> Result<Connection
         Durability::Full => "PRAGMA synchronous = FULL;",
         Durability::OsCrashMayLoseLastMs => "PRAGMA synchronous = NORMAL;",
     })?;
-    // A log of 4,000 pages is checkpointed 4 times less often than by default, and is still read back in milliseconds.
+    // A log of 4,000 pages is checkpointed 4 times less often than by default, and is still read back in
+    // milliseconds.
     conn.execute_batch(
         "PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16384;
          PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
@@ -236,12 +239,12 @@ pub(super) fn open_writer(place: &Place, options: &Options) -> Result<Connection
     Ok(conn)
 }
 
-/// Writes what a process before left in the log once more, over itself, and waits for the disk. Called with the lock for
-/// writing.
+/// Writes what a process before left in the log once more, over itself, and waits for the disk. Called with
+/// the lock for writing.
 ///
-/// If the disk failed to take it then, the system may show it all the same, as if it were there: commits behind it would be
-/// lost with it when the power goes. Written again, it has to be brought to disk again. A log in order is put away when a
-/// store is closed, and there is nothing to write.
+/// If the disk failed to take it then, the system may show it all the same, as if it were there: commits
+/// behind it would be lost with it when the power goes. Written again, it has to be brought to disk again. A
+/// log in order is put away when a store is closed, and there is nothing to write.
 ///
 /// # Errors
 /// What the file system says.

@@ -1,8 +1,9 @@
-//! Where a Volery blackboard is kept: a durable store in one SQLite file, written by one thread and read by a few.
+//! Where a Volery blackboard is kept: a durable store in one SQLite file, written by one thread and read by a
+//! few.
 //!
-//! A commit that was answered is on disk. Any SQLite tool can open the file while it is in use; `docs/storage.md`
-//! describes its tables. `store` is the handle, `writer` writes, `reader` and `session` read, `file` and `schema` are the
-//! file itself.
+//! A commit that was answered is on disk. Any SQLite tool can open the file while it is in use;
+//! `docs/storage.md` describes its tables. `store` is the handle, `writer` writes, `reader` and `session`
+//! read, `file` and `schema` are the file itself.
 //!
 //! The crate needs no async runtime: its threads are its own, and its answers can be awaited anywhere.
 

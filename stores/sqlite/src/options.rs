@@ -6,15 +6,16 @@ use volery_blackboard::store::StoreError;
 
 use super::Sqlite;
 
-/// What a commit waits for.
+/// The durability of a commit: what it waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
     /// The disk: what was accepted survives the end of the process and the loss of power.
     #[default]
     Full,
-    /// The operating system: what was accepted survives the end of the process; a crash of the system, or the loss of
-    /// power, may lose the last milliseconds before it. The file stays in order. Small commits are several times faster.
+    /// The operating system: what was accepted survives the end of the process; a crash of the system, or the
+    /// loss of power, may lose the last milliseconds before it. The file stays in order. Small commits are
+    /// several times faster.
     OsCrashMayLoseLastMs,
 }
 
@@ -49,8 +50,9 @@ impl Options {
         Self { durability, ..self }
     }
 
-    /// Keeps the newest artifacts in memory as they were published, so that jobs that start at once read nothing back: at
-    /// most this many, and at most this many bytes of their JSON. Default: 10,000 and 16 MiB.
+    /// Keeps the newest artifacts in memory as they were published, so that jobs that start at once read
+    /// nothing back: at most this many, and at most this many bytes of their JSON. Default: 10,000 and 16
+    /// MiB.
     pub fn cache(self, artifacts: usize, bytes: usize) -> Self {
         Self { cache_artifacts: artifacts, cache_bytes: bytes, ..self }
     }
@@ -60,27 +62,28 @@ impl Options {
         Self { readers: threads.max(1), ..self }
     }
 
-    /// Lets the file grow to about this many bytes; beyond that, writes are refused as they are on a full disk. The log
-    /// beside it comes on top. Default: no limit.
+    /// Lets the file grow to about this many bytes; beyond that, writes are refused as they are on a full
+    /// disk. The log beside it comes on top. Default: no limit.
     pub fn size_max(self, bytes: u64) -> Self {
         Self { size_max: Some(bytes), ..self }
     }
 
-    /// Opens the file although it lies on a network file system. Locks and shared memory work there only if this host
-    /// alone uses the file system, and the server keeps what it acknowledged.
+    /// Opens the file although it lies on a network file system. Locks and shared memory work there only if
+    /// this host alone uses the file system, and the server keeps what it acknowledged.
     pub fn allow_network_file_system(self) -> Self {
         Self { allow_network: true, ..self }
     }
 
     /// Opens the store. Makes the file if there is none; its folder has to be there.
     ///
-    /// Blocks: takes the lock, brings the file's schema to the newest version and starts the store's threads, which takes
-    /// milliseconds, unless there is a migration to do.
+    /// Blocks: takes the lock, brings the file's schema to the newest version and starts the store's threads,
+    /// which takes milliseconds, unless there is a migration to do.
     ///
     /// # Errors
     /// [`StoreError::InUse`], [`StoreError::NetworkFileSystem`], [`StoreError::NotADatabase`],
-    /// [`StoreError::NewerSchema`], [`StoreError::Corrupt`], [`StoreError::ReadOnly`], [`StoreError::Full`] as their
-    /// names say, [`StoreError::Unavailable`] for whatever else the system refuses. The file is as it was then.
+    /// [`StoreError::NewerSchema`], [`StoreError::Corrupt`], [`StoreError::ReadOnly`], [`StoreError::Full`]
+    /// as their names say, [`StoreError::Unavailable`] for whatever else the system refuses. The file is as
+    /// it was then.
     pub fn open(self) -> Result<Sqlite, StoreError> {
         Sqlite::start(self)
     }

@@ -1,7 +1,7 @@
 //! The schema: every table and index of the file, its version, and the way from older versions to this one.
 //!
-//! `docs/storage.md` explains each column to whoever opens the file with another tool. A change here is a new step at the
-//! end of `STEPS`; steps that were released are never edited.
+//! `docs/storage.md` explains each column to whoever opens the file with another tool. A change here is a new
+//! step at the end of `STEPS`; steps that were released are never edited.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -9,7 +9,7 @@ use super::fault::{Fault, Place};
 use super::file;
 use volery_blackboard::store::StoreError;
 
-/// What each version added. A file of version n has been through the first n steps.
+/// The steps from version to version. A file of version n has been through the first n steps.
 const STEPS: [&str; 2] = [VERSION_1, CHECKED_AND_DECIDED];
 
 const VERSION_1: &str = "
@@ -171,8 +171,8 @@ SELECT s.name, o.seq,
 FROM outcome o JOIN subscription s ON s.id = o.sub;
 ";
 
-/// Claims get a checksum: those that are there have none, and count as sound. Dead letters are found by when they were
-/// decided.
+/// Claims get a checksum: those that are there have none, and count as sound. Dead letters are found by when
+/// they were decided.
 const CHECKED_AND_DECIDED: &str = "
 ALTER TABLE claim ADD COLUMN crc INTEGER;
 CREATE INDEX dead_decided ON dead(decided, number) WHERE state <> 0;
@@ -181,8 +181,8 @@ CREATE INDEX dead_decided ON dead(decided, number) WHERE state <> 0;
 /// The newest version that this program knows.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
-/// Artifacts in one row of `era`: the finer, the more rows a query by time looks at first; the coarser, the more artifacts
-/// at the ends of its range.
+/// Artifacts in one row of `era`: the finer, the more rows a query by time looks at first; the coarser, the
+/// more artifacts at the ends of its range.
 pub(super) const ERA: u64 = 1_024;
 
 /// Brings a file to the newest version, in one transaction, and begins an epoch. Returns the epoch.

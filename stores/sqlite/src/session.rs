@@ -1,4 +1,4 @@
-//! A session: one connection, and what is needed to make sense of the rows that it reads.
+//! A session: one connection, and the maps that give meaning to the rows that it reads.
 //!
 //! Each thread of the store has one of its own. The files below it are the questions that a store answers.
 
@@ -29,8 +29,8 @@ pub(super) struct Session {
     names: RefCell<FxHashMap<i64, Arc<str>>>,
 }
 
-/// Names kept in memory per connection. They are kinds, agents and tenants; with more of them than this, they are looked up
-/// again.
+/// Names kept in memory per connection. They are kinds, agents and tenants; with more of them than this, they
+/// are looked up again.
 const NAMES_MAX: usize = 10_000;
 
 impl Session {

@@ -25,7 +25,7 @@ fn headstrong_blocking(name: &str, gate: &Gate, dam: Dam) -> Agent {
     }))
 }
 
-/// What a report says of those who were cut off: who, and whether they still run.
+/// The attempts that were cut off, by the report: their names, and whether they still run.
 fn cut_off(report: &volery::ShutdownReport) -> Vec<(&str, bool)> {
     let mut cut: Vec<_> = report.cut_off.iter().map(|cut| (cut.agent.as_str(), cut.still_running)).collect();
     cut.sort_unstable();

@@ -29,7 +29,7 @@ fn world() -> World {
     world
 }
 
-/// What is starting: the subscription, the input, and whether it is alone.
+/// The jobs that start: the subscription, the input, and whether it is alone.
 fn starting(world: &World) -> Vec<(u32, u64, bool)> {
     world.fresh.iter().map(|start| (start.subscription.0, inputs(start)[0], start.alone)).collect()
 }

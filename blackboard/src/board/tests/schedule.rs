@@ -346,8 +346,8 @@ proptest! {
     }
 }
 
-/// Steps whose effect on what is collected a restart keeps: no delays, no outputs, nothing that lives in memory only
-/// (pauses, flushes).
+/// Steps whose effect on what is collected a restart keeps: no delays, no outputs, nothing that lives in
+/// memory only (pauses, flushes).
 fn quiet_step() -> impl Strategy<Value = Step> {
     let kept = u16::MAX;
     let plain = draft(kept).prop_map(|draft| Step::Publish(Draft { delay: None, ..draft }));
@@ -369,8 +369,8 @@ fn schedules_use_every_subscription() {
     }
 }
 
-/// A pair was started before the process died, and lost an input in the log. That the store still has it open is found out
-/// when everything is read, and again when the last input that is not visible yet has become so.
+/// A pair was started before the process died, and lost an input in the log. That the store still has it open
+/// is found out when everything is read, and again when the last input that is not visible yet has become so.
 #[test]
 fn a_pair_that_lost_an_input_ends_although_another_input_is_not_visible_yet() {
     let draft = |run, claimed, side, delay| {

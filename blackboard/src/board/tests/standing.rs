@@ -1,5 +1,5 @@
-//! Rules of what agents are given, each by example: quarantine, queue time-outs, deadlines of runs, and what cancelling
-//! leaves alone.
+//! Rules of what agents are given, each by example: quarantine, queue time-outs, deadlines of runs, and what
+//! cancelling leaves alone.
 
 use std::collections::BTreeSet;
 
@@ -290,7 +290,7 @@ fn terminal_states_are_final() {
     assert_eq!(world.board.tally(run(0)).expect("it has a handle").consumed, 2);
 }
 
-/// What the job of an input waited for before it was started, and for how many microseconds.
+/// The parts of the wait of an input's job before its start, in microseconds.
 fn waited(world: &World, member: u64) -> Vec<(WaitsFor, u128)> {
     let mut starts = world.fresh.iter().chain(world.running.values());
     let aside = &starts.find(|start| inputs(start) == [member]).expect("the job was started").aside;

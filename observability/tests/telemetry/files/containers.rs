@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{folder, json, keys, list, text, word, yaml};
 
-/// What Jaeger 2.20 is built with: its `cmd/jaeger/builder.yaml`.
+/// The components of Jaeger 2.20: its `cmd/jaeger/builder.yaml`.
 const COMPONENTS: [(&str, &[&str]); 5] = [
     (
         "extensions",

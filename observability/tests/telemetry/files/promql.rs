@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 /// A list of labels may follow these words.
 const GROUPING: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
 
-/// What a query names.
+/// The names in a query.
 #[derive(Debug, Default)]
 pub(crate) struct Query {
     pub(crate) metrics: BTreeSet<String>,
@@ -14,7 +14,8 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// Reads a query: a name before a parenthesis is a function, one in braces or after `by` a label, the rest metrics.
+    /// Reads a query: a name before a parenthesis is a function, one in braces or after `by` a label, the
+    /// rest metrics.
     pub(crate) fn read(text: &str) -> Self {
         let mut query = Self::default();
         let words = words(text);

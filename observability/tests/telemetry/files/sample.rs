@@ -36,7 +36,8 @@ pub(crate) fn families() -> BTreeMap<String, Family> {
 
 /// The metric that a sample belongs to.
 ///
-/// The text exposition of the Rust SDK adds `_ratio` to histograms of the unit `1`; the Collector, and so Jaeger, does not.
+/// The text exposition of the Rust SDK adds `_ratio` to histograms of the unit `1`; the Collector, and so
+/// Jaeger, does not.
 pub(crate) fn family_of<'a>(families: &'a BTreeMap<String, Family>, sample: &str) -> Option<&'a Family> {
     let base = ["_bucket", "_sum", "_count"].iter().find_map(|part| sample.strip_suffix(part));
     match base {
@@ -58,7 +59,7 @@ fn exposition(metric: &Metric, text: &mut String) -> Result<(), std::fmt::Error>
     };
     let word = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     let label = |key: &&str| format!("{}=\"x\"", key.chars().map(word).collect::<String>());
-    // What is lost is lost by the process; the set-up that counts it knows no runtime.
+    // The process loses spans, not a runtime; the set-up that counts them knows no runtime.
     let common = if *metric == metric::TELEMETRY_DROPPED { &[] } else { COMMON_LABELS };
     let labels = common.iter().chain(metric.labels).map(label).collect::<Vec<_>>().join(",");
     writeln!(text, "# HELP {name} {}\n# TYPE {name} {kind}", metric.says)?;

@@ -1,7 +1,8 @@
 //! Finding artifacts: a filter as one statement that is told which index to use.
 //!
-//! SQLite would choose by statistics that change while a store lives. Here the most telling condition of a filter names
-//! the index, and the others are checked row by row. Times become places first, by the table `era`.
+//! SQLite would choose by statistics that change while a store lives. Here the most telling condition of a
+//! filter names the index, and the others are checked row by row. Times become places first, by the table
+//! `era`.
 
 use std::sync::Arc;
 
@@ -83,7 +84,8 @@ impl Session {
         let wanted = filter.conditions();
         let Some(tenants) = self.tenants(&wanted)? else { return Ok(None) };
         let mut query = Query::new(&tenants);
-        // Each of these that a filter has names an index, and the last one stands: from common conditions to rare ones.
+        // Each of these that a filter has names an index, and the last one stands: from common conditions to
+        // rare ones.
         if let Some(kind) = wanted.kind {
             let Some(kind) = self.name_id(kind)? else { return Ok(None) };
             query.by("artifact a INDEXED BY artifact_kind").meets("a.kind = ?", kind);
@@ -272,7 +274,8 @@ impl Query {
         self.conditions.push(format!("{column} IN ({places})"));
     }
 
-    /// Without a run, which tells more, a tag that has to be there leads, or else the tags of which one has to be there.
+    /// Without a run, which tells more, a tag that has to be there leads, or else the tags of which one has
+    /// to be there.
     fn meets_tags(&mut self, tenants: &[i64], wanted: &Conditions<'_>) {
         let tenants = || tenants.iter().map(|tenant| Value::from(*tenant));
         let leads = wanted.run.is_none();

@@ -1,4 +1,5 @@
-//! Retention: which finished artifacts, and which dead letters that are over, a policy lets go. The writer removes them.
+//! Retention: which finished artifacts, and which dead letters that are over, a policy lets go. The writer
+//! removes them.
 //!
 //! The search runs beside the writer, so that it holds up nobody; the writer looks again at each one.
 
@@ -10,11 +11,13 @@ use volery_blackboard::store::{Bounds, Retention};
 use super::Session;
 use crate::fault::Fault;
 
-/// That nothing about an artifact is outstanding. A job, or a pair that may form again, leaves a claim on each input.
+/// That nothing about an artifact is outstanding. A job, or a pair that may form again, leaves a claim on
+/// each input.
 pub(crate) const FINISHED: &str = "NOT EXISTS (SELECT 1 FROM subscription s
      WHERE EXISTS (SELECT 1 FROM claim c WHERE c.sub = s.id AND c.seq = a.seq))";
 
-/// That a dead letter was decided and its job is not under way. A redrive with inputs replaced is another job.
+/// That a dead letter was decided and its job is not under way. A redrive with inputs replaced is another
+/// job.
 pub(crate) const LETTER_OVER: &str = "state <> 0 AND job NOT IN (SELECT job FROM started)";
 
 /// Artifacts under the same bounds, as a condition.
@@ -51,8 +54,8 @@ pub(crate) fn doomed(
     Ok((found, more))
 }
 
-/// Returns the numbers of at most `limit` dead letters that are to go, those decided first first, and whether there are
-/// more.
+/// Returns the numbers of at most `limit` dead letters that are to go, those decided first first, and whether
+/// there are more.
 pub(crate) fn doomed_letters(
     session: &Session,
     policy: &Retention,

@@ -1,7 +1,9 @@
-//! Damage: records of unfinished jobs that are not what was written. They are set aside when the store is opened.
+//! Damage: records of unfinished jobs that are not what was written. They are set aside when the store is
+//! opened.
 //!
-//! A job whose record is damaged ends: its inputs become claims that are damaged, and are read and discarded like any of
-//! these. A pair of an every-pair join forms again instead, because its inputs may be part of others.
+//! A job whose record is damaged ends: its inputs become claims that are damaged, and are read and discarded
+//! like any of these. A pair of an every-pair join forms again instead, because its inputs may be part of
+//! others.
 
 use std::collections::BTreeSet;
 

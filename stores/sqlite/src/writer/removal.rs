@@ -1,5 +1,5 @@
-//! Removal: finished artifacts and dead letters that are over leave the file, with everything that is kept because of
-//! them alone.
+//! Removal: finished artifacts and dead letters that are over leave the file, with everything that is kept
+//! because of them alone.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,8 @@ use crate::fault::Fault;
 use crate::row;
 use crate::session::{FINISHED, LETTER_OVER};
 
-/// Pages given back to the file system per removal. A commit of this many stays short; the rest goes with later ones.
+/// Pages given back to the file system per removal. A commit of this many stays short; the rest goes with
+/// later ones.
 const VACUUM_PAGES: u32 = 1_000;
 
 impl Desk {
@@ -66,8 +67,8 @@ impl Desk {
         Ok(Some(removed))
     }
 
-    /// Removes those of these dead letters that are over still, each with the attempts that no other letter of its job has;
-    /// returns how many were.
+    /// Removes those of these dead letters that are over still, each with the attempts that no other letter
+    /// of its job has; returns how many were.
     pub(super) fn remove_letters(&mut self, numbers: &[u64]) -> Result<u64, Fault> {
         let mut removed = 0;
         // Numbers are never given again, even if the newest letter goes.

@@ -16,7 +16,8 @@ struct Allowance {
 }
 
 impl Shelf {
-    /// Takes out at most `limit` artifacts for the caller to drop outside of the lock, and tells whether more are to go.
+    /// Takes out at most `limit` artifacts for the caller to drop outside of the lock, and tells whether more
+    /// are to go.
     pub(in crate::store::memory) fn prune(
         &mut self,
         policy: &Retention,
