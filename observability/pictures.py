@@ -2,7 +2,7 @@
 
     pictures.py CHROMIUM VIEWER FOLDER
 
-VIEWER is the address of a running viewer that has the traces of the examples `triage` and `14_traces`. The browser is
+VIEWER is the address of a running viewer that has the traces of `examples/triage` and of the example `14_traces`. The browser is
 driven over a pipe (Chrome's DevTools protocol), so that a picture is taken when what it shows is there and not after
 some time. Only Python's own library is used.
 """

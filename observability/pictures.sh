@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Takes the pictures of docs/pictures: runs the examples `triage` and `14_traces` against the viewer, and photographs
+# Takes the pictures of docs/pictures: runs `examples/triage` and the example `14_traces` against the viewer, and photographs
 # Jaeger's pages with a headless browser. Nothing of the gate calls it.
 #
 # It needs protoc, chromium, python3 and, to make the files small, pngquant; of Debian: protobuf-compiler, chromium,
@@ -50,15 +50,16 @@ triage() {
     grep 'Connection closed by remote host' "$root/examples/data/auth.log" >"$scratch/auth.log"
     echo 'not a line of a log' >>"$scratch/auth.log"
     grep ' install openssh-server' "$root/examples/data/dpkg.log" >"$scratch/dpkg.log"
-    "$CARGO_TARGET_DIR/debug/examples/triage" --log "$scratch/auth.log" --changes "$scratch/dpkg.log" \
-        --report "$scratch/report.md" --otlp "$(address http)"
+    "$CARGO_TARGET_DIR/debug/triage" "$scratch/auth.log" --changes "$scratch/dpkg.log" \
+        --otlp "$(address http)"
 }
 
 need protoc 'Debian: protobuf-compiler'
 need chromium 'Debian: chromium, fonts-dejavu-core'
 need python3 'Debian: python3'
 cargo build --locked --manifest-path "$here/viewer/Cargo.toml"
-cargo build --locked --manifest-path "$root/Cargo.toml" --example triage --example 14_traces
+cargo build --locked --manifest-path "$root/Cargo.toml" -p volery-triage --features otlp
+cargo build --locked --manifest-path "$root/Cargo.toml" --example 14_traces
 
 start_viewer
 triage

@@ -204,6 +204,7 @@ fn arrows_point_down() {
     let facade = all("Cargo.toml");
     assert!(ours(&facade).contains(&"volery-actors"), "{facade:?}");
     assert!(!linked("Cargo.toml").contains("volery"), "nothing depends on itself, but for tests");
+    assert_eq!(ours(&linked("examples/triage/Cargo.toml")), ["volery"], "a program uses the facade only");
 }
 
 #[test]
@@ -376,6 +377,7 @@ fn lints_are_inherited_everywhere() {
         "observability/Cargo.toml",
         "observability/receiver/Cargo.toml",
         "stores/sqlite/Cargo.toml",
+        "examples/triage/Cargo.toml",
     ];
     for manifest in manifests {
         let text = fs::read_to_string(root().join(manifest)).expect("the manifest is there");

@@ -1,8 +1,6 @@
-//! The example `triage` as its user meets it: built, run as a process, judged by its files, answers and exit codes.
+//! The program `triage` as its user meets it: built, run as a process, judged by its files, answers and exit codes.
 //!
-//! The rules behind the answers are tested beside the code in `examples/triage/`. Those tests run here as well, as part
-//! of the module `example`: an example with `test = true` would be built by `cargo test` as a test only, and the
-//! program itself, which is looked for next to this test's own binary, would be missing.
+//! The rules behind the answers are tested beside the code.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,9 +10,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 
-#[path = "../examples/triage.rs"]
-#[expect(dead_code, reason = "only its tests run here; the program runs as a process")]
-mod example;
+/// The folder that the program is started in, and that the names of the sample start from.
+const CLONE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 const LOG: &str = "examples/data/auth.log";
 const CHANGES: [&str; 2] = ["examples/data/dpkg.log", "examples/data/history.log"];
@@ -26,16 +23,11 @@ const GOLDEN: &str = include_str!("golden/triage.json");
 /// [`the_trace_of_a_small_log_is_the_golden_one`].
 const TRACE: &str = include_str!("golden/triage-trace.txt");
 
-fn program() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let target = test.ancestors().nth(2).expect("tests stand in `deps` of the target directory");
-    let program = target.join("examples").join(format!("triage{}", std::env::consts::EXE_SUFFIX));
-    assert!(
-        program.exists(),
-        "{} is missing; a plain `cargo test` builds it, `cargo build --example triage` too",
-        program.display()
-    );
-    program
+/// The sample as it is shown where nothing is named.
+const SAMPLE: &str = include_str!("golden/sample.txt");
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_triage"))
 }
 
 /// A folder of its own for one test, with the two reports in it.
@@ -61,8 +53,8 @@ impl Folder {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
-        command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments);
+        let mut command = program();
+        command.current_dir(CLONE).args(arguments);
         command.args(["--report", &self.path("report.md"), "--json", &self.path("report.json")]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -76,7 +68,7 @@ impl Folder {
     fn run_on(&self, log: impl AsRef<[u8]>, changes: Option<&str>, more: &[&str]) -> Answer {
         let log = self.file("input.log", log);
         let changes = changes.map(|text| self.file("changes.csv", text));
-        let mut arguments = vec!["--log", &log];
+        let mut arguments = vec![&*log];
         arguments.extend(changes.iter().flat_map(|path| ["--changes", path]));
         arguments.extend(more);
         self.run(&arguments)
@@ -133,7 +125,7 @@ impl Answer {
 
 /// Arguments that name the sample's changes and, by any path, its log.
 fn sample(log: &str) -> Vec<&str> {
-    vec!["--log", log, "--changes", CHANGES[0], "--changes", CHANGES[1]]
+    vec![log, "--changes", CHANGES[0], "--changes", CHANGES[1]]
 }
 
 #[track_caller]
@@ -144,7 +136,7 @@ fn sample_json(folder: &Folder, log: &str) {
 }
 
 fn sample_log() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(LOG)).expect("the sample is there")
+    std::fs::read_to_string(Path::new(CLONE).join(LOG)).expect("the sample is there")
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -169,8 +161,19 @@ fn the_sample_gives_the_same_json_every_time() {
     (0..5).for_each(|_| sample_json(&folder, LOG));
     let answer = folder.run(&sample(LOG));
     assert!(answer.stdout.contains("3 incidents in 42 lines"), "{}", answer.stdout);
-    assert!(answer.stdout.contains("parse: 42 consumed"), "{}", answer.stdout);
+    assert!(answer.stdout.contains("parse        42 consumed"), "{}", answer.stdout);
     assert!(answer.stdout.contains(&folder.path("report.md")), "{}", answer.stdout);
+}
+
+#[test]
+fn without_arguments_it_shows_the_sample_anywhere_and_writes_no_file() {
+    let folder = Folder::new("bare");
+    let output = program().current_dir(&folder.0).output().expect("the program starts");
+    let answer = Answer::new(&folder, output);
+    assert_eq!((answer.code, &*answer.stdout), (Some(0), SAMPLE), "{answer:#?}");
+    assert_eq!(std::fs::read_dir(&folder.0).expect("the folder is there").count(), 0);
+    let readme = std::fs::read_to_string(Path::new(CLONE).join("README.md")).expect("text");
+    assert!(readme.contains(SAMPLE), "README.md shows something else");
 }
 
 #[test]
@@ -184,7 +187,8 @@ fn the_trace_of_a_small_log_is_the_golden_one() {
     let spans = receiver.spans();
     volery_otlp_receiver::laws::assert_all(&spans);
     // Left out is what is there only if something took long, and the stop, whose steps depend on the signals' set-up.
-    let left_out = ["wait ", "store.commit", "backoff", "volery shutdown", "shutdown "];
+    let slow = ["wait ", "store.commit", "backoff", "read inputs", "make engine", "check outputs"];
+    let left_out = [&slow[..], &["volery shutdown", "shutdown "]].concat();
     assert_eq!(volery_otlp_receiver::folded(&spans, &left_out), TRACE);
 }
 
@@ -224,21 +228,21 @@ fn unusable_inputs_are_named_and_nothing_is_written() {
         assert!(answer.stderr.contains(expected), "{arguments:?}: {}", answer.stderr);
         assert!(answer.json.is_none() && answer.markdown.is_none(), "{arguments:?}");
     };
-    check(&["--log", "no/such.log"], "no/such.log: no such file");
-    check(&["--log", "examples"], "examples: is a directory");
-    check(&["--log", LOG, "--changes", "no/such.csv"], "no/such.csv: no such file");
-    check(&["--log", &folder.file("a.xz", b"\xfd7zXZ\0rest")], "xz -dc");
-    check(&["--log", &folder.file("a.bin", [1_u8, 2, 3].repeat(99))], "binary data");
-    check(&["--log", LOG, "--window", "10"], "units");
+    check(&["no/such.log"], "no/such.log: no such file");
+    check(&["examples"], "examples: is a directory");
+    check(&[LOG, "--changes", "no/such.csv"], "no/such.csv: no such file");
+    check(&[&folder.file("a.xz", b"\xfd7zXZ\0rest")], "xz -dc");
+    check(&[&folder.file("a.bin", [1_u8, 2, 3].repeat(99))], "binary data");
+    check(&[LOG, "--window", "10"], "units");
 }
 
 #[test]
 fn a_report_that_cannot_be_written_is_an_error() {
     let folder = Folder::new("unwritable");
-    let mut command = Command::new(program());
+    let mut command = program();
     let missing = folder.path("no/such/folder.md");
     let log = folder.file("a.log", "");
-    let output = command.args(["--log", &log, "--report", &missing]).output().expect("the program starts");
+    let output = command.args([&log, "--report", &missing]).output().expect("the program starts");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("cannot be written"), "{stderr}");
@@ -415,7 +419,7 @@ fn a_log_of_200_000_lines_runs_through_in_little_memory() {
     const PEAK_KIB_MAX: u64 = 256 * 1_024;
     let folder = Folder::new("busy");
     let log = folder.file("busy.log", busy_log(LINES));
-    let mut child = folder.command(&["--log", &log]).spawn().expect("the program starts");
+    let mut child = folder.command(&[&log]).spawn().expect("the program starts");
     let peak = peak_kib(&mut child);
     let answer = Answer::new(&folder, child.wait_with_output().expect("the program ends"));
     let report = answer.report();
@@ -456,7 +460,7 @@ fn an_interrupt_ends_the_program_without_a_report() {
     const SIGINT: u64 = 1 << 1;
     let folder = Folder::new("interrupt");
     let log = folder.file("busy.log", busy_log(200_000));
-    let mut child = folder.command(&["--log", &log]).spawn().expect("the program starts");
+    let mut child = folder.command(&[&log]).spawn().expect("the program starts");
     let caught = |child: &Child| {
         let mask = status(child, "SigCgt:").and_then(|mask| u64::from_str_radix(&mask, 16).ok());
         mask.is_some_and(|mask| mask & SIGINT != 0)
@@ -501,10 +505,10 @@ fn killed_at_any_moment_it_ends_with_the_same_json() {
     let folder = Folder::new("killed");
     let log = folder.file("busy.log", busy_log(1_500));
     let changes = folder.file("changes.csv", "at,component,summary\n2026-11-20T00:00:00Z,api,v2\n");
-    let undisturbed = folder.run(&["--log", &log, "--changes", &changes]).json.expect("a report");
+    let undisturbed = folder.run(&[&log, "--changes", &changes]).json.expect("a report");
     let (all, mut kills) = (folder.path("whole.db"), 0);
     let arguments = |store: &str| -> Vec<String> {
-        ["--log", &log, "--changes", &changes, "--store", store].map(str::to_owned).to_vec()
+        [&log, "--changes", &changes, "--store", store].map(str::to_owned).to_vec()
     };
     let run = |store: &str| {
         let arguments = arguments(store);

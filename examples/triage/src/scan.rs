@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::changes::{Change, ChangeError, read_changes};
-use super::defaults::Inputs;
+use super::inputs::Inputs;
 use super::line::stamp_of;
 use super::source::{Input, LINE_BYTES_MAX, Place, RawLine, ReadCounts, SourceError};
 use super::stamp::Stamp;
@@ -48,7 +48,7 @@ impl Scan {
     /// # Errors
     /// Where an input cannot be opened or holds no text. One that breaks off later is noted instead.
     pub(crate) fn read(inputs: Inputs, year: Option<i16>) -> Result<Self, SourceError> {
-        let mut scanner = Scanner { notes: inputs.note.into_iter().collect(), ..Scanner::default() };
+        let mut scanner = Scanner { notes: inputs.notes, ..Scanner::default() };
         // Changes first: where one input is both, its notes stand once, and logs are the longer read.
         let changes = inputs.changes.iter().map(|input| scanner.changes(input));
         let changes = changes.collect::<Result<Vec<_>, _>>()?.concat();

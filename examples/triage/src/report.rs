@@ -18,8 +18,10 @@ use super::suspect::Suspect;
 /// Characters of a line or template shown in the Markdown; the JSON has all that was kept.
 const SHOWN_CHARACTERS_MAX: usize = 300;
 
-/// Incidents in the summary; more would push the counts off the screen.
+/// Notes, incidents, and suspects of one incident in the summary; more would push the counts off the screen.
+const SUMMARY_NOTES_MAX: usize = 5;
 const SUMMARY_INCIDENTS_MAX: usize = 5;
+const SUMMARY_SUSPECTS_MAX: usize = 3;
 
 /// How many times each outcome came up, by stage and outcome.
 pub(crate) type Outcomes = BTreeMap<String, BTreeMap<String, u64>>;
@@ -92,35 +94,31 @@ impl Report {
     }
 
     /// Writes the main points for a terminal.
-    pub(crate) fn summary(&self) -> String {
+    pub(crate) fn summary(&self, notes: &[String]) -> String {
         let mut text = format!("{}\n", self.counts());
-        for Finding { incident, suspects } in self.findings.iter().take(SUMMARY_INCIDENTS_MAX) {
-            let Incident { component, fingerprint, cluster } = incident;
-            let (first, count) = (render(cluster.first), cluster.count);
-            let suspects = counted(suspects.len(), "suspect");
-            let _ = writeln!(
-                text,
-                "  {first} {}: {} (x{count}, {suspects})",
-                visible(component),
-                visible(fingerprint)
-            );
+        for note in notes.iter().take(SUMMARY_NOTES_MAX) {
+            let _ = writeln!(text, "  {}", visible(note));
         }
-        if self.findings.len() > SUMMARY_INCIDENTS_MAX {
-            let _ = writeln!(text, "  and {} more", self.findings.len() - SUMMARY_INCIDENTS_MAX);
+        and_more(&mut text, "  ", notes.len(), SUMMARY_NOTES_MAX);
+        for (number, finding) in (1..).zip(self.findings.iter().take(SUMMARY_INCIDENTS_MAX)) {
+            summarize(&mut text, number, finding);
         }
-        for (stage, counts) in &self.outcomes {
+        and_more(&mut text, "\n", self.findings.len(), SUMMARY_INCIDENTS_MAX);
+        text.push_str("\nHow the inputs of each agent ended:\n");
+        for (agent, counts) in &self.outcomes {
             let counts: Vec<String> =
                 occurred(counts).map(|(outcome, count)| format!("{count} {outcome}")).collect();
-            let counts = if counts.is_empty() { "nothing".to_owned() } else { counts.join(", ") };
-            let _ = writeln!(text, "{stage}: {counts}");
+            if !counts.is_empty() {
+                let _ = writeln!(text, "  {agent:<12} {}", counts.join(", "));
+            }
         }
         text
     }
 
     fn counts(&self) -> String {
         let Totals { lines, parsed, dead_letters } = self.totals;
-        let incidents = counted(self.findings.len(), "incident");
-        let lines = counted(usize::try_from(lines).unwrap_or(usize::MAX), "line");
+        let incidents = counted(self.findings.len() as u64, "incident");
+        let lines = counted(lines, "line");
         format!("{incidents} in {lines}; {parsed} parsed, {dead_letters} could not be parsed.")
     }
 }
@@ -189,10 +187,35 @@ fn place(finding: &Finding) -> (i64, &str, &str) {
     (incident.cluster.first, &incident.component, &incident.fingerprint)
 }
 
+/// Writes a finding for a terminal.
+fn summarize(text: &mut String, number: usize, Finding { incident, suspects }: &Finding) {
+    let Incident { component, fingerprint, cluster } = incident;
+    let _ = writeln!(text, "\n{number}. {}: {}", visible(component), visible(fingerprint));
+    let (first, last) = (render(cluster.first), render(cluster.last));
+    let lines = counted(cluster.count, "line");
+    let _ = writeln!(text, "   {}, {lines} from {first} to {last}", cluster.severity);
+    for Suspect { change, micros_before } in suspects.iter().take(SUMMARY_SUSPECTS_MAX) {
+        let before = span(micros_before / MICROS_PER_SECOND);
+        let (summary, source) = (visible(&change.summary), visible(&change.source));
+        let _ = writeln!(text, "   {before} before: {summary} ({source})");
+    }
+    if suspects.is_empty() {
+        text.push_str("   no change of this component in the window before\n");
+    }
+    and_more(text, "   ", suspects.len(), SUMMARY_SUSPECTS_MAX);
+}
+
+/// Says how many of a list were left out.
+fn and_more(text: &mut String, indent: &str, count: usize, shown_max: usize) {
+    if count > shown_max {
+        let _ = writeln!(text, "{indent}and {} more; --report FILE.md writes all", count - shown_max);
+    }
+}
+
 fn write_finding(text: &mut String, number: usize, finding: &Finding) {
     let Incident { component, fingerprint, cluster } = &finding.incident;
     let _ = writeln!(text, "\n## {number}. {}: {}\n", code(component), code(fingerprint));
-    let lines = counted(usize::try_from(cluster.count).unwrap_or(usize::MAX), "line");
+    let lines = counted(cluster.count, "line");
     let (first, last) = (render(cluster.first), render(cluster.last));
     let _ = writeln!(text, "* Severity {}, {lines} from {first} to {last}.", cluster.severity);
     let sample = &cluster.sample;
@@ -233,7 +256,7 @@ fn occurred(counts: &BTreeMap<String, u64>) -> impl Iterator<Item = (&String, &u
     counts.iter().filter(|(_, count)| **count > 0)
 }
 
-fn counted(count: usize, noun: &str) -> String {
+fn counted(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 

@@ -24,6 +24,13 @@ pub(crate) enum Trouble {
     /// An input cannot be used.
     #[error(transparent)]
     Input(#[from] SourceError),
+    /// The machine has no log that can be read; with the reasons.
+    #[error("no log of this machine can be read; name one{}", .0.iter().map(|why| format!("\n  {why}")).collect::<String>())]
+    NoLog(Vec<String>),
+    /// The build cannot export.
+    #[error("--otlp needs the feature `otlp`: cargo run -p volery-triage --features otlp -- --otlp …")]
+    #[cfg(not(feature = "otlp"))]
+    NoExport,
     /// A signal came.
     #[error("interrupted; no report was written")]
     Interrupted,
@@ -47,7 +54,9 @@ impl Trouble {
     /// Returns the exit code.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Input(_) => ExitCode::from(2),
+            Self::Input(_) | Self::NoLog(_) => ExitCode::from(2),
+            #[cfg(not(feature = "otlp"))]
+            Self::NoExport => ExitCode::from(2),
             Self::Interrupted => ExitCode::from(u8::try_from(EXIT_CODE_INTERRUPTED).unwrap_or(u8::MAX)),
             Self::Runtime(_) | Self::Unfinished(_) | Self::Report { .. } => ExitCode::FAILURE,
         }

@@ -1,6 +1,6 @@
 //! The arguments of the program, checked as far as that needs no look at a file.
 //!
-//! Does not decide what to read when no input is named: see `defaults.rs`.
+//! Does not decide what to read when no input is named: see `inputs.rs`.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -15,9 +15,13 @@ use super::stamp::MICROS_PER_SECOND;
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(name = "triage", about)]
 pub(crate) struct Options {
-    /// A log to read, plain or gzip; `-` is standard input
-    #[arg(long = "log", value_name = "FILE")]
+    /// Logs to read, plain or gzip; `-` is standard input; without any, the sample of the example
+    #[arg(value_name = "FILE")]
     pub(crate) logs: Vec<String>,
+
+    /// Read the logs of this machine, and as changes those of its packages
+    #[arg(long, conflicts_with_all = ["logs", "changes"])]
+    pub(crate) here: bool,
 
     /// A file of changes: dpkg.log, apt's history.log, `git log --date=iso`, or deployments as CSV or JSON lines
     #[arg(long = "changes", value_name = "FILE")]
@@ -44,7 +48,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "memory|FILE", default_value = "memory", value_parser = store)]
     pub(crate) store: Store,
 
-    /// Send the run's trace and metrics over OTLP, to a receiver for HTTP such as http://localhost:4318
+    /// Send the run's trace and metrics over OTLP, to a receiver for HTTP such as http://localhost:4318; needs a build
+    /// with the feature `otlp`
     #[arg(long, value_name = "ENDPOINT")]
     pub(crate) otlp: Option<String>,
 
@@ -91,7 +96,7 @@ impl Options {
 
     fn check(&self) -> Result<(), String> {
         if self.logs.is_empty() && !self.changes.is_empty() {
-            return Err("--changes without --log: name the log to look for incidents in".to_owned());
+            return Err("--changes without a log: name the one to look for incidents in".to_owned());
         }
         for names in [&self.logs, &self.changes] {
             let mut seen = BTreeSet::new();
@@ -167,7 +172,7 @@ mod tests {
     #[test]
     fn every_option_is_read() {
         let options = read(
-            "--log a --log - --changes c --window 90s --gap 500ms --min-count 1 --year 2025 --store memory --report r.md --json r.json",
+            "a - --changes c --window 90s --gap 500ms --min-count 1 --year 2025 --store memory --report r.md --json r.json",
         )
         .expect("valid");
         assert_eq!(options.logs, ["a", "-"]);
@@ -188,13 +193,15 @@ mod tests {
         check("--gap -5m", "-5");
         check("--min-count 0", "0");
         check("--year 0", "0");
-        check("--log a --store a", "the store a is an input");
-        check("--log a --store j --json j", "an output as well");
-        check("--changes c", "without --log");
-        check("--log a --log a", "twice");
-        check("--log - --changes -", "not both");
-        check("--log a --json x --report x", "both name x");
-        check("--log a --json a", "overwrite");
+        check("a --store a", "the store a is an input");
+        check("a --store j --json j", "an output as well");
+        check("--changes c", "without a log");
+        check("a a", "twice");
+        check("- --changes -", "not both");
+        check("a --json x --report x", "both name x");
+        check("a --json a", "overwrite");
+        check("--here a", "--here");
+        check("--here --changes c", "--here");
         check("--frobnicate", "--frobnicate");
     }
 }
