@@ -108,15 +108,15 @@ pub mod telemetry {
 
 /// Stores, and the contract that a store of your own fulfils.
 pub mod store {
-    pub use volery_blackboard::claim::{Backlog, Claim, Claimed, Published, Settled};
+    pub use volery_blackboard::claim::{Backlog, Claim, Claimed, LogEntry, Settled};
     pub use volery_blackboard::job::{Member, PairVerdict, Resumed, Start};
     #[cfg(feature = "testing")]
     pub use volery_blackboard::store::conformance;
     pub use volery_blackboard::store::{
-        Answer, Attempt, Batch, Bounds, Catalogue, Commit, Cursor, Damage, DeadConditions, DeadFilter,
-        DeadLetter, DeadParts, DeadState, Fate, Few, Filing, Finish, Group, GroupResult, Inspected, JobEnd,
-        Lineage, Memory, Note, Publish, Read, Redrive, Retained, Retention, Store, StoreError, Stored,
-        Subject, Summary, SummaryBy, Unfinished,
+        Answer, Artifacts, Bounds, Catalogue, Cursor, Damage, DeadConditions, DeadFilter, DeadLetter,
+        DeadParts, DeadState, FailedAttempt, Fate, Few, Filing, Finish, Inspected, JobEnd, Lineage, Memory,
+        NewArtifact, Note, Redrive, Response, Retained, Retention, Store, StoreError, Stored, Subject,
+        Summary, SummaryBy, Unfinished, Write, Written,
     };
     pub use volery_blackboard::{AgentIndex, Body, Kinds, Marks, SubscriptionIndex};
 }

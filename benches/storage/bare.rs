@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
-use volery::store::Group;
+use volery::store::Write;
 use volery::testing::FailingStore;
 
 use super::Order;
@@ -35,13 +35,13 @@ impl Cycles {
             std::future::ready(())
         });
         let seen = self.clone();
-        store.refuse_groups(move |group| {
+        store.refuse_only(move |group| {
             seen.with(|cycles| {
                 let Some(cycle) = cycles.last_mut() else { return };
                 match group {
-                    Group::Publish(artifacts) => cycle.published += artifacts.len() as u64,
-                    Group::Start(_) => cycle.started += 1,
-                    Group::Finish(_) => cycle.finished += 1,
+                    Write::Publish(artifacts) => cycle.published += artifacts.len() as u64,
+                    Write::Start(_) => cycle.started += 1,
+                    Write::Finish(_) => cycle.finished += 1,
                     _ => {}
                 }
             });

@@ -33,9 +33,9 @@ pub struct Claim {
     pub marks: Option<Box<Marks>>,
 }
 
-/// A committed artifact, as far as the board needs to know it.
+/// A committed artifact, as far as the board knows it.
 #[derive(Clone, Debug)]
-pub struct Published {
+pub struct LogEntry {
     /// Its place in the log.
     pub offset: Offset,
     /// Its run.
@@ -52,7 +52,7 @@ pub struct Published {
 #[derive(Clone, Debug)]
 pub struct Claimed {
     /// The artifact, with the claims of the subscriptions asked for.
-    pub published: Published,
+    pub published: LogEntry,
     /// How its run stands, over all subscriptions.
     pub tally: Tally,
 }

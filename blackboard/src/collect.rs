@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::effect::{JoinExpired, JoinInput};
+use crate::few::Few;
 use crate::id::{Key, Offset, RunId, SubscriptionIndex};
 use crate::marks::Marks;
 use crate::outcome::{CloseReason, Expiry, WaitingReason};
-use crate::store::Few;
 use crate::subscription::{Collecting, JoinMode, Subscription, Window};
 use crate::time::Timestamp;
 

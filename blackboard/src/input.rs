@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::claim::{Backlog, Claimed, Published};
+use crate::claim::{Backlog, Claimed, LogEntry};
 use crate::id::{AgentIndex, JobId, Offset, RunId, SubscriptionIndex};
 use crate::job::{PairVerdict, Resumed, Verdict};
 use crate::marks::Marks;
@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 pub enum Input {
     /// An artifact was committed, with the claims that subscriptions made on it.
-    Published(Published),
+    Published(LogEntry),
     /// A job that had been started before a restart is unfinished.
     Resumed(Resumed),
     /// The job of a dead letter is unfinished again.

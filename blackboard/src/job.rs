@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use crate::claim::Published;
+use crate::claim::LogEntry;
+use crate::few::Few;
 use crate::id::{AgentIndex, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::outcome::CloseReason;
-use crate::store::Few;
 use crate::time::Timestamp;
 
 /// A job to be started: the unit of execution, retry and acknowledgement.
@@ -82,7 +82,7 @@ pub struct Resumed {
     /// What was started.
     pub start: Start,
     /// The inputs' claims and runs, in the order of `start.members`.
-    pub inputs: Vec<Published>,
+    pub inputs: Vec<LogEntry>,
     /// Failed attempts so far; `start` may tell of an earlier moment.
     pub failures: u32,
     /// When the next attempt may start, for a job that was backing off.

@@ -18,6 +18,7 @@ pub mod claim;
 mod collect;
 pub mod effect;
 pub mod error;
+mod few;
 pub mod filter;
 pub mod id;
 pub mod input;

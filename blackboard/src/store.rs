@@ -33,9 +33,10 @@ pub mod retention;
 mod unfinished;
 mod write;
 
+pub use crate::few::Few;
 pub use damage::Damage;
 pub use dead_letter::{
-    Attempt, DeadConditions, DeadFilter, DeadLetter, DeadParts, DeadState, Inspected, Redrive,
+    DeadConditions, DeadFilter, DeadLetter, DeadParts, DeadState, FailedAttempt, Inspected, Redrive,
 };
 pub use error::StoreError;
 #[cfg(any(test, feature = "testing"))]
@@ -45,13 +46,13 @@ pub use memory::Memory;
 pub use note::{Filing, Note, Subject};
 pub use retention::{Bounds, Retained, Retention};
 pub use unfinished::{Cursor, Unfinished};
-pub use write::{Batch, Finish, Group, GroupResult, JobEnd, Publish, Stored};
-
-/// A list that is nearly always of length one, and then needs no memory of its own.
-pub type Few<T> = smallvec::SmallVec<[T; 1]>;
+pub use write::{Finish, JobEnd, NewArtifact, Stored, Write, Written};
 
 /// A reply that a store gives when it has it.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Artifacts that were read together.
+pub type Artifacts = Arc<[Arc<Artifact>]>;
 
 /// A durable log.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
@@ -69,13 +70,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// cut short by the end of the life before, and is counted as an interruption of its job.
     fn open(&self, catalogue: Catalogue) -> Answer<'_, ()>;
 
-    /// Writes a batch. Every group is atomic; the batch may be one transaction, and then shares one fate.
+    /// Commits writes, and answers each in their order. Every write is atomic; all of them may be one transaction, which is
+    /// committed or refused as a whole.
     ///
-    /// Called by one task at a time, and not again before the last answer is there. Does not block the thread.
-    fn commit(&self, batch: Batch) -> Commit;
+    /// Called by one task at a time, and not again before the last response is there. Does not block the thread.
+    fn commit(&self, writes: Vec<Write>) -> Response<Vec<Written>>;
 
     /// Reads artifacts by their place in the log, in the order asked for.
-    fn read(&self, offsets: &[Offset]) -> Read;
+    fn read(&self, offsets: &[Offset]) -> Response<Artifacts>;
 
     /// Tells whether payloads are written down, as JSON. Then the runtime turns them into text before it hands them over,
     /// in the task of whoever publishes.
@@ -170,48 +172,31 @@ pub struct Catalogue {
     pub marked: BTreeSet<SubscriptionIndex>,
 }
 
-/// The answer to [`Store::commit`]: there already, or to be awaited.
-pub enum Commit {
-    /// The store did it on the spot.
-    Done(Result<Vec<GroupResult>, StoreError>),
-    /// The store is at it.
-    Pending(Answer<'static, Vec<GroupResult>>),
-}
-
-impl fmt::Debug for Commit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Done(result) => f.debug_tuple("Done").field(result).finish(),
-            Self::Pending(_) => f.write_str("Pending"),
-        }
-    }
-}
-
-/// The answer to [`Store::read`]: there already, or to be awaited.
-pub enum Read {
+/// A response of a store: there already, or to be awaited.
+pub enum Response<T> {
     /// The store had it at hand.
-    Done(Result<Arc<[Arc<Artifact>]>, StoreError>),
-    /// The store fetches it.
-    Pending(Answer<'static, Arc<[Arc<Artifact>]>>),
+    Ready(Result<T, StoreError>),
+    /// The store is at it.
+    Pending(Answer<'static, T>),
 }
 
-impl Read {
-    /// Waits for the answer.
+impl<T> Response<T> {
+    /// Waits for the response.
     ///
     /// # Errors
     /// The store's.
-    pub async fn wait(self) -> Result<Arc<[Arc<Artifact>]>, StoreError> {
+    pub async fn wait(self) -> Result<T, StoreError> {
         match self {
-            Self::Done(result) => result,
+            Self::Ready(result) => result,
             Self::Pending(answer) => answer.await,
         }
     }
 }
 
-impl fmt::Debug for Read {
+impl<T: fmt::Debug> fmt::Debug for Response<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Done(result) => f.debug_tuple("Done").field(result).finish(),
+            Self::Ready(result) => f.debug_tuple("Ready").field(result).finish(),
             Self::Pending(_) => f.write_str("Pending"),
         }
     }

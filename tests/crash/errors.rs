@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use volery::sqlite::{Durability, Sqlite};
-use volery::store::{Batch, Body, Catalogue, Commit, Few, Group, GroupResult, Kinds, Publish, Store, Stored};
+use volery::store::{Body, Catalogue, Few, Kinds, NewArtifact, Store, Stored, Write, Written};
 use volery::{ArtifactId, Kind, RunId, Timestamp};
 
 use crate::audit::Audit;
@@ -32,14 +32,14 @@ struct Role {
     life: u64,
 }
 
-fn item(n: u64) -> Group {
+fn item(n: u64) -> Write {
     let (id, run) = (uuid::Uuid::from_u128(1_000 + u128::from(n)), uuid::Uuid::from_u128(1));
     let (id, run) = (ArtifactId::from_uuid(id), RunId::from_uuid(run));
     let body = Body::typed(std::sync::Arc::new(Item { n }));
     let artifact = volery::Artifact::new(id, Kind::of::<Item>(), body, run, Timestamp::default());
     let publish =
-        Publish { artifact: artifact.into(), workflow: "test".into(), claims: std::sync::Arc::from([]) };
-    Group::Publish(Few::from([publish]))
+        NewArtifact { artifact: artifact.into(), workflow: "test".into(), claims: std::sync::Arc::from([]) };
+    Write::Publish(Few::from([publish]))
 }
 
 /// Publishes into a store that nobody reads from, and says what was acknowledged and what was refused.
@@ -59,15 +59,12 @@ async fn live(Role { path, life }: Role) -> volery::Result<()> {
         }
     };
     for n in life * STEPS..(life + 1) * STEPS {
-        let Commit::Pending(written) = store.commit(Batch { groups: vec![item(n)] }) else {
-            panic!("it has a thread that writes")
-        };
-        match written.await.as_deref() {
-            Ok([GroupResult::Done(stored)]) => match stored.as_slice() {
+        match store.commit(vec![item(n)]).wait().await.as_deref() {
+            Ok([Written::Done(stored)]) => match stored.as_slice() {
                 [Stored::New(new)] => say(&format!("ack item {n} {} {}", new.id(), new.offset())),
                 other => panic!("it is new: {other:?}"),
             },
-            Ok(other) => panic!("one group was written: {other:?}"),
+            Ok(other) => panic!("one write was done: {other:?}"),
             Err(error) => say(&format!("refused {n}: {error}")),
         }
     }

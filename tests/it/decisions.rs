@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use volery::prelude::*;
-use volery::store::Group;
+use volery::store::Write;
 use volery::supervision::LifeEvent;
 use volery::testing::FailingStore;
 use volery::{CloseReason, Event, Fault, Intensity, WaitingReason};
@@ -132,7 +132,7 @@ async fn a_run_that_was_cancelled_when_the_process_died_is_cancelled_in_the_next
     }
     soon(gate.reached()).await;
     // The note is written; what follows from it is not any more.
-    store.refuse_groups(|group| !matches!(group, Group::Note(_)));
+    store.refuse_only(|group| !matches!(group, Write::Note(_)));
     run.cancel();
     let published = first.publish(a(0, 9)).await;
     assert!(published.is_err(), "it is refused, behind the note");

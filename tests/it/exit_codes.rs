@@ -1,17 +1,10 @@
 //! Exit codes and a SIGTERM in the middle of work, seen from outside the process.
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use volery::prelude::*;
-use volery::store::{
-    Answer, Backlog, Batch as Write, Catalogue, Claimed, Commit, Cursor, DeadFilter, DeadLetter, Inspected,
-    Lineage, Marks, Note, Read, Store, StoreError, SubscriptionIndex, Summary, SummaryBy, Unfinished,
-};
-use volery::{
-    ArtifactId, Fault, Intensity, Offset, Page, PastIntensity, Phase, RunId, ShutdownReport, Tally,
-};
+use volery::testing::FailingStore;
+use volery::{Fault, Intensity, PastIntensity, Phase, ShutdownReport, Tally};
 
 use crate::child::{Child, is_child, say};
 use crate::support::{A, Gate, SECOND, a};
@@ -24,100 +17,15 @@ fn serve(service: impl Future<Output = volery::Result<std::sync::Arc<ShutdownRep
     report.exit()
 }
 
-/// A memory store that breaks at the first write, and cannot be read from then on.
-#[derive(Debug, Default)]
-struct Breaking {
-    inner: Memory,
-    broken: AtomicBool,
-    refuses_to_close: bool,
-}
-
-impl Breaking {
-    fn error(&self) -> StoreError {
-        StoreError::Unavailable { store: self.name(), cause: "it broke".to_owned() }
-    }
-}
-
-impl Store for Breaking {
-    fn name(&self) -> String {
-        "breaking".to_owned()
-    }
-
-    fn open(&self, catalogue: Catalogue) -> Answer<'_, ()> {
-        self.inner.open(catalogue)
-    }
-
-    fn commit(&self, _: Write) -> Commit {
-        self.broken.store(true, Ordering::Release);
+/// A store that breaks at the first write, and cannot be read from then on.
+fn breaking() -> FailingStore {
+    let store = FailingStore::over(Memory::new());
+    let broken = store.clone();
+    store.delay_commits(move || -> std::future::Ready<()> {
+        broken.refuse_reads();
         panic!("it breaks");
-    }
-
-    fn read(&self, offsets: &[Offset]) -> Read {
-        self.inner.read(offsets)
-    }
-
-    fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
-        self.inner.find(filter)
-    }
-
-    fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {
-        if self.broken.load(Ordering::Acquire) {
-            return Box::pin(std::future::ready(Err(self.error())));
-        }
-        self.inner.unfinished(after, limit)
-    }
-
-    fn workflow(&self, run: RunId) -> Answer<'_, Option<Arc<str>>> {
-        self.inner.workflow(run)
-    }
-
-    fn tally(&self, run: RunId) -> Answer<'_, Tally> {
-        self.inner.tally(run)
-    }
-
-    fn summary<'a>(&'a self, filter: &'a Filter, by: SummaryBy) -> Answer<'a, Vec<Summary>> {
-        self.inner.summary(filter, by)
-    }
-
-    fn lineage(&self, artifact: ArtifactId) -> Answer<'_, Option<Lineage>> {
-        self.inner.lineage(artifact)
-    }
-
-    fn notes(&self) -> Answer<'_, Vec<Note>> {
-        self.inner.notes()
-    }
-
-    fn marks(&self) -> Answer<'_, Vec<(SubscriptionIndex, Marks)>> {
-        self.inner.marks()
-    }
-
-    fn claims<'a>(
-        &'a self,
-        subscriptions: &'a [SubscriptionIndex],
-        after: Option<Offset>,
-        limit: usize,
-    ) -> Answer<'a, Vec<Claimed>> {
-        self.inner.claims(subscriptions, after, limit)
-    }
-
-    fn backlog(&self) -> Answer<'_, Vec<Backlog>> {
-        self.inner.backlog()
-    }
-
-    fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>> {
-        self.inner.dead_letters(filter)
-    }
-
-    fn dead_letter(&self, number: u64) -> Answer<'_, Option<Inspected>> {
-        self.inner.dead_letter(number)
-    }
-
-    fn close(&self) -> Answer<'_, ()> {
-        if self.refuses_to_close {
-            return Box::pin(std::future::ready(Err(self.error())));
-        }
-        self.inner.close()
-    }
+    });
+    store
 }
 
 fn idle() -> Agent {
@@ -152,7 +60,8 @@ fn an_orderly_stop_exits_with_0_also_when_work_was_handed_back() {
 fn a_stop_in_which_a_phase_fails_exits_with_1() {
     if is_child() {
         serve(async {
-            let store = Breaking { refuses_to_close: true, ..Breaking::default() };
+            let store = FailingStore::over(Memory::new());
+            store.refuse_close();
             Volery::builder("t").agent(idle()).store(store).start().await?.shutdown().await
         });
     }
@@ -165,7 +74,7 @@ fn a_stop_in_which_a_phase_fails_exits_with_1() {
 fn a_tree_that_gave_up_exits_with_70() {
     if is_child() {
         serve(async {
-            let volery = Volery::builder("t").agent(idle()).store(Breaking::default()).start().await?;
+            let volery = Volery::builder("t").agent(idle()).store(breaking()).start().await?;
             volery.publish(a(0, 0)).await.expect_err("the store breaks");
             volery.wait_for_shutdown().await
         });

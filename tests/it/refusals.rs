@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use volery::prelude::*;
-use volery::store::{AgentIndex, Group, JobEnd};
+use volery::store::{AgentIndex, JobEnd, Write};
 use volery::testing::FailingStore;
 use volery::{Failure, Fault, WaitingReason};
 
@@ -22,12 +22,12 @@ enum Refused {
 
 fn refusing(what: Refused) -> FailingStore {
     let store = FailingStore::over(Memory::new());
-    store.refuse_groups(move |group| match group {
-        Group::Finish(finish) => match finish.end {
+    store.refuse_only(move |group| match group {
+        Write::Finish(finish) => match finish.end {
             JobEnd::Done => true,
             _ => what == Refused::All || what == Refused::Outputs && !finish.outputs.is_empty(),
         },
-        Group::Retry { .. } => what == Refused::Retry || what == Refused::All,
+        Write::Retry { .. } => what == Refused::Retry || what == Refused::All,
         _ => false,
     });
     store
@@ -83,7 +83,7 @@ async fn a_job_that_cannot_even_be_given_up_backs_off_longer_and_longer_and_says
     let called = calls.load(Ordering::Relaxed);
     assert!((5..15).contains(&called), "{called} calls");
     assert!(volery.health().await.ready, "the store works");
-    store.accept_groups();
+    store.accept_writes();
     assert_eq!(soon(run.settled()).await?.tally.consumed, 1, "it is lost to nobody");
     assert_eq!(run.artifacts::<B>().await?, [b(0, 0)]);
     Ok(())
@@ -94,10 +94,10 @@ async fn a_job_whose_start_the_store_refuses_holds_nobody_else_up_and_is_tried_a
     let (mine, others, refused) = (Seen::<A>::new(), Seen::<A>::new(), Arc::<AtomicU32>::default());
     let agent = |name: &str, seen: &Seen<A>| Agent::new(name).consumes(one::<A>()).engine(seen.engine());
     let store = FailingStore::over(Memory::new());
-    store.refuse_groups({
+    store.refuse_only({
         let refused = Arc::clone(&refused);
         move |group| {
-            let Group::Start(start) = group else { return false };
+            let Write::Start(start) = group else { return false };
             let picked = start.agent == AgentIndex(0) && start.members[0].offset.get() == 1;
             refused.fetch_add(u32::from(picked), Ordering::Relaxed);
             picked
@@ -116,7 +116,7 @@ async fn a_job_whose_start_the_store_refuses_holds_nobody_else_up_and_is_tried_a
     tokio::time::sleep(600 * SECOND).await;
     let tries = refused.load(Ordering::Relaxed);
     assert!((5..15).contains(&tries), "{tries} tries");
-    store.accept_groups();
+    store.accept_writes();
     soon(volery.until_idle()).await?;
     assert_eq!(mine.all().last(), Some(&a(0, 1)), "it is lost to nobody");
     Ok(())
@@ -125,7 +125,7 @@ async fn a_job_whose_start_the_store_refuses_holds_nobody_else_up_and_is_tried_a
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_whose_failure_is_refused_counts_no_attempt_that_was_not_made() -> Tested {
     let store = FailingStore::over(Memory::new());
-    store.refuse_groups(|group| matches!(group, Group::Finish(finish) if !finish.outputs.is_empty()));
+    store.refuse_only(|group| matches!(group, Write::Finish(finish) if !finish.outputs.is_empty()));
     let busy = Agent::new("busy").concurrency(1).queue_timeout(SECOND).consumes(one::<A>());
     let busy = busy.engine(|_: A, _| std::future::pending::<Result<(), Fault>>());
     let volery = Volery::builder("t").agent(busy).store(store).start().await?;

@@ -126,8 +126,8 @@ async fn a_dead_letter_is_counted_although_the_store_refuses_its_failure() -> Te
         .consumes(one::<Order>())
         .engine(async |_: Order, _: Context| Err::<(), Fault>("no".into()));
     let volery = watched.builder().store(store.clone()).agent(act).start().await?;
-    store.refuse_groups(
-        |group| matches!(group, volery::store::Group::Finish(finish) if !finish.outputs.is_empty()),
+    store.refuse_only(
+        |group| matches!(group, volery::store::Write::Finish(finish) if !finish.outputs.is_empty()),
     );
     volery.publish(order(1)).await?;
     volery.until_idle().await?;

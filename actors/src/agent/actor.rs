@@ -18,7 +18,7 @@ use rustc_hash::FxHashMap;
 use tokio::task::JoinSet;
 use volery_blackboard::job::Start;
 use volery_blackboard::outcome::Burial;
-use volery_blackboard::store::Read;
+use volery_blackboard::store::{Artifacts, Response};
 use volery_blackboard::{JobId, SubscriptionIndex};
 
 use super::attempt::{Guard, Reaped, Task, bury, run};
@@ -36,12 +36,12 @@ pub(crate) enum AgentMessage {
     /// Run this attempt with these inputs.
     Run {
         start: Arc<Start>,
-        inputs: Read,
+        inputs: Response<Artifacts>,
         /// The curator's life that sent it.
         epoch: u64,
     },
     /// Write the failure of this job, which waited too long.
-    Bury { start: Arc<Start>, inputs: Read, epoch: u64, why: Burial },
+    Bury { start: Arc<Start>, inputs: Response<Artifacts>, epoch: u64, why: Burial },
     /// Cancel the attempt of this job.
     Cancel(JobId),
     /// The runtime stops: cancel every attempt, and hand its job back.
@@ -71,7 +71,7 @@ impl AgentActor {
         Self { bench, first, factories, seats, attempts, running, cut_off: false }
     }
 
-    fn start(&mut self, start: Arc<Start>, inputs: Read) {
+    fn start(&mut self, start: Arc<Start>, inputs: Response<Artifacts>) {
         self.reap();
         let rescued = self.bench.fallbacks.of(start.subscription).is_some();
         let pulse = if rescued { Pulse::with_fallback() } else { Pulse::new() };
@@ -89,7 +89,7 @@ impl AgentActor {
         self.attempts.spawn(run(Task { start, inputs, entry, seat, retired }, guard));
     }
 
-    fn bury(&mut self, start: Arc<Start>, inputs: Read, why: Burial) {
+    fn bury(&mut self, start: Arc<Start>, inputs: Response<Artifacts>, why: Burial) {
         self.reap();
         let (guard, _) = Guard::new(Arc::clone(&start), Arc::clone(&self.bench), Pulse::new(), None);
         if self.takes_nothing() {

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use volery_blackboard::job::Start;
 use volery_blackboard::outcome::Burial;
-use volery_blackboard::store::{Few, Publish, Read};
+use volery_blackboard::store::{Artifacts, Few, NewArtifact, Response};
 use volery_blackboard::{JobId, Timestamp};
 
 use super::bench::Bench;
@@ -43,11 +43,11 @@ pub(crate) struct Ended {
 #[derive(Debug)]
 pub(crate) enum AttemptEnd {
     /// The job is done.
-    Done(Few<Publish>),
+    Done(Few<NewArtifact>),
     /// Another attempt may start at this time.
     Retry { until: Timestamp, error: Vec<String> },
     /// The job is given up after so many attempts.
-    Dead { at: Timestamp, attempts: u32, error: Vec<String>, failure: Few<Publish> },
+    Dead { at: Timestamp, attempts: u32, error: Vec<String>, failure: Few<NewArtifact> },
     /// Its run was cancelled.
     Cancelled,
     /// It did not end by itself; it counts for nothing.
@@ -74,7 +74,7 @@ pub(crate) struct Reaped {
 /// What an attempt works with.
 pub(super) struct Task {
     pub(super) start: Arc<Start>,
-    pub(super) inputs: Read,
+    pub(super) inputs: Response<Artifacts>,
     pub(super) entry: Arc<Entry>,
     pub(super) seat: Arc<Seat>,
     /// The seat before, whose engine panicked: dropped here, because dropping an engine is code of the user.
@@ -151,7 +151,12 @@ pub(super) async fn run(task: Task, mut guard: Guard) -> Reaped {
 
 /// Gives up a job without another attempt; calls no engine. Cancel safe: dropped early, its guard hands the job
 /// back.
-pub(super) async fn bury(start: Arc<Start>, inputs: Read, why: Burial, mut guard: Guard) -> Reaped {
+pub(super) async fn bury(
+    start: Arc<Start>,
+    inputs: Response<Artifacts>,
+    why: Burial,
+    mut guard: Guard,
+) -> Reaped {
     let bench = Arc::clone(&guard.bench);
     // Without its inputs the failure cannot name its causes; it is told all the same.
     let inputs = inputs.wait().await.unwrap_or_default();
@@ -288,13 +293,13 @@ async fn attempt(
     start: &Arc<Start>,
     bench: &Bench,
     seat: &Seat,
-    inputs: Read,
+    inputs: Response<Artifacts>,
     (context, entry, seen): (&Context, &Entry, &mut AttemptSeen),
 ) -> Result<Outputs, Stopped> {
     let cut_off = context.cut_off_children();
     let began = bench.workshop.clock.now();
     let work = async {
-        let fetched = matches!(inputs, Read::Pending(_));
+        let fetched = matches!(inputs, Response::Pending(_));
         let read = inputs.wait().await;
         let scope;
         let known = read.as_deref().unwrap_or_default();

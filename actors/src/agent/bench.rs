@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use volery_blackboard::job::Start;
 use volery_blackboard::matching::Matcher;
-use volery_blackboard::store::{Few, Publish, Store};
+use volery_blackboard::store::{Few, NewArtifact, Store};
 use volery_blackboard::{AgentName, Artifact, ArtifactId, Producer, Tenant, Timestamp};
 
 use super::attempt::AttemptEnd;
@@ -95,7 +95,7 @@ impl Bench {
         inputs: &[Arc<Artifact>],
         outputs: Outputs,
         seen: &mut AttemptSeen,
-    ) -> Result<Few<Publish>, Fault> {
+    ) -> Result<Few<NewArtifact>, Fault> {
         if outputs.items.is_empty() {
             return Ok(Few::new());
         }
@@ -133,8 +133,8 @@ impl Bench {
         })
     }
 
-    fn publish(&self, artifact: Artifact) -> Publish {
-        Publish {
+    fn publish(&self, artifact: Artifact) -> NewArtifact {
+        NewArtifact {
             claims: self.workshop.matcher.claims(&artifact),
             artifact: Arc::new(artifact),
             // Known to the board already, unless the job opens a run; then it is named after its agent.
@@ -183,7 +183,7 @@ impl Bench {
         inputs: &[Arc<Artifact>],
         (error, attempts): (&[String], u32),
         seen: &AttemptSeen,
-    ) -> Few<Publish> {
+    ) -> Few<NewArtifact> {
         if inputs.iter().any(|input| input.kind().is::<Failure>()) {
             return Few::new();
         }

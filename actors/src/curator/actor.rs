@@ -14,7 +14,7 @@ use std::time::Duration;
 use volery_blackboard::board::Board;
 use volery_blackboard::effect::Effect;
 use volery_blackboard::input::Input;
-use volery_blackboard::store::{Few, Group, Store, StoreError, Stored};
+use volery_blackboard::store::{Few, Store, StoreError, Stored, Write};
 use volery_blackboard::{Offset, RunId, Tally, Timestamp};
 
 use super::ingress::{Command, Ingress, Question};
@@ -177,7 +177,7 @@ impl Curator {
         match command {
             Command::Publish { artifacts, answer, seen } => {
                 let claims = Claims::of(&artifacts);
-                self.write(Group::Publish(artifacts), Then::Published { claims, answer, seen });
+                self.write(Write::Publish(artifacts), Then::Published { claims, answer, seen });
             }
             Command::Ended(ended) => self.prepare_end(ended),
             Command::Letter(decision) => self.prepare_letter(decision),
@@ -202,13 +202,13 @@ impl Curator {
     }
 
     /// Adds a write to the next commit.
-    pub(super) fn write(&mut self, write: Group, then: Then) {
+    pub(super) fn write(&mut self, write: Write, then: Then) {
         self.steps.push(Step::Write { write: Some(write), then });
     }
 
     /// Adds a write that is kept until the store accepts it.
     pub(super) fn write_record(&mut self, record: Record) {
-        self.write(record.group(), Then::Recorded(record));
+        self.write(record.write(), Then::Recorded(record));
     }
 
     /// Adds what needs no record.

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use volery_blackboard::Tally;
-use volery_blackboard::claim::Published;
+use volery_blackboard::claim::LogEntry;
 use volery_blackboard::input::Input;
-use volery_blackboard::store::{Few, GroupResult, Stored};
+use volery_blackboard::store::{Few, Stored, Written};
 
 use super::actor::Curator;
 use super::step::{Action, Claims, Finished, Then, reply};
@@ -16,32 +16,32 @@ use crate::seen::End;
 
 impl Curator {
     /// The write is committed.
-    pub(super) fn follow(&mut self, then: Then, result: GroupResult) {
+    pub(super) fn follow(&mut self, then: Then, result: Written) {
         match (then, result) {
-            (Then::Published { claims, answer, seen }, GroupResult::Done(stored)) => {
+            (Then::Published { claims, answer, seen }, Written::Done(stored)) => {
                 seen.committed(&stored, self.committed);
                 self.tell_published(claims, &stored);
                 // A publisher that stopped waiting has published all the same.
                 self.answers.push((answer, Ok(stored)));
             }
-            (Then::Started(start, burial), GroupResult::Done(_)) => self.dispatch(start, burial),
-            (Then::Finished(finished) | Then::GivenUp(finished), GroupResult::Done(stored)) => {
+            (Then::Started(start, burial), Written::Done(_)) => self.dispatch(start, burial),
+            (Then::Finished(finished) | Then::GivenUp(finished), Written::Done(stored)) => {
                 self.tell_finished(finished, &stored);
             }
-            (Then::Redriven { letter, inputs, edits, answer }, GroupResult::Redriven(resumed)) => {
+            (Then::Redriven { letter, inputs, edits, answer }, Written::Redriven(resumed)) => {
                 let job = resumed.start.job;
                 self.tell_edits(&inputs, edits, &resumed);
                 self.parts.feed.tell(|| Event::Redriven { letter, job });
                 self.handle(Input::Redriven { resumed: *resumed, dead: inputs });
                 reply(answer, Ok(Some(job)));
             }
-            (Then::LetterDiscarded { letter, reason, answer }, GroupResult::Done(_)) => {
+            (Then::LetterDiscarded { letter, reason, answer }, Written::Done(_)) => {
                 self.parts.feed.tell(|| Event::LetterDiscarded { letter, reason });
                 reply(answer, Ok(None));
             }
-            (Then::Recorded(_), GroupResult::Done(_)) => {}
-            (Then::SeenNoted(seen), GroupResult::Done(_)) => seen.written(),
-            (Then::SpilledCancelled(run), GroupResult::Cancelled(cancelled)) => {
+            (Then::Recorded(_), Written::Done(_)) => {}
+            (Then::SeenNoted(seen), Written::Done(_)) => seen.written(),
+            (Then::SpilledCancelled(run), Written::Cancelled(cancelled)) => {
                 self.note_cancelled_in_log(run, &cancelled);
                 self.parts.seen.cancelled_in_log(&cancelled);
                 self.handle_decided(Input::SpilledCancelled { run, cancelled });
@@ -87,7 +87,7 @@ impl Curator {
             self.parts
                 .feed
                 .tell(|| Event::Published { artifact: Arc::clone(artifact), claims: claims.len() });
-            self.handle(Input::Published(Published {
+            self.handle(Input::Published(LogEntry {
                 offset: artifact.offset(),
                 run: artifact.run(),
                 workflow,

@@ -4,7 +4,7 @@
 //! are written first. What a refusal means for one write is in `refusal.rs`.
 
 use volery_blackboard::input::Input;
-use volery_blackboard::store::{Commit, GroupResult, StoreError};
+use volery_blackboard::store::{Response, StoreError, Written};
 
 use super::actor::Curator;
 use super::step::{Action, Step, take_writes};
@@ -16,14 +16,14 @@ impl Curator {
         self.parts.ingress.count_backlog(self.board.queued(), self.board.collected());
         let mut steps = std::mem::take(&mut self.steps);
         let writes = take_writes(&mut steps);
-        let changes = writes.groups.len() as u64;
+        let changes = writes.len() as u64;
         self.committed = Committed { begun: self.parts.clock.now(), changes, ..self.committed };
         let results = if changes == 0 {
             Ok(Vec::new())
         } else {
             match self.parts.store.commit(writes) {
-                Commit::Done(results) => results,
-                Commit::Pending(results) => {
+                Response::Ready(results) => results,
+                Response::Pending(results) => {
                     self.give_answers();
                     self.parts.ingress.note_committing(Some(self.now));
                     let results = results.await;
@@ -53,13 +53,13 @@ impl Curator {
     }
 
     /// Acts on every step: the answers come in the order of the writes.
-    fn apply(&mut self, steps: Vec<Step>, results: Vec<GroupResult>) {
+    fn apply(&mut self, steps: Vec<Step>, results: Vec<Written>) {
         let mut results = results.into_iter();
         for step in steps {
             match step {
                 Step::Act(action) => self.act(action),
                 Step::Write { then, .. } => match results.next() {
-                    Some(GroupResult::Refused(error)) => self.refuse_one(then, &error),
+                    Some(Written::Refused(error)) => self.refuse_one(then, &error),
                     Some(result) => self.follow(then, result),
                     None => self.refuse_one(then, &self.unanswered()),
                 },
@@ -80,7 +80,7 @@ impl Curator {
 
     /// The answer to a write is missing, or is that to a write of another kind.
     pub(super) fn unanswered(&self) -> StoreError {
-        let cause = "it did not answer for the groups that it was given".to_owned();
+        let cause = "it did not answer for the writes that it was given".to_owned();
         StoreError::Conflict { store: self.parts.store.name(), cause }
     }
 

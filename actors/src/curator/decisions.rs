@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use volery_blackboard::input::Input;
 use volery_blackboard::outcome::Quarantine;
-use volery_blackboard::store::{Filing, Group, Note};
+use volery_blackboard::store::{Filing, Note, Write};
 use volery_blackboard::{AgentIndex, AgentName, RunId, Timestamp};
 
 use super::actor::Curator;
@@ -173,7 +173,7 @@ impl Curator {
             self.decided.insert(run);
             self.parts.ingress.watch().decided.entry(run).or_default().resumed = times;
         }
-        self.write(Group::Note(note), Then::SeenNoted(seen));
+        self.write(Write::Note(note), Then::SeenNoted(seen));
     }
 
     fn pause_note(&self, agent: AgentIndex, paused: bool) -> Note {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use volery_blackboard::input::Input;
 use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::outcome::Burial;
-use volery_blackboard::store::{Few, Group};
+use volery_blackboard::store::{Few, Write};
 use volery_blackboard::{AgentIndex, JobId};
 
 use super::actor::{Curator, TRY_AGAIN_AFTER};
@@ -60,7 +60,7 @@ impl Curator {
             seen: AttemptSeen::default(),
             start,
         };
-        self.write(Group::Release(job), Then::Finished(finished));
+        self.write(Write::Release(job), Then::Finished(finished));
     }
 
     /// Tells an agent to cancel an attempt.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use volery_blackboard::claim::Settled;
 use volery_blackboard::effect::Effect;
-use volery_blackboard::store::Group;
+use volery_blackboard::store::Write;
 use volery_blackboard::{AgentName, Discard, Outcome};
 
 use super::actor::Curator;
@@ -20,7 +20,7 @@ impl Curator {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Start(start) => {
-                    self.write(Group::Start(Arc::clone(&start)), Then::Started(start, None))
+                    self.write(Write::Start(Arc::clone(&start)), Then::Started(start, None))
                 }
                 Effect::Cancel { agent, job } => self.plan(Action::Cancel { agent, job }),
                 Effect::Drop(job) => {
@@ -40,7 +40,7 @@ impl Curator {
                     self.parts.feed.tell_settled(&settled);
                 }
                 Effect::Bury { start, why } => {
-                    self.write(Group::Start(Arc::clone(&start)), Then::Started(start, Some(why)));
+                    self.write(Write::Start(Arc::clone(&start)), Then::Started(start, Some(why)));
                 }
                 Effect::JoinExpired(expired) => {
                     let seen = self.parts.seen.join_expired(expired, self.now);
@@ -57,7 +57,7 @@ impl Curator {
                     self.plan(Action::Look(Lookup::Recount { run, ticket }));
                 }
                 Effect::CancelSpilled { run, behind } => {
-                    self.write(Group::CancelClaims { run, behind }, Then::SpilledCancelled(run));
+                    self.write(Write::CancelClaims { run, behind }, Then::SpilledCancelled(run));
                 }
                 Effect::RunSettled { run, workflow, tally } => {
                     self.forget_run(run);

@@ -2,7 +2,7 @@
 
 use volery_blackboard::input::Input;
 use volery_blackboard::job::{Start, Verdict};
-use volery_blackboard::store::{Few, Finish, Group, JobEnd};
+use volery_blackboard::store::{Few, Finish, JobEnd, Write};
 use volery_blackboard::{AgentIndex, AgentName};
 
 use super::actor::Curator;
@@ -41,24 +41,24 @@ impl Curator {
         match end {
             AttemptEnd::Done(outputs) => {
                 let then = then(Verdict::Done, Claims::of(&outputs), Vec::new());
-                self.write(Group::Finish(Finish { job, end: JobEnd::Done, outputs }), then);
+                self.write(Write::Finish(Finish { job, end: JobEnd::Done, outputs }), then);
             }
             AttemptEnd::Retry { until, error } => {
                 let then = then(Verdict::Retry(until), Few::new(), error.clone());
-                self.write(Group::Retry { job, failures: failures + 1, until, at: self.now, error }, then);
+                self.write(Write::Retry { job, failures: failures + 1, until, at: self.now, error }, then);
             }
             AttemptEnd::Dead { at, attempts, error, failure } => {
                 let then = then(Verdict::Dead, Claims::of(&failure), error.clone());
                 let end = JobEnd::Dead { attempts, error, at };
-                self.write(Group::Finish(Finish { job, end, outputs: failure }), then);
+                self.write(Write::Finish(Finish { job, end, outputs: failure }), then);
             }
             AttemptEnd::Cancelled => {
                 let finish = Finish { job, end: JobEnd::Cancelled, outputs: Few::new() };
-                self.write(Group::Finish(finish), then(Verdict::Cancelled, Few::new(), Vec::new()));
+                self.write(Write::Finish(finish), then(Verdict::Cancelled, Few::new(), Vec::new()));
             }
             // Recorded, so that it is no interruption.
             AttemptEnd::Released => {
-                self.write(Group::Release(job), then(Verdict::Released, Few::new(), Vec::new()));
+                self.write(Write::Release(job), then(Verdict::Released, Few::new(), Vec::new()));
             }
         }
     }

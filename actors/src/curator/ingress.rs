@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{Notify, Semaphore, SetOnce, oneshot};
 use volery_blackboard::board::{AgentStanding, AgentStatus, InLog, RunningJob, WaitingFilter};
 use volery_blackboard::input::Input;
-use volery_blackboard::store::{Few, Note, Publish, StoreError, Stored};
+use volery_blackboard::store::{Few, NewArtifact, Note, StoreError, Stored};
 use volery_blackboard::{AgentIndex, AgentName, JobId, RunId, Tally, Timestamp, Waiting};
 
 use super::actor::CuratorMessage;
@@ -43,7 +43,7 @@ const PUBLISHES_MAX: usize = 2_048;
 pub(crate) enum Command {
     /// Commit these artifacts, all or nothing.
     Publish {
-        artifacts: Few<Publish>,
+        artifacts: Few<NewArtifact>,
         answer: oneshot::Sender<Result<Few<Stored>, StoreError>>,
         seen: PublishSeen,
     },
@@ -191,7 +191,7 @@ impl Ingress {
     /// may or may not be.
     pub(crate) async fn publish(
         &self,
-        artifacts: Few<Publish>,
+        artifacts: Few<NewArtifact>,
         mut seen: PublishSeen,
     ) -> Result<Few<Stored>> {
         if let Err(error) = self.enter().await {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use volery_blackboard::job::Resumed;
-use volery_blackboard::store::{Group, Redrive, StoreError};
+use volery_blackboard::store::{Redrive, StoreError, Write};
 use volery_blackboard::{Artifact, JobId, Offset};
 
 use super::actor::Curator;
@@ -39,11 +39,11 @@ impl Curator {
                 let letter = redrive.letter;
                 let edits = redrive.edits.iter().map(|(old, edit)| (*old, Arc::clone(&edit.artifact)));
                 let then = Then::Redriven { letter, inputs, edits: edits.collect(), answer };
-                self.write(Group::Redrive(redrive), then);
+                self.write(Write::Redrive(redrive), then);
             }
             LetterDecision::Discard { letter, reason, answer } => {
-                let group = Group::Discard { letter, at: self.now, reason: reason.clone() };
-                self.write(group, Then::LetterDiscarded { letter, reason, answer });
+                let write = Write::Discard { letter, at: self.now, reason: reason.clone() };
+                self.write(write, Then::LetterDiscarded { letter, reason, answer });
             }
         }
     }

@@ -12,7 +12,7 @@ use volery_blackboard::Timestamp;
 use volery_blackboard::input::Input;
 use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::outcome::Burial;
-use volery_blackboard::store::{Few, Finish, Group, JobEnd, StoreError};
+use volery_blackboard::store::{Few, Finish, JobEnd, StoreError, Write};
 
 use super::actor::Curator;
 use super::step::{Finished, Then, reply};
@@ -114,7 +114,7 @@ impl Curator {
         let verdict = Verdict::Dead;
         let (claims, seen) = (Few::new(), AttemptSeen::default());
         let finished = Finished { start, verdict, claims, error, attempts, seen };
-        self.write(Group::Finish(finish), Then::GivenUp(finished));
+        self.write(Write::Finish(finish), Then::GivenUp(finished));
     }
 
     /// Logs a refusal, and returns the causes as a dead letter tells them, the newest first.

@@ -12,7 +12,7 @@ use volery_blackboard::claim::Settled;
 use volery_blackboard::input::Input;
 use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::outcome::Burial;
-use volery_blackboard::store::{Batch, Few, Finish, Group, JobEnd, Note, Publish, StoreError, Stored};
+use volery_blackboard::store::{Few, Finish, JobEnd, NewArtifact, Note, StoreError, Stored, Write};
 use volery_blackboard::{AgentIndex, Artifact, JobId, Offset, RunId};
 use volery_observability::trace::Scope;
 
@@ -24,7 +24,7 @@ use crate::seen::{AttemptSeen, PublishSeen, SeenNote};
 /// One step of a commit.
 pub(super) enum Step {
     /// Writes, and goes on when the store has answered. The commit takes the write out.
-    Write { write: Option<Group>, then: Then },
+    Write { write: Option<Write>, then: Then },
     /// Needs no record.
     Act(Action),
 }
@@ -112,8 +112,8 @@ pub(super) struct Claims {
 
 impl Claims {
     /// Keeps what the board needs of artifacts that are about to be written.
-    pub(super) fn of(artifacts: &[Publish]) -> Few<Self> {
-        let claims = |publish: &Publish| Self {
+    pub(super) fn of(artifacts: &[NewArtifact]) -> Few<Self> {
+        let claims = |publish: &NewArtifact| Self {
             workflow: Arc::clone(&publish.workflow),
             claims: Arc::clone(&publish.claims),
         };
@@ -122,26 +122,26 @@ impl Claims {
 }
 
 impl Record {
-    pub(super) fn group(&self) -> Group {
+    pub(super) fn write(&self) -> Write {
         match self {
-            Self::Claim(settled) => Group::Settle(settled.clone()),
-            Self::Note(note) => Group::Note(note.clone()),
+            Self::Claim(settled) => Write::Settle(settled.clone()),
+            Self::Note(note) => Write::Note(note.clone()),
             Self::Job(job) => {
-                Group::Finish(Finish { job: *job, end: JobEnd::Cancelled, outputs: Few::new() })
+                Write::Finish(Finish { job: *job, end: JobEnd::Cancelled, outputs: Few::new() })
             }
         }
     }
 }
 
 /// Takes the writes out of the steps, in order.
-pub(super) fn take_writes(steps: &mut [Step]) -> Batch {
-    let mut groups = Vec::with_capacity(steps.len());
+pub(super) fn take_writes(steps: &mut [Step]) -> Vec<Write> {
+    let mut writes = Vec::with_capacity(steps.len());
     for step in steps {
         if let Step::Write { write, .. } = step {
-            groups.extend(write.take());
+            writes.extend(write.take());
         }
     }
-    Batch { groups }
+    writes
 }
 
 /// Sends an answer. The caller may have gone; an answer that nobody takes is no error.

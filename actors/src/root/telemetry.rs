@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use volery_blackboard::Timestamp;
-use volery_blackboard::store::{Batch, Commit, Group};
+use volery_blackboard::store::{Response, Write};
 use volery_observability::trace::ShutdownTrace;
 
 use super::keeper::Root;
@@ -25,13 +25,13 @@ impl Root {
         if timeout(within, flushing).await.is_err() {
             tracing::debug!(target: "volery::root", runtime = self.name, "open spans were not sent in time");
         }
-        let groups: Vec<Group> = self.seen.last_notes().into_iter().map(Group::Note).collect();
-        if groups.is_empty() {
+        let writes: Vec<Write> = self.seen.last_notes().into_iter().map(Write::Note).collect();
+        if writes.is_empty() {
             return;
         }
-        let written = match self.store.commit(Batch { groups }) {
-            Commit::Done(written) => written,
-            Commit::Pending(written) => match timeout(within, written).await {
+        let written = match self.store.commit(writes) {
+            Response::Ready(written) => written,
+            Response::Pending(written) => match timeout(within, written).await {
                 Ok(written) => written,
                 Err(_) => return,
             },

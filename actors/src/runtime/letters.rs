@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use volery_blackboard::store::{Attempt, DeadFilter, DeadLetter, DeadState, Inspected};
+use volery_blackboard::store::{DeadFilter, DeadLetter, DeadState, FailedAttempt, Inspected};
 use volery_blackboard::{AgentName, Artifact, JobId, Payload, RunId, Timestamp};
 
 use self::redrive::Edit;
@@ -142,7 +142,7 @@ impl Letter {
 
     /// Returns the failed attempts, oldest first, each with its time and its chain of causes.
     #[must_use]
-    pub fn failed(&self) -> &[Attempt] {
+    pub fn failed(&self) -> &[FailedAttempt] {
         &self.known.failed
     }
 

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::Serialize;
-use volery_blackboard::store::{Few, Publish, Stored};
+use volery_blackboard::store::{Few, NewArtifact, Stored};
 use volery_blackboard::{
     Artifact, ArtifactId, BlackboardError, Body, Key, Kind, Offset, Payload, RunId, Tenant, Timestamp,
     TraceContext, Visibility,
@@ -227,7 +227,7 @@ impl Volery {
             let claims = workshop.matcher.claims(&artifact);
             let of = OfRun { workflow: &workflow, fresh, origin: origin.as_deref() };
             let artifact = Arc::new(seen.artifact(artifact, of));
-            Ok(Publish { claims, artifact, workflow })
+            Ok(NewArtifact { claims, artifact, workflow })
         };
         let artifacts = drafts.into_iter().map(prepare).collect::<Result<_>>()?;
         let stored = workshop.ingress.publish(artifacts, seen).await?;

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use volery_blackboard::store::{Few, Publish, Stored};
+use volery_blackboard::store::{Few, NewArtifact, Stored};
 use volery_blackboard::{Artifact, BlackboardError, Body, Filter, Kind, Kinds, Payload, Timestamp};
 use volery_observability::Metrics;
 use volery_observability::metrics::Counted;
@@ -192,7 +192,7 @@ impl Firing {
         let mut seen = self.workshop.seen.publish(Source::Schedule);
         let of = OfRun { workflow: &workflow, fresh: true, origin: None };
         let artifact = Arc::new(seen.artifact(artifact, of));
-        let publish = Publish { claims, artifact, workflow };
+        let publish = NewArtifact { claims, artifact, workflow };
         let stored = self.workshop.ingress.publish(Few::from([publish]), seen).await?;
         let repeat = stored.iter().any(|stored| matches!(stored, Stored::Repeat { .. }));
         Ok(if repeat { Counted::Repeat } else { Counted::Ok })

@@ -3,15 +3,15 @@
 //! Pure: no I/O, no clock.
 
 use super::{Board, Due, Effect, Outcome};
-use crate::claim::{Claim, Published};
+use crate::claim::{Claim, LogEntry};
 use crate::collect::Entry;
 use crate::id::{Key, SubscriptionIndex};
 use crate::outcome::Discard;
 use crate::time::Timestamp;
 
 impl Board {
-    pub(super) fn publish(&mut self, published: &Published, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Published { offset, run, workflow, claims, .. } = published;
+    pub(super) fn publish(&mut self, published: &LogEntry, now: Timestamp, effects: &mut Vec<Effect>) {
+        let LogEntry { offset, run, workflow, claims, .. } = published;
         let whole = self.is_level();
         let mut in_log = 0;
         for claim in claims.iter() {
@@ -45,7 +45,7 @@ impl Board {
     /// Takes a claim into memory, or settles it on the spot.
     pub(super) fn take_in(
         &mut self,
-        published: &Published,
+        published: &LogEntry,
         claim: &Claim,
         cancelled: bool,
         now: Timestamp,
@@ -69,9 +69,9 @@ impl Board {
         }
     }
 
-    pub(super) fn entry(&self, published: &Published, claim: &Claim) -> Entry {
+    pub(super) fn entry(&self, published: &LogEntry, claim: &Claim) -> Entry {
         let by_event_time = self.subscriptions[claim.subscription.at()].by_event_time;
-        let Published { offset, run, at, .. } = *published;
+        let LogEntry { offset, run, at, .. } = *published;
         let time = if by_event_time { claim.event_time.unwrap_or(at) } else { at };
         let since = self.now;
         Entry {

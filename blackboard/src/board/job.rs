@@ -11,9 +11,9 @@ use super::run::Runs;
 use super::waits::waits;
 use super::{Aside, Board, Due, Effect, Outcome, PairVerdict, Resumed, Start, Verdict};
 use crate::collect::{Complete, Entry};
+use crate::few::Few;
 use crate::id::{AgentIndex, JobId, RunId, SubscriptionIndex};
 use crate::job::{Member, Wait};
-use crate::store::Few;
 use crate::time::Timestamp;
 
 /// A job from its first start to its end.

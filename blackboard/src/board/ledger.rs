@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::{Board, Effect, Run, RunId};
-use crate::claim::Published;
+use crate::claim::LogEntry;
 use crate::id::SubscriptionIndex;
 use crate::outcome::Tally;
 use crate::time::Timestamp;
@@ -93,7 +93,7 @@ impl Board {
     }
 
     /// Counts a claim that was read from the log; tells whether its run is cancelled.
-    pub(super) fn take_up(&mut self, published: &Published, stored: Tally) -> bool {
+    pub(super) fn take_up(&mut self, published: &LogEntry, stored: Tally) -> bool {
         let whole = !self.ledger.forgotten.contains(&published.run);
         let fresh = || {
             let tally = if whole { stored } else { Tally::default() };

@@ -4,8 +4,8 @@
 //! time that nothing of its agent could start. What lay before those counts as a wait for a slot, or for the key. Pure:
 //! no I/O, no clock.
 
+use crate::few::Few;
 use crate::job::{Wait, WaitsFor};
-use crate::store::Few;
 use crate::time::Timestamp;
 
 /// A time in which nothing could start, and why.

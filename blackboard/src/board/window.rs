@@ -8,7 +8,7 @@
 
 use super::queue::Standing;
 use super::{Agent, Board, Effect};
-use crate::claim::{Backlog, Claimed, Published};
+use crate::claim::{Backlog, Claimed, LogEntry};
 use crate::collect::INSTANT;
 use crate::effect::PageRequest;
 use crate::id::{AgentIndex, AgentName, Offset, SubscriptionIndex};
@@ -346,7 +346,7 @@ pub struct InLog {
 
 impl InLog {
     /// Returns what an artifact that was read from the log waits for: the agent, once for each claim of it.
-    pub fn waiting<'a>(&'a self, published: &'a Published) -> impl Iterator<Item = Waiting> + 'a {
+    pub fn waiting<'a>(&'a self, published: &'a LogEntry) -> impl Iterator<Item = Waiting> + 'a {
         published.claims.iter().filter_map(|claim| {
             let own = self.subscriptions.iter().find(|(index, _)| *index == claim.subscription);
             own.map(|(_, ordinal)| Waiting {

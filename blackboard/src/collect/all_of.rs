@@ -5,9 +5,9 @@
 use std::collections::VecDeque;
 
 use super::{Complete, Entry, Step, insert_in_log_order, missing};
+use crate::few::Few;
 use crate::id::RunId;
 use crate::outcome::WaitingReason;
-use crate::store::Few;
 
 /// One waiting line per side.
 #[derive(Debug)]

@@ -6,9 +6,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{Complete, Entry, INSTANT, Step};
+use crate::few::Few;
 use crate::id::{Key, Offset, RunId};
 use crate::outcome::{CloseReason, WaitingReason};
-use crate::store::Few;
 use crate::subscription::Batch;
 use crate::time::Timestamp;
 

@@ -14,8 +14,8 @@ use std::thread::{self, Thread};
 use uuid::Uuid;
 
 use super::{
-    Batch, Catalogue, Commit, Cursor, DeadFilter, Few, Finish, Group, GroupResult, JobEnd, Publish, Store,
-    StoreError, Stored, Unfinished,
+    Catalogue, Cursor, DeadFilter, Few, Finish, JobEnd, NewArtifact, Store, StoreError, Stored, Unfinished,
+    Write, Written,
 };
 use crate::artifact::Artifact;
 use crate::body::Body;
@@ -202,36 +202,33 @@ impl<'a> Case<'a> {
         assert!(found == wanted, "{}: {what}\n found: {found:?}\nwanted: {wanted:?}", self.name);
     }
 
-    async fn try_commit(&self, groups: Vec<Group>) -> Result<Vec<GroupResult>, StoreError> {
-        let result = match self.store().commit(Batch { groups }) {
-            Commit::Done(result) => result,
-            Commit::Pending(answer) => answer.await,
-        };
+    async fn try_commit(&self, writes: Vec<Write>) -> Result<Vec<Written>, StoreError> {
+        let result = self.store().commit(writes).wait().await;
         if self.stores.dies_often() && result.is_ok() {
             self.die().await;
         }
         result
     }
 
-    async fn commit(&self, groups: Vec<Group>) -> Vec<GroupResult> {
-        let wanted = groups.len();
-        let results = self.good(self.try_commit(groups).await, "commits");
-        self.same(results.len(), wanted, "one result per group");
+    async fn commit(&self, writes: Vec<Write>) -> Vec<Written> {
+        let wanted = writes.len();
+        let results = self.good(self.try_commit(writes).await, "commits");
+        self.same(results.len(), wanted, "every write is answered");
         results
     }
 
-    /// Commits one group that must not be refused.
-    async fn write(&self, group: Group) -> Few<Stored> {
-        match self.commit(vec![group]).await.pop() {
-            Some(GroupResult::Done(stored)) => stored,
-            other => panic!("{}: the group is accepted: {other:?}", self.name),
+    /// Commits one write that must not be refused.
+    async fn write(&self, write: Write) -> Few<Stored> {
+        match self.commit(vec![write]).await.pop() {
+            Some(Written::Done(stored)) => stored,
+            other => panic!("{}: the write is accepted: {other:?}", self.name),
         }
     }
 
     /// Publishes plain numbers, each claimed by the first subscription, and returns their places.
     async fn claimed(&self, numbers: std::ops::Range<u32>) -> Vec<Offset> {
         let publish = |n| publish(number(n), vec![claim(0, 0)]);
-        self.places(self.write(Group::Publish(numbers.map(publish).collect())).await)
+        self.places(self.write(Write::Publish(numbers.map(publish).collect())).await)
     }
 
     fn places(&self, stored: Few<Stored>) -> Vec<Offset> {
@@ -312,8 +309,8 @@ fn number_in(value: u32, of_run: u128) -> Artifact {
     Artifact::new(id, Kind::of::<u32>(), Body::typed(Arc::new(value)), run(of_run), at(i64::from(value)))
 }
 
-fn publish(artifact: Artifact, claims: Vec<Claim>) -> Publish {
-    Publish { artifact: Arc::new(artifact), workflow: Arc::from("test"), claims: claims.into() }
+fn publish(artifact: Artifact, claims: Vec<Claim>) -> NewArtifact {
+    NewArtifact { artifact: Arc::new(artifact), workflow: Arc::from("test"), claims: claims.into() }
 }
 
 fn claim(subscription: u32, side: u16) -> Claim {
@@ -354,21 +351,21 @@ fn start(subscription: u32, members: &[Offset]) -> Start {
     }
 }
 
-fn begin(start: &Start) -> Group {
-    Group::Start(Arc::new(start.clone()))
+fn begin(start: &Start) -> Write {
+    Write::Start(Arc::new(start.clone()))
 }
 
-fn finish(job: JobId, end: JobEnd, outputs: Vec<Publish>) -> Group {
+fn finish(job: JobId, end: JobEnd, outputs: Vec<NewArtifact>) -> Write {
     let outputs = outputs.into();
-    Group::Finish(Finish { job, end, outputs })
+    Write::Finish(Finish { job, end, outputs })
 }
 
 fn dead(at_second: i64) -> JobEnd {
     JobEnd::Dead { attempts: 3, error: vec!["outer".to_owned(), "root".to_owned()], at: at(at_second) }
 }
 
-fn settle(subscription: u32, offset: Offset, outcome: Outcome) -> Group {
-    Group::Settle(Settled {
+fn settle(subscription: u32, offset: Offset, outcome: Outcome) -> Write {
+    Write::Settle(Settled {
         subscription: SubscriptionIndex(subscription),
         offset,
         run: run(1),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Publish;
+use super::NewArtifact;
 use crate::artifact::Artifact;
 use crate::claim::Claim;
 use crate::id::{AgentName, JobId, Offset, RunId};
@@ -100,7 +100,7 @@ pub enum DeadState {
 /// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Attempt {
+pub struct FailedAttempt {
     /// Its number, counted from 1 over all attempts of the job, also those that were handed back.
     pub number: u32,
     /// When it failed.
@@ -109,7 +109,7 @@ pub struct Attempt {
     pub error: Vec<String>,
 }
 
-impl Attempt {
+impl FailedAttempt {
     /// Returns a failed attempt; for stores.
     #[must_use]
     pub fn new(number: u32, at: Timestamp, error: Vec<String>) -> Self {
@@ -126,13 +126,13 @@ pub struct Inspected {
     /// Its inputs in input order, as far as the store still keeps them.
     pub inputs: Vec<Arc<Artifact>>,
     /// Its failed attempts, oldest first.
-    pub failed: Vec<Attempt>,
+    pub failed: Vec<FailedAttempt>,
 }
 
 impl Inspected {
     /// Returns what is known; for stores.
     #[must_use]
-    pub fn new(letter: DeadLetter, inputs: Vec<Arc<Artifact>>, failed: Vec<Attempt>) -> Self {
+    pub fn new(letter: DeadLetter, inputs: Vec<Arc<Artifact>>, failed: Vec<FailedAttempt>) -> Self {
         Self { letter, inputs, failed }
     }
 }
@@ -283,7 +283,7 @@ pub struct Redrive {
     pub at: Timestamp,
     /// Inputs to be replaced, by their places, each with the artifact that takes its place: published with it, in the same run, and
     /// claimed by the job's subscription alone.
-    pub edits: Vec<(Offset, Publish)>,
+    pub edits: Vec<(Offset, NewArtifact)>,
 }
 
 impl Redrive {

@@ -10,9 +10,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Answer, Backlog, Batch, Catalogue, Claimed, Commit, Cursor, Damage, DeadFilter, DeadLetter, Group,
-    GroupResult, Inspected, Lineage, Note, Read, Retained, Retention, Store, StoreError, Summary, SummaryBy,
-    Unfinished,
+    Answer, Artifacts, Backlog, Catalogue, Claimed, Cursor, Damage, DeadFilter, DeadLetter, Inspected,
+    Lineage, Note, Response, Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished, Write,
+    Written,
 };
 use crate::filter::{Filter, Page};
 use crate::id::{ArtifactId, Offset, RunId, SubscriptionIndex};
@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 
 type Wait = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-type Refusal = Arc<dyn Fn(&Group) -> bool + Send + Sync>;
+type Refusal = Arc<dyn Fn(&Write) -> bool + Send + Sync>;
 
 /// A store that does what the one behind it does, except where it was told to fail.
 ///
@@ -54,12 +54,13 @@ struct Rules {
     pages_damaged: bool,
     /// Pages of claims asked for so far.
     pages: u64,
-    groups_refused: Option<Refusal>,
+    some_refused: Option<Refusal>,
     before_commit: Option<Wait>,
     after_commit: Option<Wait>,
     before_read: Option<Wait>,
     before_inputs: Option<Wait>,
     before_close: Option<Wait>,
+    close_refused: bool,
     stays_open: bool,
 }
 
@@ -85,9 +86,10 @@ impl FailingStore {
         self.rules().writes_refused = true;
     }
 
-    /// Ends [`refuse_writes`](Self::refuse_writes).
+    /// Ends [`refuse_writes`](Self::refuse_writes) and [`refuse_only`](Self::refuse_only).
     pub fn accept_writes(&self) {
-        self.rules().writes_refused = false;
+        let mut rules = self.rules();
+        (rules.writes_refused, rules.some_refused) = (false, None);
     }
 
     /// Fails every read, query and count until [`accept_reads`](Self::accept_reads).
@@ -119,15 +121,10 @@ impl FailingStore {
         self.rules().pages
     }
 
-    /// Refuses the groups for which `refused` is true, each by itself, with [`StoreError::Conflict`]; the other groups of
+    /// Refuses the writes for which `refused` is true, each by itself, with [`StoreError::Conflict`]; the other writes of
     /// the commit are written. It replaces the rule before.
-    pub fn refuse_groups(&self, refused: impl Fn(&Group) -> bool + Send + Sync + 'static) {
-        self.rules().groups_refused = Some(Arc::new(refused));
-    }
-
-    /// Ends [`refuse_groups`](Self::refuse_groups).
-    pub fn accept_groups(&self) {
-        self.rules().groups_refused = None;
+    pub fn refuse_only(&self, refused: impl Fn(&Write) -> bool + Send + Sync + 'static) {
+        self.rules().some_refused = Some(Arc::new(refused));
     }
 
     /// Lets every commit wait for a future before it writes: a timer, a gate, or one that never ends.
@@ -184,6 +181,11 @@ impl FailingStore {
         self.rules().before_close = Some(Arc::new(move || Box::pin(wait())));
     }
 
+    /// Fails the close of the store.
+    pub fn refuse_close(&self) {
+        self.rules().close_refused = true;
+    }
+
     /// Lets a close do nothing, so that another runtime may go on with the store.
     pub fn stay_open(&self) {
         self.rules().stays_open = true;
@@ -222,22 +224,24 @@ impl FailingStore {
     }
 
     /// Writes what the rules of this moment let through.
-    fn write(&self, batch: Batch) -> Commit {
+    fn write(&self, writes: Vec<Write>) -> Response<Vec<Written>> {
         let (writes_refused, refused) = {
             let rules = self.rules();
-            (rules.writes_refused, rules.groups_refused.clone())
+            (rules.writes_refused, rules.some_refused.clone())
         };
         if writes_refused {
-            return Commit::Done(Err(self.unavailable("the test refuses writes")));
+            return Response::Ready(Err(self.unavailable("the test refuses writes")));
         }
-        let Some(refused) = refused else { return self.inner.commit(batch) };
-        let verdicts: Vec<bool> = batch.groups.iter().map(|group| refused(group)).collect();
-        let let_through = batch.groups.into_iter().zip(&verdicts).filter(|(_, refused)| !**refused);
-        let groups = let_through.map(|(group, _)| group).collect();
+        let Some(refused) = refused else { return self.inner.commit(writes) };
+        let verdicts: Vec<bool> = writes.iter().map(|write| refused(write)).collect();
+        let let_through = writes.into_iter().zip(&verdicts).filter(|(_, refused)| !**refused);
+        let writes = let_through.map(|(write, _)| write).collect();
         let store = self.name();
-        match self.inner.commit(Batch { groups }) {
-            Commit::Done(written) => Commit::Done(written.map(|written| merge(&store, &verdicts, written))),
-            Commit::Pending(answer) => Commit::Pending(Box::pin(async move {
+        match self.inner.commit(writes) {
+            Response::Ready(written) => {
+                Response::Ready(written.map(|written| merge(&store, &verdicts, written)))
+            }
+            Response::Pending(answer) => Response::Pending(Box::pin(async move {
                 answer.await.map(|written| merge(&store, &verdicts, written))
             })),
         }
@@ -270,7 +274,7 @@ impl Store for FailingStore {
         self.inner.open(catalogue)
     }
 
-    fn commit(&self, batch: Batch) -> Commit {
+    fn commit(&self, writes: Vec<Write>) -> Response<Vec<Written>> {
         let (fails, before, after) = {
             let mut rules = self.rules();
             rules.commits += 1;
@@ -278,19 +282,19 @@ impl Store for FailingStore {
             (rules.failing.remove(&number), rules.before_commit.clone(), rules.after_commit.clone())
         };
         if fails {
-            return Commit::Done(Err(self.unavailable("the test fails this commit")));
+            return Response::Ready(Err(self.unavailable("the test fails this commit")));
         }
         if before.is_none() && after.is_none() {
-            return self.write(batch);
+            return self.write(writes);
         }
         let store = self.clone();
-        Commit::Pending(Box::pin(async move {
+        Response::Pending(Box::pin(async move {
             if let Some(before) = before {
                 before().await;
             }
-            let written = match store.write(batch) {
-                Commit::Done(written) => written,
-                Commit::Pending(answer) => answer.await,
+            let written = match store.write(writes) {
+                Response::Ready(written) => written,
+                Response::Pending(answer) => answer.await,
             };
             if let Some(after) = after {
                 after().await;
@@ -299,13 +303,13 @@ impl Store for FailingStore {
         }))
     }
 
-    fn read(&self, offsets: &[Offset]) -> Read {
+    fn read(&self, offsets: &[Offset]) -> Response<Artifacts> {
         if self.rules().reads_refused {
-            return Read::Done(Err(self.unavailable("the test refuses reads")));
+            return Response::Ready(Err(self.unavailable("the test refuses reads")));
         }
         let (read, wait) = (self.inner.read(offsets), self.rules().before_inputs.clone());
         let Some(wait) = wait else { return read };
-        Read::Pending(Box::pin(async move {
+        Response::Pending(Box::pin(async move {
             wait().await;
             read.wait().await
         }))
@@ -390,12 +394,13 @@ impl Store for FailingStore {
     }
 
     fn close(&self) -> Answer<'_, ()> {
-        let (delay, stays_open) = {
+        let (delay, refused, stays_open) = {
             let rules = self.rules();
-            (rules.before_close.clone(), rules.stays_open)
+            (rules.before_close.clone(), rules.close_refused, rules.stays_open)
         };
         match delay {
             _ if stays_open => Box::pin(std::future::ready(Ok(()))),
+            _ if refused => Box::pin(std::future::ready(Err(self.unavailable("the test refuses to close")))),
             None => self.inner.close(),
             Some(delay) => Box::pin(async move {
                 delay().await;
@@ -405,12 +410,12 @@ impl Store for FailingStore {
     }
 }
 
-/// Puts the answers for the groups that were written and those that were not into the order of the commit.
-fn merge(store: &str, refused: &[bool], written: Vec<GroupResult>) -> Vec<GroupResult> {
+/// Puts the answers for the writes that were let through and those that were not into the order of the commit.
+fn merge(store: &str, refused: &[bool], written: Vec<Written>) -> Vec<Written> {
     let mut written = written.into_iter();
     let refusal = || {
-        let cause = "the test refuses this group".to_owned();
-        GroupResult::Refused(StoreError::Conflict { store: store.to_owned(), cause })
+        let cause = "the test refuses this write".to_owned();
+        Written::Refused(StoreError::Conflict { store: store.to_owned(), cause })
     };
     refused.iter().filter_map(|refused| if *refused { Some(refusal()) } else { written.next() }).collect()
 }
@@ -420,22 +425,26 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::super::conformance::{block_on, check};
-    use super::super::{Few, Memory, Publish};
+    use super::super::{Few, Memory, NewArtifact};
     use super::*;
     use crate::{Artifact, Body, Kind};
 
-    fn publish(number: u32) -> Group {
+    fn publish(number: u32) -> Write {
         let id = ArtifactId::from_uuid(uuid::Uuid::from_u128(u128::from(number)));
         let (run, at) = (RunId::from_uuid(uuid::Uuid::from_u128(1)), Timestamp::default());
         let artifact = Artifact::new(id, Kind::of::<u32>(), Body::typed(Arc::new(number)), run, at);
         let artifact = Arc::new(artifact);
-        Group::Publish(Few::from([Publish { artifact, workflow: Arc::from("test"), claims: Arc::from([]) }]))
+        Write::Publish(Few::from([NewArtifact {
+            artifact,
+            workflow: Arc::from("test"),
+            claims: Arc::from([]),
+        }]))
     }
 
-    fn commit(store: &FailingStore, numbers: &[u32]) -> Result<Vec<GroupResult>, StoreError> {
-        match store.commit(Batch { groups: numbers.iter().copied().map(publish).collect() }) {
-            Commit::Done(written) => written,
-            Commit::Pending(answer) => block_on(answer),
+    fn commit(store: &FailingStore, numbers: &[u32]) -> Result<Vec<Written>, StoreError> {
+        match store.commit(numbers.iter().copied().map(publish).collect()) {
+            Response::Ready(written) => written,
+            Response::Pending(answer) => block_on(answer),
         }
     }
 
@@ -461,19 +470,18 @@ mod tests {
     #[test]
     fn groups_are_refused_one_by_one_and_answered_in_order() {
         let store = FailingStore::over(Memory::new());
-        store.refuse_groups(|group| match group {
-            Group::Publish(published) => {
+        store.refuse_only(|group| match group {
+            Write::Publish(published) => {
                 published.iter().any(|one| one.artifact.payload::<u32>().is_ok_and(|n| *n == 2))
             }
             _ => false,
         });
         let answers = commit(&store, &[1, 2, 3]).expect("the commit goes through");
-        let refused: Vec<bool> =
-            answers.iter().map(|answer| matches!(answer, GroupResult::Refused(_))).collect();
+        let refused: Vec<bool> = answers.iter().map(|answer| matches!(answer, Written::Refused(_))).collect();
         assert_eq!(refused, [false, true, false]);
         assert_eq!(kept(&store), 2);
-        store.accept_groups();
-        assert!(matches!(commit(&store, &[2]).as_deref(), Ok([GroupResult::Done(_)])));
+        store.accept_writes();
+        assert!(matches!(commit(&store, &[2]).as_deref(), Ok([Written::Done(_)])));
     }
 
     #[test]

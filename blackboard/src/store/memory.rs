@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Answer, Backlog, Batch, Catalogue, Claimed, Commit, Cursor, DeadFilter, DeadLetter, Inspected, Lineage,
-    Note, Read, Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished,
+    Answer, Artifacts, Backlog, Catalogue, Claimed, Cursor, DeadFilter, DeadLetter, Inspected, Lineage, Note,
+    Response, Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished, Write, Written,
 };
 use crate::filter::{Filter, Page};
 use crate::id::{ArtifactId, Offset, RunId, SubscriptionIndex};
@@ -90,19 +90,19 @@ impl Store for Memory {
         })
     }
 
-    fn commit(&self, batch: Batch) -> Commit {
+    fn commit(&self, writes: Vec<Write>) -> Response<Vec<Written>> {
         let written = self.shelf().map(|mut shelf| {
-            let results = batch.groups.into_iter().map(|group| shelf.write(group)).collect();
+            let results = writes.into_iter().map(|write| shelf.write(write)).collect();
             (results, shelf.forget_beyond(self.keep))
         });
-        Commit::Done(written.map(|(results, gone)| {
+        Response::Ready(written.map(|(results, gone)| {
             let_go(gone);
             results
         }))
     }
 
-    fn read(&self, offsets: &[Offset]) -> Read {
-        Read::Done(self.shelf().and_then(|shelf| match offsets {
+    fn read(&self, offsets: &[Offset]) -> Response<Artifacts> {
+        Response::Ready(self.shelf().and_then(|shelf| match offsets {
             [only] => shelf.artifact(*only).map(|artifact| Arc::from([artifact])),
             several => several.iter().map(|offset| shelf.artifact(*offset)).collect(),
         }))
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn an_artifact_that_stays_open_does_not_keep_the_places_of_all_that_follow() {
-        use crate::store::{Few, Group, Publish};
+        use crate::store::{Few, NewArtifact, Write};
 
         let store = Memory::new().keep(10);
         let publish = |number: u32, claims: Arc<[crate::claim::Claim]>| {
@@ -204,8 +204,8 @@ mod tests {
             let body = crate::Body::typed(Arc::new(number));
             let at = crate::Timestamp::default();
             let artifact = crate::Artifact::new(id, crate::Kind::of::<u32>(), body, run, at);
-            let publish = Publish { artifact: Arc::new(artifact), workflow: Arc::from("test"), claims };
-            Group::Publish(Few::from([publish]))
+            let publish = NewArtifact { artifact: Arc::new(artifact), workflow: Arc::from("test"), claims };
+            Write::Publish(Few::from([publish]))
         };
         let viewer = crate::Viewer::default();
         let mut matcher = crate::matching::Matcher::new(1);
@@ -219,9 +219,9 @@ mod tests {
             matcher.claims(&crate::Artifact::new(id, crate::Kind::of::<u32>(), body, run, at))
         };
         assert_eq!(claims.len(), 1);
-        drop(store.commit(Batch { groups: vec![publish(1, claims)] }));
+        drop(store.commit(vec![publish(1, claims)]));
         for number in 2..50_000 {
-            drop(store.commit(Batch { groups: vec![publish(number, Arc::from([]))] }));
+            drop(store.commit(vec![publish(number, Arc::from([]))]));
         }
         let places = store.shelf().expect("the store is open").places_held();
         assert!(places < 10_000, "{places} places are held for 11 artifacts");
@@ -229,15 +229,15 @@ mod tests {
         assert_eq!(first.expect("it is open").len(), 1);
     }
 
-    fn place(number: u32, kind: crate::Kind, body: crate::Body, second: i64) -> super::super::Group {
-        use super::super::{Few, Group, Publish};
+    fn place(number: u32, kind: crate::Kind, body: crate::Body, second: i64) -> super::super::Write {
+        use super::super::{Few, NewArtifact, Write};
         let id = crate::ArtifactId::from_uuid(uuid::Uuid::from_u128(u128::from(number)));
         let run = RunId::from_uuid(uuid::Uuid::from_u128(1));
         let at = Timestamp::from_micros_since_epoch(second * 1_000_000);
         let artifact = crate::Artifact::new(id, kind, body, run, at);
         let publish =
-            Publish { artifact: Arc::new(artifact), workflow: Arc::from("test"), claims: Arc::from([]) };
-        Group::Publish(Few::from([publish]))
+            NewArtifact { artifact: Arc::new(artifact), workflow: Arc::from("test"), claims: Arc::from([]) };
+        Write::Publish(Few::from([publish]))
     }
 
     /// A store with five numbers and five texts, published in turns, one a second, from second 1 on.
@@ -248,7 +248,7 @@ mod tests {
                 0 => (crate::Kind::of::<u32>(), crate::Body::typed(Arc::new(second))),
                 _ => (crate::Kind::of::<String>(), crate::Body::typed(Arc::new(second.to_string()))),
             };
-            drop(store.commit(Batch { groups: vec![place(second, kind, body, i64::from(second))] }));
+            drop(store.commit(vec![place(second, kind, body, i64::from(second))]));
         }
         store
     }

@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no clock.
 
-use crate::claim::Published;
+use crate::claim::LogEntry;
 use crate::id::{JobId, Offset, SubscriptionIndex};
 use crate::job::{PairVerdict, Resumed};
 
@@ -35,5 +35,5 @@ pub enum Unfinished {
         verdict: PairVerdict,
     },
     /// An artifact with claims that no unfinished job covers.
-    Claims(Published),
+    Claims(LogEntry),
 }

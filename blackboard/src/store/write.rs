@@ -4,25 +4,19 @@
 
 use std::sync::Arc;
 
-use super::{Few, Note, Redrive, StoreError};
+use super::{Note, Redrive, StoreError};
 use crate::artifact::Artifact;
 use crate::claim::{Claim, Settled};
+use crate::few::Few;
 use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
 use crate::job::{Resumed, Start};
 use crate::time::Timestamp;
 
-/// Writes for one commit, in groups that are atomic each.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// The groups, one per caller.
-    pub groups: Vec<Group>,
-}
-
 /// What one caller wants written, all or nothing.
 #[derive(Debug)]
-pub enum Group {
+pub enum Write {
     /// New artifacts.
-    Publish(Few<Publish>),
+    Publish(Few<NewArtifact>),
     /// A job's start.
     Start(Arc<Start>),
     /// A job's end: its inputs' outcome and its outputs.
@@ -69,7 +63,7 @@ pub enum Group {
 
 /// A new artifact with the claims on it.
 #[derive(Debug)]
-pub struct Publish {
+pub struct NewArtifact {
     /// The artifact; the store gives it its place.
     pub artifact: Arc<Artifact>,
     /// The workflow's name, for the run's record.
@@ -86,7 +80,7 @@ pub struct Finish {
     /// How it ended.
     pub end: JobEnd,
     /// What it published: its outputs, or its failure.
-    pub outputs: Few<Publish>,
+    pub outputs: Few<NewArtifact>,
 }
 
 /// How a job ended.
@@ -107,17 +101,17 @@ pub enum JobEnd {
     Cancelled,
 }
 
-/// What became of one group.
+/// What became of one write.
 #[derive(Debug)]
-pub enum GroupResult {
-    /// Committed; for groups that publish, the artifacts with their places, in order.
+pub enum Written {
+    /// Committed; for a write that publishes, the artifacts with their places, in order.
     Done(Few<Stored>),
-    /// Committed: how many claims a [`Group::CancelClaims`] ended, in the order in which subscriptions were named.
+    /// Committed: how many claims a [`Write::CancelClaims`] ended, in the order in which subscriptions were named.
     Cancelled(Vec<(SubscriptionIndex, u64)>),
-    /// Committed: the job of a [`Group::Redrive`], unfinished again, for [`Input::Redriven`](crate::input::Input::Redriven).
+    /// Committed: the job of a [`Write::Redrive`], unfinished again, for [`Input::Redriven`](crate::input::Input::Redriven).
     /// Its first attempt is yet to be started; failures count from 0.
     Redriven(Box<Resumed>),
-    /// This group alone was refused; nothing of it was written.
+    /// This write alone was refused; nothing of it is stored.
     Refused(StoreError),
 }
 

@@ -1,6 +1,6 @@
 //! Faults: what SQLite and the file system say, put into the words of a store.
 //!
-//! Two questions are answered here: which [`StoreError`] it is, and whether it condemns one group of a commit, the whole
+//! Two questions are answered here: which [`StoreError`] it is, and whether it condemns one write of a commit, the whole
 //! commit, or the connection.
 
 use std::io;
@@ -107,8 +107,8 @@ impl Fault {
         }
     }
 
-    /// Tells whether it condemns one group alone, and the others of a commit may still be written.
-    pub(super) fn is_of_group(&self) -> bool {
+    /// Tells whether it condemns one write alone, and the others of a commit may still be written.
+    pub(super) fn is_of_write(&self) -> bool {
         match self {
             Self::Refused(_) => true,
             Self::Store(error) => matches!(error, StoreError::Missing { .. } | StoreError::Conflict { .. }),

@@ -171,7 +171,7 @@ impl Desk {
         match catch_unwind(AssertUnwindSafe(|| session.at_once(read))) {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(fault)) => {
-                if !fault.is_of_group() {
+                if !fault.is_of_write() {
                     self.session = None;
                 }
                 Err(base.error(fault))

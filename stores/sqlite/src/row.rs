@@ -10,7 +10,7 @@ use crc32fast::Hasher;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use uuid::Uuid;
-use volery_blackboard::claim::{Claim, Published};
+use volery_blackboard::claim::{Claim, LogEntry};
 use volery_blackboard::{
     Artifact, ArtifactId, Body, JobId, Key, Marks, Offset, Producer, RunId, SubscriptionIndex, Tenant,
     Timestamp, TraceContext, Visibility,
@@ -244,8 +244,8 @@ pub(super) fn published(
     first: usize,
     offset: u64,
     claims: Vec<Claim>,
-) -> Result<Published, Fault> {
-    Ok(Published {
+) -> Result<LogEntry, Fault> {
+    Ok(LogEntry {
         offset: Offset::new(offset),
         run: run(row, first)?,
         workflow: row.get::<_, String>(first + 2)?.into(),

@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
 use volery_blackboard::claim::{Backlog, Claimed};
 use volery_blackboard::store::{
-    Answer, Batch, Catalogue, Commit, Cursor, Damage, DeadFilter, DeadLetter, Inspected, Lineage, Note, Read,
-    Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished,
+    Answer, Artifacts, Catalogue, Cursor, Damage, DeadFilter, DeadLetter, Inspected, Lineage, Note, Response,
+    Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished, Write, Written,
 };
 use volery_blackboard::{
     ArtifactId, Filter, Marks, Offset, Page, RunId, SubscriptionIndex, Tally, Timestamp,
@@ -149,19 +149,19 @@ impl Store for Sqlite {
         true
     }
 
-    fn commit(&self, batch: Batch) -> Commit {
-        Commit::Pending(self.tell(|reply| Command::Commit(batch, reply)))
+    fn commit(&self, writes: Vec<Write>) -> Response<Vec<Written>> {
+        Response::Pending(self.tell(|reply| Command::Commit(writes, reply)))
     }
 
-    fn read(&self, offsets: &[Offset]) -> Read {
+    fn read(&self, offsets: &[Offset]) -> Response<Artifacts> {
         if self.is_closed() {
-            return Read::Done(Err(self.base.place.closed()));
+            return Response::Ready(Err(self.base.place.closed()));
         }
         if let Some(found) = self.base.cache.read(offsets) {
-            return Read::Done(Ok(found));
+            return Response::Ready(Ok(found));
         }
         let offsets = offsets.to_vec();
-        Read::Pending(self.readers.ask(move |session| session.read(&offsets)))
+        Response::Pending(self.readers.ask(move |session| session.read(&offsets)))
     }
 
     fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {

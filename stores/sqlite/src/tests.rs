@@ -8,8 +8,8 @@ use uuid::Uuid;
 use volery_blackboard::claim::Claim;
 use volery_blackboard::store::conformance::{Stores, block_on, check};
 use volery_blackboard::store::{
-    Batch, Catalogue, Commit, Cursor, DeadFilter, Few, Group, GroupResult, Note, Publish, Read, Retained,
-    Retention, Store, StoreError, SummaryBy, Unfinished,
+    Catalogue, Cursor, DeadFilter, Few, NewArtifact, Note, Response, Retained, Retention, Store, StoreError,
+    SummaryBy, Unfinished, Write, Written,
 };
 use volery_blackboard::{
     Artifact, ArtifactId, Body, Filter, Kind, Kinds, RunId, SubscriptionIndex, Timestamp,
@@ -140,22 +140,19 @@ pub(super) fn claim() -> Claim {
     }
 }
 
-pub(super) fn publish(artifact: Artifact, claims: Vec<Claim>) -> Publish {
-    Publish { artifact: Arc::new(artifact), workflow: Arc::from("test"), claims: claims.into() }
+pub(super) fn publish(artifact: Artifact, claims: Vec<Claim>) -> NewArtifact {
+    NewArtifact { artifact: Arc::new(artifact), workflow: Arc::from("test"), claims: claims.into() }
 }
 
-pub(super) fn commit(store: &Sqlite, groups: Vec<Group>) -> Result<Vec<GroupResult>, StoreError> {
-    match store.commit(Batch { groups }) {
-        Commit::Done(result) => result,
-        Commit::Pending(answer) => block_on(answer),
-    }
+pub(super) fn commit(store: &Sqlite, writes: Vec<Write>) -> Result<Vec<Written>, StoreError> {
+    block_on(store.commit(writes).wait())
 }
 
-/// Publishes claimed numbers, one group each.
+/// Publishes claimed numbers, one write each.
 pub(super) fn fill(store: &Sqlite, numbers: std::ops::Range<u32>) -> Result<(), StoreError> {
-    let group = |n| Group::Publish(Few::from([publish(number(n), vec![claim()])]));
-    for result in commit(store, numbers.map(group).collect())? {
-        assert!(matches!(result, GroupResult::Done(_)), "it is written: {result:?}");
+    let write = |n| Write::Publish(Few::from([publish(number(n), vec![claim()])]));
+    for result in commit(store, numbers.map(write).collect())? {
+        assert!(matches!(result, Written::Done(_)), "it is written: {result:?}");
     }
     Ok(())
 }

@@ -9,7 +9,7 @@
 //! | command | effect |
 //! | --- | --- |
 //! | `Open` | learns the program's names, counts attempts that the life before cut short |
-//! | `Commit` | writes groups; a group that cannot be written is refused alone |
+//! | `Commit` | one transaction; a write that cannot be done is refused alone |
 //! | `Jobs` | lists unfinished jobs, which this thread knows by heart |
 //! | `Remove`, `RemoveLetters` | remove finished artifacts, and dead letters that are over |
 //! | `Close` | ends the thread after everything before it |
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use volery_blackboard::panic::panic_text;
-use volery_blackboard::store::{Batch, Catalogue, Cursor, Group, GroupResult, StoreError, Unfinished};
+use volery_blackboard::store::{Catalogue, Cursor, StoreError, Unfinished, Write, Written};
 
 use super::base::Base;
 use super::fault::Fault;
@@ -38,8 +38,8 @@ mod work;
 
 use desk::Desk;
 
-/// Groups in one transaction. A thousand amortise the wait for the disk fully; more would only delay the first of them.
-const GROUPS_MAX: usize = 1_000;
+/// Writes in one transaction. A thousand amortise the wait for the disk fully; more would only delay the first of them.
+const WRITES_MAX: usize = 1_000;
 
 /// Commands that wait for the writer. One caller commits at a time; more than this wait only behind a disk that hangs.
 pub(super) const WAITING_MAX: usize = 1_024;
@@ -48,7 +48,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 pub(super) enum Command {
     Open(Catalogue, Reply<()>),
-    Commit(Batch, Reply<Vec<GroupResult>>),
+    Commit(Vec<Write>, Reply<Vec<Written>>),
     Jobs { after: u64, limit: usize, reply: Reply<(Vec<Unfinished>, Option<Cursor>)> },
     Remove(Vec<u64>, Reply<u64>),
     RemoveLetters(Vec<u64>, Reply<u64>),
@@ -76,7 +76,7 @@ impl Writer {
         let mut next = None;
         while let Some(command) = next.take().or_else(|| commands.blocking_recv()) {
             match command {
-                Command::Commit(batch, reply) => next = self.commit(batch, reply, &mut commands),
+                Command::Commit(writes, reply) => next = self.commit(writes, reply, &mut commands),
                 Command::Open(catalogue, reply) => give(reply, self.attempt(|desk| desk.open(&catalogue))),
                 Command::Jobs { after, limit, reply } => {
                     give(reply, self.attempt(|desk| desk.jobs(after, limit)));
@@ -102,26 +102,27 @@ impl Writer {
         drop(self.close().err());
     }
 
-    /// Commits one batch, and those that wait behind it. Returns a command of another kind that came in between.
+    /// Commits the writes of one caller, and those that wait behind them. Returns a command of another kind that came in
+    /// between.
     fn commit(
         &mut self,
-        batch: Batch,
-        reply: Reply<Vec<GroupResult>>,
+        mut writes: Vec<Write>,
+        reply: Reply<Vec<Written>>,
         commands: &mut mpsc::Receiver<Command>,
     ) -> Option<Command> {
-        let mut replies = vec![(batch.groups.len(), reply)];
-        let (mut groups, mut next) = (batch.groups, None);
-        while groups.len() < GROUPS_MAX && next.is_none() {
+        let mut replies = vec![(writes.len(), reply)];
+        let mut next = None;
+        while writes.len() < WRITES_MAX && next.is_none() {
             match commands.try_recv() {
-                Ok(Command::Commit(batch, reply)) => {
-                    replies.push((batch.groups.len(), reply));
-                    groups.extend(batch.groups);
+                Ok(Command::Commit(more, reply)) => {
+                    replies.push((more.len(), reply));
+                    writes.extend(more);
                 }
                 Ok(other) => next = Some(other),
                 Err(_) => break,
             }
         }
-        match self.write(&mut groups) {
+        match self.write(&mut writes) {
             Ok(results) => {
                 let mut results = results.into_iter();
                 for (count, reply) in replies {
@@ -131,21 +132,21 @@ impl Writer {
             Err(error) => replies.into_iter().for_each(|(_, reply)| give(reply, Err(error.clone()))),
         }
         // Payloads run code of the user when they are dropped.
-        drop(catch_unwind(AssertUnwindSafe(|| drop(groups))));
+        drop(catch_unwind(AssertUnwindSafe(|| drop(writes))));
         next
     }
 
-    /// Writes groups together; if one of them cannot be written, each behind a savepoint of its own.
-    fn write(&mut self, groups: &mut [Group]) -> Result<Vec<GroupResult>, StoreError> {
+    /// Does all writes together; if one of them cannot be done, each behind a savepoint of its own.
+    fn write(&mut self, writes: &mut [Write]) -> Result<Vec<Written>, StoreError> {
         let mut apart = false;
-        let together = self.try_on(|desk| match desk.write_together(groups) {
-            Err(fault) if fault.is_of_group() => {
+        let together = self.try_on(|desk| match desk.write_together(writes) {
+            Err(fault) if fault.is_of_write() => {
                 apart = true;
                 Ok(Vec::new())
             }
             other => other,
         });
-        if apart { self.try_on(|desk| desk.write_apart(groups)) } else { together }
+        if apart { self.try_on(|desk| desk.write_apart(writes)) } else { together }
     }
 
     /// Does something in one transaction.

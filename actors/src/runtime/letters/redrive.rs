@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use volery_blackboard::store::{DeadState, Inspected, Publish, Redrive, StoreError};
+use volery_blackboard::store::{DeadState, Inspected, NewArtifact, Redrive, StoreError};
 use volery_blackboard::{
     Artifact, Body, JobId, Kind, Offset, Payload, Producer, SubscriptionIndex, Timestamp, Visibility,
 };
@@ -92,7 +92,7 @@ impl Volery {
         }
     }
 
-    fn edited(&self, letter: &Inspected, edits: Vec<Edit>) -> Result<Vec<(Offset, Publish)>> {
+    fn edited(&self, letter: &Inspected, edits: Vec<Edit>) -> Result<Vec<(Offset, NewArtifact)>> {
         if edits.is_empty() {
             return Ok(Vec::new());
         }
@@ -124,7 +124,7 @@ impl Volery {
         subscription: SubscriptionIndex,
         kind: Kind,
         body: Body,
-    ) -> Result<Publish> {
+    ) -> Result<NewArtifact> {
         let workshop = &self.0.workshop;
         let now = workshop.clock.now();
         let adorn = |mut artifact: Artifact| {
@@ -148,7 +148,7 @@ impl Volery {
         // A subscription that takes from certain agents only takes what replaces their artifacts as well.
         let claims = workshop.matcher.claims(&by(old.producer().clone()));
         let own = claims.iter().find(|claim| claim.subscription == subscription);
-        Ok(Publish {
+        Ok(NewArtifact {
             claims: own.into_iter().cloned().collect(),
             artifact: Arc::new(by(Producer::External)),
             workflow: Arc::from(old.kind().name()),

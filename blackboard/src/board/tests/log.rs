@@ -9,7 +9,7 @@ use crate::effect::Effect;
 use crate::input::Input;
 use crate::outcome::Outcome;
 use crate::store::conformance::block_on;
-use crate::store::{Group, GroupResult, Store};
+use crate::store::{Store, Write, Written};
 
 #[derive(Debug, Default)]
 pub(super) struct Log {
@@ -47,7 +47,7 @@ impl World {
         let mut answers = Vec::new();
         for effect in std::mem::take(&mut self.log.unwritten) {
             match effect {
-                Effect::Settle(settled) => drop(self.write_group(Group::Settle(settled))),
+                Effect::Settle(settled) => drop(self.try_commit(Write::Settle(settled))),
                 Effect::CancelSpilled { run, behind } => {
                     let covered = |index, offset| {
                         let mut open = self.open.values().filter(|start| !start.shared);
@@ -66,8 +66,8 @@ impl World {
                     ended
                         .into_iter()
                         .for_each(|(index, offset)| self.record(index, offset, Outcome::Cancelled));
-                    let Some(GroupResult::Cancelled(cancelled)) =
-                        self.write_group(Group::CancelClaims { run, behind })
+                    let Some(Written::Cancelled(cancelled)) =
+                        self.try_commit(Write::CancelClaims { run, behind })
                     else {
                         panic!("claims can be cancelled")
                     };

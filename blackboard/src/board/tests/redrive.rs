@@ -5,15 +5,15 @@ use std::sync::Arc;
 use super::shapes::{at, claim, each};
 use super::world::run;
 use crate::board::Board;
-use crate::claim::Published;
+use crate::claim::LogEntry;
 use crate::effect::Effect;
 use crate::id::Offset;
 use crate::input::Input;
 use crate::job::{Resumed, Start, Verdict};
 
-fn published(offset: u64) -> Published {
+fn published(offset: u64) -> LogEntry {
     let claims = Arc::from([claim(0, 0)]);
-    Published { offset: Offset::new(offset), run: run(0), workflow: Arc::from("test"), at: at(1), claims }
+    LogEntry { offset: Offset::new(offset), run: run(0), workflow: Arc::from("test"), at: at(1), claims }
 }
 
 /// Tells the board, and returns what it starts.
@@ -38,7 +38,7 @@ fn with_a_dead_job() -> (Board, Start) {
     (board, Start::clone(&start))
 }
 
-fn redriven(start: Start, input: Published) -> Input {
+fn redriven(start: Start, input: LogEntry) -> Input {
     let (failures, until, interruptions, deaths_alone) = (0, None, 0, 0);
     let resumed = Resumed { start, inputs: vec![input], failures, until, interruptions, deaths_alone };
     Input::Redriven { resumed, dead: vec![Offset::new(1)] }

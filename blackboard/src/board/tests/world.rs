@@ -13,7 +13,7 @@ use super::shapes::{at, name};
 use crate::artifact::Artifact;
 use crate::board::{Board, WaitingFilter};
 use crate::body::Body;
-use crate::claim::{Claim, Published, Settled};
+use crate::claim::{Claim, LogEntry, Settled};
 use crate::effect::Effect;
 use crate::id::{AgentIndex, AgentName, ArtifactId, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::input::Input;
@@ -22,8 +22,8 @@ use crate::kind::Kind;
 use crate::outcome::{Burial, CloseReason, Outcome, Overdue, Quarantine};
 use crate::store::conformance::block_on;
 use crate::store::{
-    Batch, Catalogue, Commit, Cursor, Finish, Group, GroupResult, JobEnd, Memory, Publish, Store, Stored,
-    Unfinished,
+    Catalogue, Cursor, Finish, JobEnd, Memory, NewArtifact, Response, Store, Stored, Unfinished, Write,
+    Written,
 };
 use crate::subscription::Subscription;
 use crate::time::Timestamp;
@@ -132,17 +132,17 @@ impl World {
 
     pub(super) fn publish(&mut self, of: RunId, claims: Vec<Claim>) -> Offset {
         let publish = self.new_publish(of, claims);
-        let stored = self.commit(Group::Publish(vec![publish.0].into()));
+        let stored = self.commit(Write::Publish(vec![publish.0].into()));
         self.offer(stored, vec![publish.1]).pop().expect("one artifact was published")
     }
 
-    fn new_publish(&mut self, of: RunId, claims: Vec<Claim>) -> (Publish, Arc<[Claim]>) {
+    fn new_publish(&mut self, of: RunId, claims: Vec<Claim>) -> (NewArtifact, Arc<[Claim]>) {
         self.published += 1;
         let id = ArtifactId::from_uuid(Uuid::from_u128(u128::from(self.published)));
         let body = Body::typed(Arc::new(self.published));
         let artifact = Arc::new(Artifact::new(id, Kind::of::<u32>(), body, of, self.now));
         let claims: Arc<[Claim]> = claims.into();
-        (Publish { artifact, workflow: Arc::from("test"), claims: Arc::clone(&claims) }, claims)
+        (NewArtifact { artifact, workflow: Arc::from("test"), claims: Arc::clone(&claims) }, claims)
     }
 
     /// Tells the board of what was published.
@@ -160,7 +160,7 @@ impl World {
             offsets.push(offset);
             let workflow = Arc::from("test");
             let at = artifact.published_at();
-            inputs.push(Input::Published(Published { offset, run: of, workflow, at, claims }));
+            inputs.push(Input::Published(LogEntry { offset, run: of, workflow, at, claims }));
         }
         self.handle_in_this_life(inputs);
         offsets
@@ -213,7 +213,7 @@ impl World {
     /// Commits the starts that wait for it.
     pub(super) fn commit_starts(&mut self) {
         for start in std::mem::take(&mut self.fresh) {
-            self.commit(Group::Start(Arc::clone(&start)));
+            self.commit(Write::Start(Arc::clone(&start)));
             let first = self.open.insert(start.job, Arc::clone(&start)).is_none();
             if first && !self.buried.contains_key(&start.job) {
                 self.check_first_start(&start);
@@ -273,12 +273,12 @@ impl World {
             Verdict::Dead => Some(JobEnd::Dead { attempts: start.attempt, error: Vec::new(), at: self.now }),
             Verdict::Cancelled => Some(JobEnd::Cancelled),
             Verdict::Released => {
-                self.commit(Group::Release(job));
+                self.commit(Write::Release(job));
                 None
             }
             Verdict::Retry(until) => {
                 let failures = start.failures + 1;
-                self.commit(Group::Retry { job, failures, until, at: self.now, error: Vec::new() });
+                self.commit(Write::Retry { job, failures, until, at: self.now, error: Vec::new() });
                 None
             }
         };
@@ -297,7 +297,7 @@ impl World {
     fn finish(&mut self, start: &Arc<Start>, end: JobEnd, verdict: Verdict, outputs: Vec<Vec<Claim>>) {
         let (publishes, claims): (Vec<_>, Vec<_>) =
             outputs.into_iter().map(|claims| self.new_publish(start.run, claims)).unzip();
-        let stored = self.commit(Group::Finish(Finish { job: start.job, end, outputs: publishes.into() }));
+        let stored = self.commit(Write::Finish(Finish { job: start.job, end, outputs: publishes.into() }));
         self.note_end(start, verdict);
         self.offer(stored, claims);
     }
@@ -323,16 +323,16 @@ impl World {
         assert_eq!(before, None, "{index:?} {offset} has one outcome only");
     }
 
-    fn commit(&mut self, group: Group) -> Vec<Stored> {
-        let text = format!("{group:?}");
-        match self.write_group(group) {
-            Some(GroupResult::Done(stored)) => stored.into_vec(),
+    fn commit(&mut self, write: Write) -> Vec<Stored> {
+        let text = format!("{write:?}");
+        match self.try_commit(write) {
+            Some(Written::Done(stored)) => stored.into_vec(),
             other => panic!("the store accepts {text}: {other:?}"),
         }
     }
 
-    pub(super) fn write_group(&mut self, group: Group) -> Option<GroupResult> {
-        let Commit::Done(result) = self.store.commit(Batch { groups: vec![group] }) else {
+    pub(super) fn try_commit(&mut self, write: Write) -> Option<Written> {
+        let Response::Ready(result) = self.store.commit(vec![write]) else {
             panic!("memory answers at once")
         };
         result.expect("memory does not fail").pop()
@@ -405,7 +405,7 @@ impl World {
                 assert!(!self.running.contains_key(job), "running jobs are not dropped");
                 let start = self.open.get(job).cloned().expect("only committed jobs are dropped");
                 let end = Finish { job: *job, end: JobEnd::Cancelled, outputs: Vec::new().into() };
-                self.commit(Group::Finish(end));
+                self.commit(Write::Finish(end));
                 self.note_end(&start, Verdict::Cancelled);
             }
             Effect::Settle(settled) => {

@@ -4,7 +4,7 @@ use super::*;
 use crate::artifact::Producer;
 use crate::job::Resumed;
 use crate::outcome::{Discard, Expiry, Tally};
-use crate::store::{Attempt, DeadState, Fate, Redrive, SummaryBy};
+use crate::store::{DeadState, FailedAttempt, Fate, Redrive, SummaryBy};
 
 impl Case<'_> {
     /// A job of `subscription` on these inputs that fails twice and is given up.
@@ -12,11 +12,11 @@ impl Case<'_> {
         let first = start(subscription, members);
         let second = Start { attempt: 2, failures: 1, ..first.clone() };
         let error = vec!["first".to_owned()];
-        let retry = Group::Retry { job: first.job, failures: 1, until: at(57), at: at(55), error };
+        let retry = Write::Retry { job: first.job, failures: 1, until: at(57), at: at(55), error };
         let end = JobEnd::Dead { attempts: 2, error: vec!["outer".into(), "root".into()], at: at(60) };
         let results =
             self.commit(vec![begin(&first), retry, begin(&second), finish(first.job, end, Vec::new())]).await;
-        let done = results.iter().all(|result| matches!(result, GroupResult::Done(_)));
+        let done = results.iter().all(|result| matches!(result, Written::Done(_)));
         self.same(done, true, "the job is accepted");
         second
     }
@@ -33,10 +33,10 @@ impl Case<'_> {
             .unwrap_or_else(|| panic!("{}: letter {number} is there", self.name))
     }
 
-    async fn redrive(&self, letter: u64, edits: Vec<(Offset, Publish)>) -> Result<Resumed, StoreError> {
-        match self.commit(vec![Group::Redrive(Redrive { letter, at: at(70), edits })]).await.pop() {
-            Some(GroupResult::Redriven(resumed)) => Ok(*resumed),
-            Some(GroupResult::Refused(error)) => Err(error),
+    async fn redrive(&self, letter: u64, edits: Vec<(Offset, NewArtifact)>) -> Result<Resumed, StoreError> {
+        match self.commit(vec![Write::Redrive(Redrive { letter, at: at(70), edits })]).await.pop() {
+            Some(Written::Redriven(resumed)) => Ok(*resumed),
+            Some(Written::Refused(error)) => Err(error),
             other => panic!("{}: it runs again or is refused: {other:?}", self.name),
         }
     }
@@ -56,8 +56,8 @@ pub(super) async fn a_dead_letter_tells_all_attempts_and_inputs(case: &Case<'_>)
     let values: Vec<String> = found.inputs.iter().map(|input| format!("{:?}", input.json())).collect();
     case.same(values, vec![r#"Ok("1")"#.to_owned(), r#"Ok("2")"#.to_owned()], "the inputs' payloads");
     let wanted = vec![
-        Attempt::new(1, at(55), vec!["first".to_owned()]),
-        Attempt::new(2, at(60), vec!["outer".to_owned(), "root".to_owned()]),
+        FailedAttempt::new(1, at(55), vec!["first".to_owned()]),
+        FailedAttempt::new(2, at(60), vec!["outer".to_owned(), "root".to_owned()]),
     ];
     case.same(found.failed, wanted, "every failed attempt with its time and its chain of causes");
     let none = case.good(case.store().dead_letter(2).await, "inspects");
@@ -68,8 +68,8 @@ pub(super) async fn dead_letters_are_filtered(case: &Case<'_>) {
     let id = ArtifactId::from_uuid(Uuid::from_u128(99));
     let body = Body::typed(Arc::new("x".to_owned()));
     let text = Artifact::new(id, Kind::of::<String>(), body, run(1), at(3));
-    let group = vec![publish(number(1), vec![claim(0, 0)]), publish(text, vec![claim(1, 0)])];
-    let places = case.places(case.write(Group::Publish(group.into())).await);
+    let artifacts = vec![publish(number(1), vec![claim(0, 0)]), publish(text, vec![claim(1, 0)])];
+    let places = case.places(case.write(Write::Publish(artifacts.into())).await);
     for (subscription, place, second, of) in [(0, places[0], 60, 1), (1, places[1], 62, 2)] {
         let job = Start { run: run(of), opens_run: of > 1, ..start(subscription, &[place]) };
         case.commit(vec![begin(&job), finish(job.job, dead(second), Vec::new())]).await;
@@ -87,11 +87,11 @@ pub(super) async fn dead_letters_are_filtered(case: &Case<'_>) {
         case.same(case.letters(filter).await, wanted, what);
     }
     let reason = "known".to_owned();
-    case.write(Group::Discard { letter: 1, at: at(80), reason: reason.clone() }).await;
+    case.write(Write::Discard { letter: 1, at: at(80), reason: reason.clone() }).await;
     case.same(case.state(1).await, DeadState::Discarded { at: at(80), reason }, "given up, and listed");
     case.same(case.letters(all().only_open()).await, vec![2], "only open ones");
-    let again = case.commit(vec![Group::Discard { letter: 1, at: at(81), reason: String::new() }]).await;
-    case.same(matches!(again.as_slice(), [GroupResult::Refused(_)]), true, "once only");
+    let again = case.commit(vec![Write::Discard { letter: 1, at: at(81), reason: String::new() }]).await;
+    case.same(matches!(again.as_slice(), [Written::Refused(_)]), true, "once only");
     let error = case.redrive(1, Vec::new()).await.err();
     case.same(matches!(error, Some(StoreError::Conflict { .. })), true, "what was given up stays so");
 }
@@ -150,8 +150,8 @@ pub(super) async fn a_redrive_may_replace_inputs(case: &Case<'_>) {
 }
 
 pub(super) async fn a_dead_pair_is_not_driven_again(case: &Case<'_>) {
-    let group = vec![publish(number(1), vec![claim(2, 0)]), publish(number(2), vec![claim(2, 1)])];
-    let places = case.places(case.write(Group::Publish(group.into())).await);
+    let artifacts = vec![publish(number(1), vec![claim(2, 0)]), publish(number(2), vec![claim(2, 1)])];
+    let places = case.places(case.write(Write::Publish(artifacts.into())).await);
     let job = Start { shared: true, ..start(2, &places) };
     case.commit(vec![begin(&job), finish(job.job, dead(60), Vec::new())]).await;
     let error = case.redrive(1, Vec::new()).await.err();
@@ -160,11 +160,11 @@ pub(super) async fn a_dead_pair_is_not_driven_again(case: &Case<'_>) {
 }
 
 pub(super) async fn lineage_tells_causes_and_fates(case: &Case<'_>) {
-    let group = vec![
+    let artifacts = vec![
         publish(number(1), vec![claim(0, 0), claim(1, 0), claim(2, 0)]),
         publish(number(2), vec![claim(0, 0)]),
     ];
-    let places = case.places(case.write(Group::Publish(group.into())).await);
+    let places = case.places(case.write(Write::Publish(artifacts.into())).await);
     let job = start(0, &places);
     let output =
         |n| number(n).caused_by(Producer::Agent("reader".into()), vec![number(1).id(), number(2).id()], 1);
@@ -198,8 +198,8 @@ pub(super) async fn lineage_tells_causes_and_fates(case: &Case<'_>) {
 }
 
 pub(super) async fn the_lineage_of_a_pair_names_every_pair(case: &Case<'_>) {
-    let group = [(1, 0), (2, 1), (3, 1)].map(|(n, side)| publish(number(n), vec![claim(2, side)]));
-    let places = case.places(case.write(Group::Publish(Vec::from(group).into())).await);
+    let artifacts = [(1, 0), (2, 1), (3, 1)].map(|(n, side)| publish(number(n), vec![claim(2, side)]));
+    let places = case.places(case.write(Write::Publish(Vec::from(artifacts).into())).await);
     let mut wanted = Vec::new();
     for (n, other) in [(10, places[1]), (11, places[2])] {
         let job = Start { shared: true, ..start(2, &[places[0], other]) };
@@ -220,12 +220,12 @@ pub(super) async fn summaries_count_what_a_filter_accepts(case: &Case<'_>) {
     let body = Body::typed(Arc::new("x".to_owned()));
     let text = Artifact::new(id, Kind::of::<String>(), body, run(2), at(3));
     let made = number(2).caused_by(Producer::Agent("reader".into()), Vec::new(), 1);
-    let group = vec![
+    let artifacts = vec![
         publish(number(1), vec![claim(0, 0), claim(1, 0)]),
         publish(made, vec![claim(0, 0)]),
         publish(text, vec![claim(1, 0)]),
     ];
-    case.write(Group::Publish(group.into())).await;
+    case.write(Write::Publish(artifacts.into())).await;
     case.write(settle(1, Offset::new(1), Outcome::Expired(Expiry::Patience))).await;
     let (numbers, texts) = (Kind::of::<u32>(), Kind::of::<String>());
     let of_run = || Filter::all().run(run(1));

@@ -46,24 +46,24 @@ pub(super) async fn an_attempt_without_an_end_is_an_interruption(case: &Case<'_>
 pub(super) async fn what_ended_or_was_handed_back_is_no_interruption(case: &Case<'_>) {
     let places = case.claimed(1..4).await;
     let [released, failed, done] = [0, 1, 2].map(|index| start(0, &places[index..=index]));
-    let retry = Group::Retry { job: failed.job, failures: 1, until: at(90), at: at(55), error: Vec::new() };
+    let retry = Write::Retry { job: failed.job, failures: 1, until: at(90), at: at(55), error: Vec::new() };
     // In one commit, so that the suite does not let the process die in between.
-    let groups = vec![
+    let writes = vec![
         begin(&released),
         begin(&failed),
         begin(&done),
-        Group::Release(released.job),
+        Write::Release(released.job),
         retry,
         finish(done.job, JobEnd::Done, Vec::new()),
     ];
-    case.commit(groups).await;
+    case.commit(writes).await;
     case.die().await;
     let jobs = case.unfinished().await.jobs;
     let found: Vec<_> = jobs.iter().map(|job| (job.start.job, job.failures, job.interruptions)).collect();
     case.same(found, vec![(released.job, 0, 0), (failed.job, 1, 0)], "neither was cut short");
-    let unknown = case.commit(vec![Group::Release(done.job)]).await;
+    let unknown = case.commit(vec![Write::Release(done.job)]).await;
     case.same(
-        matches!(unknown.as_slice(), [GroupResult::Refused(_)]),
+        matches!(unknown.as_slice(), [Written::Refused(_)]),
         true,
         "what is over cannot be handed back",
     );
@@ -72,7 +72,7 @@ pub(super) async fn what_ended_or_was_handed_back_is_no_interruption(case: &Case
 pub(super) async fn everything_unfinished_outlives_the_process(case: &Case<'_>) {
     let places = case.claimed(1..5).await;
     let job = start(0, &places[..2]);
-    let retry = Group::Retry { job: job.job, failures: 1, until: at(90), at: at(55), error: Vec::new() };
+    let retry = Write::Retry { job: job.job, failures: 1, until: at(90), at: at(55), error: Vec::new() };
     case.commit(vec![begin(&job), retry]).await;
     let before: Vec<String> =
         case.unfinished_by(100).await.iter().map(|entry| format!("{entry:?}")).collect();
@@ -107,7 +107,7 @@ pub(super) async fn the_last_note_on_a_topic_stands(case: &Case<'_>) {
         shown("7-2", Some("begun")),
         shown("7-2", None),
     ] {
-        case.write(Group::Note(note)).await;
+        case.write(Write::Note(note)).await;
     }
     case.die().await;
     let mut wanted = [
@@ -128,7 +128,7 @@ pub(super) async fn the_last_note_on_a_topic_stands(case: &Case<'_>) {
         Note::RunSettled(run(1)),
         Note::RunDeadline { run: run(2), at: None },
     ] {
-        case.write(Group::Note(note)).await;
+        case.write(Write::Note(note)).await;
     }
     let wanted = [paused("reader", true), Note::RunFinishing(run(2))].map(|note| format!("{note:?}"));
     case.same(case.notes().await, wanted.to_vec(), "what is withdrawn, or settled, is forgotten");
@@ -138,14 +138,14 @@ pub(super) async fn marks_are_kept_and_every_claim_knows_those_before_it(case: &
     let time = |seconds| Some(at(seconds));
     let timed =
         |side, seconds| Claim { event_time: time(seconds), key: Some(Key::from("1")), ..claim(3, side) };
-    let group = [
+    let artifacts = [
         vec![claim(0, 0), timed(0, 5)],
         vec![timed(1, 3)],
         vec![Claim { visible_at: time(99), ..timed(1, 90) }],
         vec![timed(0, 4)],
     ];
-    let group = (1..).zip(group).map(|(n, claims)| publish(number(n), claims)).collect();
-    case.write(Group::Publish(group)).await;
+    let artifacts = (1..).zip(artifacts).map(|(n, claims)| publish(number(n), claims)).collect();
+    case.write(Write::Publish(artifacts)).await;
     let first = start(3, &[Offset::new(1)]);
     case.commit(vec![begin(&first), finish(first.job, JobEnd::Done, Vec::new())]).await;
     case.die().await;

@@ -10,14 +10,14 @@ use crate::trace::TraceContext;
 use crate::visibility::Visibility;
 
 pub(super) async fn offsets_are_dense_and_in_log_order(case: &Case<'_>) {
-    let groups = vec![
-        Group::Publish(vec![publish(number(1), Vec::new()), publish(number(2), Vec::new())].into()),
-        Group::Publish(vec![publish(number(3), Vec::new())].into()),
+    let writes = vec![
+        Write::Publish(vec![publish(number(1), Vec::new()), publish(number(2), Vec::new())].into()),
+        Write::Publish(vec![publish(number(3), Vec::new())].into()),
     ];
     let mut places = Vec::new();
-    for result in case.commit(groups).await {
+    for result in case.commit(writes).await {
         match result {
-            GroupResult::Done(stored) => places.extend(case.places(stored)),
+            Written::Done(stored) => places.extend(case.places(stored)),
             other => panic!("{}: it publishes: {other:?}", case.name),
         }
     }
@@ -47,8 +47,8 @@ pub(super) async fn artifacts_come_back_as_they_were(case: &Case<'_>) {
     let text = Artifact::new(id, Kind::of::<String>(), body, run(2), Timestamp::from_micros_since_epoch(-1))
         .caused_by(Producer::Runtime, Vec::new(), 0);
     let originals = [rich, text];
-    let groups = originals.iter().cloned().map(|artifact| publish(artifact, Vec::new())).collect();
-    let places = case.places(case.write(Group::Publish(groups)).await);
+    let writes = originals.iter().cloned().map(|artifact| publish(artifact, Vec::new())).collect();
+    let places = case.places(case.write(Write::Publish(writes)).await);
     let read = case.good(case.store().read(&places).wait().await, "reads");
     for (found, wanted) in read.iter().zip(&originals) {
         case.same(described(found), described(wanted), "an artifact comes back as it was");
@@ -82,8 +82,8 @@ fn described(artifact: &Artifact) -> String {
 /// Publishes the second artifact and checks that it is taken for the first, and that nothing was written.
 async fn check_repeat(case: &Case<'_>, first: Artifact, second: Artifact) {
     let id = first.id();
-    case.write(Group::Publish(vec![publish(first, vec![claim(0, 0)])].into())).await;
-    let again = case.write(Group::Publish(vec![publish(second, vec![claim(1, 0)])].into())).await;
+    case.write(Write::Publish(vec![publish(first, vec![claim(0, 0)])].into())).await;
+    let again = case.write(Write::Publish(vec![publish(second, vec![claim(1, 0)])].into())).await;
     match again.as_slice() {
         [Stored::Repeat { id: found, offset, run: of }] => {
             case.same((*found, offset.get(), *of), (id, 1, run(1)), "a repeat names the first artifact");
@@ -106,8 +106,8 @@ pub(super) async fn an_idempotency_key_belongs_to_its_tenant(case: &Case<'_>) {
     let of = |value, tenant: &str| {
         number(value).with_tenant(Tenant::from(tenant)).with_idempotency_key("order 7".into())
     };
-    let group = vec![publish(of(1, "acme"), Vec::new()), publish(of(2, "umbrella"), Vec::new())];
-    let stored = case.write(Group::Publish(group.into())).await;
+    let artifacts = vec![publish(of(1, "acme"), Vec::new()), publish(of(2, "umbrella"), Vec::new())];
+    let stored = case.write(Write::Publish(artifacts.into())).await;
     case.same(case.places(stored).len(), 2, "two tenants may use the same key");
 }
 
@@ -117,19 +117,19 @@ pub(super) async fn an_id_returns_the_first_artifact(case: &Case<'_>) {
 
 pub(super) async fn a_repeat_within_one_group_is_a_repeat(case: &Case<'_>) {
     let key = |value| number(value).with_idempotency_key("same".into());
-    let group = vec![
+    let artifacts = vec![
         publish(key(1), Vec::new()),
         publish(key(2), Vec::new()),
         publish(number(3), Vec::new()),
         publish(number(1), Vec::new()),
     ];
-    let stored = case.write(Group::Publish(group.into())).await;
+    let stored = case.write(Write::Publish(artifacts.into())).await;
     let place = |stored: &Stored| match stored {
         Stored::New(artifact) => (true, artifact.offset().get()),
         Stored::Repeat { offset, .. } => (false, offset.get()),
     };
     let wanted = vec![(true, 1), (false, 1), (true, 2), (false, 1)];
-    case.same(stored.iter().map(place).collect(), wanted, "a group's results stand in its order");
+    case.same(stored.iter().map(place).collect(), wanted, "results stand in the order of a write");
 }
 
 pub(super) async fn reads_come_in_the_order_asked_for(case: &Case<'_>) {
@@ -160,7 +160,7 @@ pub(super) async fn a_closed_store_refuses(case: &Case<'_>) {
     case.good(case.store().close().await, "closes");
     let filter = Filter::all();
     let answers = [
-        ("commit", case.try_commit(vec![Group::Publish(Few::new())]).await.err()),
+        ("commit", case.try_commit(vec![Write::Publish(Few::new())]).await.err()),
         ("read", case.store().read(&places).wait().await.err()),
         ("find", case.store().find(&filter).await.err()),
         ("unfinished", case.store().unfinished(Cursor::default(), 10).await.err()),

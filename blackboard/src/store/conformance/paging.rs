@@ -33,8 +33,8 @@ async fn mixed(case: &Case<'_>) {
         2 => vec![claim(1, 0)],
         _ => vec![claim(0, 0), claim(1, 0)],
     };
-    let group = (1..7).map(|n| publish(number_in(n, u128::from(1 + n / 4)), claims(n))).collect();
-    case.write(Group::Publish(group)).await;
+    let artifacts = (1..7).map(|n| publish(number_in(n, u128::from(1 + n / 4)), claims(n))).collect();
+    case.write(Write::Publish(artifacts)).await;
 }
 
 pub(super) async fn claims_are_read_for_some_subscriptions_in_log_order(case: &Case<'_>) {
@@ -99,9 +99,9 @@ pub(super) async fn claims_of_a_run_are_cancelled_where_they_lie(case: &Case<'_>
     let running = start(1, &[Offset::new(2)]);
     case.write(begin(&running)).await;
     let behind = vec![(SubscriptionIndex(0), Some(Offset::new(1))), (SubscriptionIndex(1), None)];
-    let results = case.commit(vec![Group::CancelClaims { run: run(1), behind }]).await;
+    let results = case.commit(vec![Write::CancelClaims { run: run(1), behind }]).await;
     match results.as_slice() {
-        [GroupResult::Cancelled(counts)] => {
+        [Written::Cancelled(counts)] => {
             let counts: Vec<_> =
                 counts.iter().map(|(subscription, count)| (subscription.0, *count)).collect();
             case.same(counts, vec![(0, 1), (1, 1)], "counted by subscription");
@@ -120,12 +120,12 @@ pub(super) async fn claims_of_a_run_are_cancelled_where_they_lie(case: &Case<'_>
 }
 
 pub(super) async fn pairs_of_cancelled_claims_are_forgotten(case: &Case<'_>) {
-    let group = vec![publish(number(1), vec![claim(2, 0)]), publish(number(2), vec![claim(2, 1)])];
-    let places = case.places(case.write(Group::Publish(group.into())).await);
+    let artifacts = vec![publish(number(1), vec![claim(2, 0)]), publish(number(2), vec![claim(2, 1)])];
+    let places = case.places(case.write(Write::Publish(artifacts.into())).await);
     let pair = Start { shared: true, ..start(2, &places) };
     case.write(begin(&pair)).await;
     case.write(finish(pair.job, JobEnd::Done, Vec::new())).await;
-    case.commit(vec![Group::CancelClaims { run: run(1), behind: vec![(SubscriptionIndex(2), None)] }]).await;
+    case.commit(vec![Write::CancelClaims { run: run(1), behind: vec![(SubscriptionIndex(2), None)] }]).await;
     let left = case.unfinished().await;
     case.same((left.pairs.len(), left.claims.len()), (0, 0), "a pair that cannot form again is forgotten");
 }

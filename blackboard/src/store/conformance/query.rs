@@ -26,8 +26,8 @@ async fn assorted(case: &Case<'_>) {
         ),
         number(6).with_tags(tags(&["b"])).caused_by(Producer::Runtime, Vec::new(), 1),
     ];
-    let group: Vec<_> = artifacts.into_iter().map(|artifact| publish(artifact, Vec::new())).collect();
-    case.write(Group::Publish(group.into())).await;
+    let artifacts: Vec<_> = artifacts.into_iter().map(|artifact| publish(artifact, Vec::new())).collect();
+    case.write(Write::Publish(artifacts.into())).await;
 }
 
 pub(super) async fn find_obeys_every_condition(case: &Case<'_>) {
@@ -73,8 +73,8 @@ pub(super) async fn find_lists_the_newest_first(case: &Case<'_>) {
 }
 
 pub(super) async fn pages_cover_everything_exactly_once(case: &Case<'_>) {
-    let group: Vec<_> = (1..24).map(|n| publish(number_in(n, u128::from(n % 2)), Vec::new())).collect();
-    case.write(Group::Publish(group.into())).await;
+    let artifacts: Vec<_> = (1..24).map(|n| publish(number_in(n, u128::from(n % 2)), Vec::new())).collect();
+    case.write(Write::Publish(artifacts.into())).await;
     for filter in [
         Filter::all(),
         Filter::all().newest_first(),
@@ -108,8 +108,8 @@ async fn paged(case: &Case<'_>, filter: Filter, limit: usize) -> Vec<u64> {
 
 pub(super) async fn pages_have_limits(case: &Case<'_>) {
     let many = u32::try_from(PAGE_MAX).unwrap_or(u32::MAX) + 1;
-    let group: Vec<_> = (0..many).map(|n| publish(number(n), Vec::new())).collect();
-    case.write(Group::Publish(group.into())).await;
+    let artifacts: Vec<_> = (0..many).map(|n| publish(number(n), Vec::new())).collect();
+    case.write(Write::Publish(artifacts.into())).await;
     for (asked, wanted) in [(None, PAGE_MAX), (Some(usize::MAX), PAGE_MAX), (Some(0), 1), (Some(7), 7)] {
         let filter = asked.map_or(Filter::all(), |limit| Filter::all().limit(limit));
         let page = case.good(case.store().find(&filter).await, "finds");
@@ -119,9 +119,9 @@ pub(super) async fn pages_have_limits(case: &Case<'_>) {
 }
 
 pub(super) async fn tenants_see_their_own(case: &Case<'_>) {
-    let group = [(1, "acme"), (2, "default"), (3, "umbrella"), (4, "acme")]
+    let artifacts = [(1, "acme"), (2, "default"), (3, "umbrella"), (4, "acme")]
         .map(|(value, tenant)| publish(number(value).with_tenant(Tenant::from(tenant)), Vec::new()));
-    case.write(Group::Publish(Vec::from(group).into())).await;
+    case.write(Write::Publish(Vec::from(artifacts).into())).await;
     case.same(case.find(Filter::all()).await, vec![2], "the default tenant");
     case.same(case.find(Filter::all().tenant("acme")).await, vec![1, 4], "another tenant");
     case.same(case.find(Filter::all().tenant("acme").run(run(1))).await, vec![1, 4], "another's run");
@@ -131,7 +131,7 @@ pub(super) async fn tenants_see_their_own(case: &Case<'_>) {
 pub(super) async fn the_tally_of_a_run_counts_its_outcomes(case: &Case<'_>) {
     let places = case.claimed(1..8).await;
     let other = publish(number_in(20, 2), vec![claim(0, 0), claim(1, 0)]);
-    case.write(Group::Publish(vec![other].into())).await;
+    case.write(Write::Publish(vec![other].into())).await;
     let jobs: Vec<Start> = places[..3].iter().map(|place| start(0, &[*place])).collect();
     for job in &jobs {
         case.write(begin(job)).await;
@@ -173,7 +173,7 @@ pub(super) async fn dead_letters_are_numbered_and_paged(case: &Case<'_>) {
 }
 
 pub(super) async fn a_run_names_its_workflow(case: &Case<'_>) {
-    case.write(Group::Publish([publish(number(1), Vec::new())].into())).await;
+    case.write(Write::Publish([publish(number(1), Vec::new())].into())).await;
     case.die().await;
     let workflow = case.good(case.store().workflow(run(1)).await, "reads a run");
     case.same(workflow.as_deref(), Some("test"), "a run with an artifact");

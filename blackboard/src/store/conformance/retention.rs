@@ -23,7 +23,7 @@ impl Case<'_> {
 }
 
 pub(super) async fn without_bounds_nothing_is_removed(case: &Case<'_>) {
-    case.write(Group::Publish(vec![publish(number(1), Vec::new())].into())).await;
+    case.write(Write::Publish(vec![publish(number(1), Vec::new())].into())).await;
     let unbounded = Retention::default().with_kind(Kind::of::<u32>().name(), Bounds::default());
     case.same(case.retain(&unbounded, 100).await, Retained::default(), "removes nothing");
     case.same(case.find(Filter::all()).await, vec![1], "and all is there");
@@ -46,7 +46,7 @@ pub(super) async fn what_is_not_finished_is_kept_whatever_the_bounds(case: &Case
 pub(super) async fn what_is_removed_is_counted_and_gone(case: &Case<'_>) {
     let claimed = case.claimed(1..2).await;
     let spare = (2..6).map(|n| publish(number(n), Vec::new())).collect();
-    case.write(Group::Publish(spare)).await;
+    case.write(Write::Publish(spare)).await;
     let mut removed = 0;
     loop {
         let retained = case.retain(&nothing(), 3).await;
@@ -77,11 +77,11 @@ pub(super) async fn letters_that_are_over_may_go_and_no_others(case: &Case<'_>) 
     }
     // The first is open, the second and third are discarded, the fourth runs again.
     for letter in [2, 3] {
-        case.write(Group::Discard { letter, at: at(70), reason: "of no use".to_owned() }).await;
+        case.write(Write::Discard { letter, at: at(70), reason: "of no use".to_owned() }).await;
     }
     let redrive = Redrive { letter: 4, at: at(70), edits: Vec::new() };
-    let driven = case.commit(vec![Group::Redrive(redrive)]).await;
-    assert!(matches!(driven.as_slice(), [GroupResult::Redriven(_)]), "{}: it runs again", case.name);
+    let driven = case.commit(vec![Write::Redrive(redrive)]).await;
+    assert!(matches!(driven.as_slice(), [Written::Redriven(_)]), "{}: it runs again", case.name);
     let policy = Retention { letters_age_max: Some(Duration::ZERO), ..Retention::default() };
     let numbers = |letters: Vec<DeadLetter>| letters.iter().map(|letter| letter.number).collect::<Vec<_>>();
     let mut removed = 0;

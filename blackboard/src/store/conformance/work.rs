@@ -6,12 +6,12 @@ use crate::job::PairVerdict;
 use crate::outcome::{CloseReason, Discard, Expiry};
 
 pub(super) async fn claims_without_a_job_are_unfinished_in_log_order(case: &Case<'_>) {
-    let group = vec![
+    let artifacts = vec![
         publish(number(1), vec![claim(0, 0), claim(2, 1)]),
         publish(number(2), Vec::new()),
         publish(number(3), vec![claim(1, 0)]),
     ];
-    case.write(Group::Publish(group.into())).await;
+    case.write(Write::Publish(artifacts.into())).await;
     let listed = case.unfinished().await;
     case.same(listed.claims, vec![(1, 0), (1, 2), (3, 1)], "claims by place, then by subscription");
     case.same(listed.jobs.len() + listed.pairs.len(), 0, "nothing else is unfinished");
@@ -31,7 +31,7 @@ pub(super) async fn claims_come_back_as_they_were(case: &Case<'_>) {
         Claim { weight: 0, refused: Some(Box::new(Discard::LoopGuard)), ..claim(2, 0) },
     ];
     let wanted = format!("{:?}", Arc::<[Claim]>::from(claims.clone()));
-    case.write(Group::Publish(vec![publish(number_in(1, 4), claims)].into())).await;
+    case.write(Write::Publish(vec![publish(number_in(1, 4), claims)].into())).await;
     match case.unfinished_by(10).await.as_slice() {
         [Unfinished::Claims(found)] => {
             case.same(format!("{:?}", found.claims), wanted, "claims come back as they were");
@@ -43,8 +43,8 @@ pub(super) async fn claims_come_back_as_they_were(case: &Case<'_>) {
 }
 
 pub(super) async fn a_started_job_hides_its_claims(case: &Case<'_>) {
-    let group: Vec<_> = (1..4).map(|n| publish(number(n), vec![claim(0, 0), claim(1, 0)])).collect();
-    let places = case.places(case.write(Group::Publish(group.into())).await);
+    let artifacts: Vec<_> = (1..4).map(|n| publish(number(n), vec![claim(0, 0), claim(1, 0)])).collect();
+    let places = case.places(case.write(Write::Publish(artifacts.into())).await);
     let job = start(1, &[places[2], places[0]]);
     case.write(begin(&job)).await;
     let listed = case.unfinished().await;
@@ -81,7 +81,7 @@ pub(super) async fn a_job_of_a_batch_keeps_its_groups(case: &Case<'_>) {
 pub(super) async fn a_retry_keeps_failures_and_time(case: &Case<'_>) {
     let job = start(0, &case.claimed(1..2).await);
     case.write(begin(&job)).await;
-    let retry = |job, failures| Group::Retry {
+    let retry = |job, failures| Write::Retry {
         job,
         failures,
         until: at(90),
@@ -94,14 +94,14 @@ pub(super) async fn a_retry_keeps_failures_and_time(case: &Case<'_>) {
     case.same(found, vec![(2, Some(at(90)))], "failures and time are kept");
     case.same(listed.claims, vec![], "the claims stay with the job");
     let unknown = case.commit(vec![retry(start(0, &[Offset::new(77)]).job, 1)]).await;
-    let refused = matches!(unknown.as_slice(), [GroupResult::Refused(_)]);
+    let refused = matches!(unknown.as_slice(), [Written::Refused(_)]);
     case.same(refused, true, "an unknown job cannot be retried");
 }
 
 pub(super) async fn another_attempt_clears_the_time(case: &Case<'_>) {
     let job = start(0, &case.claimed(1..2).await);
     case.write(begin(&job)).await;
-    case.write(Group::Retry { job: job.job, failures: 1, until: at(90), at: at(55), error: Vec::new() })
+    case.write(Write::Retry { job: job.job, failures: 1, until: at(90), at: at(55), error: Vec::new() })
         .await;
     let second = Start { attempt: 2, ..job };
     case.write(begin(&second)).await;
@@ -111,8 +111,8 @@ pub(super) async fn another_attempt_clears_the_time(case: &Case<'_>) {
 }
 
 pub(super) async fn finishing_ends_claims_and_publishes(case: &Case<'_>) {
-    let group: Vec<_> = (1..3).map(|n| publish(number(n), vec![claim(0, 0), claim(1, 0)])).collect();
-    let places = case.places(case.write(Group::Publish(group.into())).await);
+    let artifacts: Vec<_> = (1..3).map(|n| publish(number(n), vec![claim(0, 0), claim(1, 0)])).collect();
+    let places = case.places(case.write(Write::Publish(artifacts.into())).await);
     let job = start(1, &places);
     case.write(begin(&job)).await;
     let outputs = (10..12).map(|n| publish(number(n), vec![claim(0, 0)])).collect();
@@ -127,7 +127,7 @@ pub(super) async fn finishing_ends_claims_and_publishes(case: &Case<'_>) {
 
 pub(super) async fn a_repeated_output_is_the_first_artifact(case: &Case<'_>) {
     let places = case.claimed(1..2).await;
-    case.write(Group::Publish(vec![publish(number(10), Vec::new())].into())).await;
+    case.write(Write::Publish(vec![publish(number(10), Vec::new())].into())).await;
     let job = start(0, &places);
     case.write(begin(&job)).await;
     let outputs = vec![publish(number(10), vec![claim(0, 0)]), publish(number(11), Vec::new())];
@@ -141,18 +141,18 @@ pub(super) async fn a_repeated_output_is_the_first_artifact(case: &Case<'_>) {
 pub(super) async fn an_unknown_job_is_refused_alone(case: &Case<'_>) {
     let unknown = start(0, &[Offset::new(1)]).job;
     let one = |n| vec![publish(number(n), vec![claim(0, 0)])];
-    let groups = vec![
-        Group::Publish(one(1).into()),
+    let writes = vec![
+        Write::Publish(one(1).into()),
         finish(unknown, JobEnd::Done, one(2)),
         finish(unknown, dead(60), one(3)),
-        Group::Publish(one(4).into()),
+        Write::Publish(one(4).into()),
     ];
-    let results = case.commit(groups).await;
-    let done: Vec<bool> = results.iter().map(|result| matches!(result, GroupResult::Done(_))).collect();
+    let results = case.commit(writes).await;
+    let done: Vec<bool> = results.iter().map(|result| matches!(result, Written::Done(_))).collect();
     case.same(done, vec![true, false, false, true], "only what names the unknown job is refused");
     let values = case.good(case.store().read(&[1, 2].map(Offset::new)).wait().await, "reads");
     let ids: Vec<_> = values.iter().map(|artifact| artifact.id()).collect();
-    case.same(ids, vec![number(1).id(), number(4).id()], "nothing of the refused groups was written");
+    case.same(ids, vec![number(1).id(), number(4).id()], "nothing of the refused writes was written");
     case.same(
         case.good(case.store().dead_letters(&DeadFilter::all()).await, "lists").len(),
         0,
@@ -165,15 +165,15 @@ pub(super) async fn a_job_finishes_once(case: &Case<'_>) {
     case.write(begin(&job)).await;
     case.write(finish(job.job, JobEnd::Done, Vec::new())).await;
     let again = case.commit(vec![finish(job.job, dead(60), vec![publish(number(9), Vec::new())])]).await;
-    case.same(matches!(again.as_slice(), [GroupResult::Refused(_)]), true, "the second end is refused");
+    case.same(matches!(again.as_slice(), [Written::Refused(_)]), true, "the second end is refused");
     let tally = case.good(case.store().tally(run(1)).await, "counts");
     case.same((tally.consumed, tally.dead), (1, 0), "the first end stands");
     case.same(case.find(Filter::all()).await, vec![1], "the second end publishes nothing");
 }
 
 pub(super) async fn settling_ends_a_claim_once(case: &Case<'_>) {
-    let group = vec![publish(number(1), vec![claim(0, 0), claim(1, 0)])];
-    let places = case.places(case.write(Group::Publish(group.into())).await);
+    let artifacts = vec![publish(number(1), vec![claim(0, 0), claim(1, 0)])];
+    let places = case.places(case.write(Write::Publish(artifacts.into())).await);
     case.write(settle(1, places[0], Outcome::Expired(Expiry::TimeWindow))).await;
     case.write(settle(1, places[0], Outcome::Cancelled)).await;
     case.same(case.unfinished().await.claims, vec![(1, 0)], "the other claim is open");
@@ -183,8 +183,8 @@ pub(super) async fn settling_ends_a_claim_once(case: &Case<'_>) {
 
 /// Publishes two inputs of an every-pair join and starts their pair.
 async fn pair(case: &Case<'_>) -> (Start, Vec<Offset>) {
-    let group = vec![publish(number(1), vec![claim(2, 0)]), publish(number(2), vec![claim(2, 1)])];
-    let places = case.places(case.write(Group::Publish(group.into())).await);
+    let artifacts = vec![publish(number(1), vec![claim(2, 0)]), publish(number(2), vec![claim(2, 1)])];
+    let places = case.places(case.write(Write::Publish(artifacts.into())).await);
     let job = Start { shared: true, ..start(2, &places) };
     case.write(begin(&job)).await;
     (job, places)
@@ -230,8 +230,9 @@ pub(super) async fn unfinished_work_is_the_same_in_any_slices(case: &Case<'_>) {
     for place in &places[..3] {
         case.write(begin(&start(0, &[*place]))).await;
     }
-    let group: Vec<_> = (20..24).map(|n| publish(number(n), vec![claim(2, u16::from(n % 2 == 1))])).collect();
-    let sides = case.places(case.write(Group::Publish(group.into())).await);
+    let artifacts: Vec<_> =
+        (20..24).map(|n| publish(number(n), vec![claim(2, u16::from(n % 2 == 1))])).collect();
+    let sides = case.places(case.write(Write::Publish(artifacts.into())).await);
     for pair in sides.chunks(2) {
         let job = Start { shared: true, ..start(2, pair) };
         case.write(begin(&job)).await;

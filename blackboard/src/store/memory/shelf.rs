@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::super::{
-    Attempt, Catalogue, Few, Filing, Group, GroupResult, Note, Publish, StoreError, Stored, Subject,
+    Catalogue, FailedAttempt, Few, Filing, NewArtifact, Note, StoreError, Stored, Subject, Write, Written,
 };
 use crate::artifact::Artifact;
 use crate::claim::Claim;
@@ -116,38 +116,38 @@ struct RunRecord {
 }
 
 impl Shelf {
-    pub(super) fn write(&mut self, group: Group) -> GroupResult {
+    pub(super) fn write(&mut self, group: Write) -> Written {
         let written = match group {
-            Group::Publish(artifacts) => {
+            Write::Publish(artifacts) => {
                 Ok(artifacts.into_iter().map(|artifact| self.publish(artifact)).collect())
             }
-            Group::Start(start) => {
+            Write::Start(start) => {
                 self.start(start);
                 Ok(Few::new())
             }
-            Group::Retry { job, failures, until, at, error } => {
-                self.retry(job, failures, until, Attempt::new(0, at, error))
+            Write::Retry { job, failures, until, at, error } => {
+                self.retry(job, failures, until, FailedAttempt::new(0, at, error))
             }
-            Group::Release(job) => self.release(job),
-            Group::Finish(finish) => self.finish(finish),
-            Group::Settle(settled) => {
+            Write::Release(job) => self.release(job),
+            Write::Finish(finish) => self.finish(finish),
+            Write::Settle(settled) => {
                 self.settle(&settled);
                 Ok(Few::new())
             }
-            Group::Note(note) => {
+            Write::Note(note) => {
                 self.note(note);
                 Ok(Few::new())
             }
-            Group::CancelClaims { run, behind } => {
-                return GroupResult::Cancelled(self.cancel_claims(run, &behind));
+            Write::CancelClaims { run, behind } => {
+                return Written::Cancelled(self.cancel_claims(run, &behind));
             }
-            Group::Redrive(redrive) => match self.redrive(redrive) {
-                Ok(resumed) => return GroupResult::Redriven(Box::new(resumed)),
+            Write::Redrive(redrive) => match self.redrive(redrive) {
+                Ok(resumed) => return Written::Redriven(Box::new(resumed)),
                 Err(error) => Err(error),
             },
-            Group::Discard { letter, at, reason } => self.discard(letter, at, reason),
+            Write::Discard { letter, at, reason } => self.discard(letter, at, reason),
         };
-        written.map_or_else(GroupResult::Refused, GroupResult::Done)
+        written.map_or_else(Written::Refused, Written::Done)
     }
 
     /// Begins a life: what was running was cut short by the end of the life before.
@@ -165,8 +165,8 @@ impl Shelf {
         }
     }
 
-    fn publish(&mut self, publish: Publish) -> Stored {
-        let Publish { artifact, workflow, claims } = publish;
+    fn publish(&mut self, publish: NewArtifact) -> Stored {
+        let NewArtifact { artifact, workflow, claims } = publish;
         let key = artifact.idempotency_key().map(|key| (artifact.tenant(), Arc::clone(key)));
         let first = self.ids.get(&artifact.id()).or_else(|| self.idempotency.get(key.as_ref()?));
         if let Some(first) = first.and_then(|offset| self.slot(*offset)) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use volery_blackboard::claim::Claim;
 use volery_blackboard::job::{Aside, Member, Start};
 use volery_blackboard::store::{
-    Attempt, DeadFilter, DeadLetter, DeadParts, DeadState, Inspected, StoreError,
+    DeadFilter, DeadLetter, DeadParts, DeadState, FailedAttempt, Inspected, StoreError,
 };
 use volery_blackboard::{
     AgentIndex, AgentName, CloseReason, JobId, Key, Marks, Offset, RunId, SubscriptionIndex, Timestamp,
@@ -238,7 +238,11 @@ impl Session {
         let mut failed = Vec::new();
         while let Some(row) = rows.next()? {
             let at = Timestamp::from_micros_since_epoch(row.get(1)?);
-            failed.push(Attempt::new(row.get(0)?, at, serde_json::from_str(&row.get::<_, String>(2)?)?));
+            failed.push(FailedAttempt::new(
+                row.get(0)?,
+                at,
+                serde_json::from_str(&row.get::<_, String>(2)?)?,
+            ));
         }
         Ok(Some(Inspected::new(letter, inputs, failed)))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row};
 use uuid::Uuid;
-use volery_blackboard::claim::{Backlog, Claim, Claimed, Published};
+use volery_blackboard::claim::{Backlog, Claim, Claimed, LogEntry};
 use volery_blackboard::job::{PairVerdict, Start};
 use volery_blackboard::store::{Cursor, Unfinished};
 use volery_blackboard::{Discard, Offset, RunId, SubscriptionIndex, Tally, Timestamp};
@@ -37,7 +37,7 @@ impl Session {
         limit: usize,
     ) -> Result<Vec<Claimed>, Fault> {
         let map = self.base.map();
-        let mut found: BTreeMap<u64, (Published, Tally, Vec<Claim>)> = BTreeMap::new();
+        let mut found: BTreeMap<u64, (LogEntry, Tally, Vec<Claim>)> = BTreeMap::new();
         for index in subscriptions {
             let sub = map.subscription(*index)?;
             let mut statement = self.conn.prepare_cached(&Self::claims_sql())?;
@@ -56,7 +56,7 @@ impl Session {
         Ok(first
             .map(|(published, tally, mut claims)| {
                 claims.sort_by_key(|claim| claim.subscription);
-                Claimed { published: Published { claims: claims.into(), ..published }, tally }
+                Claimed { published: LogEntry { claims: claims.into(), ..published }, tally }
             })
             .collect())
     }
@@ -129,7 +129,7 @@ impl Session {
     }
 
     /// Reads the inputs of a job, with the job's claim on each.
-    pub(crate) fn inputs(&self, start: &Start) -> Result<Vec<Published>, Fault> {
+    pub(crate) fn inputs(&self, start: &Start) -> Result<Vec<LogEntry>, Fault> {
         let sub = self.base.map().subscription(start.subscription)?;
         let sql = format!(
             "SELECT {}, a.run, a.at, r.workflow
@@ -159,7 +159,7 @@ fn readable(
     row: &Row<'_>,
     (sub, seq): (i64, u64),
     subscription: SubscriptionIndex,
-) -> Result<(Published, Tally, Claim), Fault> {
+) -> Result<(LogEntry, Tally, Claim), Fault> {
     let whole = || {
         let claim = row::claim(row, 1, (sub, seq), subscription)?;
         Ok((row::published(row, 10, seq, Vec::new())?, tally(row, 13)?, claim))
@@ -180,7 +180,7 @@ fn damaged(
     seq: u64,
     subscription: SubscriptionIndex,
     fault: Fault,
-) -> Result<Published, Fault> {
+) -> Result<LogEntry, Fault> {
     let cause = fault.damage()?;
     let run = row::run(row, first).unwrap_or_else(|_| RunId::from_uuid(Uuid::nil()));
     let at = row.get(first + 1).map(Timestamp::from_micros_since_epoch).unwrap_or_default();
@@ -197,5 +197,5 @@ fn damaged(
         marks: None,
     };
     let offset = Offset::new(seq);
-    Ok(Published { offset, run, workflow: workflow.into(), at, claims: [refused].into() })
+    Ok(LogEntry { offset, run, workflow: workflow.into(), at, claims: [refused].into() })
 }

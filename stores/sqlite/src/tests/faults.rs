@@ -164,8 +164,8 @@ fn a_flipped_bit_is_reported_and_not_served() {
         let text = Artifact::new(id, Kind::of::<String>(), body, run(1), Timestamp::default())
             .with_partition("marked-partition".into())
             .with_tags(["marked-tag".to_owned()].into());
-        let group = vec![publish(number(1), Vec::new()), publish(text, vec![claim()])];
-        commit(&store, vec![Group::Publish(group.into())]).expect("it writes");
+        let artifacts = vec![publish(number(1), Vec::new()), publish(text, vec![claim()])];
+        commit(&store, vec![Write::Publish(artifacts.into())]).expect("it writes");
         block_on(store.close()).expect("it closes");
         flip(&scratch.file(), needle);
         let store = open(&scratch.file()).expect("the damage is in one artifact");
@@ -191,7 +191,7 @@ fn random_flips_are_never_a_panic_and_never_served_as_truth() {
         let id = ArtifactId::from_uuid(id);
         publish(Artifact::new(id, Kind::of::<String>(), body, run(1), Timestamp::default()), vec![claim()])
     };
-    commit(&store, vec![Group::Publish((1..200).map(artifact).collect())]).expect("it writes");
+    commit(&store, vec![Write::Publish((1..200).map(artifact).collect())]).expect("it writes");
     block_on(store.close()).expect("it closes");
     let sound = fs::read(scratch.file()).expect("it reads");
     let mut seed = 0x2545_F491_4F6C_DD1D_u64;
@@ -273,7 +273,7 @@ fn a_damaged_claim_is_refused_and_keeps_nobody_from_reading_the_others() {
     assert_eq!(read, [(1, false), (2, true), (3, true), (4, true), (5, true), (6, false)]);
     assert_eq!(claims[1].published.run, run(1), "what can be told is told");
     let settle = |claimed: &Claimed| {
-        Group::Settle(Settled {
+        Write::Settle(Settled {
             subscription: SubscriptionIndex(0),
             offset: claimed.published.offset,
             run: claimed.published.run,
@@ -284,7 +284,7 @@ fn a_damaged_claim_is_refused_and_keeps_nobody_from_reading_the_others() {
         })
     };
     let results = commit(&store, claims[1..5].iter().map(settle).collect()).expect("it writes");
-    assert!(results.iter().all(|result| matches!(result, GroupResult::Done(_))), "{results:?}");
+    assert!(results.iter().all(|result| matches!(result, Written::Done(_))), "{results:?}");
     let backlog = block_on(store.backlog()).expect("it counts");
     assert_eq!(backlog.iter().map(|backlog| backlog.count).sum::<u64>(), 2, "they have ended");
 }
@@ -343,7 +343,7 @@ fn a_damaged_record_of_a_job_ends_the_job_and_keeps_nobody_from_starting() {
         let scratch = Scratch::new();
         let store = open(&scratch.file()).expect("it opens");
         fill(&store, 1..5).expect("it writes");
-        let starts = (1..4).map(|place| Group::Start(Arc::new(start(place))));
+        let starts = (1..4).map(|place| Write::Start(Arc::new(start(place))));
         commit(&store, starts.collect()).expect("it writes");
         block_on(store.close()).expect("it closes");
         let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
@@ -362,7 +362,7 @@ fn a_damaged_record_of_a_job_ends_the_job_and_keeps_nobody_from_starting() {
             run: run(1),
             outcome: Outcome::Discarded(Discard::Damaged("gone".to_owned())),
         };
-        commit(&store, vec![Group::Settle(settled)]).expect("it ends");
+        commit(&store, vec![Write::Settle(settled)]).expect("it ends");
         block_on(store.close()).expect("it closes");
         let store = open(&scratch.file()).expect("it opens");
         assert_eq!((left(&store), store.damage()), ((vec![1, 3], vec![(4, false)]), vec![]), "{damage}");
@@ -382,7 +382,7 @@ fn a_damaged_note_holds_what_it_is_about_and_keeps_nobody_from_starting() {
         Note::RunCancelled(run(2)),
         Note::RunFinishing(run(3)),
     ];
-    commit(&store, notes.iter().cloned().map(Group::Note).collect()).expect("it writes");
+    commit(&store, notes.iter().cloned().map(Write::Note).collect()).expect("it writes");
     block_on(store.close()).expect("it closes");
     let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
     tool.execute("UPDATE note SET value = 'no JSON' WHERE topic <> 'finishing'", []).expect("damaged");

@@ -16,12 +16,12 @@ fn bury(store: &Sqlite, places: std::ops::RangeInclusive<u64>) {
         let start = start(place);
         let end = JobEnd::Dead { attempts: 1, error: vec!["no luck".to_owned()], at: at(50) };
         let finish = Finish { job: start.job, end, outputs: Few::new() };
-        commit(store, vec![Group::Start(Arc::new(start)), Group::Finish(finish)]).expect("it writes");
+        commit(store, vec![Write::Start(Arc::new(start)), Write::Finish(finish)]).expect("it writes");
     }
 }
 
 fn discard(store: &Sqlite, letter: u64, second: i64) {
-    let discard = Group::Discard { letter, at: at(second), reason: "of no use".to_owned() };
+    let discard = Write::Discard { letter, at: at(second), reason: "of no use".to_owned() };
     commit(store, vec![discard]).expect("it writes");
 }
 
@@ -43,7 +43,7 @@ fn letters_that_are_over_go_by_age_and_count_and_open_ones_never() {
     bury(&store, 1..=6);
     (2..=5).for_each(|letter| discard(&store, letter, 100 + i64::try_from(letter).expect("few")));
     let redrive = Redrive { letter: 6, at: at(60), edits: Vec::new() };
-    commit(&store, vec![Group::Redrive(redrive)]).expect("it runs again");
+    commit(&store, vec![Write::Redrive(redrive)]).expect("it runs again");
     let retain =
         |policy: Retention, limit| block_on(store.retain(&policy, at(200), limit)).expect("it removes");
     let of_age = || bound(|policy| policy.letters_age_max = Some(Duration::from_secs(97)));
@@ -54,7 +54,7 @@ fn letters_that_are_over_go_by_age_and_count_and_open_ones_never() {
     assert_eq!(retain(of_count(), 1), Retained { letters: 1, ..Retained::default() });
     assert_eq!((listed(&store), attempts(&scratch)), (vec![1, 5, 6], 3), "with their attempts");
     let finish = Finish { job: start(6).job, end: JobEnd::Done, outputs: Few::new() };
-    commit(&store, vec![Group::Finish(finish)]).expect("it ends");
+    commit(&store, vec![Write::Finish(finish)]).expect("it ends");
     let none = || bound(|policy| policy.letters_count_max = Some(0));
     assert_eq!(retain(none(), 100), Retained { letters: 2, ..Retained::default() });
     assert_eq!((listed(&store), attempts(&scratch)), (vec![1], 1), "what is open stays");

@@ -1,4 +1,4 @@
-//! Lives of the store: what outlives a close, a drop and a takeover; groups that fail alone.
+//! Lives of the store: what outlives a close, a drop and a takeover; writes that fail alone.
 
 use super::*;
 use volery_blackboard::{Offset, Producer};
@@ -11,20 +11,18 @@ fn what_was_accepted_is_there_after_a_drop() {
     drop(store);
     let store = open(&scratch.file()).expect("it opens");
     assert_eq!(numbers(&store).expect("it reads"), (1..100).collect::<Vec<_>>());
-    let next =
-        store.commit(Batch { groups: vec![Group::Publish(Few::from([publish(number(100), vec![])]))] });
-    let Commit::Pending(answer) = next else { panic!("the writer answers later") };
+    let next = store.commit(vec![Write::Publish(Few::from([publish(number(100), vec![])]))]);
+    let Response::Pending(answer) = next else { panic!("the writer answers later") };
     drop(store);
     let results = block_on(answer).expect("what was told is done before the end");
-    assert!(matches!(results.as_slice(), [GroupResult::Done(_)]));
+    assert!(matches!(results.as_slice(), [Written::Done(_)]));
 }
 
 #[test]
 fn a_commit_that_nobody_waits_for_is_done_before_the_next() {
     let scratch = Scratch::new();
     let store = open(&scratch.file()).expect("it opens");
-    let forgotten =
-        store.commit(Batch { groups: vec![Group::Publish(Few::from([publish(number(1), vec![])]))] });
+    let forgotten = store.commit(vec![Write::Publish(Few::from([publish(number(1), vec![])]))]);
     drop(forgotten);
     fill(&store, 2..3).expect("it writes");
     assert_eq!(numbers(&store).expect("it reads"), [1, 2]);
@@ -43,19 +41,19 @@ fn a_stale_owner_changes_nothing() {
 }
 
 #[test]
-fn a_group_that_cannot_be_written_fails_alone() {
+fn a_write_that_cannot_be_done_fails_alone() {
     let scratch = Scratch::new();
     let store = open(&scratch.file()).expect("it opens");
     // A claim of a subscription that nobody registered is found only after its artifact was written.
     let bad = Claim { subscription: SubscriptionIndex(9), ..claim() };
-    let one = |n, claims| Group::Publish(Few::from([publish(number(n), claims)]));
-    let groups = vec![one(1, vec![claim()]), one(2, vec![bad]), one(3, vec![claim()])];
-    let results = commit(&store, groups).expect("the others are written");
-    let done: Vec<bool> = results.iter().map(|result| matches!(result, GroupResult::Done(_))).collect();
+    let one = |n, claims| Write::Publish(Few::from([publish(number(n), claims)]));
+    let writes = vec![one(1, vec![claim()]), one(2, vec![bad]), one(3, vec![claim()])];
+    let results = commit(&store, writes).expect("the others are written");
+    let done: Vec<bool> = results.iter().map(|result| matches!(result, Written::Done(_))).collect();
     assert_eq!(done, [true, false, true]);
     assert_eq!(numbers(&store).expect("it reads"), [1, 3]);
     let tally = block_on(store.tally(run(1))).expect("it counts");
-    assert_eq!(tally.matched, 2, "nothing of the bad group is counted");
+    assert_eq!(tally.matched, 2, "nothing of the bad write is counted");
     fill(&store, 4..5).expect("and it goes on");
     let read = block_on(store.read(&[1, 2, 3].map(Offset::new)).wait()).expect("places have no gap");
     assert_eq!(read.len(), 3);
@@ -75,9 +73,9 @@ fn a_payload_that_panics_when_written_is_refused_alone() {
     let id = ArtifactId::from_uuid(Uuid::from_u128(7));
     let bomb =
         Artifact::new(id, Kind::of::<Bomb>(), Body::typed(Arc::new(Bomb)), run(1), Timestamp::default());
-    let groups = [bomb, number(1)].map(|artifact| Group::Publish(Few::from([publish(artifact, vec![])])));
-    let results = commit(&store, Vec::from(groups)).expect("the other is written");
-    assert!(matches!(results.as_slice(), [GroupResult::Refused(_), GroupResult::Done(_)]), "{results:?}");
+    let writes = [bomb, number(1)].map(|artifact| Write::Publish(Few::from([publish(artifact, vec![])])));
+    let results = commit(&store, Vec::from(writes)).expect("the other is written");
+    assert!(matches!(results.as_slice(), [Written::Refused(_), Written::Done(_)]), "{results:?}");
 }
 
 #[test]
@@ -85,7 +83,9 @@ fn what_was_just_committed_is_read_without_waiting() {
     let scratch = Scratch::new();
     let store = open(&scratch.file()).expect("it opens");
     fill(&store, 1..3).expect("it writes");
-    let Read::Done(Ok(read)) = store.read(&[Offset::new(2), Offset::new(1)]) else { panic!("it is at hand") };
+    let Response::Ready(Ok(read)) = store.read(&[Offset::new(2), Offset::new(1)]) else {
+        panic!("it is at hand")
+    };
     let ids: Vec<_> = read.iter().map(|artifact| artifact.id()).collect();
     assert_eq!(ids, [number(2).id(), number(1).id()]);
 }
@@ -98,7 +98,7 @@ fn kinds_that_the_program_does_not_know_are_read_as_json() {
     let body = Body::typed(Arc::new(vec![1_u8, 2]));
     let list = Artifact::new(id, Kind::of::<Vec<u8>>(), body, run(1), Timestamp::default());
     let list = list.caused_by(Producer::Agent("gone".into()), vec![number(1).id()], 3);
-    commit(&store, vec![Group::Publish(Few::from([publish(list, vec![])]))]).expect("it writes");
+    commit(&store, vec![Write::Publish(Few::from([publish(list, vec![])]))]).expect("it writes");
     drop(store);
     let store = open(&scratch.file()).expect("it opens");
     let read = block_on(store.read(&[Offset::new(1)]).wait()).expect("it reads");
@@ -127,7 +127,7 @@ fn a_subscription_that_is_gone_keeps_its_claims() {
 fn places_are_not_given_again_when_the_newest_artifact_was_removed() {
     let scratch = Scratch::new();
     let store = open(&scratch.file()).expect("it opens");
-    let one = |n| vec![Group::Publish(Few::from([publish(number(n), vec![])]))];
+    let one = |n| vec![Write::Publish(Few::from([publish(number(n), vec![])]))];
     commit(&store, one(1)).expect("it writes");
     let policy = bound(|policy| policy.count_max = Some(0));
     let removed = block_on(store.retain(&policy, Timestamp::default(), 10)).expect("it removes");

@@ -17,7 +17,7 @@ fn session(scratch: &Scratch) -> Session {
         .with_partition(Key::from("1"))
         .with_visibility(Visibility::only(["reader"]))
         .with_tags(["a".to_owned(), "b".to_owned()].into());
-    commit(&store, vec![Group::Publish(Few::from([publish(rich, vec![claim()])]))]).expect("it writes");
+    commit(&store, vec![Write::Publish(Few::from([publish(rich, vec![claim()])]))]).expect("it writes");
     block_on(store.close()).expect("it closes");
     let place = Place::new(&scratch.file());
     let conn = file::open_reader(&place).expect("it opens");

@@ -6,8 +6,8 @@ use super::*;
 use volery_blackboard::Tenant;
 
 fn commit_all(store: &Sqlite, artifacts: Vec<Artifact>) {
-    let group = artifacts.into_iter().map(|artifact| publish(artifact, Vec::new())).collect();
-    commit(store, vec![Group::Publish(group)]).expect("it writes");
+    let artifacts = artifacts.into_iter().map(|artifact| publish(artifact, Vec::new())).collect();
+    commit(store, vec![Write::Publish(artifacts)]).expect("it writes");
 }
 
 fn found(store: &Sqlite, filter: Filter) -> Vec<u64> {

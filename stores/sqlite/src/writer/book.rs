@@ -48,7 +48,7 @@ pub(super) struct OpenJob {
     pub(super) deaths_alone: u32,
 }
 
-/// What is written once per transaction, however many groups change it.
+/// What is written once per transaction, however many writes change it.
 #[derive(Default)]
 pub(super) struct Pending {
     runs: FxHashMap<RunId, RunChange>,

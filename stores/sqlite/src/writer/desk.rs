@@ -1,4 +1,4 @@
-//! The desk: the connection that writes, transactions on it, and groups on their way into tables.
+//! The desk: the connection that writes, transactions on it, and writes on their way into tables.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::Params;
 use volery_blackboard::job::Resumed;
 use volery_blackboard::store::{
-    Catalogue, Cursor, Few, Filing, Group, GroupResult, Note, StoreError, Stored, Unfinished,
+    Catalogue, Cursor, Few, Filing, Note, StoreError, Stored, Unfinished, Write, Written,
 };
 
 use super::book::Book;
@@ -18,7 +18,7 @@ pub(super) struct Desk {
     pub(super) session: Session,
     pub(super) book: Book,
     pub(super) epoch: i64,
-    /// Something of the group at hand has been written.
+    /// Something of the write at hand has been written.
     touched: Cell<bool>,
 }
 
@@ -85,15 +85,15 @@ impl Desk {
         Err(StoreError::Superseded { store: self.session.base.place.name() }.into())
     }
 
-    /// Writes all groups in one transaction. A fault of a group that has written something is a fault of all.
-    pub(super) fn write_together(&mut self, groups: &mut [Group]) -> Result<Vec<GroupResult>, Fault> {
+    /// Does all writes in one transaction. A fault of a write that has written something is a fault of all.
+    pub(super) fn write_together(&mut self, writes: &mut [Write]) -> Result<Vec<Written>, Fault> {
         self.transaction(|desk| {
-            let mut results = Vec::with_capacity(groups.len());
-            for group in &mut *groups {
+            let mut results = Vec::with_capacity(writes.len());
+            for write in &mut *writes {
                 desk.touched.set(false);
-                results.push(match desk.write(group) {
-                    Err(fault) if fault.is_of_group() && !desk.touched.get() => {
-                        GroupResult::Refused(desk.session.base.error(fault))
+                results.push(match desk.write(write) {
+                    Err(fault) if fault.is_of_write() && !desk.touched.get() => {
+                        Written::Refused(desk.session.base.error(fault))
                     }
                     other => other?,
                 });
@@ -102,25 +102,25 @@ impl Desk {
         })
     }
 
-    /// Writes every group behind a savepoint of its own, in one transaction. Slow, and only for when one group is bad: a
-    /// savepoint has SQLite keep a copy of every page that the group changes.
-    pub(super) fn write_apart(&mut self, groups: &mut [Group]) -> Result<Vec<GroupResult>, Fault> {
+    /// Does every write behind a savepoint of its own, in one transaction. Slow, and only for when one write is bad: a
+    /// savepoint has SQLite keep a copy of every page that the write changes.
+    pub(super) fn write_apart(&mut self, writes: &mut [Write]) -> Result<Vec<Written>, Fault> {
         self.refresh()?;
         self.transaction(|desk| {
-            let mut results = Vec::with_capacity(groups.len());
-            for group in &mut *groups {
+            let mut results = Vec::with_capacity(writes.len());
+            for write in &mut *writes {
                 desk.flush()?;
                 let kept = desk.book.pending.fresh.len();
                 desk.batch("SAVEPOINT one")?;
-                let written = desk.write(group).and_then(|result| desk.flush().map(|()| result));
+                let written = desk.write(write).and_then(|result| desk.flush().map(|()| result));
                 let result = match written {
-                    Err(fault) if fault.is_of_group() => {
+                    Err(fault) if fault.is_of_write() => {
                         desk.batch("ROLLBACK TO one")?;
                         let mut fresh = std::mem::take(&mut desk.book.pending.fresh);
                         desk.refresh()?;
                         fresh.truncate(kept);
                         desk.book.pending.fresh = fresh;
-                        GroupResult::Refused(desk.session.base.error(fault))
+                        Written::Refused(desk.session.base.error(fault))
                     }
                     other => other?,
                 };
@@ -138,26 +138,26 @@ impl Desk {
         Ok(())
     }
 
-    fn write(&mut self, group: &mut Group) -> Result<GroupResult, Fault> {
-        let stored = match group {
-            Group::Publish(artifacts) => {
+    fn write(&mut self, write: &mut Write) -> Result<Written, Fault> {
+        let stored = match write {
+            Write::Publish(artifacts) => {
                 artifacts.iter_mut().map(|artifact| self.publish(artifact)).collect::<Result<_, _>>()?
             }
-            Group::Start(start) => self.start(start)?,
-            Group::Retry { job, failures, until, at, error } => {
+            Write::Start(start) => self.start(start)?,
+            Write::Retry { job, failures, until, at, error } => {
                 self.retry(*job, *failures, *until, (*at, error))?
             }
-            Group::Release(job) => self.release(*job)?,
-            Group::Finish(finish) => self.finish(finish)?,
-            Group::Settle(settled) => self.settle(settled)?,
-            Group::Note(note) => self.note(note)?,
-            Group::CancelClaims { run, behind } => {
-                return Ok(GroupResult::Cancelled(self.cancel_claims(*run, behind)?));
+            Write::Release(job) => self.release(*job)?,
+            Write::Finish(finish) => self.finish(finish)?,
+            Write::Settle(settled) => self.settle(settled)?,
+            Write::Note(note) => self.note(note)?,
+            Write::CancelClaims { run, behind } => {
+                return Ok(Written::Cancelled(self.cancel_claims(*run, behind)?));
             }
-            Group::Redrive(redrive) => return Ok(GroupResult::Redriven(Box::new(self.redrive(redrive)?))),
-            Group::Discard { letter, at, reason } => self.discard(*letter, *at, reason)?,
+            Write::Redrive(redrive) => return Ok(Written::Redriven(Box::new(self.redrive(redrive)?))),
+            Write::Discard { letter, at, reason } => self.discard(*letter, *at, reason)?,
         };
-        Ok(GroupResult::Done(stored))
+        Ok(Written::Done(stored))
     }
 
     fn note(&self, note: &Note) -> Result<Few<Stored>, Fault> {

@@ -2,7 +2,7 @@
 
 use rusqlite::OptionalExtension;
 use volery_blackboard::claim::Claim;
-use volery_blackboard::store::{Publish, Stored};
+use volery_blackboard::store::{NewArtifact, Stored};
 use volery_blackboard::{Artifact, ArtifactId, Offset, Producer, Visibility};
 
 use super::desk::Desk;
@@ -36,7 +36,7 @@ impl Texts {
 }
 
 impl Desk {
-    pub(super) fn publish(&mut self, publish: &mut Publish) -> Result<Stored, Fault> {
+    pub(super) fn publish(&mut self, publish: &mut NewArtifact) -> Result<Stored, Fault> {
         let artifact = &publish.artifact;
         let payload = artifact.json().map_err(|error| Fault::Refused(error.to_string()))?;
         let (texts, tenant_name) = (Texts::of(artifact)?, artifact.tenant());

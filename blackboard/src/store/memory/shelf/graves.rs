@@ -11,7 +11,7 @@ use crate::id::{Offset, SubscriptionIndex};
 use crate::job::{Resumed, Start};
 use crate::outcome::Outcome;
 use crate::store::{
-    Attempt, DeadFilter, DeadLetter, DeadState, Few, Inspected, Redrive, Retention, StoreError, Stored,
+    DeadFilter, DeadLetter, DeadState, FailedAttempt, Few, Inspected, Redrive, Retention, StoreError, Stored,
 };
 use crate::time::Timestamp;
 
@@ -21,7 +21,7 @@ const DEAD_LETTERS_MAX: usize = 10_000;
 pub(super) struct Grave {
     letter: DeadLetter,
     start: Arc<Start>,
-    failed: Vec<Attempt>,
+    failed: Vec<FailedAttempt>,
 }
 
 impl Shelf {
@@ -31,7 +31,7 @@ impl Shelf {
         if self.graves.len() == DEAD_LETTERS_MAX {
             self.graves.pop_front();
         }
-        failed.push(Attempt::new(start.attempt, at, error.clone()));
+        failed.push(FailedAttempt::new(start.attempt, at, error.clone()));
         let inputs: Vec<Offset> = start.members.iter().map(|member| member.offset).collect();
         let mut kinds: Vec<String> = Vec::new();
         for kind in inputs.iter().filter_map(|offset| self.slot(*offset)).map(|slot| slot.artifact.kind()) {

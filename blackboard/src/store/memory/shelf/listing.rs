@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Shelf, Slot};
 use crate::artifact::Artifact;
-use crate::claim::{Backlog, Claim, Claimed, Published};
+use crate::claim::{Backlog, Claim, Claimed, LogEntry};
 use crate::filter::{Filter, Page};
 use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
 use crate::job::{Resumed, Start};
@@ -114,7 +114,7 @@ impl Shelf {
             Cursor::Claims(offset) => {
                 let every = |_: &Claim| true;
                 let places = self.places(offset);
-                let found: Vec<Published> =
+                let found: Vec<LogEntry> =
                     places.filter_map(|offset| self.free_claims(offset, every)).take(limit).collect();
                 let cursor = found.last().map(|last| Cursor::Claims(last.offset));
                 (found.into_iter().map(Unfinished::Claims).collect(), cursor)
@@ -170,7 +170,7 @@ impl Shelf {
     }
 
     /// The claims on an artifact that have no outcome and that no unfinished job covers.
-    fn free_claims(&self, offset: Offset, wanted: impl Fn(&Claim) -> bool) -> Option<Published> {
+    fn free_claims(&self, offset: Offset, wanted: impl Fn(&Claim) -> bool) -> Option<LogEntry> {
         let slot = self.slot(offset)?;
         let both = slot.claims.iter().zip(&slot.states);
         let claims: Vec<Claim> = both
@@ -200,8 +200,8 @@ impl Shelf {
     }
 }
 
-fn published(slot: &Slot, claims: Arc<[Claim]>) -> Published {
-    Published {
+fn published(slot: &Slot, claims: Arc<[Claim]>) -> LogEntry {
+    LogEntry {
         offset: slot.artifact.offset(),
         run: slot.artifact.run(),
         workflow: Arc::clone(&slot.workflow),

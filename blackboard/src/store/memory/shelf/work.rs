@@ -9,7 +9,7 @@ use crate::claim::Settled;
 use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
 use crate::job::{PairVerdict, Start};
 use crate::outcome::Outcome;
-use crate::store::{Attempt, Few, Finish, JobEnd, StoreError, Stored};
+use crate::store::{FailedAttempt, Few, Finish, JobEnd, StoreError, Stored};
 use crate::time::Timestamp;
 
 /// A job that has no end.
@@ -22,7 +22,7 @@ pub(super) struct JobRecord {
     pub(super) running: bool,
     pub(super) interruptions: u32,
     pub(super) deaths_alone: u32,
-    pub(super) failed: Vec<Attempt>,
+    pub(super) failed: Vec<FailedAttempt>,
 }
 
 /// A finished pair.
@@ -73,11 +73,11 @@ impl Shelf {
         job: JobId,
         failures: u32,
         until: Timestamp,
-        failed: Attempt,
+        failed: FailedAttempt,
     ) -> Result<Few<Stored>, StoreError> {
         let record = self.jobs.get_mut(&job).ok_or_else(|| not_open(job))?;
         (record.failures, record.until, record.running) = (failures, Some(until), false);
-        record.failed.push(Attempt { number: record.start.attempt, ..failed });
+        record.failed.push(FailedAttempt { number: record.start.attempt, ..failed });
         Ok(Few::new())
     }
 
