@@ -1,60 +1,79 @@
 //! The board: decides what every artifact's claim leads to, and is the only place where an outcome is decided.
 //!
-//! [`Board::handle`] takes one input and appends effects; it never awaits, reads no clock and logs nothing, so that the
-//! hardest logic can be tested in microseconds. What it holds can be rebuilt by feeding it the unfinished part of the
-//! store again. The curator is its only caller. Pure: no I/O, no clock.
+//! [`Board::handle`] takes one input and appends effects. It never awaits, reads no clock and logs nothing, so that the
+//! hardest logic can be tested in microseconds. The unfinished part of the store, given to a new board, makes it what it
+//! was. The curator is its only caller.
 //!
-//! The law it keeps, checked by [`Board::audit`]: for every subscription
+//! An artifact takes this way through the files of `board/`:
+//!
+//! | step | file | next |
+//! | --- | --- | --- |
+//! | its claims are admitted, or stay in the log until there is room | `admission.rs`, `backlog.rs` | |
+//! | a collector holds a claim until a group is complete | `subscription.rs`, `crate::collect` | `pairs.rs` for every pair |
+//! | a group is ready work in the queue of its agent | `ready.rs`, `queue.rs` | |
+//! | work starts when there is a slot, or is buried when it waited too long | `start.rs` | `poison.rs`, `halt.rs`, `agent.rs` |
+//! | the attempt ends: the job is finished, or starts again | `job.rs` | |
+//! | the claims of its inputs get an outcome | `outcome.rs` | |
+//! | its run is quiescent or settled | `run.rs`, `ledger.rs` | |
+//!
+//! Beside the way: `restore.rs` takes in jobs from before a restart, `cancellation.rs` ends a run, `snapshot.rs` shows who
+//! waits and why, `audit.rs` checks the counts, `waits.rs` divides the wait of a job for traces.
+//!
+//! The law that the board keeps, checked by [`Board::audit`]: for every subscription
 //! `matched = consumed + expired + discarded + cancelled + dead + outstanding`, and everything outstanding either runs
-//! or has a waiting reason.
+//! or has a waiting reason. Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
-use crate::claim::Settled;
-use crate::collect::{Collector, Complete, Entry, Step};
+use crate::collect::{Collector, Entry, Step};
 use crate::effect::Effect;
 use crate::id::{AgentIndex, AgentName, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::input::Input;
-use crate::job::{Aside, PairVerdict, Resumed, Start, Verdict, WaitsFor};
-use crate::marks::Marks;
-use crate::outcome::{CloseReason, Outcome, Tally};
+use crate::outcome::{Outcome, Tally};
 use crate::subscription::Subscription;
 use crate::time::Timestamp;
 
-mod alone;
+mod admission;
+mod agent;
 mod audit;
-mod deferring;
-mod intake;
+mod backlog;
+mod cancellation;
+mod halt;
 mod job;
 mod ledger;
+mod outcome;
 mod pairs;
+mod poison;
 mod queue;
-mod redrive;
+mod ready;
+mod restore;
 mod run;
 mod snapshot;
-mod standing;
+mod start;
+mod subscription;
 mod waits;
-mod window;
 
-use alone::Suspects;
-use job::{Job, JobState};
+use agent::Agent;
+use backlog::Reading;
+use halt::{Halt, HaltReason};
+use job::Job;
 use ledger::Ledger;
-use pairs::Uses;
-use queue::{Queue, Ready};
-use run::{Run, Runs};
-use window::Reading;
+use pairs::Pairs;
+use poison::PoisonJobs;
+use queue::Queue;
+use run::Run;
+use subscription::SubscriptionState;
 
-pub use snapshot::{AgentStanding, AgentStatus, RunningJob, RunningState, WaitingFilter};
-pub use window::InLog;
+pub use snapshot::{AgentStanding, AgentStatus, InLog, RunningJob, RunningState, WaitingFilter};
 
 /// The state machine of one blackboard.
 #[derive(Debug, Default)]
 pub struct Board {
     agents: Vec<Agent>,
-    subscriptions: Vec<Collecting>,
+    subscriptions: Vec<SubscriptionState>,
     runs: FxHashMap<RunId, Run>,
     jobs: FxHashMap<JobId, Job>,
     /// Claims whose visibility rule has a delay.
@@ -62,10 +81,7 @@ pub struct Board {
     deadlines: BTreeSet<(Timestamp, Due)>,
     /// The time of the input at hand.
     now: Timestamp,
-    held: bool,
-    store_down: bool,
-    /// Since when nothing at all may start, and why.
-    halted: Option<(Timestamp, WaitsFor)>,
+    halt: Halt,
     /// Jobs and timed inputs that will move without further input, over all runs.
     moving: u64,
     /// The jobs among them: queued, running or backing off.
@@ -74,51 +90,17 @@ pub struct Board {
     outstanding: u64,
     /// Those of them that collectors hold.
     collected: u64,
-    /// Complete sets of inputs so far: numbers them, so that one that is handed back finds its place again.
+    /// Complete groups so far: numbers them, so that work that is put back finds its place again.
     completed: u64,
     /// Jobs that an agent may have in memory before its claims stay in the log; `None` for any number.
-    window: Option<usize>,
+    jobs_in_memory_max: Option<usize>,
     ledger: Ledger,
-    suspects: Suspects,
+    poison: PoisonJobs,
     /// Agents that may have something to start, and runs whose counts changed, within one input.
     touched_agents: Vec<AgentIndex>,
     touched_runs: Vec<RunId>,
     /// Kept between inputs to save allocations.
     steps: Vec<Step>,
-}
-
-#[derive(Debug)]
-struct Agent {
-    name: AgentName,
-    queue: Queue,
-    /// Jobs that ended.
-    ended: u64,
-    /// Engines that panicked.
-    restarts: u64,
-    /// When the piece that waits longest will have waited too long, as far as a deadline stands for it.
-    armed: Option<Timestamp>,
-    /// Jobs that back off.
-    backing_off: usize,
-    reading: Reading,
-}
-
-/// One subscription's collector and counts.
-#[derive(Debug)]
-struct Collecting {
-    agent: AgentIndex,
-    /// Which of the agent's subscriptions, counted from 0.
-    ordinal: u32,
-    /// Stable name: part of every job's identity.
-    name: Arc<str>,
-    collector: Collector,
-    by_event_time: bool,
-    tally: Tally,
-    uses: Uses,
-    armed: Option<Timestamp>,
-    /// Claims that are in the log only.
-    spilled: u64,
-    /// How far the log had come before a restart, kept until the agent is level with it.
-    marks: Option<Marks>,
 }
 
 /// What a deadline belongs to.
@@ -134,7 +116,7 @@ enum Due {
     /// The end of a run's time.
     Run(RunId),
     /// An agent that was away is tried again.
-    Return(AgentIndex),
+    Available(AgentIndex),
 }
 
 impl Board {
@@ -158,14 +140,14 @@ impl Board {
         let index = SubscriptionIndex(u32::try_from(self.subscriptions.len()).unwrap_or(u32::MAX));
         let ordinal = self.subscriptions.iter().filter(|other| other.agent == agent).count();
         let ordinal = u32::try_from(ordinal).unwrap_or(u32::MAX);
-        self.subscriptions.push(Collecting {
+        self.subscriptions.push(SubscriptionState {
             agent,
             ordinal,
             name: Arc::from(format!("{}/{ordinal}", self.agents[agent.at()].name)),
             collector: Collector::new(subscription),
             by_event_time: subscription.runs_by_event_time(),
             tally: Tally::default(),
-            uses: Uses::default(),
+            pairs: Pairs::default(),
             armed: None,
             spilled: 0,
             marks: None,
@@ -181,15 +163,15 @@ impl Board {
             Input::Resumed(resumed) => self.resume_job(resumed, now),
             Input::Redriven { resumed, dead } => self.redrive(resumed, &dead, effects),
             Input::PairFinished { subscription, job, verdict } => {
-                self.remember_pair(subscription, job, verdict);
+                self.subscriptions[subscription.at()].pairs.remember(job, verdict);
             }
-            Input::Marks { subscription, marks } => self.meet_marks(subscription, marks, effects),
+            Input::Marks { subscription, marks } => self.restore_marks(subscription, marks, effects),
             Input::Finished { job, attempt, verdict } => self.finish(job, attempt, verdict, effects),
-            Input::StartRefused(job) => self.hand_back(job, effects),
+            Input::StartRefused(job) => self.undo_start(job, effects),
             Input::StartDeferred(job) => self.defer(job, effects),
-            Input::AgentUnavailable { agent, until } => self.send_away(agent, until),
+            Input::AgentUnavailable { agent, until } => self.set_unavailable(agent, until),
             Input::Tick => {
-                self.read_again(effects);
+                self.retry_reading(effects);
                 self.tick(now, effects);
             }
             Input::PinRun { run, workflow, tally } => self.pin_run(run, &workflow, tally),
@@ -201,27 +183,17 @@ impl Board {
             Input::Resume(agent) => self.resume(agent, effects),
             Input::Restarted(agent) => self.agents[agent.at()].restarts += 1,
             Input::Quarantine { agent, quarantine } => self.quarantine(agent, quarantine),
-            Input::StoreDown => {
-                self.store_down = true;
-                self.halt(WaitsFor::Store);
-            }
-            Input::StoreUp => {
-                self.store_down = false;
-                self.start_again();
-            }
-            Input::Hold => {
-                self.held = true;
-                self.halt(WaitsFor::Store);
-            }
-            Input::Unhold => {
-                self.held = false;
-                self.start_again();
-            }
+            Input::StoreDown => self.halt(HaltReason::StoreDown),
+            Input::StoreUp => self.end_halt(HaltReason::StoreDown),
+            Input::Hold => self.halt(HaltReason::Held),
+            Input::Unhold => self.end_halt(HaltReason::Held),
             Input::Flush(reason) => self.flush_all(reason, effects),
-            Input::Backlog(backlog) => self.meet_backlog(backlog),
-            Input::PageLoaded { agent, ticket, claims } => self.page_in(agent, ticket, claims, now, effects),
+            Input::Backlog(backlog) => self.count_backlog(backlog),
+            Input::PageLoaded { agent, ticket, claims } => {
+                self.load_page(agent, ticket, claims, now, effects)
+            }
             Input::PageFailed { agent, ticket } => self.fail_page(agent, ticket),
-            Input::PageDamaged { agent, ticket } => self.hold_page(agent, ticket),
+            Input::PageDamaged { agent, ticket } => self.suspend_reading(agent, ticket),
             Input::Recounted { run, ticket, tally } => self.recounted(run, ticket, tally),
             Input::SpilledCancelled { run, cancelled } => {
                 self.spilled_cancelled(run, &cancelled, now, effects);
@@ -230,7 +202,7 @@ impl Board {
         }
         self.settle_runs(effects);
         self.start_jobs(effects);
-        self.ask_pages(effects);
+        self.request_pages(effects);
     }
 
     /// Returns when the board wants an [`Input::Tick`] next.
@@ -267,7 +239,7 @@ impl Board {
     /// Tells whether nothing of the run moves: see [`Effect::Quiescent`]. True for a run that the board does not know.
     #[must_use]
     pub fn is_quiescent(&self, run: RunId) -> bool {
-        self.runs.get(&run).is_none_or(|state| self.is_at_rest(state))
+        self.runs.get(&run).is_none_or(|state| self.is_run_quiescent(state))
     }
 
     /// Returns how many claims collectors hold: they wait for other input, or for time to pass.
@@ -288,207 +260,48 @@ impl Board {
         self.outstanding
     }
 
-    /// Carries out what a collector yielded, and re-arms its deadline.
-    fn take_steps(&mut self, index: SubscriptionIndex, steps: &mut Vec<Step>, effects: &mut Vec<Effect>) {
-        let mut told = FxHashSet::default();
-        for step in steps.drain(..) {
-            match step {
-                Step::Complete(complete) => self.complete(index, complete, effects),
-                Step::Batched { run } => self.enter_batch(index, run),
-                Step::Left(entry, expiry, company) => {
-                    self.collected -= 1;
-                    if self.subscriptions[index.at()].collector.holds_timed() {
-                        self.uncount_moving(entry.run, 1);
-                    }
-                    self.expire(index, &entry, (expiry, company), &mut told, effects);
-                }
-            }
-        }
-        self.rearm(index);
-    }
-
-    fn enter_batch(&mut self, index: SubscriptionIndex, run: RunId) {
-        let collector = &self.subscriptions[index.at()].collector;
-        match (collector.holds_timed(), collector.batches_timed()) {
-            (true, false) => self.uncount_moving(run, 1),
-            (false, true) => self.count_moving(run, 1),
-            (true, true) | (false, false) => {}
-        }
-    }
-
-    /// Queues a complete set of inputs as a job to come.
-    fn complete(&mut self, index: SubscriptionIndex, complete: Complete, effects: &mut Vec<Effect>) {
-        if !complete.shared {
-            self.collected -= complete.entries.len() as u64;
-        }
-        let subscription = &mut self.subscriptions[index.at()];
-        let collector = &subscription.collector;
-        let batched = complete.closed.is_some();
-        let timed = if batched { collector.batches_timed() } else { collector.holds_timed() };
-        if complete.shared {
-            for entry in &complete.entries {
-                subscription.uses.begin(entry);
-            }
-        }
-        let agent = subscription.agent;
-        if timed {
-            for entry in &complete.entries {
-                self.uncount_moving(entry.run, 1);
-            }
-        }
-        let Some(complete) = self.recognise(index, complete, effects) else { return };
-        let runs = Runs::of(&complete.entries);
-        self.completed += 1;
-        self.enqueue(
-            agent,
-            Ready::New {
-                subscription: index,
-                complete,
-                runs,
-                order: self.completed,
-                since: self.now,
-                front: None,
-            },
-        );
-    }
-
-    /// Puts work into its agent's queue and counts it as moving, as far as the agent lets it move.
-    fn enqueue(&mut self, agent: AgentIndex, ready: Ready) {
-        let runs = self.runs_of(&ready);
-        let lane = self.lane_of(&ready);
-        let queue = &mut self.agents[agent.at()].queue;
-        let standing = queue.standing();
-        queue.push(ready, lane);
-        for run in runs.iter() {
-            self.count_waiting(run, standing);
-        }
-        self.touched_agents_push(agent);
-    }
-
-    fn start_jobs(&mut self, effects: &mut Vec<Effect>) {
-        if !self.others_may_start(effects) {
-            self.suspects.shut = true;
-            self.halt(WaitsFor::Alone);
-            self.touched_agents.clear();
-            return;
-        }
-        if std::mem::take(&mut self.suspects.shut) {
-            self.start_again();
-        }
-        let mut touched = std::mem::take(&mut self.touched_agents);
-        for agent in touched.drain(..) {
-            while self.may_start()
-                && let Some(ready) = self.agents[agent.at()].queue.pop()
-            {
-                let start = self.start(agent, ready, JobState::Running);
-                if let Some(start) = start {
-                    effects.push(Effect::Start(Arc::new(start)));
-                }
-            }
-            self.bury_overdue(agent, effects);
-        }
-        self.touched_agents = touched;
-    }
-
-    fn rearm(&mut self, index: SubscriptionIndex) {
-        let subscription = &mut self.subscriptions[index.at()];
-        // Time stands still for an agent that is behind: what is due waits for what was published before.
-        let behind = self.agents[subscription.agent.at()].reading.is_behind();
-        let next = subscription.collector.next_deadline().filter(|_| !behind);
-        if next == subscription.armed {
-            return;
-        }
-        if let Some(armed) = subscription.armed {
-            self.deadlines.remove(&(armed, Due::Subscription(index)));
-        }
-        if let Some(next) = next {
-            self.deadlines.insert((next, Due::Subscription(index)));
-        }
-        subscription.armed = next;
-    }
-
     fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         while let Some((deadline, due)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
             self.deadlines.remove(&(deadline, due));
             match due {
                 Due::Subscription(index) => {
                     self.subscriptions[index.at()].armed = None;
-                    self.let_due_go(index, now, effects);
+                    self.fire_due(index, now, effects);
                 }
                 Due::Job(job) => self.end_back_off(job),
                 Due::Delayed => self.reveal(now, effects),
                 Due::Quarantine(agent) => self.lift_quarantine(agent, effects),
                 Due::Queue(agent) => {
                     self.agents[agent.at()].armed = None;
-                    self.touched_agents_push(agent);
+                    self.touch_agent(agent);
                 }
                 Due::Run(run) => self.end_deadline(run, effects),
-                Due::Return(agent) => self.let_return(agent),
+                Due::Available(agent) => self.set_available(agent),
             }
         }
     }
 
-    fn let_due_go(&mut self, index: SubscriptionIndex, now: Timestamp, effects: &mut Vec<Effect>) {
-        let mut steps = std::mem::take(&mut self.steps);
-        self.subscriptions[index.at()].collector.due(now, &mut steps);
-        self.take_steps(index, &mut steps, effects);
-        self.steps = steps;
-    }
-
-    /// Offers what has become visible.
-    fn reveal(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        while let Some(first) = self.delayed.first_entry() {
-            let (opens, index, _) = *first.key();
-            if opens > now {
-                break;
-            }
-            let (entry, key) = first.remove();
-            let run = entry.run;
-            self.offer(index, entry, key, effects);
-            self.uncount_delayed(run);
-            self.drop_lost_pairs(index, effects);
-        }
-    }
-
-    fn flush_all(&mut self, reason: CloseReason, effects: &mut Vec<Effect>) {
-        for index in self.subscription_indices() {
-            let mut steps = std::mem::take(&mut self.steps);
-            self.subscriptions[index.at()].collector.flush(None, reason, &mut steps);
-            self.take_steps(index, &mut steps, effects);
-            self.steps = steps;
-        }
+    pub(super) fn agent_indices(&self) -> impl Iterator<Item = AgentIndex> + use<> {
+        (0..u32::try_from(self.agents.len()).unwrap_or(u32::MAX)).map(AgentIndex)
     }
 
     fn subscription_indices(&self) -> impl Iterator<Item = SubscriptionIndex> + use<> {
         (0..u32::try_from(self.subscriptions.len()).unwrap_or(u32::MAX)).map(SubscriptionIndex)
     }
 
-    /// Decides an outcome that needs a record of its own.
-    fn settle(
-        &mut self,
-        index: SubscriptionIndex,
-        entry: &Entry,
-        outcome: Outcome,
-        effects: &mut Vec<Effect>,
-    ) {
-        let settled = self.count_outcome(index, (entry.offset, entry.side), entry.run, outcome);
-        effects.push(Effect::Settle(settled));
+    pub(super) fn subscriptions_of(
+        &self,
+        agent: AgentIndex,
+    ) -> impl Iterator<Item = SubscriptionIndex> + use<> {
+        let all = (0..).map(SubscriptionIndex).zip(&self.subscriptions);
+        let own: Vec<_> = all.filter(|(_, state)| state.agent == agent).map(|(index, _)| index).collect();
+        own.into_iter()
     }
 
-    fn count_outcome(
-        &mut self,
-        index: SubscriptionIndex,
-        (offset, side): (Offset, u16),
-        run: RunId,
-        outcome: Outcome,
-    ) -> Settled {
-        self.subscriptions[index.at()].tally.count(&outcome);
-        self.outstanding -= 1;
-        if let Some(state) = self.runs.get_mut(&run) {
-            state.let_go(&outcome);
+    pub(super) fn touch_agent(&mut self, agent: AgentIndex) {
+        if self.touched_agents.last() != Some(&agent) {
+            self.touched_agents.push(agent);
         }
-        self.touched_runs.push(run);
-        Settled { subscription: index, offset, run, side, outcome }
     }
 }
 

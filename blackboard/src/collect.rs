@@ -9,11 +9,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::claim::Settled;
 use crate::effect::{JoinExpired, JoinInput};
 use crate::few::Few;
 use crate::id::{Key, Offset, RunId, SubscriptionIndex};
 use crate::marks::Marks;
-use crate::outcome::{CloseReason, Expiry, WaitingReason};
+use crate::outcome::{CloseReason, Expiry, Outcome, WaitingReason};
 use crate::subscription::{Collecting, JoinMode, Subscription, Window};
 use crate::time::Timestamp;
 
@@ -46,9 +47,17 @@ pub(crate) struct Entry {
     pub(crate) lane: Option<Key>,
 }
 
-/// A complete set of inputs, not yet a job: entries group by group, each group side by side in log order.
+impl Entry {
+    /// Returns how the claim on it ended.
+    pub(crate) fn settled(&self, subscription: SubscriptionIndex, outcome: Outcome) -> Settled {
+        Settled { subscription, offset: self.offset, run: self.run, side: self.side, outcome }
+    }
+}
+
+/// A complete group of inputs, not yet a job, or a batch of such groups: entries group by group, each group side by side
+/// in log order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Complete {
+pub(crate) struct Group {
     pub(crate) entries: Few<Entry>,
     /// Where each group but the last ends; empty without a batch.
     pub(crate) cuts: Vec<u32>,
@@ -60,7 +69,7 @@ pub(crate) struct Complete {
     pub(crate) key: Option<Key>,
 }
 
-impl Complete {
+impl Group {
     fn single(entries: impl Into<Few<Entry>>, shared: bool) -> Self {
         Self { entries: entries.into(), cuts: Vec::new(), closed: None, shared, key: None }
     }
@@ -74,7 +83,7 @@ impl Complete {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// A job's inputs are complete.
-    Complete(Complete),
+    Complete(Group),
     /// An entry went into a batch.
     Batched { run: RunId },
     /// An entry left the collector: it waited in vain, or (every pair) its window closed. A join says with whom it waited.
@@ -172,7 +181,7 @@ impl Collector {
         let first = steps.len();
         let batch_key = match &mut self.stage {
             Stage::Each => {
-                steps.push(Step::Complete(Complete::single([entry], false)));
+                steps.push(Step::Complete(Group::single([entry], false)));
                 key
             }
             Stage::AllOf(all_of) => {
@@ -188,10 +197,10 @@ impl Collector {
     }
 
     /// Lets the first stage know how far the log has come, as far as it has not met that itself.
-    pub(crate) fn catch_up(&mut self, marks: &Marks, steps: &mut Vec<Step>) {
+    pub(crate) fn advance_marks(&mut self, marks: &Marks, steps: &mut Vec<Step>) {
         let first = steps.len();
         if let Stage::Join(join) = &mut self.stage {
-            join.catch_up(marks, steps);
+            join.advance_marks(marks, steps);
         }
         self.pass_on(None, first, steps);
     }

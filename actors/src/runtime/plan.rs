@@ -82,7 +82,7 @@ impl Plan {
             self.subscriptions().map(|(agent, _, subscription)| (agent, subscription.clone())).collect();
         Box::new(move || {
             let mut board = Board::new();
-            board.set_window(window as usize);
+            board.set_jobs_in_memory_max(window as usize);
             for (name, concurrency, queue_timeout) in &agents {
                 let agent = board.add_agent(name.clone(), *concurrency);
                 if let Some(timeout) = queue_timeout {

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Board, JobState};
+use super::Board;
+use super::job::JobState;
 use crate::id::Offset;
 
 impl Board {
@@ -21,10 +22,10 @@ impl Board {
             present[index.at()].insert(entry.offset);
         });
         for job in self.jobs.values().filter(|job| job.is_out()) {
-            present[job.subscription.at()].extend(job.complete.entries.iter().map(|entry| entry.offset));
+            present[job.subscription.at()].extend(job.group.entries.iter().map(|entry| entry.offset));
         }
         for (subscription, present) in self.subscriptions.iter().zip(&mut present) {
-            present.extend(subscription.uses.pending());
+            present.extend(subscription.pairs.pending());
             let outstanding = subscription.tally.outstanding();
             if outstanding != present.len() as u64 + subscription.spilled {
                 return Err(format!(
@@ -56,7 +57,7 @@ impl Board {
             if count(JobState::Burying) != agent.queue.burying() as usize {
                 return Err(format!("agent {} counts burials that no job has", agent.name));
             }
-            if !agent.queue.clocks_agree() {
+            if !agent.queue.ages_agree() {
                 return Err(format!("agent {} times others than those that wait for it", agent.name));
             }
         }
@@ -93,13 +94,13 @@ impl Board {
                 return Err(format!("{agent:?} has {waiting} jobs waiting and {backing_off} backing off"));
             }
         }
-        let held: u64 = self.runs.values().map(|state| state.held).sum();
+        let held: u64 = self.runs.values().map(|state| state.in_memory).sum();
         let spilled: u64 = self.subscriptions.iter().map(|state| state.spilled).sum();
         if held + spilled != self.outstanding {
             return Err(format!("runs hold {held}, and {spilled} are in the log, of {}", self.outstanding));
         }
-        let over = |state: &&super::Run| state.tally.outstanding() < state.held;
-        let under = |state: &&super::Run| self.is_level() && state.spilled() > 0;
+        let over = |state: &&super::Run| state.tally.outstanding() < state.in_memory;
+        let under = |state: &&super::Run| self.is_caught_up() && state.spilled() > 0;
         if let Some(run) = self.runs.values().find(|state| over(state) || under(state)) {
             return Err(format!("a run counts wrongly what it has in memory: {run:?}"));
         }

@@ -1,63 +1,16 @@
-//! An agent's waiting line: credit, pause, quarantine, queue time-outs, and lanes in which jobs run one at a time.
+//! An agent's queue: slots, pause, quarantine, queue time-outs, and lanes in which jobs run one at a time.
 //!
 //! It orders work; it knows nothing about what the work is. Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use super::run::Runs;
+use super::ready::{Lane, Ready, Work};
 use super::waits::Closed;
-use crate::collect::Complete;
-use crate::id::{JobId, Key, SubscriptionIndex};
+use crate::id::{JobId, Key};
 use crate::job::WaitsFor;
 use crate::outcome::Quarantine;
 use crate::time::Timestamp;
-
-/// Work that may start as soon as there is a slot.
-#[derive(Debug)]
-pub(super) enum Ready {
-    /// A complete set of inputs that has not been a job yet.
-    New {
-        subscription: SubscriptionIndex,
-        complete: Complete,
-        runs: Runs,
-        order: u64,
-        since: Timestamp,
-        /// When it came to the front of its lane, if it was behind others.
-        front: Option<Timestamp>,
-    },
-    /// A job that starts another attempt.
-    Again { job: JobId, order: u64, since: Timestamp, front: Option<Timestamp> },
-}
-
-impl Ready {
-    /// The number of its completion: what was complete earlier has the smaller one.
-    fn order(&self) -> u64 {
-        match self {
-            Self::New { order, .. } | Self::Again { order, .. } => *order,
-        }
-    }
-
-    /// Since when it waits: its inputs are complete, or its last attempt or back-off is over.
-    pub(super) fn since(&self) -> Timestamp {
-        match self {
-            Self::New { since, .. } | Self::Again { since, .. } => *since,
-        }
-    }
-
-    /// When it came to the front of its lane, if it was behind others.
-    pub(super) fn front(&self) -> Option<Timestamp> {
-        match self {
-            Self::New { front, .. } | Self::Again { front, .. } => *front,
-        }
-    }
-
-    pub(super) fn come_to_front(&mut self, now: Timestamp) {
-        match self {
-            Self::New { front, .. } | Self::Again { front, .. } => *front = Some(now),
-        }
-    }
-}
 
 /// Whether what waits in a queue may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,24 +18,29 @@ pub(super) enum Standing {
     /// As soon as there is a slot.
     Open,
     /// Not before a time that will come by itself.
-    Resting,
+    Reopens,
     /// Not before somebody says so.
-    Shut,
+    Closed,
 }
 
-/// A piece that waited too long.
+/// Work that was taken out of a queue.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) ready: Ready,
+    /// It was the current one of its lane, not one behind it.
+    pub(super) leads_lane: bool,
+}
+
+/// Work that waited too long.
 #[derive(Debug)]
 pub(super) struct Late {
     pub(super) ready: Ready,
     pub(super) waited: Duration,
-    /// The key behind which it waited; `None` for a piece that was its lane's current one, which it is no more.
+    /// The key behind which it waited; `None` for work that was the current one of its lane, which it is no more.
     pub(super) behind: Option<Key>,
 }
 
-/// Names a lane: a subscription and an order key.
-pub(super) type Lane = (SubscriptionIndex, Key);
-
-/// One agent's waiting line.
+/// One agent's queue.
 #[derive(Debug)]
 pub(super) struct Queue {
     /// By the order in which they became complete.
@@ -96,13 +54,13 @@ pub(super) struct Queue {
     paused: bool,
     quarantine: Option<Quarantine>,
     /// It takes no jobs before this time. What waits counts as moving all the same.
-    away_until: Option<Timestamp>,
-    /// How long a piece may wait for a slot.
-    patience: Option<Duration>,
-    /// The waiting pieces by the time since when they wait, and the lane that each was pushed into. Empty without patience.
-    clocks: BTreeMap<(Timestamp, u64), Option<Lane>>,
+    unavailable_until: Option<Timestamp>,
+    /// How long work may wait for a slot.
+    timeout: Option<Duration>,
+    /// Waiting work by the time since when it waits, with the lane that it was pushed into. Empty without a timeout.
+    by_age: BTreeMap<(Timestamp, u64), Option<Lane>>,
     /// No clock began before: it stood while nothing could start.
-    clocks_begin: Timestamp,
+    timeouts_begin: Timestamp,
     /// Jobs that waited too long and are being given up.
     burying: u32,
     /// Since when it is paused or quarantined.
@@ -121,24 +79,24 @@ impl Queue {
             running: 0,
             paused: false,
             quarantine: None,
-            away_until: None,
-            patience: None,
-            clocks: BTreeMap::new(),
-            clocks_begin: Timestamp::MIN,
+            unavailable_until: None,
+            timeout: None,
+            by_age: BTreeMap::new(),
+            timeouts_begin: Timestamp::MIN,
             burying: 0,
             closed_since: None,
             closed: None,
         }
     }
 
-    /// Lets a piece wait this long for a slot, and no longer. Set before anything waits.
-    pub(super) fn set_patience(&mut self, patience: Duration) {
-        self.patience = Some(patience);
+    /// Lets work wait this long for a slot, and no longer. Set before anything waits.
+    pub(super) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = Some(timeout);
     }
 
     /// Appends new work; work in a lane that is in use waits behind it.
     pub(super) fn push(&mut self, ready: Ready, lane: Option<Lane>) {
-        self.begin_clock(&ready, lane.as_ref());
+        self.track_age(&ready, lane.as_ref());
         if let Some(lane) = lane {
             if let Some(behind) = self.lanes.get_mut(&lane) {
                 behind.push_back(ready);
@@ -147,17 +105,17 @@ impl Queue {
             }
             self.lanes.insert(lane, VecDeque::new());
         }
-        self.line_up(ready);
+        self.insert_ready(ready);
     }
 
     /// Puts work that held its lane already back to where it stood: before everything that was complete later.
     pub(super) fn put_back(&mut self, ready: Ready) {
-        self.begin_clock(&ready, None);
-        self.line_up(ready);
+        self.track_age(&ready, None);
+        self.insert_ready(ready);
     }
 
-    fn line_up(&mut self, ready: Ready) {
-        let before = self.ready.insert(ready.order(), ready);
+    fn insert_ready(&mut self, ready: Ready) {
+        let before = self.ready.insert(ready.order, ready);
         debug_assert!(before.is_none(), "completions are numbered once");
     }
 
@@ -168,15 +126,15 @@ impl Queue {
         free
     }
 
-    fn begin_clock(&mut self, ready: &Ready, lane: Option<&Lane>) {
-        if self.patience.is_some() {
-            self.clocks.insert((ready.since(), ready.order()), lane.cloned());
+    fn track_age(&mut self, ready: &Ready, lane: Option<&Lane>) {
+        if self.timeout.is_some() {
+            self.by_age.insert((ready.since, ready.order), lane.cloned());
         }
     }
 
-    fn end_clock(&mut self, ready: &Ready) {
-        if self.patience.is_some() {
-            self.clocks.remove(&(ready.since(), ready.order()));
+    fn untrack_age(&mut self, ready: &Ready) {
+        if self.timeout.is_some() {
+            self.by_age.remove(&(ready.since, ready.order));
         }
     }
 
@@ -186,12 +144,12 @@ impl Queue {
             return None;
         }
         let (_, ready) = self.ready.pop_first()?;
-        self.end_clock(&ready);
+        self.untrack_age(&ready);
         self.running += 1;
         Some(ready)
     }
 
-    /// Tells whether a piece is not behind another of its lane.
+    /// Tells whether this work is not behind another of its lane.
     pub(super) fn is_at_front(&self, order: u64) -> bool {
         self.ready.contains_key(&order)
     }
@@ -199,14 +157,14 @@ impl Queue {
     /// Takes this piece of work before all others, and takes a slot.
     pub(super) fn pop_this(&mut self, order: u64) -> Option<Ready> {
         let ready = self.ready.remove(&order)?;
-        self.end_clock(&ready);
+        self.untrack_age(&ready);
         self.running += 1;
         Some(ready)
     }
 
-    /// Takes out a job that is to be given up. The bool says whether it was its lane's current one.
-    pub(super) fn take_to_bury(&mut self, id: JobId) -> Vec<(Ready, bool)> {
-        let taken = self.take(|ready| matches!(ready, Ready::Again { job, .. } if *job == id));
+    /// Takes out a job that is to be given up.
+    pub(super) fn take_to_bury(&mut self, id: JobId) -> Vec<Taken> {
+        let taken = self.take(|ready| matches!(ready.work, Work::Again(job) if job == id));
         self.burying += u32::try_from(taken.len()).unwrap_or(u32::MAX);
         taken
     }
@@ -217,28 +175,28 @@ impl Queue {
         self.running = self.running.saturating_sub(1);
     }
 
-    /// Returns when the piece that waits longest will have waited too long. `None` as well while as many as the agent has
+    /// Returns when the work that waits longest will have waited too long. `None` as well while as many as the agent has
     /// slots are being given up: their ends lead to the next.
     pub(super) fn overdue_at(&self) -> Option<Timestamp> {
         if !self.takes_jobs() || self.burying >= self.concurrency {
             return None;
         }
-        let ((since, _), _) = self.clocks.first_key_value()?;
-        Some((*since).max(self.clocks_begin).after(self.patience?))
+        let ((since, _), _) = self.by_age.first_key_value()?;
+        Some((*since).max(self.timeouts_begin).after(self.timeout?))
     }
 
-    /// Takes the piece that waits longest if that is too long by now.
+    /// Takes the work that waits longest if that is too long by now.
     pub(super) fn pop_overdue(&mut self, now: Timestamp) -> Option<Late> {
         self.overdue_at().filter(|at| *at <= now)?;
-        let ((since, order), lane) = self.clocks.pop_first()?;
-        let waited = now.since(since.max(self.clocks_begin));
+        let ((since, order), lane) = self.by_age.pop_first()?;
+        let waited = now.since(since.max(self.timeouts_begin));
         self.burying += 1;
         if let Some(ready) = self.ready.remove(&order) {
             return Some(Late { ready, waited, behind: None });
         }
         let lane = lane?;
         let behind = self.lanes.get_mut(&lane)?;
-        let place = behind.iter().position(|ready| ready.order() == order)?;
+        let place = behind.iter().position(|ready| ready.order == order)?;
         self.behind -= 1;
         behind.remove(place).map(|ready| Late { ready, waited, behind: Some(lane.1) })
     }
@@ -250,8 +208,8 @@ impl Queue {
     }
 
     /// Lets every clock begin anew, because nothing could start until now.
-    pub(super) fn restart_clocks(&mut self, now: Timestamp) {
-        self.clocks_begin = now;
+    pub(super) fn restart_timeouts(&mut self, now: Timestamp) {
+        self.timeouts_begin = now;
     }
 
     /// Ends a lane's current job, so that the next in it may start.
@@ -260,8 +218,8 @@ impl Queue {
         match behind.pop_front() {
             Some(mut next) => {
                 self.behind -= 1;
-                next.come_to_front(now);
-                self.line_up(next);
+                next.front = Some(now);
+                self.insert_ready(next);
             }
             None => {
                 self.lanes.remove(lane);
@@ -314,25 +272,25 @@ impl Queue {
 
     pub(super) fn standing(&self) -> Standing {
         match self.quarantine {
-            _ if self.paused => Standing::Shut,
-            Some(Quarantine { resumes_at: None, .. }) => Standing::Shut,
-            Some(Quarantine { resumes_at: Some(_), .. }) => Standing::Resting,
+            _ if self.paused => Standing::Closed,
+            Some(Quarantine { resumes_at: None, .. }) => Standing::Closed,
+            Some(Quarantine { resumes_at: Some(_), .. }) => Standing::Reopens,
             None => Standing::Open,
         }
     }
 
     /// Says until when the agent is away; `None` ends that. Returns what was said before.
-    pub(super) fn set_away(&mut self, until: Option<Timestamp>) -> Option<Timestamp> {
-        std::mem::replace(&mut self.away_until, until)
+    pub(super) fn set_unavailable_until(&mut self, until: Option<Timestamp>) -> Option<Timestamp> {
+        std::mem::replace(&mut self.unavailable_until, until)
     }
 
-    pub(super) fn is_away(&self) -> bool {
-        self.away_until.is_some()
+    pub(super) fn is_unavailable(&self) -> bool {
+        self.unavailable_until.is_some()
     }
 
     /// Tells whether jobs may start, or be given up, as far as it depends on the agent.
     pub(super) fn takes_jobs(&self) -> bool {
-        self.standing() == Standing::Open && !self.is_away()
+        self.standing() == Standing::Open && !self.is_unavailable()
     }
 
     pub(super) fn has_slot(&self) -> bool {
@@ -351,10 +309,10 @@ impl Queue {
         self.concurrency
     }
 
-    /// Tells whether just what waits is timed; true without patience. For the audit.
-    pub(super) fn clocks_agree(&self) -> bool {
-        let timed = |ready: &Ready| self.clocks.contains_key(&(ready.since(), ready.order()));
-        self.patience.is_none() || (self.waiting().all(timed) && self.waiting().count() == self.clocks.len())
+    /// Tells whether just what waits is timed; true without a timeout. For the audit.
+    pub(super) fn ages_agree(&self) -> bool {
+        let timed = |ready: &Ready| self.by_age.contains_key(&(ready.since, ready.order));
+        self.timeout.is_none() || (self.waiting().all(timed) && self.waiting().count() == self.by_age.len())
     }
 
     /// How much waits.
@@ -382,20 +340,19 @@ impl Queue {
         self.lanes.iter().flat_map(|(lane, behind)| behind.iter().map(move |ready| (lane, ready)))
     }
 
-    /// Takes out what `gone` picks. The bool says whether the piece was its lane's current one, not one behind it.
-    pub(super) fn take(&mut self, mut gone: impl FnMut(&Ready) -> bool) -> Vec<(Ready, bool)> {
+    /// Takes out the work that `gone` picks.
+    pub(super) fn take(&mut self, mut gone: impl FnMut(&Ready) -> bool) -> Vec<Taken> {
         let mut taken = Vec::new();
-        let leading: Vec<u64> = self.ready.values().filter(|ready| gone(ready)).map(Ready::order).collect();
-        taken.extend(leading.iter().filter_map(|order| self.ready.remove(order)).map(|ready| (ready, true)));
-        for behind in self.lanes.values_mut() {
-            let mut stay = VecDeque::with_capacity(behind.len());
-            for ready in behind.drain(..) {
-                if gone(&ready) { taken.push((ready, false)) } else { stay.push_back(ready) }
-            }
-            *behind = stay;
+        for (_, ready) in self.ready.extract_if(.., |_, ready| gone(ready)) {
+            taken.push(Taken { ready, leads_lane: true });
         }
-        for (ready, _) in &taken {
-            self.end_clock(ready);
+        for behind in self.lanes.values_mut() {
+            let (out, stay): (VecDeque<Ready>, VecDeque<Ready>) = behind.drain(..).partition(&mut gone);
+            *behind = stay;
+            taken.extend(out.into_iter().map(|ready| Taken { ready, leads_lane: false }));
+        }
+        for Taken { ready, .. } in &taken {
+            self.untrack_age(ready);
         }
         self.behind = self.lanes.values().map(VecDeque::len).sum();
         taken

@@ -2,10 +2,13 @@
 //!
 //! Pure: no I/O, no clock.
 
-use super::queue::Ready;
-use super::{Board, JobState};
+use super::Board;
+use super::agent::Agent;
+use super::job::JobState;
+use super::ready::{Ready, Work};
+use crate::claim::LogEntry;
 use crate::collect::Entry;
-use crate::id::{AgentIndex, AgentName, JobId, RunId, SubscriptionIndex};
+use crate::id::{AgentIndex, AgentName, JobId, Offset, RunId, SubscriptionIndex};
 use crate::outcome::{Quarantine, Tally, Waiting, WaitingReason};
 use crate::time::Timestamp;
 
@@ -33,7 +36,7 @@ pub struct AgentStatus {
     pub queued: usize,
     /// Since when the job waits that waits longest for the agent: its inputs are complete since then.
     pub oldest_queued: Option<Timestamp>,
-    /// Inputs that are in the log only, because its window is full.
+    /// Inputs that are in the log only, because there is no room for its jobs in memory.
     pub spilled: u64,
     /// Whether those cannot be read, because the store is damaged there. They wait until the agent is resumed.
     pub stuck: bool,
@@ -108,6 +111,39 @@ pub enum RunningState {
     },
 }
 
+/// What an agent has in the log only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InLog {
+    /// The agent.
+    pub agent: AgentIndex,
+    /// Its name.
+    pub name: AgentName,
+    /// Its subscriptions, each with its number among the agent's.
+    pub subscriptions: Vec<(SubscriptionIndex, u32)>,
+    /// Claims behind this place are in the log only.
+    pub after: Offset,
+    /// Jobs of the agent that are in memory and go before them.
+    pub jobs: u64,
+}
+
+impl InLog {
+    /// Returns what an artifact that was read from the log waits for: the agent, once for each claim of it.
+    pub fn waiting<'a>(&'a self, published: &'a LogEntry) -> impl Iterator<Item = Waiting> + 'a {
+        published.claims.iter().filter_map(|claim| {
+            let own = self.subscriptions.iter().find(|(index, _)| *index == claim.subscription);
+            own.map(|(_, ordinal)| Waiting {
+                offset: published.offset,
+                run: published.run,
+                agent: self.name.clone(),
+                subscription: *ordinal,
+                since: published.at,
+                reason: WaitingReason::InLog { behind: self.jobs },
+            })
+        })
+    }
+}
+
 impl Board {
     /// Lists running attempts, the oldest first.
     #[must_use]
@@ -157,17 +193,36 @@ impl Board {
         found
     }
 
+    /// Returns where each agent's claims that are in the log only begin: the agent, its subscriptions, the place behind
+    /// which they lie, and how many jobs of the agent go before them.
+    #[must_use]
+    pub fn in_log(&self) -> Vec<InLog> {
+        let behind = self.agent_indices().filter(|agent| self.agents[agent.at()].reading.is_behind());
+        behind
+            .map(|agent| InLog {
+                agent,
+                name: self.agents[agent.at()].name.clone(),
+                subscriptions: self
+                    .subscriptions_of(agent)
+                    .map(|index| (index, self.subscriptions[index.at()].ordinal))
+                    .collect(),
+                after: self.agents[agent.at()].reading.taken(),
+                jobs: self.jobs_in_memory(agent) as u64,
+            })
+            .collect()
+    }
+
     /// Returns how many attempts are running, over all agents; jobs whose failure is being written count as well.
     #[must_use]
     pub fn attempts(&self) -> u64 {
-        let out = |agent: &super::Agent| agent.queue.running() + agent.queue.burying();
+        let out = |agent: &Agent| agent.queue.running() + agent.queue.burying();
         self.agents.iter().map(|agent| u64::from(out(agent))).sum()
     }
 
     /// Tells whether every agent is given jobs, in registration order. Costs the same however much waits.
     #[must_use]
     pub fn standings(&self) -> Vec<AgentStanding> {
-        let standing = |agent: &super::Agent| AgentStanding {
+        let standing = |agent: &Agent| AgentStanding {
             name: agent.name.clone(),
             queued: agent.queue.len(),
             paused: agent.queue.is_paused(),
@@ -186,7 +241,7 @@ impl Board {
             *cancelling += u32::from(job.cancelling.is_some());
             *oldest = Some(oldest.map_or(job.since, |oldest| oldest.min(job.since)));
         }
-        let status = |((index, agent), (cancelling, oldest_running)): ((u32, &super::Agent), _)| {
+        let status = |((index, agent), (cancelling, oldest_running)): ((u32, &Agent), _)| {
             let (mut tally, mut joins) = (Tally::default(), None);
             for subscription in self.subscriptions.iter().filter(|s| s.agent == AgentIndex(index)) {
                 tally += subscription.tally;
@@ -215,11 +270,11 @@ impl Board {
     }
 
     fn complete_since(&self, ready: &Ready) -> Option<Timestamp> {
-        let complete = match ready {
-            Ready::New { complete, .. } => complete,
-            Ready::Again { job: id, .. } => &self.jobs.get(id)?.complete,
+        let group = match &ready.work {
+            Work::New { group, .. } => group,
+            Work::Again(id) => &self.jobs.get(id)?.group,
         };
-        complete.entries.iter().map(|entry| entry.at).max()
+        group.entries.iter().map(|entry| entry.at).max()
     }
 
     /// Returns one run's outcomes so far, if the board still knows the run.
@@ -240,11 +295,9 @@ impl Board {
             let reason = match agent.queue.quarantine() {
                 _ if agent.queue.is_paused() => WaitingReason::AgentPaused,
                 Some(quarantine) => WaitingReason::AgentQuarantined(quarantine),
-                None if self.suspects.shut => WaitingReason::JobRunsAlone,
-                None if (self.held || self.store_down) && agent.queue.has_slot() => {
-                    WaitingReason::StoreUnavailable
-                }
-                None if agent.queue.is_away() => WaitingReason::AgentUnavailable,
+                None if self.halt.waits_for_lone_job() => WaitingReason::JobRunsAlone,
+                None if !self.halt.lets_start() && agent.queue.has_slot() => WaitingReason::StoreUnavailable,
+                None if agent.queue.is_unavailable() => WaitingReason::AgentUnavailable,
                 None => WaitingReason::NoCredit,
             };
             for ready in agent.queue.front() {
@@ -260,7 +313,7 @@ impl Board {
                     0 => WaitingReason::BackOffUntil(until),
                     _ => WaitingReason::StoreUnavailable,
                 };
-                for entry in &job.complete.entries {
+                for entry in &job.group.entries {
                     visit(job.subscription, entry, reason.clone());
                 }
             }
@@ -273,12 +326,12 @@ impl Board {
         reason: &WaitingReason,
         visit: &mut dyn FnMut(SubscriptionIndex, &Entry, WaitingReason),
     ) {
-        let found = match ready {
-            Ready::New { subscription, complete, .. } => Some((*subscription, complete)),
-            Ready::Again { job: id, .. } => self.jobs.get(id).map(|job| (job.subscription, &job.complete)),
+        let found = match &ready.work {
+            Work::New { subscription, group, .. } => Some((*subscription, group)),
+            Work::Again(id) => self.jobs.get(id).map(|job| (job.subscription, &job.group)),
         };
-        if let Some((subscription, complete)) = found {
-            for entry in &complete.entries {
+        if let Some((subscription, group)) = found {
+            for entry in &group.entries {
                 visit(subscription, entry, reason.clone());
             }
         }

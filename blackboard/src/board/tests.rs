@@ -1,13 +1,13 @@
 //! The board against schedules: rules by example, random schedules with every law checked after every input,
 //! and restarts from the store at random moments.
 
-mod alone;
-mod deferring;
+mod agent;
+mod backlog;
 mod log;
-mod redrive;
+mod poison;
+mod refusal;
+mod restore;
 mod rules;
 mod schedule;
 pub(crate) mod shapes;
-mod standing;
-mod window;
 mod world;

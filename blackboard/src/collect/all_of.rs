@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Complete, Entry, Step, insert_in_log_order, missing};
+use super::{Entry, Group, Step, insert_in_log_order, missing};
 use crate::few::Few;
 use crate::id::RunId;
 use crate::outcome::WaitingReason;
@@ -29,7 +29,7 @@ impl AllOf {
             let take =
                 |(side, need): (&mut VecDeque<Entry>, &u32)| side.drain(..*need as usize).collect::<Vec<_>>();
             let entries: Few<Entry> = self.sides.iter_mut().zip(&self.needs).flat_map(take).collect();
-            steps.push(Step::Complete(Complete::single(entries, false)));
+            steps.push(Step::Complete(Group::single(entries, false)));
         }
         debug_assert!(!self.is_complete(), "one entry completes at most one group");
     }

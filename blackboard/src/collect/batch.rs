@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Complete, Entry, INSTANT, Step};
+use super::{Entry, Group, INSTANT, Step};
 use crate::few::Few;
 use crate::id::{Key, Offset, RunId};
 use crate::outcome::{CloseReason, WaitingReason};
@@ -22,7 +22,7 @@ pub(crate) struct Batches {
 
 #[derive(Debug)]
 struct Open {
-    groups: Vec<Complete>,
+    groups: Vec<Group>,
     weight: u64,
     opened: Timestamp,
     /// First input's place in the log: tells batches apart and puts them in order.
@@ -34,7 +34,7 @@ impl Batches {
         Self { rule, open: HashMap::new(), deadlines: BTreeSet::new() }
     }
 
-    pub(crate) fn offer(&mut self, group: Complete, key: Option<Key>, steps: &mut Vec<Step>) {
+    pub(crate) fn offer(&mut self, group: Group, key: Option<Key>, steps: &mut Vec<Step>) {
         let opened = opened(&group);
         // What was published after a batch's deadline is not in it, even when the tick is late or was missed.
         self.due(opened.before(INSTANT), steps);
@@ -137,7 +137,7 @@ impl Batches {
     fn close(&mut self, key: &Option<Key>, reason: CloseReason, steps: &mut Vec<Step>) {
         let Some(open) = self.forget(key) else { return };
         // Pairs of an every-pair join, which share their inputs, are not batched.
-        let mut batch = Complete {
+        let mut batch = Group {
             entries: Few::new(),
             cuts: Vec::new(),
             closed: Some(reason),
@@ -174,10 +174,10 @@ impl Batches {
 }
 
 /// When a group was complete: the publication of its last input.
-fn opened(group: &Complete) -> Timestamp {
+fn opened(group: &Group) -> Timestamp {
     group.entries.iter().map(|entry| entry.at).max().unwrap_or_default()
 }
 
-fn first(group: &Complete) -> Offset {
+fn first(group: &Group) -> Offset {
     group.entries.first().map_or(Offset::START, |entry| entry.offset)
 }

@@ -6,7 +6,7 @@
 //! Pure: no I/O, no clock.
 
 use super::window::{Held, Leaving, Pool};
-use super::{Company, Complete, Entry, INSTANT, Step, missing};
+use super::{Company, Entry, Group, INSTANT, Step, missing};
 use crate::id::{Key, Offset, RunId};
 use crate::marks::Marks;
 use crate::outcome::{Expiry, WaitingReason};
@@ -46,7 +46,7 @@ impl Join {
         }
         if self.event_time {
             self.pool.advance(side, time);
-            self.let_passed_go(steps);
+            self.expire_passed(steps);
         }
     }
 
@@ -54,17 +54,17 @@ impl Join {
     ///
     /// After a restart, what came before an entry may have been used up, and still counts: an entry is offered behind the
     /// marks that it met when it was published, so that it meets the same entries again.
-    pub(crate) fn catch_up(&mut self, marks: &Marks, steps: &mut Vec<Step>) {
-        self.pool.catch_up(marks);
+    pub(crate) fn advance_marks(&mut self, marks: &Marks, steps: &mut Vec<Step>) {
+        self.pool.advance_marks(marks);
         while let Some(gone) = self.pool.next_overrun() {
             self.leave(gone, steps);
         }
         if self.event_time {
-            self.let_passed_go(steps);
+            self.expire_passed(steps);
         }
     }
 
-    fn let_passed_go(&mut self, steps: &mut Vec<Step>) {
+    fn expire_passed(&mut self, steps: &mut Vec<Step>) {
         while let Some(gone) = self.pool.next_passed() {
             self.leave(gone, steps);
         }
@@ -121,7 +121,7 @@ impl Join {
             others.into_iter().filter_map(|(side, offset)| self.pool.remove(key, side, offset)).collect();
         group.extend(self.pool.remove(key, side, offset));
         group.sort_by_key(|entry| (entry.side, entry.offset));
-        steps.push(Step::Complete(Complete::single(group, false).with_key(key)));
+        steps.push(Step::Complete(Group::single(group, false).with_key(key)));
     }
 
     /// The entries that form a group together with `entry`, if they are all there.
@@ -165,7 +165,7 @@ impl Join {
         for other in reachable {
             let pair =
                 if entry.side == 0 { [entry.clone(), other.clone()] } else { [other.clone(), entry.clone()] };
-            steps.push(Step::Complete(Complete::single(pair.to_vec(), true).with_key(key)));
+            steps.push(Step::Complete(Group::single(pair.to_vec(), true).with_key(key)));
         }
         self.pool.insert(key, entry);
     }
@@ -185,7 +185,7 @@ impl Join {
         }
         group.push(entry);
         group.sort_by_key(|entry| (entry.side, entry.offset));
-        steps.push(Step::Complete(Complete::single(group, false).with_key(&key)));
+        steps.push(Step::Complete(Group::single(group, false).with_key(&key)));
     }
 
     /// Chooses the partners of an entry that leaves: the first of every other side that fit into its window.

@@ -93,7 +93,7 @@ impl Pool {
     }
 
     /// Takes over marks that are further than its own.
-    pub(crate) fn catch_up(&mut self, marks: &Marks) {
+    pub(crate) fn advance_marks(&mut self, marks: &Marks) {
         self.arrived = self.arrived.max(marks.arrivals);
         for (side, time) in (0..).zip(&marks.event_times).take(self.sides) {
             if let Some(time) = time {

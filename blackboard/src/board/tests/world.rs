@@ -655,7 +655,7 @@ fn catalogue(setup: &Setup) -> Catalogue {
 fn board(setup: &Setup) -> Board {
     let mut board = Board::new();
     if let Some(window) = setup.window {
-        board.set_window(window);
+        board.set_jobs_in_memory_max(window);
     }
     for (number, concurrency) in setup.agents.iter().enumerate() {
         let agent = board.add_agent(AgentName::from(name(number)), *concurrency);

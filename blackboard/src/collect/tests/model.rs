@@ -16,7 +16,7 @@ pub(super) struct Model {
     arrived: u64,
     marks: Vec<Option<Timestamp>>,
     /// Open batches: key and groups.
-    open: Vec<(Option<Key>, Vec<Complete>)>,
+    open: Vec<(Option<Key>, Vec<Group>)>,
 }
 
 impl Model {
@@ -285,7 +285,7 @@ impl Model {
         shared: bool,
         steps: &mut Vec<Step>,
     ) {
-        let group = Complete { entries: entries.into(), cuts: Vec::new(), closed: None, shared, key: own };
+        let group = Group { entries: entries.into(), cuts: Vec::new(), closed: None, shared, key: own };
         let Some(rule) = self.batch.clone() else {
             steps.push(Step::Complete(group));
             return;
@@ -295,7 +295,7 @@ impl Model {
         }
         self.due_in_batches(published(&group).before(ONE), steps);
         let heavier =
-            |groups: &[Complete], limit: u64| weight(groups) + weight(std::slice::from_ref(&group)) > limit;
+            |groups: &[Group], limit: u64| weight(groups) + weight(std::slice::from_ref(&group)) > limit;
         let index = self.open.iter().position(|(other, _)| *other == key);
         if let (Some(index), Some(limit)) = (index, rule.weight)
             && heavier(&self.open[index].1, limit)
@@ -315,7 +315,7 @@ impl Model {
         }
     }
 
-    fn closes(&self, groups: &[Complete]) -> Option<Timestamp> {
+    fn closes(&self, groups: &[Group]) -> Option<Timestamp> {
         let wait = self.batch.as_ref()?.wait?;
         groups.first().map(|group| published(group).after(wait))
     }
@@ -354,14 +354,14 @@ impl Model {
         cuts.pop();
         let shared = groups[0].shared;
         let entries = groups.into_iter().flat_map(|group| group.entries).collect();
-        steps.push(Step::Complete(Complete { entries, cuts, closed: Some(reason), shared, key }));
+        steps.push(Step::Complete(Group { entries, cuts, closed: Some(reason), shared, key }));
     }
 }
 
-fn published(group: &Complete) -> Timestamp {
+fn published(group: &Group) -> Timestamp {
     group.entries.iter().map(|entry| entry.at).max().unwrap_or_default()
 }
 
-fn weight(groups: &[Complete]) -> u64 {
+fn weight(groups: &[Group]) -> u64 {
     groups.iter().flat_map(|group| &group.entries).map(|entry| u64::from(entry.weight)).sum()
 }

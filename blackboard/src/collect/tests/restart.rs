@@ -83,17 +83,17 @@ impl Log {
     fn rebuild(&self, used: &[Offset]) -> (Collector, Vec<Step>) {
         let (mut collector, mut steps) = (Collector::new(&self.subscription), Vec::new());
         for (entry, key, marks) in self.offered.iter().filter(|(entry, ..)| !used.contains(&entry.offset)) {
-            collector.catch_up(marks, &mut steps);
+            collector.advance_marks(marks, &mut steps);
             collector.offer(entry.clone(), Some(key.clone()), &mut steps);
         }
-        collector.catch_up(&self.marks, &mut steps);
+        collector.advance_marks(&self.marks, &mut steps);
         (collector, steps)
     }
 }
 
 fn used_by(steps: &[Step]) -> Vec<Offset> {
     let of = |step: &Step| match step {
-        Step::Complete(complete) => complete.entries.iter().map(|entry| entry.offset).collect(),
+        Step::Complete(group) => group.entries.iter().map(|entry| entry.offset).collect(),
         Step::Left(entry, ..) => vec![entry.offset],
         Step::Batched { .. } => Vec::new(),
     };

@@ -1,18 +1,19 @@
-//! Intake: what a published artifact's claims lead to at once, whether they come from a publisher or from the log.
+//! Admission: a claim comes to the board, from a publisher or from the log, and is collected, delayed or settled at once.
 //!
 //! Pure: no I/O, no clock.
 
+use super::run::Motion;
 use super::{Board, Due, Effect, Outcome};
 use crate::claim::{Claim, LogEntry};
 use crate::collect::Entry;
-use crate::id::{Key, SubscriptionIndex};
 use crate::outcome::Discard;
 use crate::time::Timestamp;
 
 impl Board {
+    /// Admits the claims on an artifact that was committed, or leaves them in the log.
     pub(super) fn publish(&mut self, published: &LogEntry, now: Timestamp, effects: &mut Vec<Effect>) {
         let LogEntry { offset, run, workflow, claims, .. } = published;
-        let whole = self.is_level();
+        let whole = self.is_caught_up();
         let mut in_log = 0;
         for claim in claims.iter() {
             let index = claim.subscription;
@@ -25,13 +26,13 @@ impl Board {
                 in_log += 1;
             } else {
                 let state = self.run_known(*run, workflow, whole);
-                state.hold_new();
+                state.count_claim();
                 let cancelled = state.cancelled;
-                self.take_in(published, claim, cancelled, now, effects);
+                self.admit(published, claim, cancelled, now, effects);
             }
         }
         if in_log > 0 && !self.runs.contains_key(run) {
-            // It costs no memory until its claims are read.
+            // The run costs no memory until its claims are read.
             return;
         }
         if in_log > 0 || claims.is_empty() {
@@ -39,11 +40,11 @@ impl Board {
             state.tally.matched += in_log;
             state.recount = None;
         }
-        self.touched_runs.push(*run);
+        self.touch_run(*run);
     }
 
     /// Takes a claim into memory, or settles it on the spot.
-    pub(super) fn take_in(
+    pub(super) fn admit(
         &mut self,
         published: &LogEntry,
         claim: &Claim,
@@ -54,16 +55,17 @@ impl Board {
         let (index, run) = (claim.subscription, published.run);
         let entry = self.entry(published, claim);
         if cancelled {
-            self.settle(index, &entry, Outcome::Cancelled, effects);
+            self.settle(entry.settled(index, Outcome::Cancelled), effects);
         } else if let Some(reason) = &claim.refused {
-            self.settle(index, &entry, Outcome::Discarded(Discard::clone(reason)), effects);
+            let outcome = Outcome::Discarded(Discard::clone(reason));
+            self.settle(entry.settled(index, outcome), effects);
         } else if let Some(opens) = claim.visible_at.filter(|opens| *opens > now) {
-            self.count_delayed(run);
+            self.count(run, Motion::Delayed, 1);
             self.delayed.insert((opens, index, entry.offset), (entry, claim.key.clone()));
             self.deadlines.insert((opens, Due::Delayed));
         } else {
             if let Some(marks) = &claim.marks {
-                self.catch_up(index, marks, effects);
+                self.advance_marks(index, marks, effects);
             }
             self.offer(index, entry, claim.key.clone(), effects);
         }
@@ -86,24 +88,18 @@ impl Board {
         }
     }
 
-    pub(super) fn offer(
-        &mut self,
-        index: SubscriptionIndex,
-        entry: Entry,
-        key: Option<Key>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let mut steps = std::mem::take(&mut self.steps);
-        self.collected += 1;
-        let subscription = &mut self.subscriptions[index.at()];
-        if subscription.collector.holds_timed() {
+    /// Offers claims that have become visible.
+    pub(super) fn reveal(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        while let Some(first) = self.delayed.first_entry() {
+            let (opens, index, _) = *first.key();
+            if opens > now {
+                break;
+            }
+            let (entry, key) = first.remove();
             let run = entry.run;
-            subscription.collector.offer(entry, key, &mut steps);
-            self.count_moving(run, 1);
-        } else {
-            subscription.collector.offer(entry, key, &mut steps);
+            self.offer(index, entry, key, effects);
+            self.uncount(run, Motion::Delayed, 1);
+            self.drop_lost_pairs(index, effects);
         }
-        self.take_steps(index, &mut steps, effects);
-        self.steps = steps;
     }
 }

@@ -1,14 +1,13 @@
-//! Jobs that were running when the process died: who starts alone, and who is given up.
+//! Poison jobs: jobs that were running when the process died, which start alone, or are given up.
 //!
-//! A payload that aborts or exhausts the process would take down whatever runs beside it, again and again. A job that was
-//! interrupted twice therefore runs alone: it waits until nothing is in flight, and nothing else starts until its attempt
-//! has ended. Such jobs go before all others, one after the other, so that innocents which merely were in flight are done
-//! soon. One that has died alone three times is given up. An attempt that ends, or is handed back, changes nothing about
-//! the others. Pure: no I/O, no clock.
+//! A payload that aborts or exhausts the process would take down the jobs that run beside it, again and again. A job that
+//! was interrupted twice therefore runs alone: it waits until no attempt is in flight, and no other job starts until its
+//! attempt has ended. Such jobs go before all others, one after the other, so that innocent ones which merely were in
+//! flight are done soon. A job that has died alone three times is given up. An attempt that ends, or is handed back,
+//! changes nothing about the others. Pure: no I/O, no clock.
 
-use std::sync::Arc;
-
-use super::{Board, Effect, JobState};
+use super::job::JobState;
+use super::{Board, Effect};
 use crate::id::JobId;
 use crate::outcome::Burial;
 
@@ -18,19 +17,19 @@ const INTERRUPTIONS_MAX: u32 = 2;
 /// Deaths alone after which a job is given up. With nothing beside it, chance is a bad explanation for three.
 const DEATHS_MAX: u32 = 3;
 
-/// How a job is to be run after what it went through.
+/// How a job is run after its interruptions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Care {
+pub(super) enum Precaution {
     /// Beside others.
     #[default]
     None,
     /// With nothing else in flight.
     Alone,
-    /// No more: the process died so often while it ran alone.
+    /// Not at all: the process died so often while it ran alone.
     GiveUp(u32),
 }
 
-impl Care {
+impl Precaution {
     pub(super) fn after(interruptions: u32, deaths_alone: u32) -> Self {
         match (interruptions, deaths_alone) {
             (_, deaths) if deaths >= DEATHS_MAX => Self::GiveUp(deaths),
@@ -40,21 +39,19 @@ impl Care {
     }
 }
 
-/// Jobs that need care.
+/// The poison jobs of a board.
 #[derive(Debug, Default)]
-pub(super) struct Suspects {
+pub(super) struct PoisonJobs {
     /// In the order in which they came back.
-    jobs: Vec<(JobId, Care)>,
+    jobs: Vec<(JobId, Precaution)>,
     /// The last one that was started alone.
     started: Option<JobId>,
-    /// Others had to wait.
-    pub(super) shut: bool,
 }
 
-impl Suspects {
-    pub(super) fn add(&mut self, job: JobId, care: Care) {
-        if care != Care::None {
-            self.jobs.push((job, care));
+impl PoisonJobs {
+    pub(super) fn add(&mut self, job: JobId, precaution: Precaution) {
+        if precaution != Precaution::None {
+            self.jobs.push((job, precaution));
         }
     }
 
@@ -64,23 +61,27 @@ impl Suspects {
 }
 
 impl Board {
-    /// Gives up and starts what needs care. Tells whether others may start.
+    /// Gives up poison jobs, and starts one alone. Tells whether others may start.
     pub(super) fn others_may_start(&mut self, effects: &mut Vec<Effect>) -> bool {
-        if self.suspects.jobs.is_empty() || !self.may_start() {
+        if self.poison.jobs.is_empty() || !self.halt.lets_start() {
             return true;
         }
         let jobs = &self.jobs;
-        self.suspects.jobs.retain(|(id, _)| jobs.contains_key(id));
-        for (id, care) in self.suspects.jobs.clone() {
-            if let Care::GiveUp(deaths) = care {
+        self.poison.jobs.retain(|(id, _)| jobs.contains_key(id));
+        for (id, precaution) in self.poison.jobs.clone() {
+            if let Precaution::GiveUp(deaths) = precaution {
                 self.give_up(id, deaths, effects);
             }
         }
         let runs = |id: JobId| self.jobs.get(&id).is_some_and(|job| job.state == JobState::Running);
-        if self.suspects.started.is_some_and(runs) {
+        if self.poison.started.is_some_and(runs) {
             return false;
         }
-        let next = self.suspects.jobs.iter().find(|(id, care)| *care == Care::Alone && self.is_at_front(*id));
+        let next = self
+            .poison
+            .jobs
+            .iter()
+            .find(|(id, precaution)| *precaution == Precaution::Alone && self.is_at_front(*id));
         let Some((id, _)) = next.copied() else { return true };
         if self.attempts() == 0 {
             self.start_alone(id, effects);
@@ -99,10 +100,8 @@ impl Board {
         let Some(job) = self.jobs.get(&id) else { return };
         let (agent, order) = (job.agent, job.order);
         let Some(ready) = self.agents[agent.at()].queue.pop_this(order) else { return };
-        self.suspects.started = Some(id);
-        if let Some(start) = self.start(agent, ready, JobState::Running) {
-            effects.push(Effect::Start(Arc::new(start)));
-        }
+        self.poison.started = Some(id);
+        self.start(agent, ready, effects);
     }
 
     fn give_up(&mut self, id: JobId, deaths: u32, effects: &mut Vec<Effect>) {
@@ -111,16 +110,8 @@ impl Board {
         if !self.agents[agent.at()].queue.takes_jobs() {
             return;
         }
-        for (mut ready, leads_lane) in self.agents[agent.at()].queue.take_to_bury(id) {
-            if leads_lane && let Some(lane) = self.lane_of(&ready) {
-                self.agents[agent.at()].queue.leave_lane(&lane, self.now);
-            }
-            if !leads_lane {
-                ready.come_to_front(self.now);
-            }
-            if let Some(start) = self.start(agent, ready, JobState::Burying) {
-                effects.push(Effect::Bury { start: Arc::new(start), why: Burial::DiedAlone(deaths) });
-            }
+        for taken in self.agents[agent.at()].queue.take_to_bury(id) {
+            self.bury(agent, taken, Burial::DiedAlone(deaths), effects);
         }
     }
 }

@@ -1,19 +1,18 @@
-//! The window: how many jobs an agent has in memory, and how the rest is read from the log in its turn.
+//! The backlog: which claims of an agent are in the log only, and how they are read in their turn.
 //!
-//! A claim that comes while its agent has a full window stays in the log, and so do all that follow, until the agent has
-//! read them: an agent reads its claims in log order, as if it had met them then. Time stands still for it at the place
-//! that it has read up to, so that nothing expires, and no batch closes, before what was published earlier is there.
-//! What collectors hold and what is not visible yet does not count: a full window of one side, with the other side
-//! behind it, would wait for ever. Pure: no I/O, no clock.
+//! An agent has at most so many jobs in memory. A claim that comes while there is no room stays in the log, and so do all
+//! that follow, until the agent has read them: an agent reads its claims in log order, as if it had met them then. Time
+//! stands still for it at the place that it has read up to, so that nothing expires, and no batch closes, before every
+//! artifact that was published earlier is there. Claims in collectors, and claims that are not visible yet, do not count:
+//! one side of a join could take all the room, with the other side behind it in the log. Pure: no I/O, no clock.
 
+use super::agent::Agent;
 use super::queue::Standing;
-use super::{Agent, Board, Effect};
-use crate::claim::{Backlog, Claimed, LogEntry};
+use super::{Board, Effect};
+use crate::claim::{Backlog, Claimed};
 use crate::collect::INSTANT;
 use crate::effect::PageRequest;
-use crate::id::{AgentIndex, AgentName, Offset, SubscriptionIndex};
-use crate::marks::Marks;
-use crate::outcome::{Waiting, WaitingReason};
+use crate::id::{AgentIndex, Offset, SubscriptionIndex};
 use crate::time::Timestamp;
 
 /// Artifacts that are read at a time. A tenth would read ten times as often; ten times as many would hold up whatever
@@ -78,38 +77,19 @@ impl Board {
     /// Lets every agent have so many jobs in memory; further claims stay in the log until they are read. Jobs that run do
     /// not count; of those that back off, or are behind another of their lane, four count like one. So there are never more
     /// than four times as many, a page, and as many as ran and back off now. Default: any number. Called before anything is on the board.
-    pub fn set_window(&mut self, jobs: usize) {
-        self.window = Some(jobs.max(1));
+    pub fn set_jobs_in_memory_max(&mut self, jobs: usize) {
+        self.jobs_in_memory_max = Some(jobs.max(1));
     }
 
-    /// Tells whether an agent has fewer jobs in memory than its window allows, counted as for the window.
+    /// Tells whether an agent has room for another job in memory.
     #[must_use]
     pub fn has_room(&self, agent: AgentIndex) -> bool {
-        self.window.is_none_or(|window| self.load(agent) < window)
-    }
-
-    /// Returns where each agent's claims that are in the log only begin: the agent, its subscriptions, the place behind
-    /// which they lie, and how many jobs of the agent go before them.
-    #[must_use]
-    pub fn in_log(&self) -> Vec<InLog> {
-        let behind = self.agent_indices().filter(|agent| self.agents[agent.at()].reading.is_behind());
-        behind
-            .map(|agent| InLog {
-                agent,
-                name: self.agents[agent.at()].name.clone(),
-                subscriptions: self
-                    .subscriptions_of(agent)
-                    .map(|index| (index, self.ordinal(index)))
-                    .collect(),
-                after: self.agents[agent.at()].reading.taken,
-                jobs: self.jobs_in_memory(agent) as u64,
-            })
-            .collect()
+        self.jobs_in_memory_max.is_none_or(|max| self.load(agent) < max)
     }
 
     /// Decides about a claim at this place, which is the next of the agent's or one that comes again.
     pub(super) fn stays_in_log(&mut self, agent: AgentIndex, offset: Offset) -> bool {
-        let full = self.window.is_some_and(|window| self.load(agent) >= window);
+        let full = self.jobs_in_memory_max.is_some_and(|max| self.load(agent) >= max);
         let reading = &mut self.agents[agent.at()].reading;
         if offset <= reading.taken {
             return false;
@@ -128,7 +108,7 @@ impl Board {
     }
 
     /// Takes note of claims that were there before the board.
-    pub(super) fn meet_backlog(&mut self, backlog: Backlog) {
+    pub(super) fn count_backlog(&mut self, backlog: Backlog) {
         let Backlog { subscription, count, last, .. } = backlog;
         let state = &mut self.subscriptions[subscription.at()];
         state.tally.matched += count;
@@ -143,7 +123,7 @@ impl Board {
         reading.spilled += count;
         reading.last = reading.last.max(last);
         if !was_behind && count > 0 {
-            self.ledger.fall_behind();
+            self.ledger.lag();
             self.subscriptions_of(agent).for_each(|index| self.rearm(index));
         }
     }
@@ -157,48 +137,30 @@ impl Board {
         !reading.is_behind()
     }
 
-    /// Takes over how far the log has come for a subscription, once it is level with it.
-    pub(super) fn meet_marks(&mut self, index: SubscriptionIndex, marks: Marks, effects: &mut Vec<Effect>) {
-        let subscription = &mut self.subscriptions[index.at()];
-        if self.agents[subscription.agent.at()].reading.is_behind() {
-            subscription.marks = Some(marks);
-        } else {
-            self.catch_up(index, &marks, effects);
-        }
-    }
-
-    /// Lets a collector know how far the log has come, as far as it has not met that itself.
-    pub(super) fn catch_up(&mut self, index: SubscriptionIndex, marks: &Marks, effects: &mut Vec<Effect>) {
-        let mut steps = std::mem::take(&mut self.steps);
-        self.subscriptions[index.at()].collector.catch_up(marks, &mut steps);
-        self.take_steps(index, &mut steps, effects);
-        self.steps = steps;
-    }
-
     /// Asks for what comes next for every agent that is behind and has room.
-    pub(super) fn ask_pages(&mut self, effects: &mut Vec<Effect>) {
-        if self.is_level() || self.held || self.store_down || self.ledger.is_cancelling() {
+    pub(super) fn request_pages(&mut self, effects: &mut Vec<Effect>) {
+        if self.is_caught_up() || !self.halt.lets_start() || self.ledger.is_cancelling() {
             return;
         }
         for agent in self.agent_indices() {
-            let (load, window) = (self.load(agent), self.window.unwrap_or(usize::MAX));
+            let (load, max) = (self.load(agent), self.jobs_in_memory_max.unwrap_or(usize::MAX));
             let reading = &self.agents[agent.at()].reading;
             let may_ask = !reading.failed && !reading.damaged;
             let asks = reading.is_behind() && reading.page.is_none() && may_ask;
-            // Not before half of the window is free, so that pages are worth their price.
-            if !asks || load > window / 2 {
+            // Not before half of the room is free, so that pages are worth their price.
+            if !asks || load > max / 2 {
                 continue;
             }
             let (after, ticket) = (reading.taken, self.ledger.ticket());
             let subscriptions = self.subscriptions_of(agent).collect();
-            let limit = (window - load).clamp(1, PAGE_MAX);
+            let limit = (max - load).clamp(1, PAGE_MAX);
             self.agents[agent.at()].reading.page = Some(ticket);
             effects.push(Effect::LoadPage(PageRequest { agent, ticket, subscriptions, after, limit }));
         }
     }
 
     /// Takes in what was read, in its place and at its time.
-    pub(super) fn page_in(
+    pub(super) fn load_page(
         &mut self,
         agent: AgentIndex,
         ticket: u64,
@@ -220,35 +182,35 @@ impl Board {
             reading.time = reading.time.max(Some(published.at));
             for claim in published.claims.iter() {
                 self.uncount_spilled(claim.subscription, 1);
-                let cancelled = self.take_up(&published, tally);
-                self.take_in(&published, claim, cancelled, now, effects);
+                let cancelled = self.count_loaded(&published, tally);
+                self.admit(&published, claim, cancelled, now, effects);
             }
-            self.touched_runs.push(published.run);
+            self.touch_run(published.run);
         }
-        self.read_on(agent, now, effects);
+        self.resume_reading(agent, now, effects);
     }
 
     /// Lets time pass for an agent as far as it has read, or on from now when it is level with the log.
-    pub(super) fn read_on(&mut self, agent: AgentIndex, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn resume_reading(&mut self, agent: AgentIndex, now: Timestamp, effects: &mut Vec<Effect>) {
         let reading = &mut self.agents[agent.at()].reading;
         if !reading.is_behind() {
-            return self.come_level(agent, effects);
+            return self.caught_up(agent, effects);
         }
         let Some(time) = reading.time.map(|time| time.before(INSTANT).min(now)) else { return };
         for index in self.subscriptions_of(agent) {
-            self.let_due_go(index, time, effects);
+            self.fire_due(index, time, effects);
         }
     }
 
     /// Everything of an agent is in memory again.
-    fn come_level(&mut self, agent: AgentIndex, effects: &mut Vec<Effect>) {
+    fn caught_up(&mut self, agent: AgentIndex, effects: &mut Vec<Effect>) {
         let reading = &mut self.agents[agent.at()].reading;
         reading.taken = reading.taken.max(reading.last);
         (reading.page, reading.time, reading.failed) = (None, None, false);
-        self.ledger.come_level();
+        self.ledger.caught_up();
         for index in self.subscriptions_of(agent) {
             if let Some(marks) = self.subscriptions[index.at()].marks.take() {
-                self.catch_up(index, &marks, effects);
+                self.advance_marks(index, &marks, effects);
             }
             self.drop_lost_pairs(index, effects);
             self.rearm(index);
@@ -264,7 +226,7 @@ impl Board {
     }
 
     /// Leaves what an agent has in the log there, until it is resumed. Nothing of it moves until then.
-    pub(super) fn hold_page(&mut self, agent: AgentIndex, ticket: u64) {
+    pub(super) fn suspend_reading(&mut self, agent: AgentIndex, ticket: u64) {
         let reading = &mut self.agents[agent.at()].reading;
         if reading.page == Some(ticket) {
             (reading.page, reading.damaged) = (None, true);
@@ -273,8 +235,8 @@ impl Board {
     }
 
     /// Asks again for what could not be read or written before.
-    pub(super) fn read_again(&mut self, effects: &mut Vec<Effect>) {
-        if !self.is_level() {
+    pub(super) fn retry_reading(&mut self, effects: &mut Vec<Effect>) {
+        if !self.is_caught_up() {
             self.agents.iter_mut().for_each(|agent| agent.reading.failed = false);
             self.cancel_again(effects);
         }
@@ -286,7 +248,7 @@ impl Board {
         agent.queue.len() + agent.backing_off
     }
 
-    /// What the jobs of an agent that wait or back off count for in its window.
+    /// How much of its room the jobs of an agent take that wait or back off.
     fn load(&self, agent: AgentIndex) -> usize {
         let Agent { queue, backing_off, .. } = &self.agents[agent.at()];
         let stuck = queue.len_behind() + backing_off;
@@ -295,7 +257,7 @@ impl Board {
 
     /// Tells whether something in the log will be read without further input.
     pub(super) fn reads_log(&self) -> bool {
-        self.is_behind_for(|standing| standing != Standing::Shut)
+        self.is_behind_for(|standing| standing != Standing::Closed)
     }
 
     /// Tells whether something in the log is read, and may start, as soon as there is room.
@@ -307,56 +269,6 @@ impl Board {
         let behind = |agent: &Agent| {
             agent.reading.is_behind() && !agent.reading.is_stuck() && wanted(agent.queue.standing())
         };
-        !self.is_level() && self.agents.iter().any(behind)
-    }
-
-    pub(super) fn agent_indices(&self) -> impl Iterator<Item = AgentIndex> + use<> {
-        (0..u32::try_from(self.agents.len()).unwrap_or(u32::MAX)).map(AgentIndex)
-    }
-
-    pub(super) fn subscriptions_of(
-        &self,
-        agent: AgentIndex,
-    ) -> impl Iterator<Item = SubscriptionIndex> + use<> {
-        let all = (0..).map(SubscriptionIndex).zip(&self.subscriptions);
-        let own: Vec<_> = all.filter(|(_, state)| state.agent == agent).map(|(index, _)| index).collect();
-        own.into_iter()
-    }
-
-    fn ordinal(&self, index: SubscriptionIndex) -> u32 {
-        self.subscriptions[index.at()].ordinal
-    }
-}
-
-/// What an agent has in the log only.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InLog {
-    /// The agent.
-    pub agent: AgentIndex,
-    /// Its name.
-    pub name: AgentName,
-    /// Its subscriptions, each with its number among the agent's.
-    pub subscriptions: Vec<(SubscriptionIndex, u32)>,
-    /// Claims behind this place are in the log only.
-    pub after: Offset,
-    /// Jobs of the agent that are in memory and go before them.
-    pub jobs: u64,
-}
-
-impl InLog {
-    /// Returns what an artifact that was read from the log waits for: the agent, once for each claim of it.
-    pub fn waiting<'a>(&'a self, published: &'a LogEntry) -> impl Iterator<Item = Waiting> + 'a {
-        published.claims.iter().filter_map(|claim| {
-            let own = self.subscriptions.iter().find(|(index, _)| *index == claim.subscription);
-            own.map(|(_, ordinal)| Waiting {
-                offset: published.offset,
-                run: published.run,
-                agent: self.name.clone(),
-                subscription: *ordinal,
-                since: published.at,
-                reason: WaitingReason::InLog { behind: self.jobs },
-            })
-        })
+        !self.is_caught_up() && self.agents.iter().any(behind)
     }
 }

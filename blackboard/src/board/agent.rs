@@ -1,0 +1,117 @@
+//! An agent on the board: whether it is given jobs. It may be paused, quarantined, or unavailable for a while.
+//!
+//! The curator counts panics against the intensity of an agent, and tells the board the verdict. An agent that cannot be
+//! given a job is unavailable: it is given none for a while, and holds up nobody else. Pure: no I/O, no clock.
+
+use std::time::Duration;
+
+use super::backlog::Reading;
+use super::queue::{Queue, Standing};
+use super::ready::Runs;
+use super::run::Motion;
+use super::{Board, Due, Effect};
+use crate::id::{AgentIndex, AgentName};
+use crate::outcome::Quarantine;
+use crate::time::Timestamp;
+
+/// The state of one agent.
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) name: AgentName,
+    pub(super) queue: Queue,
+    /// Jobs that ended.
+    pub(super) ended: u64,
+    /// Engines that panicked.
+    pub(super) restarts: u64,
+    /// When the work that waits longest will have waited too long, as far as a deadline stands for it.
+    pub(super) armed: Option<Timestamp>,
+    /// Jobs that back off.
+    pub(super) backing_off: usize,
+    pub(super) reading: Reading,
+}
+
+impl Board {
+    /// Lets jobs of an agent wait this long for a slot. Called before anything is on the board.
+    ///
+    /// The time counts from when the inputs were complete, or from the end of the back-off for a further attempt. It begins
+    /// anew when the agent is resumed, and when the board starts jobs again after [`Input::Unhold`](crate::input::Input) or
+    /// `StoreUp`.
+    pub fn set_queue_timeout(&mut self, agent: AgentIndex, timeout: Duration) {
+        self.agents[agent.at()].queue.set_timeout(timeout);
+    }
+
+    pub(super) fn pause(&mut self, agent: AgentIndex) {
+        self.change_standing(agent, |queue| queue.set_paused(true));
+    }
+
+    pub(super) fn resume(&mut self, agent: AgentIndex, effects: &mut Vec<Effect>) {
+        self.agents[agent.at()].reading.unstick();
+        self.change_standing(agent, |queue| queue.set_paused(false));
+        self.lift_quarantine(agent, effects);
+    }
+
+    pub(super) fn quarantine(&mut self, agent: AgentIndex, quarantine: Quarantine) {
+        let before = self.change_standing(agent, |queue| queue.set_quarantine(Some(quarantine)));
+        self.disarm_quarantine(agent, before);
+        if let Some(at) = quarantine.resumes_at {
+            self.deadlines.insert((at, Due::Quarantine(agent)));
+        }
+    }
+
+    pub(super) fn lift_quarantine(&mut self, agent: AgentIndex, effects: &mut Vec<Effect>) {
+        let before = self.change_standing(agent, |queue| queue.set_quarantine(None));
+        if before.is_some() {
+            self.disarm_quarantine(agent, before);
+            effects.push(Effect::QuarantineLifted(agent));
+        }
+    }
+
+    fn disarm_quarantine(&mut self, agent: AgentIndex, quarantine: Option<Quarantine>) {
+        if let Some(at) = quarantine.and_then(|quarantine| quarantine.resumes_at) {
+            self.deadlines.remove(&(at, Due::Quarantine(agent)));
+        }
+    }
+
+    /// Changes whether an agent is given jobs, and counts what waits for it accordingly.
+    fn change_standing<T>(&mut self, agent: AgentIndex, change: impl FnOnce(&mut Queue) -> T) -> T {
+        let queue = &mut self.agents[agent.at()].queue;
+        let (before, why) = (queue.standing(), queue.closed_by());
+        let changed = change(queue);
+        let after = queue.standing();
+        if before != after {
+            queue.restart_timeouts(self.now);
+            match (before, after) {
+                (Standing::Open, _) => queue.close(self.now),
+                (_, Standing::Open) => queue.reopen(why, self.now),
+                (Standing::Reopens | Standing::Closed, _) => {}
+            }
+            let queue = &self.agents[agent.at()].queue;
+            let waiting: Vec<Runs> = queue.waiting().map(|ready| self.runs_of(ready)).collect();
+            for run in waiting.iter().flat_map(Runs::iter) {
+                self.uncount(run, Motion::queued(before), 1);
+                self.count(run, Motion::queued(after), 1);
+            }
+        }
+        self.touch_agent(agent);
+        self.touch_runs_in_log();
+        changed
+    }
+
+    /// Starts no jobs of an agent for a while.
+    pub(super) fn set_unavailable(&mut self, agent: AgentIndex, until: Timestamp) {
+        let queue = &mut self.agents[agent.at()].queue;
+        if !queue.is_unavailable() {
+            queue.set_unavailable_until(Some(until));
+            self.deadlines.insert((until, Due::Available(agent)));
+        }
+        self.touch_agent(agent);
+    }
+
+    /// Tries an agent again that was unavailable; until now nothing of it waited for a slot.
+    pub(super) fn set_available(&mut self, agent: AgentIndex) {
+        let queue = &mut self.agents[agent.at()].queue;
+        queue.set_unavailable_until(None);
+        queue.restart_timeouts(self.now);
+        self.touch_agent(agent);
+    }
+}

@@ -1,0 +1,186 @@
+//! Cancellation of a run: of what collectors hold, of what waits or runs, and of what is in the log only.
+//!
+//! Pure: no I/O, no clock.
+
+use std::sync::Arc;
+
+use super::job::JobState;
+use super::ledger::Cancel;
+use super::queue::Taken;
+use super::ready::Work;
+use super::run::Motion;
+use super::{Board, Due, Effect, Outcome, RunId};
+use crate::id::SubscriptionIndex;
+use crate::time::Timestamp;
+
+impl Board {
+    pub(super) fn set_deadline(&mut self, run: RunId, at: Timestamp) {
+        let Some(state) = self.runs.get_mut(&run) else { return };
+        if let Some(before) = state.deadline.replace(at) {
+            self.deadlines.remove(&(before, Due::Run(run)));
+        }
+        self.deadlines.insert((at, Due::Run(run)));
+    }
+
+    /// Cancels a run whose time is over. What is published in it later is cancelled, too.
+    pub(super) fn end_deadline(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+        let Some(state) = self.runs.get_mut(&run) else { return };
+        state.deadline = None;
+        if state.tally.outstanding() > 0 && !state.cancelled {
+            let workflow = Arc::clone(&state.workflow);
+            effects.push(Effect::RunTimedOut { run, workflow });
+        }
+        self.cancel_run(run, effects);
+    }
+
+    pub(super) fn cancel_run(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+        self.cancel_in_log(run, effects);
+        let Some(state) = self.runs.get_mut(&run) else { return };
+        state.cancelled = true;
+        self.touch_run(run);
+        self.cancel_held(run, effects);
+        self.cancel_queued(run, effects);
+        self.cancel_jobs(run, effects);
+    }
+
+    fn cancel_held(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+        for index in self.subscription_indices() {
+            let collector = &mut self.subscriptions[index.at()].collector;
+            let (timed, batch_timed) = (collector.holds_timed(), collector.batches_timed());
+            let (held, batched) = collector.withdraw(run);
+            self.collected -= (held.len() + batched.len()) as u64;
+            for entry in &held {
+                if timed {
+                    self.uncount(run, Motion::Timed, 1);
+                }
+                self.cancel_entry(index, entry, effects);
+            }
+            if batch_timed {
+                self.uncount(run, Motion::Timed, u32::try_from(batched.len()).unwrap_or(u32::MAX));
+            }
+            for entry in &batched {
+                self.settle(entry.settled(index, Outcome::Cancelled), effects);
+            }
+            self.rearm(index);
+        }
+        let delayed: Vec<_> =
+            self.delayed.iter().filter(|(_, (entry, _))| entry.run == run).map(|(key, _)| *key).collect();
+        for key in delayed {
+            if let Some((entry, _)) = self.delayed.remove(&key) {
+                self.uncount(run, Motion::Delayed, 1);
+                self.settle(entry.settled(key.1, Outcome::Cancelled), effects);
+                self.drop_lost_pairs(key.1, effects);
+            }
+        }
+    }
+
+    fn cancel_queued(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+        for agent in self.agent_indices() {
+            let jobs = &self.jobs;
+            let queue = &mut self.agents[agent.at()].queue;
+            let standing = queue.standing();
+            let taken = queue.take(|ready| match &ready.work {
+                Work::New { runs, .. } => runs.is_only(run),
+                Work::Again(job) => jobs.get(job).is_some_and(|job| job.runs.is_only(run)),
+            });
+            if !taken.is_empty() {
+                self.touch_agent(agent);
+            }
+            for Taken { ready, leads_lane } in taken {
+                if leads_lane && let Some(lane) = self.lane_of(&ready) {
+                    self.agents[agent.at()].queue.leave_lane(&lane, self.now);
+                }
+                self.uncount(run, Motion::queued(standing), 1);
+                match ready.work {
+                    Work::New { subscription, group, .. } => {
+                        self.cancel_group(subscription, &group, effects);
+                    }
+                    Work::Again(job) => self.drop_job(job, effects),
+                }
+            }
+        }
+    }
+
+    fn cancel_jobs(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+        let mut ids: Vec<_> =
+            self.jobs.iter().filter(|(_, job)| job.runs.is_only(run)).map(|(id, _)| *id).collect();
+        // The map has no order; effects should have one.
+        ids.sort_unstable();
+        let now = self.now;
+        for id in ids {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            match job.state {
+                JobState::Running | JobState::Burying if job.cancelling.is_some() => {}
+                // Its failure is being written; no engine runs that could be stopped.
+                JobState::Burying => job.cancelling = Some(now),
+                JobState::Running => {
+                    job.cancelling = Some(now);
+                    effects.push(Effect::Cancel { agent: job.agent, job: id });
+                }
+                JobState::BackingOff(until) => {
+                    self.deadlines.remove(&(until, Due::Job(id)));
+                    self.agents[job.agent.at()].backing_off -= 1;
+                    self.uncount(run, Motion::Job, 1);
+                    self.leave_lane_of(id);
+                    self.drop_job(id, effects);
+                }
+                JobState::Queued => {}
+            }
+        }
+    }
+
+    /// Has the claims of a run that are in the log only cancelled there.
+    pub(super) fn cancel_in_log(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+        let none = self.runs.get(&run).is_some_and(|state| self.is_in_memory(state));
+        if self.is_caught_up() || none || self.ledger.cancels.contains_key(&run) {
+            return;
+        }
+        self.ledger.cancels.insert(run, Cancel::Asked);
+        self.agents.iter_mut().for_each(|agent| agent.reading.drop_page());
+        let mut behind = Vec::new();
+        for agent in self.agent_indices().filter(|agent| self.agents[agent.at()].reading.is_behind()) {
+            let after = Some(self.agents[agent.at()].reading.taken());
+            behind.extend(self.subscriptions_of(agent).map(|index| (index, after)));
+        }
+        effects.push(Effect::CancelSpilled { run, behind });
+    }
+
+    pub(super) fn spilled_cancelled(
+        &mut self,
+        run: RunId,
+        cancelled: &[(SubscriptionIndex, u64)],
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.ledger.cancels.remove(&run);
+        for (index, count) in cancelled {
+            let subscription = &mut self.subscriptions[index.at()];
+            subscription.tally.cancelled += count;
+            let agent = subscription.agent;
+            self.outstanding -= count;
+            let total = *count;
+            if let Some(state) = self.runs.get_mut(&run) {
+                state.tally.matched += total.saturating_sub(state.spilled());
+                state.tally.cancelled += total;
+                state.recount = None;
+            }
+            if total > 0 && self.uncount_spilled(*index, total) {
+                self.resume_reading(agent, now, effects);
+            }
+        }
+        self.touch_run(run);
+    }
+
+    pub(super) fn cancel_refused(&mut self, run: RunId) {
+        self.ledger.cancels.insert(run, Cancel::Refused);
+    }
+
+    pub(super) fn cancel_again(&mut self, effects: &mut Vec<Effect>) {
+        let refused = self.ledger.cancels.iter().filter(|(_, cancel)| **cancel == Cancel::Refused);
+        let refused: Vec<RunId> = refused.map(|(run, _)| *run).collect();
+        for run in refused {
+            self.ledger.cancels.remove(&run);
+            self.cancel_in_log(run, effects);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Jobs from before: those that a restart left unfinished, and those of dead letters that are driven again.
+//!
+//! A redriven job takes the same way as a job that was read back, with its failures counted from 0. Pure: no I/O, no
+//! clock.
+
+use super::job::{Job, JobState, cuts};
+use super::pairs::Progress;
+use super::poison::Precaution;
+use super::ready::{Ready, Runs, Work};
+use super::run::Motion;
+use super::{Board, Effect};
+use crate::collect::Group;
+use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
+use crate::job::Resumed;
+use crate::time::Timestamp;
+
+impl Board {
+    /// Restores the job of a dead letter. `dead` are those of its inputs that had been dead.
+    ///
+    /// In a run that was cancelled, and that the board still knows, it is cancelled like everything that comes later.
+    pub(super) fn redrive(&mut self, resumed: Resumed, dead: &[Offset], effects: &mut Vec<Effect>) {
+        if self.jobs.contains_key(&resumed.start.job) {
+            return;
+        }
+        let index = resumed.start.subscription;
+        // What a life before counted as dead is not in these counts; then it is matched anew.
+        for input in resumed.inputs.iter().filter(|input| dead.contains(&input.offset)) {
+            self.subscriptions[index.at()].tally.revive();
+            if let Some(run) = self.runs.get_mut(&input.run) {
+                run.tally.revive();
+            }
+        }
+        let runs: Vec<RunId> = resumed.inputs.iter().map(|input| input.run).collect();
+        self.resume_job(resumed, self.now);
+        for run in runs {
+            if self.runs.get(&run).is_some_and(|run| run.cancelled) {
+                self.cancel_run(run, effects);
+            }
+            self.touch_run(run);
+        }
+    }
+
+    /// Restores a job that was started before a restart; a pair is restored when it forms again.
+    pub(super) fn resume_job(&mut self, resumed: Resumed, now: Timestamp) {
+        let Resumed { start, inputs, failures, until, interruptions, deaths_alone } = resumed;
+        let until = until.filter(|until| *until > now);
+        let precaution = Precaution::after(interruptions, deaths_alone);
+        let progress = Progress { attempts: start.attempt, failures, until, precaution };
+        let index = start.subscription;
+        if start.shared {
+            self.subscriptions[index.at()].pairs.resume(start.job, progress);
+            return;
+        }
+        let mut entries = Vec::with_capacity(inputs.len());
+        for input in &inputs {
+            self.subscriptions[index.at()].tally.matched += 1;
+            self.outstanding += 1;
+            // Others of the run may be in the log.
+            self.run_known(input.run, &input.workflow, false).count_claim();
+            if let Some(claim) = input.claims.first() {
+                entries.push(self.entry(input, claim));
+            }
+        }
+        let group = Group {
+            entries: entries.into(),
+            cuts: cuts(&start.members),
+            closed: start.closed,
+            shared: false,
+            key: start.aside.key,
+        };
+        self.restore_job(start.job, index, group, progress);
+    }
+
+    /// Queues a job that was started before a restart, or lets it wait for the end of its back-off.
+    pub(super) fn restore_job(
+        &mut self,
+        id: JobId,
+        subscription: SubscriptionIndex,
+        group: Group,
+        progress: Progress,
+    ) {
+        let agent = self.subscriptions[subscription.at()].agent;
+        let runs = Runs::of(&group.entries);
+        self.completed += 1;
+        let job = Job {
+            agent,
+            subscription,
+            group,
+            runs: runs.clone(),
+            order: self.completed,
+            attempt: progress.attempts,
+            failures: progress.failures,
+            refusals: 0,
+            state: progress.until.map_or(JobState::Queued, JobState::BackingOff),
+            since: self.now,
+            cancelling: None,
+        };
+        self.jobs.insert(id, job);
+        self.poison.add(id, progress.precaution);
+        let Some(until) = progress.until else { return self.enqueue_again(id) };
+        let lane = self.lane_of_job(id);
+        if lane.is_some_and(|lane| !self.agents[agent.at()].queue.hold_lane(lane)) {
+            // Pairs may form in another order than before when the visibility of an input was delayed; then one that
+            // is new has taken the lane, and this one waits behind it instead of for its time.
+            return self.enqueue_again(id);
+        }
+        self.begin_back_off(agent, id, until);
+        for run in runs.iter() {
+            self.count(run, Motion::Job, 1);
+        }
+    }
+
+    fn enqueue_again(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.state = JobState::Queued;
+            let (agent, order) = (job.agent, job.order);
+            self.enqueue(agent, Ready::new(Work::Again(id), order, self.now));
+        }
+    }
+}
