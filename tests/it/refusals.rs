@@ -62,7 +62,7 @@ async fn a_job_whose_end_the_store_refuses_is_a_dead_letter_with_the_stores_erro
         assert_eq!(tally(&volery, "worker").await?.dead, 1, "{what:?}, {n}");
         let letters = volery.dead_letters().limit(9).await?;
         let error = letters[0].error.join("; ");
-        assert!(error.contains("the test refuses this group"), "{what:?}, {n}: {error}");
+        assert!(error.contains("the test refuses this write"), "{what:?}, {n}: {error}");
         let retried = u32::from(what == Refused::Outputs && n == 1);
         assert_eq!(calls.load(Ordering::Relaxed), 1 + retried, "{what:?}, {n}: it is not run again for that");
         assert_eq!(heard.all().len(), failures, "{what:?}, {n}");
