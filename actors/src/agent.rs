@@ -14,7 +14,6 @@ mod definition;
 mod engine;
 mod failure;
 mod fallback;
-mod intensity;
 mod outputs;
 #[cfg(feature = "process")]
 mod process;
@@ -33,7 +32,6 @@ pub use definition::{Agent, AgentDraft};
 pub use engine::{Blocking, Engine, blocking};
 pub use failure::Failure;
 pub use fallback::GaveUp;
-pub use intensity::PastIntensity;
 pub use outputs::{IntoOutputs, Outputs, Publish};
 #[cfg(feature = "process")]
 pub use process::Process;
@@ -46,7 +44,6 @@ pub(crate) use bench::{Bench, Workshop};
 pub(crate) use class::class_of_fault;
 pub(crate) use definition::AgentParts;
 pub(crate) use fallback::Fallbacks;
-pub(crate) use intensity::Rule;
 pub(crate) use outputs::Output;
 #[cfg(test)]
 pub(crate) use roll::tests::enter;

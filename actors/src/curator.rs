@@ -1,6 +1,6 @@
 //! The curator: owner of the board and its only writer.
 //!
-//! Publishers, attempts and handles leave commands in its [`Ingress`]. The curator takes turns:
+//! Publishers, attempts and handles leave commands in the [ingress](crate::ingress). The curator takes turns:
 //!
 //! ```text
 //!   take ──────► commands from the ingress, in order                                 ingress.rs
@@ -10,12 +10,12 @@
 //!                the board are told, and started jobs go to their agents             dispatch.rs
 //!   look ──────► pages and counts that the board asks of the log; waits for the store  log.rs
 //!   perform ───► what the board wants done becomes steps: take again                 effects.rs
-//!   rest ──────► no step is left: waiters are told, the timekeeper is armed          actor.rs, quiescence.rs
+//!   rest ──────► no step is left: waiters are told, the timekeeper is armed          actor.rs
 //! ```
 //!
 //! Only `commit` and `look` wait, and for nothing but the store; commands that come meanwhile stay in the ingress.
 //! The data of a step is in `step.rs`. A curator that begins a life reads its board back from the store (`recovery.rs`)
-//! and from what the ingress kept (`decisions.rs`, `panics.rs`).
+//! and from what the ingress kept.
 
 mod actor;
 mod apply;
@@ -24,21 +24,12 @@ mod decisions;
 mod dispatch;
 mod effects;
 mod ends;
-mod ingress;
 mod letters;
 mod log;
-mod panics;
-mod quiescence;
 mod recovery;
 mod refusal;
-mod scope;
 mod step;
 mod timekeeper;
 
-pub(crate) use actor::{Curator, CuratorMessage, CuratorParts};
-pub(crate) use ingress::{Ingress, Limits, Question};
-pub(crate) use letters::LetterDecision;
-pub(crate) use panics::Panics;
-pub use recovery::Recovered;
-pub(crate) use scope::Scope;
+pub(crate) use actor::{Curator, CuratorParts};
 pub(crate) use timekeeper::{Timekeeper, TimekeeperMessage};

@@ -27,6 +27,8 @@ pub mod feed;
 mod finding;
 pub mod health;
 mod hold;
+mod ingress;
+mod intensity;
 mod kinds;
 pub mod resource;
 pub mod root;
@@ -40,17 +42,17 @@ mod upkeep;
 pub use agent::Process;
 pub use agent::{
     Agent, AgentDraft, Blocking, ChildError, ChildTask, Classed, Context, Engine, Failure, GaveUp,
-    IntoOutputs, OpenModelCall, OpenToolCall, Outputs, PastIntensity, Publish, Retry, TimedOut, TimeoutKind,
-    blocking,
+    IntoOutputs, OpenModelCall, OpenToolCall, Outputs, Publish, Retry, TimedOut, TimeoutKind, blocking,
 };
 pub use clock::Clock;
-pub use curator::Recovered;
 pub use error::{Error, ErrorKind, Result};
 pub use fault::Fault;
 pub use feed::{Event, FeedItem, FeedReader};
 pub use finding::Finding;
 pub use health::{Health, Reason, Severity};
 pub use hold::Protection;
+pub use ingress::Recovered;
+pub use intensity::PastIntensity;
 pub use resource::{Lease, Loaded, Resource};
 pub use root::{
     CallbackReport, CutOff, EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED,

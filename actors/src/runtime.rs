@@ -7,16 +7,17 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::AbortHandle;
+use volery_blackboard::board::Board;
 use volery_blackboard::input::Input;
 use volery_blackboard::{
     AgentIndex, AgentName, Artifact, Filter, Offset, Page, Payload, RunId, Timestamp, Visibility,
 };
 
 use crate::agent::{AgentMessage, IntoOutputs, Outputs, Workshop};
-use crate::curator::{Ingress, Question, Scope};
 use crate::error::{Cause, Result};
 use crate::feed::{Feed, FeedReader};
 use crate::health::FirstSeen;
+use crate::ingress::{Ingress, Until};
 use crate::root::{RootHandle, StopCause, Stopping};
 use crate::supervision::{Address, Supervisor};
 use crate::upkeep::{Findings, Loops};
@@ -145,7 +146,7 @@ impl Volery {
     /// # Errors
     /// When the runtime stops first.
     pub async fn until_idle(&self) -> Result<()> {
-        self.ingress().when_quiet(Scope::Board).await.map(drop)
+        self.ingress().wait(Until::Idle).await.map(drop)
     }
 
     /// Waits until `holds` answers true. It looks at once, then after every event of the feed (a pause is none, nor is
@@ -225,7 +226,7 @@ impl Volery {
     /// # Errors
     /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
     pub async fn next_deadline(&self) -> Result<Option<Timestamp>> {
-        self.ingress().ask(Question::NextDeadline).await
+        self.ingress().ask(Board::next_deadline).await
     }
 
     /// Reads what happens from now on. Slow readers miss events and are told how many.

@@ -18,7 +18,7 @@ use volery_observability::trace::{Carried, Commit, Spans};
 use volery_observability::{FlushReport, Metrics, Providers};
 
 use crate::clock::Clock;
-use crate::curator::Ingress;
+use crate::ingress::Ingress;
 
 mod attempt;
 mod ended;
@@ -186,7 +186,7 @@ impl Seen {
 
     fn is_pinned(&self, run: RunId) -> bool {
         let ingress = self.ingress.get().and_then(Weak::upgrade);
-        ingress.is_some_and(|ingress| ingress.watch().pins.contains_key(&run))
+        ingress.is_some_and(|ingress| ingress.has_handle(run))
     }
 
     fn commit(&self, committed: Committed) -> Commit<'_> {

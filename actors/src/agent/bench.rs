@@ -21,8 +21,8 @@ use super::retry::Retry;
 use super::roll::Roll;
 use super::timeout::Timeouts;
 use crate::clock::Clock;
-use crate::curator::Ingress;
 use crate::fault::{Fault, chain};
+use crate::ingress::Ingress;
 use crate::kinds::KindTable;
 use crate::seen::{AttemptSeen, Seen};
 

@@ -9,12 +9,12 @@ use volery_blackboard::{AgentName, BlackboardError, Kinds, Shape, Subscription, 
 
 use super::engine::{Assembling, Engine, Runner};
 use super::fallback::{GaveUp, Rescue, Rescuing};
-use super::intensity::{PastIntensity, Rule};
 use super::outputs::IntoOutputs;
 use super::retry::Retry;
 use super::timeout::{TIMEOUT_MIN, Timeouts};
 use crate::error::{Cause, Result as Checked};
 use crate::fault::Fault;
+use crate::intensity::{PastIntensity, Rule};
 use crate::supervision::Intensity;
 
 /// Jobs of one agent that run at once unless told otherwise. Half would leave engines that wait for a network idle; a

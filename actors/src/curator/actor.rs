@@ -11,21 +11,22 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use volery_blackboard::board::Board;
 use volery_blackboard::effect::Effect;
 use volery_blackboard::input::Input;
 use volery_blackboard::store::{Few, Store, StoreError, Stored, Write};
 use volery_blackboard::{Offset, RunId, Tally, Timestamp};
 
-use super::ingress::{Command, Ingress, Question};
 use super::log::Lookups;
 use super::recovery::{Restored, end_what_is_gone, restore};
-use super::step::{Action, Claims, PublishAnswer, Record, Step, Then, reply};
+use super::step::{Action, Claims, Record, Step, Then};
 use super::timekeeper::TimekeeperMessage;
 use crate::agent::AgentMessage;
 use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::feed::Feed;
+use crate::ingress::{Command, Ingress, PublishAnswer, Until, Wake, reply};
 use crate::seen::{Committed, Seen};
 use crate::supervision::{Address, Life};
 
@@ -39,13 +40,6 @@ const COMMITS_PER_TURN: usize = 32;
 /// When a store that refused a commit is tried again if nothing else is written. A tenth would fill the log; ten times as
 /// much would make a drain wait for a store that is long back.
 pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// What the curator's mailbox carries; the load is in the ingress.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum CuratorMessage {
-    /// There is something in the ingress.
-    Wake,
-}
 
 /// What every life of the curator works with.
 pub(crate) struct CuratorParts {
@@ -97,12 +91,9 @@ impl Curator {
         let Restored { board, effects, notes } = restore(&parts).await?;
         let now = parts.clock.now();
         end_what_is_gone(&parts, &board, now).await?;
-        // Whoever waited when the life before ended is told by this one.
-        let (quiescent, decided) = {
-            let watch = parts.ingress.watch();
-            let runs = watch.runs.keys().map(|run| (*run, Tally::default())).collect();
-            (runs, watch.decided.keys().copied().collect())
-        };
+        // Callers that waited when the life before ended are told by this one.
+        let quiescent = parts.ingress.waiters().runs().map(|run| (run, Tally::default())).collect();
+        let decided = parts.ingress.decisions().runs.keys().copied().collect();
         let epoch = parts.ingress.begin_epoch();
         let mut curator = Self {
             epoch,
@@ -139,8 +130,8 @@ impl Curator {
             // Runs that become quiescent by this commit wait for the next one, which writes what was decided about them.
             let quiescent = std::mem::take(&mut self.quiescent);
             self.commit().await;
-            self.tell_quiescent(quiescent);
-            self.tell_room();
+            self.parts.ingress.waiters().tell_quiescent(&self.board, quiescent);
+            self.parts.ingress.waiters().tell_room(&self.board);
             self.perform_effects();
         }
         self.give_answers();
@@ -158,12 +149,13 @@ impl Curator {
     /// Everything is committed: tells those who wait, and when to be woken next.
     fn rest(&mut self) {
         self.give_answers();
-        self.tell_room();
         self.parts.ingress.count_backlog(self.board.queued(), self.board.collected());
         self.arm_timekeeper();
         let quiescent = std::mem::take(&mut self.quiescent);
-        self.tell_quiescent(quiescent);
-        self.tell_waiters();
+        let mut waiters = self.parts.ingress.waiters();
+        waiters.tell_room(&self.board);
+        waiters.tell_quiescent(&self.board, quiescent);
+        waiters.tell_idle(&self.board);
     }
 
     /// Answers publishers, all together: waking them one by one while there is work to do here would wake and put to
@@ -184,20 +176,15 @@ impl Curator {
             Command::Input(input) => self.prepare_input(input),
             Command::SeenNote(note, seen) => self.prepare_seen_note(note, seen),
             Command::Ask(question) => self.plan(Action::Ask(question)),
-            Command::WhenQuiet { scope, answer } => self.add_waiter(scope, answer),
+            Command::Wait { until, answer } => self.add_waiter(until, answer),
         }
     }
 
-    pub(super) fn answer(&self, question: Question) {
-        match question {
-            Question::Waiting(filter, answer) => {
-                reply(answer, (self.board.waiting(&filter), self.board.in_log()))
-            }
-            Question::Agents(answer) => reply(answer, self.board.agents()),
-            Question::Standings(answer) => reply(answer, self.board.standings()),
-            Question::Running(answer) => reply(answer, self.board.running()),
-            Question::Tally(run, answer) => reply(answer, self.board.tally(run)),
-            Question::NextDeadline(answer) => reply(answer, self.board.next_deadline()),
+    /// Adds a caller that waits. The commands before it reach the board with the next commit; a run is looked at after it.
+    fn add_waiter(&mut self, until: Until, answer: oneshot::Sender<Tally>) {
+        self.parts.ingress.waiters().add(until, answer);
+        if let Until::Quiescent(run) = until {
+            self.plan(Action::Check(run));
         }
     }
 
@@ -236,7 +223,7 @@ impl Curator {
 }
 
 impl Life for Curator {
-    type Message = CuratorMessage;
+    type Message = Wake;
 
     async fn started(&mut self) -> Result<(), Fault> {
         // Recovery may have found jobs to start, and commands may have come while no curator lived.
@@ -245,15 +232,11 @@ impl Life for Curator {
         Ok(())
     }
 
-    async fn handle(&mut self, message: CuratorMessage) -> Result<(), Fault> {
-        match message {
-            CuratorMessage::Wake => {
-                // Lets every publisher and attempt that is ready to run leave its command first, so that one commit
-                // takes them all; in an idle runtime it costs a microsecond.
-                tokio::task::yield_now().await;
-                self.turn().await;
-            }
-        }
+    async fn handle(&mut self, _: Wake) -> Result<(), Fault> {
+        // Lets every publisher and attempt that is ready to run leave its command first, so that one commit takes them
+        // all; in an idle runtime it costs a microsecond.
+        tokio::task::yield_now().await;
+        self.turn().await;
         Ok(())
     }
 }

@@ -10,8 +10,9 @@ use volery_blackboard::input::Input;
 use volery_blackboard::store::{Few, Stored, Written};
 
 use super::actor::Curator;
-use super::step::{Action, Claims, Finished, Then, reply};
+use super::step::{Action, Claims, Finished, Then};
 use crate::feed::Event;
+use crate::ingress::reply;
 use crate::seen::End;
 
 impl Curator {
@@ -64,7 +65,7 @@ impl Curator {
             }
             Action::CountPanic(agent, scope) => scope.call(|| self.count_panic(agent)),
             Action::Cancel { agent, job } => self.cancel(agent, job),
-            Action::Ask(question) => self.answer(question),
+            Action::Ask(question) => question.answer(&self.board),
             Action::Look(lookup) => self.lookups.push(lookup),
             Action::Check(run) => self.quiescent.push((run, Tally::default())),
         }

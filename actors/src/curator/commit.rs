@@ -25,9 +25,9 @@ impl Curator {
                 Response::Ready(results) => results,
                 Response::Pending(results) => {
                     self.give_answers();
-                    self.parts.ingress.note_committing(Some(self.now));
+                    self.parts.ingress.status().committing = Some(self.now);
                     let results = results.await;
-                    self.parts.ingress.note_committing(None);
+                    self.parts.ingress.status().committing = None;
                     results
                 }
             }
@@ -89,7 +89,7 @@ impl Curator {
         if !self.store_down {
             self.store_down = true;
             tracing::error!(target: "volery::curator", %error, "nothing is started until this is over");
-            self.parts.ingress.note_store_trouble(Some((self.now, error.to_string())));
+            self.parts.ingress.status().store_trouble = Some((self.now, error.to_string()));
             self.handle(Input::StoreDown);
         }
     }
@@ -97,7 +97,7 @@ impl Curator {
     fn recover_store(&mut self) {
         self.store_down = false;
         tracing::info!(target: "volery::curator", "the store works again");
-        self.parts.ingress.note_store_trouble(None);
+        self.parts.ingress.status().store_trouble = None;
         self.handle(Input::StoreUp);
         for record in std::mem::take(&mut self.unwritten) {
             self.write_record(record);

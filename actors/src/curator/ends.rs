@@ -6,10 +6,10 @@ use volery_blackboard::store::{Few, Finish, JobEnd, Write};
 use volery_blackboard::{AgentIndex, AgentName};
 
 use super::actor::Curator;
-use super::panics::Counted;
 use super::step::{Action, Claims, Finished, Then};
 use crate::agent::{AttemptEnd, Ended, EngineState};
 use crate::feed::Event;
+use crate::ingress::Counted;
 use crate::seen::AttemptSeen;
 
 impl Curator {
@@ -65,7 +65,7 @@ impl Curator {
 
     /// Counts a panic of an engine, and acts on the verdict.
     pub(super) fn count_panic(&mut self, agent: AgentIndex) {
-        let counted = self.parts.ingress.watch().panics.count(agent, self.now);
+        let counted = self.parts.ingress.decisions().panics.count(agent, self.now);
         let name = self.parts.feed.name(agent);
         let (restarts, quarantine) = match counted {
             Counted::Held(restarts) => (restarts, None),

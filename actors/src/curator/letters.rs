@@ -4,32 +4,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
 use volery_blackboard::job::Resumed;
-use volery_blackboard::store::{Redrive, StoreError, Write};
-use volery_blackboard::{Artifact, JobId, Offset};
+use volery_blackboard::store::Write;
+use volery_blackboard::{Artifact, Offset};
 
 use super::actor::Curator;
 use super::step::Then;
 use crate::feed::Event;
-
-/// Where the caller who decides waits.
-pub(crate) type DecisionAnswer = oneshot::Sender<Result<Option<JobId>, StoreError>>;
-
-/// A decision about a dead letter.
-#[derive(Debug)]
-pub(crate) enum LetterDecision {
-    /// Its job runs again.
-    Redrive {
-        /// What is written; its time is set by the curator.
-        redrive: Redrive,
-        /// The inputs of the letter, in input order.
-        inputs: Vec<Offset>,
-        answer: DecisionAnswer,
-    },
-    /// It is given up.
-    Discard { letter: u64, reason: String, answer: DecisionAnswer },
-}
+use crate::ingress::LetterDecision;
 
 impl Curator {
     pub(super) fn prepare_letter(&mut self, decision: LetterDecision) {

@@ -5,7 +5,6 @@
 //! window is full, and the board reads it in the same way.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 
 use volery_blackboard::board::Board;
@@ -15,34 +14,10 @@ use volery_blackboard::store::{Cursor, Note, Store, StoreError, Unfinished};
 use volery_blackboard::{AgentIndex, RunId, Timestamp};
 
 use super::actor::CuratorParts;
-use super::decisions::Decided;
+use crate::ingress::{Recovered, RunDecision};
 
 /// Entries per slice: enough to make reads cheap, few enough to hold in memory.
 const SLICE: usize = 1_000;
-
-/// What a curator found unfinished when it began its life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Recovered {
-    /// Runs that have a part in these jobs.
-    pub runs: u64,
-    /// Jobs that had been started and have no end.
-    pub jobs_replayed: u64,
-    /// Those of them whose last attempt has no end, and that run again. The others wait for the end of their back-off.
-    pub jobs_rerun: u64,
-    /// Those of them that the death of the process has ever cut short.
-    pub interrupted: u64,
-    /// Inputs in the log that no such job takes, counted once per subscription. They are read as there is room.
-    pub inputs: u64,
-}
-
-impl fmt::Display for Recovered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { runs, jobs_replayed, jobs_rerun, inputs, .. } = self;
-        write!(f, "resumed: {runs} runs, {jobs_replayed} jobs replayed, {jobs_rerun} re-run")?;
-        if *inputs > 0 { write!(f, "; {inputs} inputs wait in the log") } else { Ok(()) }
-    }
-}
 
 /// What a life begins with.
 pub(super) struct Restored {
@@ -71,37 +46,38 @@ pub(super) async fn end_what_is_gone(
 
 /// Reads a board back.
 ///
-/// What handles and operators asked for before holds again (pinned, finished and cancelled runs, deadlines, paused agents),
-/// and so do quarantines: in this process by the watch list, over processes by the store's notes.
+/// What handles and operators asked for before holds again (handles, finished and cancelled runs, deadlines, paused agents),
+/// and so do quarantines: in this process by the ingress, over processes by the store's notes.
 pub(super) async fn restore(parts: &CuratorParts) -> Result<Restored, StoreError> {
     let (mut board, mut effects) = ((parts.board)(), Vec::new());
     let agents = (0..).map(AgentIndex).take(parts.agents.len());
     let names: Vec<_> = agents.map(|agent| parts.feed.name(agent)).collect();
     let noted = parts.store.notes().await?;
     parts.seen.begin_process(&noted);
-    let (mut notes, pins, paused, held, quarantines, decided) = {
-        let mut watch = parts.ingress.watch();
-        let notes = watch.reconcile(noted, &names);
-        let quarantines = watch.panics.quarantines();
-        (notes, watch.pins.clone(), watch.paused.clone(), watch.held, quarantines, watch.decided.clone())
+    let (mut notes, handles, paused, held, quarantines, runs) = {
+        let mut decisions = parts.ingress.decisions();
+        let notes = decisions.reconcile(noted, &names);
+        let quarantines = decisions.panics.quarantines();
+        let (handles, runs) = (decisions.handles.clone(), decisions.runs.clone());
+        (notes, handles, decisions.paused.clone(), decisions.held, quarantines, runs)
     };
     let mut tell = |input| board.handle(input, parts.clock.now(), &mut effects);
     tell(Input::Hold);
     let recovered = replay(parts.store.as_ref(), &mut tell).await?;
-    for (run, pin) in &pins {
+    for (run, of_run) in &handles {
         let tally = Some(parts.store.tally(*run).await?);
-        tell(Input::PinRun { run: *run, workflow: Arc::clone(&pin.workflow), tally });
+        tell(Input::PinRun { run: *run, workflow: Arc::clone(&of_run.workflow), tally });
     }
     paused.into_iter().for_each(|agent| tell(Input::Pause(agent)));
     for (agent, quarantine) in quarantines {
         tell(Input::Quarantine { agent, quarantine });
     }
-    for (run, pin) in &pins {
-        let (cancelled, finishing) = (pin.cancelled || pin.timed_out, pin.finishing);
-        decide(*run, Decided { cancelled, finishing, ..Decided::default() }, &mut tell);
+    for (run, of_run) in &handles {
+        let (cancelled, finishing) = (of_run.cancelled || of_run.timed_out, of_run.finishing);
+        decide(*run, RunDecision { cancelled, finishing, ..RunDecision::default() }, &mut tell);
     }
-    for (run, decided) in decided {
-        if pins.contains_key(&run) {
+    for (run, decided) in runs {
+        if handles.contains_key(&run) {
             decide(run, decided, &mut tell);
         } else if let Some(workflow) = parts.store.workflow(run).await? {
             // Kept by what was decided, although no handle to it is left, and all of it may be in the log.
@@ -110,7 +86,7 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<Restored, StoreError
             decide(run, decided, &mut tell);
             tell(Input::ReleaseRun(run));
         } else {
-            parts.ingress.watch().decided.remove(&run);
+            parts.ingress.decisions().runs.remove(&run);
             notes.push(Note::RunSettled(run));
         }
     }
@@ -120,11 +96,11 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<Restored, StoreError
     if recovered != Recovered::default() {
         tracing::info!(target: "volery::curator", "{recovered}");
     }
-    parts.ingress.watch().recovered = recovered;
+    parts.ingress.status().recovered = recovered;
     Ok(Restored { board, effects, notes })
 }
 
-fn decide(run: RunId, decided: Decided, tell: &mut (dyn FnMut(Input) + Send)) {
+fn decide(run: RunId, decided: RunDecision, tell: &mut (dyn FnMut(Input) + Send)) {
     if decided.cancelled {
         tell(Input::CancelRun(run));
     }

@@ -15,7 +15,8 @@ use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Few, Finish, JobEnd, StoreError, Write};
 
 use super::actor::Curator;
-use super::step::{Finished, Then, reply};
+use super::step::{Finished, Then};
+use crate::ingress::reply;
 use crate::seen::AttemptSeen;
 
 /// The first back-off of a job that the store lets neither end nor fail; each one is twice the one before. A tenth would

@@ -6,19 +6,17 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
 use volery_blackboard::claim::Claim;
 use volery_blackboard::claim::Settled;
 use volery_blackboard::input::Input;
 use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::outcome::Burial;
-use volery_blackboard::store::{Few, Finish, JobEnd, NewArtifact, Note, StoreError, Stored, Write};
+use volery_blackboard::store::{Few, Finish, JobEnd, NewArtifact, Note, Write};
 use volery_blackboard::{AgentIndex, Artifact, JobId, Offset, RunId};
 use volery_observability::trace::Scope;
 
-use super::ingress::Question;
-use super::letters::DecisionAnswer;
 use super::log::Lookup;
+use crate::ingress::{DecisionAnswer, PublishAnswer, Question};
 use crate::seen::{AttemptSeen, PublishSeen, SeenNote};
 
 /// One step of a commit.
@@ -101,9 +99,6 @@ pub(super) enum Record {
     Note(Note),
 }
 
-/// Where a publisher waits.
-pub(super) type PublishAnswer = oneshot::Sender<Result<Few<Stored>, StoreError>>;
-
 /// What is kept of an artifact while the store has it.
 pub(super) struct Claims {
     pub(super) workflow: Arc<str>,
@@ -142,9 +137,4 @@ pub(super) fn take_writes(steps: &mut [Step]) -> Vec<Write> {
         }
     }
     writes
-}
-
-/// Sends an answer. The caller may have gone; an answer that nobody takes is no error.
-pub(super) fn reply<T>(to: oneshot::Sender<T>, answer: T) {
-    drop(to.send(answer).err());
 }

@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 use volery_blackboard::Timestamp;
 use volery_blackboard::input::Input;
 
-use super::ingress::Ingress;
 use crate::clock::Clock;
 use crate::fault::Fault;
+use crate::ingress::Ingress;
 use crate::supervision::{Address, Life};
 
 /// What the timekeeper is told.

@@ -17,8 +17,8 @@ use super::progress::Progress;
 use super::report::{CutOff, PhaseReport, PhaseStatus, ShutdownReport, StopCause};
 use crate::agent::Roll;
 use crate::clock::Clock;
-use crate::curator::Ingress;
 use crate::feed::Feed;
+use crate::ingress::Ingress;
 
 /// How long after the deadline it reports. The keeper needs a part of it to end the last steps; twice as much
 /// would make the deadline a rough one.

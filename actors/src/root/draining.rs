@@ -16,8 +16,8 @@ use super::keeper::{Root, Stopping};
 use super::phase::Phase;
 use super::report::{CutOff, PhaseReport, PhaseStatus};
 use crate::agent::{AgentMessage, Entry};
-use crate::curator::Scope;
 use crate::error::Result;
+use crate::ingress::Until;
 use crate::settings::Partial;
 
 /// How long aborted attempts get to be dropped, all together, before they count as still running. It takes
@@ -81,12 +81,12 @@ impl Root {
         if !self.settings.drain_queued {
             self.flush_partial_batches();
             self.ingress.input(Input::Hold);
-            return self.ingress.when_quiet(Scope::Attempts).await.map(drop);
+            return self.ingress.wait(Until::NoAttempts).await.map(drop);
         }
         let mut ended = None;
         loop {
             self.flush_partial_batches();
-            self.ingress.when_quiet(Scope::Jobs).await?;
+            self.ingress.wait(Until::NoJobs).await?;
             let ended_by_now =
                 Some(self.agents_now(deadlines).await.iter().map(|agent| agent.ended).sum::<u64>());
             // Jobs that ended since the last look may have filled batches again.
@@ -134,7 +134,7 @@ impl Root {
         let empty = async {
             self.roll.empty().await;
             // All have sent their ends; the question to the curator comes after them in its queue.
-            self.ingress.when_quiet(Scope::Attempts).await
+            self.ingress.wait(Until::NoAttempts).await
         };
         tokio::select! {
             biased;

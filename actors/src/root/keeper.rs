@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use volery_blackboard::board::AgentStatus;
+use volery_blackboard::board::Board;
 use volery_blackboard::{AgentName, Store, Timestamp};
 
 use super::backstop::{Backstop, Finishing};
@@ -24,9 +25,9 @@ use super::report::{CutOff, PhaseReport, PhaseStatus, ShutdownReport, StopCause}
 use super::telemetry::show;
 use crate::agent::{AgentMessage, Roll};
 use crate::clock::Clock;
-use crate::curator::{Ingress, Question};
 use crate::feed::Feed;
 use crate::hold::{Hold, Protection};
+use crate::ingress::Ingress;
 use crate::resource::{Kept, let_go};
 use crate::seen::Seen;
 use crate::settings::Settings;
@@ -453,7 +454,7 @@ impl Root {
             return Vec::new();
         }
         let within = ANSWER_WITHIN.min(deadlines.left(self.clock.now()));
-        match timeout(within, self.ingress.ask(Question::Agents)).await {
+        match timeout(within, self.ingress.ask(Board::agents)).await {
             Ok(Ok(agents)) => agents,
             Ok(Err(_)) => Vec::new(),
             Err(_) => {

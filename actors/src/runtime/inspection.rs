@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use volery_blackboard::board::AgentStanding;
+use volery_blackboard::board::Board;
 use volery_blackboard::{AgentName, Timestamp};
 
 use super::Volery;
 use super::builder::INTENSITY;
 use super::tree::{Tree, TreeNode};
-use crate::curator::Question;
 use crate::error::Result;
 use crate::health::{Findings, Health, Severity};
 use crate::root::Stopping;
@@ -55,7 +55,7 @@ impl Volery {
         let (scheduled, tree, agents) = tokio::join!(
             timeout(ANSWER_WITHIN, scheduled),
             timeout(ANSWER_WITHIN, self.tree()),
-            timeout(ANSWER_WITHIN, self.ingress().ask(Question::Standings)),
+            timeout(ANSWER_WITHIN, self.ingress().ask(Board::standings)),
         );
         if scheduled.is_err() {
             let what =
@@ -66,7 +66,7 @@ impl Volery {
             Ok(tree) => inspect_tree(&tree, self.now(), findings),
             Err(_) => findings.add(Severity::NotLive, "supervisors", "silent", silent()),
         }
-        inspect_agents(agents, self.ingress().committing(), findings);
+        inspect_agents(agents, self.ingress().status().committing, findings);
         for found in self.findings() {
             let part = found.agent().map_or("async runtime", AgentName::as_str);
             let told = (found.to_string(), found.since());
@@ -80,7 +80,7 @@ impl Volery {
         if !ingress.is_open() {
             findings.add(Severity::NotReady, "runtime", "closed", "publishing is refused");
         }
-        if let Some((since, why)) = ingress.store_trouble() {
+        if let Some((since, why)) = ingress.status().store_trouble.clone() {
             findings.add_since(Severity::NotReady, "store", "down", (why, since));
         }
         let damage = self.0.workshop.store.damage();

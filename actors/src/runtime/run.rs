@@ -13,8 +13,8 @@ use volery_blackboard::{Artifact, Filter, Kind, Payload, RunId, Tally, Waiting};
 use super::Volery;
 use super::publish::{Published, Publishing};
 use crate::agent::{IntoOutputs, Outputs};
-use crate::curator::{Question, Scope};
 use crate::error::Result;
+use crate::ingress::Until;
 
 /// A run that has not begun. Made by [`Volery::run`](Volery::run).
 #[derive(Debug)]
@@ -98,7 +98,7 @@ struct Parts {
 
 impl Run {
     pub(crate) fn new(volery: Volery, id: RunId, workflow: Arc<str>) -> Self {
-        volery.ingress().pin(id, &workflow);
+        volery.ingress().add_handle(id, &workflow);
         Self(Arc::new(Parts { volery, id, workflow }))
     }
 
@@ -138,7 +138,7 @@ impl Run {
     /// # Errors
     /// When the runtime stops first.
     pub async fn settled(&self) -> Result<RunReport> {
-        let tally = self.0.volery.ingress().when_quiet(Scope::Run(self.0.id)).await?;
+        let tally = self.0.volery.ingress().wait(Until::Quiescent(self.0.id)).await?;
         let tally = self.or_stored(tally).await?;
         let timed_out = self.0.volery.ingress().has_timed_out(self.0.id);
         Ok(RunReport { run: self.0.id, workflow: self.0.workflow.to_string(), tally, timed_out })
@@ -212,7 +212,8 @@ impl Run {
     /// # Errors
     /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
     pub async fn tally(&self) -> Result<Tally> {
-        let asked = self.0.volery.ingress().ask(|answer| Question::Tally(self.0.id, answer)).await?;
+        let run = self.0.id;
+        let asked = self.0.volery.ingress().ask(move |board| board.tally(run)).await?;
         self.or_stored(asked.unwrap_or_default()).await
     }
 
@@ -227,7 +228,7 @@ impl Run {
 
 impl Drop for Parts {
     fn drop(&mut self) {
-        self.volery.ingress().release(self.id);
+        self.volery.ingress().drop_handle(self.id);
     }
 }
 

@@ -4,14 +4,15 @@
 //! wait in the log only. It is read page by page in the caller's task.
 
 use rustc_hash::FxHashMap;
+use volery_blackboard::board::Board;
 use volery_blackboard::board::{AgentStatus, InLog, RunningJob, RunningState, WaitingFilter};
 use volery_blackboard::store::Store;
 use volery_blackboard::{RunId, SubscriptionIndex, Waiting};
 
 use super::Volery;
-use crate::curator::{Question, Recovered};
 use crate::error::Result;
 use crate::finding::Finding;
+use crate::ingress::Recovered;
 use crate::upkeep::LoopStatus;
 
 /// Waiting artifacts in one answer. Their number can be that of the backlog; nobody reads more at once.
@@ -43,8 +44,9 @@ impl Volery {
         let mut filter = WaitingFilter::default();
         (filter.run, filter.limit) = (run, Some(WAITING_MAX));
         filter.agent = agent.map(|agent| self.agent(agent)).transpose()?;
-        let (mut found, in_log) =
-            self.ingress().ask(|answer| Question::Waiting(filter.clone(), answer)).await?;
+        let asked = filter.clone();
+        let look = move |board: &Board| (board.waiting(&asked), board.in_log());
+        let (mut found, in_log) = self.ingress().ask(look).await?;
         add_from_log(self.0.workshop.store.as_ref(), &in_log, &filter, &mut found).await?;
         Ok(found)
     }
@@ -55,7 +57,7 @@ impl Volery {
     /// # Errors
     /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
     pub async fn running(&self) -> Result<Vec<RunningJob>> {
-        let mut running = self.ingress().ask(Question::Running).await?;
+        let mut running = self.ingress().ask(Board::running).await?;
         let entered = self.0.workshop.roll.pick(|_| true);
         let mut entered: FxHashMap<_, _> =
             entered.iter().map(|entry| ((entry.job, entry.attempt), entry)).collect();
@@ -78,14 +80,14 @@ impl Volery {
     /// # Errors
     /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
     pub async fn agents(&self) -> Result<Vec<AgentStatus>> {
-        self.ingress().ask(Question::Agents).await
+        self.ingress().ask(Board::agents).await
     }
 
     /// Tells what was found unfinished at the start, or when the curator was last restarted: jobs that run again, and inputs
     /// that are read from the log as there is room.
     #[must_use]
     pub fn recovered(&self) -> Recovered {
-        self.ingress().watch().recovered
+        self.ingress().status().recovered
     }
 
     /// Tells how every background loop stands: ticks, errors, the last tick and the next. Counts begin with the runtime and

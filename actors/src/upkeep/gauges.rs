@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use volery_blackboard::board::AgentStatus;
+use volery_blackboard::board::Board;
 use volery_blackboard::{AgentName, Timestamp};
 
 use super::periodic::{Loop, Next};
 use crate::agent::{AgentMessage, Workshop};
 use crate::curator::TimekeeperMessage;
-use crate::curator::{CuratorMessage, Question};
 use crate::fault::Fault;
 use crate::feed::Feed;
+use crate::ingress::Wake;
 use crate::supervision::Address;
 
 /// How long the curator may take to say how agents stand. A late answer is read at the next tick.
@@ -40,7 +41,7 @@ impl Mailboxes {
     pub(crate) fn of(
         agents: &[(AgentName, Address<AgentMessage>)],
         timekeeper: &Address<TimekeeperMessage>,
-        curator: &Address<CuratorMessage>,
+        curator: &Address<Wake>,
     ) -> Self {
         let agents = agents.iter().map(|(name, address)| (Arc::from(name.as_str()), depth_of(address)));
         let others = [("timekeeper", depth_of(timekeeper)), ("curator", depth_of(curator))];
@@ -65,7 +66,7 @@ impl Loop for Gauges {
 
     async fn tick(&mut self) -> Result<(), Fault> {
         let ingress = &self.workshop.ingress;
-        let asked = timeout(ANSWER_WITHIN, ingress.ask(Question::Agents)).await;
+        let asked = timeout(ANSWER_WITHIN, ingress.ask(Board::agents)).await;
         let answered: Result<(), Fault> = match asked {
             Ok(Ok(agents)) => {
                 self.agents = agents;

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use volery_blackboard::Timestamp;
+use volery_blackboard::board::Board;
 
 use super::periodic::{Loop, Next};
 use crate::agent::Roll;
 use crate::clock::Clock;
-use crate::curator::{Ingress, Question};
 use crate::fault::Fault;
 use crate::finding::{Finding, FindingKind};
+use crate::ingress::Ingress;
 
 mod findings;
 mod sentry;
@@ -56,7 +57,7 @@ impl Lookout {
     }
 
     async fn look_at_agents(&self, now: Timestamp) -> Result<(), Fault> {
-        let agents = timeout(ANSWER_WITHIN, self.ingress.ask(Question::Agents)).await??;
+        let agents = timeout(ANSWER_WITHIN, self.ingress.ask(Board::agents)).await??;
         let aging = agents.into_iter().filter_map(|agent| {
             let since = agent.oldest_queued?;
             (now.since(since) > self.oldest_age).then_some(Finding::AgentAging { agent: agent.name, since })

@@ -10,8 +10,8 @@ use volery_blackboard::Timestamp;
 use volery_blackboard::input::Input;
 
 use super::periodic::{Loop, Next};
-use crate::curator::Ingress;
 use crate::fault::Fault;
+use crate::ingress::Ingress;
 
 /// A look at what may have been missed.
 pub(super) struct Sweep {

@@ -11,8 +11,8 @@ use volery_blackboard::{
 };
 
 use super::Volery;
-use crate::curator::LetterDecision;
 use crate::error::{Cause, Error, Result};
+use crate::ingress::LetterDecision;
 use crate::kinds::KindTable;
 
 type MakePayload = Box<dyn FnOnce(&KindTable, &Kind) -> std::result::Result<(Kind, Body), String> + Send>;

@@ -10,8 +10,8 @@ use volery_blackboard::store::{DeadFilter, DeadState};
 use volery_blackboard::{AgentIndex, AgentName};
 
 use super::{Awaited, Volery};
-use crate::curator::Scope;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ingress::Until;
 
 /// Letters per page. A tenth would ask the store more often than it takes to drive them; more only take memory.
 const PAGE: usize = 100;
@@ -106,7 +106,7 @@ impl Volery {
         let agents = &self.0.agents;
         let found = (0..).map(AgentIndex).zip(agents).find(|(_, (name, _))| name == agent);
         match found {
-            Some((index, _)) => self.ingress().when_quiet(Scope::Window(index)).await.map(|_| ()),
+            Some((index, _)) => self.ingress().wait(Until::Room(index)).await.map(|_| ()),
             None => Ok(()),
         }
     }

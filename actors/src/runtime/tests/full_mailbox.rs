@@ -9,7 +9,6 @@ use volery_blackboard::shape::one;
 use volery_blackboard::{JobId, Timestamp, WaitingReason};
 
 use crate::agent::{Agent, AgentMessage};
-use crate::curator::Question;
 use crate::fault::Fault;
 use crate::runtime::Volery;
 
@@ -49,8 +48,8 @@ async fn an_agent_that_cannot_be_given_a_job_holds_nobody_else_up_and_is_no_trou
     let health = runtime.health().await;
     let parts: Vec<&str> = health.reasons.iter().map(|reason| reason.part.as_str()).collect();
     assert!(health.ready && parts == ["full"], "{health}");
-    let asked = runtime.workshop().ingress.ask(|answer| Question::Waiting(WaitingFilter::default(), answer));
-    let (waiting, _) = asked.await.expect("it answers");
+    let asked = runtime.workshop().ingress.ask(|board| board.waiting(&WaitingFilter::default()));
+    let waiting = asked.await.expect("it answers");
     assert_eq!(waiting.len(), 3);
     assert!(waiting.iter().all(|waiting| waiting.reason == WaitingReason::AgentUnavailable), "{waiting:?}");
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -6,7 +6,7 @@
 use volery_blackboard::outcome::Quarantine;
 use volery_blackboard::{AgentIndex, Timestamp};
 
-use crate::agent::{PastIntensity, Rule};
+use crate::intensity::{PastIntensity, Rule};
 use crate::supervision::RestartWindow;
 
 /// The panics of every agent in the recent past.
@@ -22,7 +22,7 @@ struct Record {
 
 /// What one more panic led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counted {
+pub(crate) enum Counted {
     /// Nothing: the window holds this many. An agent in quarantine is not counted.
     Held(u32),
     /// The agent is to be given no jobs.
@@ -40,7 +40,7 @@ impl Panics {
     }
 
     /// Counts a panic.
-    pub(super) fn count(&mut self, agent: AgentIndex, now: Timestamp) -> Counted {
+    pub(crate) fn count(&mut self, agent: AgentIndex, now: Timestamp) -> Counted {
         let Some(record) = self.0.get_mut(agent.at()) else { return Counted::Held(0) };
         if let Some(quarantine) = record.quarantine {
             return Counted::Held(quarantine.restarts);
@@ -60,7 +60,7 @@ impl Panics {
     }
 
     /// Ends a quarantine, and forgets what was counted.
-    pub(super) fn lift(&mut self, agent: AgentIndex) {
+    pub(crate) fn lift(&mut self, agent: AgentIndex) {
         if let Some(record) = self.0.get_mut(agent.at()) {
             record.quarantine = None;
             record.window = RestartWindow::new(record.rule.intensity);
@@ -68,20 +68,20 @@ impl Panics {
     }
 
     /// Puts an agent into the quarantine that it was in when the process before this one ended.
-    pub(super) fn restore(&mut self, agent: AgentIndex, quarantine: Quarantine) {
+    pub(crate) fn restore(&mut self, agent: AgentIndex, quarantine: Quarantine) {
         if let Some(record) = self.0.get_mut(agent.at()) {
             record.quarantine = Some(quarantine);
         }
     }
 
     /// Lists the quarantines that outlive the process. One that was an escalation does not: its agent begins anew.
-    pub(super) fn durable(&self) -> impl Iterator<Item = (AgentIndex, Quarantine)> {
+    pub(crate) fn durable(&self) -> impl Iterator<Item = (AgentIndex, Quarantine)> {
         let escalates = |agent: AgentIndex| matches!(self.0[agent.at()].rule.past, PastIntensity::Escalate);
         self.quarantines().into_iter().filter(move |(agent, _)| !escalates(*agent))
     }
 
     /// Lists the agents in quarantine.
-    pub(super) fn quarantines(&self) -> Vec<(AgentIndex, Quarantine)> {
+    pub(crate) fn quarantines(&self) -> Vec<(AgentIndex, Quarantine)> {
         let all = (0..).map(AgentIndex).zip(&self.0);
         all.filter_map(|(agent, record)| record.quarantine.map(|quarantine| (agent, quarantine))).collect()
     }

@@ -1,0 +1,27 @@
+//! The report of a recovery: the unfinished work that a life of the curator found. Data only.
+
+use std::fmt;
+
+/// What a curator found unfinished when it began its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// Runs that have a part in these jobs.
+    pub runs: u64,
+    /// Jobs that had been started and have no end.
+    pub jobs_replayed: u64,
+    /// Those of them whose last attempt has no end, and that run again. The others wait for the end of their back-off.
+    pub jobs_rerun: u64,
+    /// Those of them that the death of the process has ever cut short.
+    pub interrupted: u64,
+    /// Inputs in the log that no such job takes, counted once per subscription. They are read as there is room.
+    pub inputs: u64,
+}
+
+impl fmt::Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { runs, jobs_replayed, jobs_rerun, inputs, .. } = self;
+        write!(f, "resumed: {runs} runs, {jobs_replayed} jobs replayed, {jobs_rerun} re-run")?;
+        if *inputs > 0 { write!(f, "; {inputs} inputs wait in the log") } else { Ok(()) }
+    }
+}
