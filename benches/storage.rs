@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use volery::Sqlite;
 use volery::prelude::*;
-use volery::sqlite::Sqlite;
 use volery::testing::FailingStore;
 
 #[path = "storage/bare.rs"]

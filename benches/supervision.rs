@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
+use volery::agent::PastIntensity;
 use volery::prelude::*;
+use volery::supervision::Intensity;
 use volery::supervision::{ChildSpec, Fault, Life, NoObserver, Supervisor, SupervisorSpec};
-use volery::{Intensity, PastIntensity};
 
 /// Panics that the storm's agent is allowed within [`STORM_WINDOW`]; past them it rests for as long. A panic
 /// costs about ten microseconds of unwinding, so that this many take a twentieth of one core.
@@ -298,7 +299,7 @@ async fn shutdown(deadline: Duration) {
         },
     );
     let (other_told, other_latch) = (told.clone(), Arc::clone(&latch));
-    let pool = Agent::new("blocks-the-pool").consumes(one::<Shared<Order>>()).engine(blocking(
+    let pool = Agent::new("blocks-the-pool").consumes(one::<Shared<Order>>()).engine(on_thread(
         move |_: Shared<Order>, _: Context| {
             other_told.try_send(()).expect("the bench waits");
             other_latch.wait();

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use volery::prelude::*;
-use volery::{Phase, PhaseStatus};
+use volery::report::{Phase, PhaseStatus};
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 struct Quick {

@@ -2,8 +2,8 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
+use volery::feed::{Event, FeedItem};
 use volery::prelude::*;
-use volery::{Event, FeedItem};
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 struct Question {

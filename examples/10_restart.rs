@@ -2,9 +2,9 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
+use volery::feed::{Event, FeedItem, FeedReader};
 use volery::prelude::*;
 use volery::supervision::LifeEvent;
-use volery::{Event, FeedItem, FeedReader};
 
 const ORDERS: u32 = 300;
 

@@ -3,8 +3,8 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
+use volery::letters::DeadFilter;
 use volery::prelude::*;
-use volery::store::DeadFilter;
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 struct Transfer {

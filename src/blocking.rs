@@ -10,7 +10,8 @@ use volery_actors::{Error, Health, IntoOutputs, Published, Result, ShutdownRepor
 use volery_blackboard::shape::Take;
 use volery_blackboard::{Filter, Page, Payload, RunId, Waiting};
 
-use crate::{Builder, RunReport};
+use crate::Builder;
+use crate::report::RunReport;
 
 /// A runtime with an async runtime of its own.
 #[derive(Debug)]

@@ -43,8 +43,9 @@
 //! ```
 //!
 //! Where to read on: [`Agent`] and the shapes ([`one`], [`all_of`], [`count`], [`join`], [`Batch`]) to declare what an
-//! agent wants; [`IntoOutputs`] for what its engine may return; [`Schedule`] for what is published by the clock; [`Resource`] for what
-//! engines share; [`Volery`] for what a running runtime offers.
+//! agent wants; [`IntoOutputs`](agent::IntoOutputs) for the values that its engine may return; [`Schedule`] for artifacts
+//! that are published by the clock; [`Resource`] for values that engines share; [`Volery`] for a running runtime.
+//! The root has the names that a service writes; the modules have those that it is given.
 //! `docs/semantics.md` in the repository lists what is guaranteed and which test shows it.
 
 #[cfg(doctest)]
@@ -57,42 +58,116 @@ pub mod prelude;
 pub mod testing;
 
 pub use volery_actors::{
-    Builder, CauseTree, DeadLetters, FateTree, Letter, LineageQuery, LineageTree, Pages, Publishing, Query,
-    RedriveAll, Redriving, ResultTree, Run, RunPublishing, RunReport, RunStart, Volery,
+    Agent, Builder, Context, Engine, Error, ErrorKind, Failure, Fault, Outputs, Publish, Published, Resource,
+    Result, Retry, Run, Schedule, Settings, Volery, on_thread,
 };
-
-#[cfg(unix)]
-pub use volery_actors::Systemd;
-pub use volery_actors::supervision::Intensity;
-pub use volery_actors::{
-    Agent, AgentDraft, Blocking, ChildError, ChildTask, Classed, Clock, Context, Engine, Error, ErrorKind,
-    Event, Failure, Fault, FeedItem, FeedReader, Finding, GaveUp, IntoOutputs, Lease, Loaded, LoopStatus,
-    Metrics, Missed, ModelCall, OpenModelCall, OpenToolCall, Outputs, Overflow, Partial, Publish, Published,
-    Recovered, Redriven, Resource, Result, Retry, Schedule, Settings, ToolCall, Tree, TreeNode, blocking,
-};
-pub use volery_actors::{
-    CallbackReport, CutOff, EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED,
-    EXIT_CODE_STOPPED, Phase, PhaseReport, PhaseStatus, Protection, ShutdownReport, StopCause,
-};
-pub use volery_actors::{Detail, PayloadRecording, Providers, TraceSettings};
-pub use volery_actors::{Health, Reason, Severity};
-pub use volery_actors::{PastIntensity, TimedOut, TimeoutKind};
-pub use volery_blackboard::board::{AgentStatus, RunningJob, RunningState};
-pub use volery_blackboard::outcome::Quarantine;
-pub use volery_blackboard::shape::{
-    AllOf, AllOfTuple, Batched, By, Count, EveryPair, Join, Once, One, Outer, Take, all_of, by, count, join,
-    one,
-};
+pub use volery_blackboard::shape::{all_of, by, count, join, one};
+pub use volery_blackboard::store::Memory;
 pub use volery_blackboard::{
-    AgentName, Artifact, ArtifactId, Batch, BlackboardError, CloseReason, Discard, Expiry, Filter, JobId,
-    Key, Kind, Offset, Outcome, Page, Payload, Producer, RunId, Shape, Shared, Tally, Tenant, Timestamp,
-    TraceContext, Visibility, Waiting, WaitingReason,
+    Artifact, ArtifactId, Batch, Filter, Kind, Offset, Outcome, Payload, RunId, Shape, Shared, Tally,
+    Timestamp, Visibility, Waiting, WaitingReason,
 };
+#[cfg(feature = "sqlite")]
+pub use volery_sqlite::Sqlite;
 
-/// How a runtime is shown: what a service hands to [`Builder::telemetry`], and a set-up for services that have none.
+/// The supervision kit under the runtime: child specs, strategies, lives. It knows nothing of artifacts.
+#[doc(inline)]
+pub use volery_actors::supervision;
+
+/// Agents: the types around a declaration, an engine and its attempt.
+pub mod agent {
+    #[cfg(feature = "process")]
+    pub use volery_actors::Process;
+    pub use volery_actors::{
+        AgentDraft, ChildError, ChildTask, Classed, GaveUp, IntoOutputs, Lease, Loaded, ModelCall, OnThread,
+        OpenModelCall, OpenToolCall, PastIntensity, Protection, TimedOut, TimeoutKind, ToolCall,
+    };
+    pub use volery_blackboard::AgentName;
+}
+
+/// Artifacts: the types of their parts.
+pub mod artifact {
+    pub use volery_blackboard::{
+        BlackboardError, Body, Discard, Expiry, JobId, Key, Kinds, Producer, Tenant, TraceContext,
+    };
+}
+
+/// The feed: what happens in a runtime, as it happens.
 ///
-/// Features: `otlp` exports over OTLP, `otlp-tls` over TLS as well, `prometheus` gives metrics as text, `subscriber` writes log lines with trace ids.
+/// [`Event`] hands out records of [`store`](crate::store) and of [`supervision`](crate::supervision).
+pub mod feed {
+    pub use volery_actors::{Event, FeedItem, FeedReader};
+}
+
+/// Dead letters: jobs that failed for good. [`Volery::dead_letters`] lists them.
+pub mod letters {
+    pub use volery_actors::{DeadLetters, Letter, RedriveAll, Redriven, Redriving};
+    pub use volery_blackboard::store::{
+        DeadConditions, DeadFilter, DeadLetter, DeadParts, DeadState, FailedAttempt, Inspected,
+    };
+}
+
+/// Queries: artifacts page by page, counts of them, and the lineage of one. [`Volery::query`] and [`Volery::lineage`]
+/// begin one.
+pub mod query {
+    pub use volery_actors::{CauseTree, FateTree, LineageQuery, LineageTree, Pages, Query, ResultTree};
+    pub use volery_blackboard::Page;
+    pub use volery_blackboard::store::{Fate, Lineage, Summary, SummaryBy};
+}
+
+/// Reports: how runs ended, how the runtime is, and how it stopped.
+pub mod report {
+    pub use volery_actors::{
+        CallbackReport, CutOff, EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP,
+        EXIT_CODE_INTERRUPTED, EXIT_CODE_STOPPED, Finding, Health, LoopStatus, Phase, PhaseReport,
+        PhaseStatus, Reason, Recovered, RunReport, Severity, ShutdownReport, StopCause, Tree, TreeNode,
+    };
+    pub use volery_blackboard::board::{AgentStatus, RunningJob, RunningState};
+    pub use volery_blackboard::outcome::Quarantine;
+}
+
+/// The runtime: values of its settings, its clock, and the builders that its methods return.
+pub mod runtime {
+    #[cfg(unix)]
+    pub use volery_actors::Systemd;
+    pub use volery_actors::{Clock, Missed, Overflow, Partial, Publishing, RunPublishing, RunStart};
+}
+
+/// Shapes: the types that [`one`], [`all_of`], [`count`], [`join`] and [`by`] return.
+pub mod shape {
+    pub use volery_blackboard::shape::{
+        AllOf, AllOfTuple, Batched, By, Count, EveryPair, Inputs, Join, Once, One, Outer, Take,
+    };
+    pub use volery_blackboard::{CloseReason, Subscription};
+}
+
+/// The options of [`Sqlite`].
+#[cfg(feature = "sqlite")]
+pub mod sqlite {
+    pub use volery_sqlite::{Durability, Options};
+}
+
+/// Stores: retention, and the contract that a store of your own fulfils.
+pub mod store {
+    pub use volery_blackboard::claim::{Backlog, Claim, Claimed, LogEntry, Settled};
+    pub use volery_blackboard::job::{Member, PairVerdict, Resumed, Start};
+    #[cfg(feature = "testing")]
+    pub use volery_blackboard::store::conformance;
+    pub use volery_blackboard::store::{
+        Answer, Artifacts, Bounds, Catalogue, Cursor, Damage, Few, Filing, Finish, JobEnd, NewArtifact, Note,
+        Redrive, Response, Retained, Retention, Store, StoreError, Stored, Subject, Unfinished, Write,
+        Written,
+    };
+    pub use volery_blackboard::{AgentIndex, Marks, SubscriptionIndex};
+}
+
+/// Telemetry: providers and settings of the service for [`Builder::telemetry`], and a set-up for services that have
+/// none.
+///
+/// Features: `otlp` exports over OTLP, `otlp-tls` over TLS as well, `prometheus` gives metrics as text, `subscriber`
+/// writes log lines with trace ids.
 pub mod telemetry {
+    pub use volery_actors::{Detail, Metrics, PayloadRecording, Providers, TraceSettings};
     #[cfg(feature = "subscriber")]
     pub use volery_observability::LogFormat;
     #[cfg(feature = "otlp")]
@@ -102,35 +177,4 @@ pub mod telemetry {
         Environment, Sampling, Telemetry, TelemetryBuilder, TelemetryError, init,
     };
     pub use volery_observability::{FlushReport, Flusher, ParentError, set_parent, traceparent_of};
-
-    pub use crate::{Detail, PayloadRecording, Providers, TraceSettings};
 }
-
-/// Stores, and the contract that a store of your own fulfils.
-pub mod store {
-    pub use volery_blackboard::claim::{Backlog, Claim, Claimed, LogEntry, Settled};
-    pub use volery_blackboard::job::{Member, PairVerdict, Resumed, Start};
-    #[cfg(feature = "testing")]
-    pub use volery_blackboard::store::conformance;
-    pub use volery_blackboard::store::{
-        Answer, Artifacts, Bounds, Catalogue, Cursor, Damage, DeadConditions, DeadFilter, DeadLetter,
-        DeadParts, DeadState, FailedAttempt, Fate, Few, Filing, Finish, Inspected, JobEnd, Lineage, Memory,
-        NewArtifact, Note, Redrive, Response, Retained, Retention, Store, StoreError, Stored, Subject,
-        Summary, SummaryBy, Unfinished, Write, Written,
-    };
-    pub use volery_blackboard::{AgentIndex, Body, Kinds, Marks, SubscriptionIndex};
-}
-
-#[cfg(feature = "process")]
-pub use volery_actors::Process;
-
-/// The supervision kit under the runtime: child specs, strategies, lives. It knows nothing of artifacts.
-pub use volery_actors::supervision;
-
-pub use store::{Bounds, DeadLetter, Memory, Retention};
-/// The durable store in one SQLite file.
-#[cfg(feature = "sqlite")]
-#[doc(inline)]
-pub use volery_sqlite as sqlite;
-#[cfg(feature = "sqlite")]
-pub use volery_sqlite::Sqlite;

@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{ChildStdout, Command};
 use tokio::sync::oneshot;
+use volery::Fault;
+use volery::agent::Process;
 use volery::prelude::*;
-use volery::{Fault, Process};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

@@ -29,7 +29,7 @@ pub use child::{ChildError, ChildTask};
 pub use class::Classed;
 pub use context::Context;
 pub use definition::{Agent, AgentDraft};
-pub use engine::{Blocking, Engine, blocking};
+pub use engine::{Engine, OnThread, on_thread};
 pub use failure::Failure;
 pub use fallback::GaveUp;
 pub use outputs::{IntoOutputs, Outputs, Publish};

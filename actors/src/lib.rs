@@ -41,8 +41,8 @@ mod upkeep;
 #[cfg(feature = "process")]
 pub use agent::Process;
 pub use agent::{
-    Agent, AgentDraft, Blocking, ChildError, ChildTask, Classed, Context, Engine, Failure, GaveUp,
-    IntoOutputs, OpenModelCall, OpenToolCall, Outputs, Publish, Retry, TimedOut, TimeoutKind, blocking,
+    Agent, AgentDraft, ChildError, ChildTask, Classed, Context, Engine, Failure, GaveUp, IntoOutputs,
+    OnThread, OpenModelCall, OpenToolCall, Outputs, Publish, Retry, TimedOut, TimeoutKind, on_thread,
 };
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{PATIENCE, fail, list, settle};
-use crate::{Event, FeedItem, FeedReader};
+use crate::feed::{Event, FeedItem, FeedReader};
 
 mod line;
 mod pattern;

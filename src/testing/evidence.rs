@@ -7,7 +7,8 @@ use volery_blackboard::store::DeadLetter;
 
 use super::events::{LISTED, line};
 use super::{answered, list};
-use crate::{Event, FeedItem, FeedReader, Result, Run, Volery, Waiting};
+use crate::feed::{Event, FeedItem, FeedReader};
+use crate::{Result, Run, Volery, Waiting};
 
 /// Dead letters that are looked through: more than a test has, and few enough to be read at once.
 pub(super) const LETTERS: usize = 1_000;

@@ -15,7 +15,10 @@ use super::events::Events;
 use super::evidence::{LETTERS, LastEvents, evidence, letter_line};
 use super::expectation::{Expectation, Subject};
 use super::{PATIENCE, answered, fail, list, settle, within_patience};
-use crate::{DeadLetter, Error, Filter, Phase, Run, ShutdownReport, Take, Timestamp, Volery};
+use crate::letters::DeadLetter;
+use crate::report::{Phase, ShutdownReport};
+use crate::shape::Take;
+use crate::{Error, Filter, Run, Timestamp, Volery};
 
 /// The runtime of one test. It is used like the [`Volery`] that it holds, and knows besides what a test wants
 /// of it.

@@ -10,7 +10,9 @@ use tokio::sync::Notify;
 
 use super::script::Script;
 use super::{fail, list, settle, within_patience};
-use crate::{Agent, AgentName, Context, Engine, Fault, IntoOutputs, Shape, Take, one};
+use crate::agent::{AgentName, IntoOutputs};
+use crate::shape::Take;
+use crate::{Agent, Context, Engine, Fault, Shape, one};
 
 /// One attempt of a probe, with its input.
 #[derive(Clone, Debug)]

@@ -11,7 +11,8 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
 use super::gate::Gate;
-use crate::{Context, Engine, Fault, IntoOutputs};
+use crate::agent::IntoOutputs;
+use crate::{Context, Engine, Fault};
 
 /// An engine that does what is written down: one step for each call.
 ///
@@ -146,7 +147,7 @@ impl<O: IntoOutputs> Script<O> {
         self
     }
 
-    /// Lets the next step block a thread at a gate first, like an engine of [`blocking`](crate::blocking()):
+    /// Lets the next step block a thread at a gate first, like an engine of [`on_thread`](crate::on_thread):
     /// cancelled, it goes on until the gate opens.
     ///
     /// Paused time does not move by itself while a thread is blocked, so no deadline comes before the gate is

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::harness::Harness;
-use crate::{Agent, Builder, Clock, Error, Result, Settings, Timestamp, Volery, store};
+use crate::runtime::Clock;
+use crate::{Agent, Builder, Error, Result, Settings, Timestamp, Volery, store};
 
 /// The time at which tests start unless told otherwise: 2026-01-01 00:00 UTC. Any fixed point would do.
 const STARTED_AT: Timestamp = Timestamp::from_millis_since_epoch(1_767_225_600_000);

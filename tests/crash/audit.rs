@@ -5,8 +5,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use volery::letters::DeadFilter;
 use volery::prelude::*;
-use volery::store::{DeadFilter, Store};
+use volery::store::Store;
 use volery::{Artifact, Kind, Outcome, Payload, Timestamp};
 
 use crate::service::{

@@ -12,10 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use volery::Sqlite;
+use volery::agent::PastIntensity;
 use volery::prelude::*;
-use volery::sqlite::{Durability, Sqlite};
+use volery::sqlite::Durability;
+use volery::supervision::Intensity;
 use volery::testing::FailingStore;
-use volery::{Fault, Intensity, PastIntensity, Published, Waiting, WaitingReason};
+use volery::{Fault, Published, Waiting, WaitingReason};
 
 use crate::audit::Audit;
 use crate::chance::Chance;

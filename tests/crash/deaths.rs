@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use volery::Sqlite;
+use volery::letters::DeadFilter;
 use volery::prelude::*;
-use volery::sqlite::Sqlite;
-use volery::store::{DeadFilter, Store};
+use volery::store::Store;
 use volery::{ArtifactId, Fault, Outcome};
 
 use crate::child::{self, Child, say};

@@ -5,8 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use volery::sqlite::{Durability, Sqlite};
-use volery::store::{Body, Catalogue, Few, Kinds, NewArtifact, Store, Stored, Write, Written};
+use volery::Sqlite;
+use volery::artifact::{Body, Kinds};
+use volery::sqlite::Durability;
+use volery::store::{Catalogue, Few, NewArtifact, Store, Stored, Write, Written};
 use volery::{ArtifactId, Kind, RunId, Timestamp};
 
 use crate::audit::Audit;

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use volery::sqlite::{Durability, Sqlite};
+use volery::Sqlite;
+use volery::sqlite::Durability;
 
 use crate::audit::Audit;
 use crate::chance::{Chance, times};

@@ -7,7 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
-use volery::sqlite::{Durability, Sqlite};
+use volery::Sqlite;
+use volery::sqlite::Durability;
 
 use crate::audit::Audit;
 use crate::chance::{Chance, in_ci, times};

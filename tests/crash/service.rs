@@ -14,9 +14,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use volery::Sqlite;
 use volery::prelude::*;
-use volery::sqlite::{Durability, Sqlite};
-use volery::{Clock, Fault, Published, Timestamp};
+use volery::runtime::Clock;
+use volery::sqlite::Durability;
+use volery::{Fault, Published, Timestamp};
 
 use crate::child::say;
 

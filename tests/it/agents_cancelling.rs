@@ -3,9 +3,11 @@
 use std::future::pending;
 use std::time::Duration;
 
+use volery::feed::{Event, FeedReader};
 use volery::prelude::*;
+use volery::report::RunningState;
 use volery::supervision::Intensity;
-use volery::{Event, Fault, FeedReader, RunningState, Tally, WaitingReason};
+use volery::{Fault, Tally, WaitingReason};
 
 use crate::support::{A, B, Gate, SECOND, Seen, Tested, a, event, retrying, soon, tally, turns};
 

@@ -4,8 +4,9 @@ use std::future::pending;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use volery::Fault;
+use volery::agent::ChildError;
 use volery::prelude::*;
-use volery::{ChildError, Fault};
 
 use crate::support::{A, Dropped, Gate, SECOND, Seen, Tested, a, soon, tally};
 

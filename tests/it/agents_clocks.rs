@@ -4,9 +4,12 @@
 use std::future::pending;
 use std::time::Duration;
 
+use volery::agent::{TimedOut, TimeoutKind};
+use volery::feed::Event;
 use volery::prelude::*;
+use volery::report::RunningState;
 use volery::supervision::LifeEvent;
-use volery::{Event, Fault, Outcome, RunningState, TimedOut, TimeoutKind};
+use volery::{Fault, Outcome};
 
 use crate::support::{
     A, B, Dropped, Gate, SECOND, Seen, Stopwatch, Tested, a, b, event, on_board, retrying, soon,
@@ -207,12 +210,12 @@ async fn a_paused_agent_does_not_let_the_queue_clock_run() -> Tested {
 async fn limits_that_are_too_short_are_refused_naming_the_agent_and_the_limit() -> Tested {
     let draft = || Agent::new("hasty").consumes(one::<A>());
     let short = Duration::from_micros(999);
-    let trial = volery::PastIntensity::Quarantine { resume_after: Some(short) };
+    let trial = volery::agent::PastIntensity::Quarantine { resume_after: Some(short) };
     for (draft, limit) in [
         (draft().timeout(short), "timeout"),
         (draft().idle_timeout(Duration::ZERO), "idle_timeout"),
         (draft().queue_timeout(short), "queue_timeout"),
-        (draft().intensity(volery::Intensity { restarts: 1, within: Duration::ZERO }), "window"),
+        (draft().intensity(volery::supervision::Intensity { restarts: 1, within: Duration::ZERO }), "window"),
         (draft().past_intensity(trial), "resume_after"),
     ] {
         let agent = draft.engine(|_: A, _| async { Ok::<_, Fault>(()) });

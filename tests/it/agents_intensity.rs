@@ -4,10 +4,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 
+use volery::agent::PastIntensity;
+use volery::feed::{Event, FeedReader};
 use volery::prelude::*;
+use volery::report::{AgentStatus, StopCause};
+use volery::supervision::Intensity;
 use volery::supervision::LifeEvent;
 use volery::testing::FailingStore;
-use volery::{AgentStatus, Event, Fault, FeedReader, Intensity, PastIntensity, StopCause, WaitingReason};
+use volery::{Fault, WaitingReason};
 
 use crate::support::{A, B, Gate, SECOND, Seen, Stopwatch, Tested, a, b, drain, event, soon, turns};
 
@@ -223,7 +227,7 @@ async fn an_agent_that_escalates_stops_the_runtime_and_is_named() -> Tested {
     assert_eq!(report.cause, StopCause::Escalated { agent: "brittle".to_owned() });
     assert!(report.to_string().contains("because agent brittle escalated"), "{report}");
     assert_eq!(seen.all().len(), 5, "the others were drained");
-    let board = report.phase(volery::Phase::Board).expect("every phase has its row");
+    let board = report.phase(volery::report::Phase::Board).expect("every phase has its row");
     assert_eq!(board.remaining, 2, "nothing more of the agent was started");
     let refused = volery.publish(a(0, 0)).await.expect_err("it accepts nothing more");
     assert_eq!(refused.kind(), ErrorKind::Stop);

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use volery::prelude::*;
-use volery::{Fault, Phase, Tally};
+use volery::report::Phase;
+use volery::{Fault, Tally};
 
 use crate::support::{A, B, Gate, SECOND, Tested, a, b, on_board, soon, status_of, turns};
 
@@ -90,7 +91,7 @@ async fn an_engine_that_obeys_a_shutdown_in_any_way_hands_its_job_back() -> Test
             let board = report.phase(Phase::Board).expect("every phase has a row");
             assert_eq!(board.remaining, 1, "{exit:?}, {grace:?}: {report}");
             assert!(report.cut_off.is_empty(), "{exit:?}, {grace:?}: {report}");
-            let dead = |event: &volery::Event| matches!(event, volery::Event::Dead { .. });
+            let dead = |event: &volery::feed::Event| matches!(event, volery::feed::Event::Dead { .. });
             assert!(!crate::support::drain(&mut feed).await.iter().any(dead), "{exit:?}, {grace:?}");
         }
     }

@@ -1,8 +1,9 @@
 //! Batches: what closes them, and that each says why.
 
 use volery::prelude::*;
+use volery::runtime::Partial;
+use volery::shape::CloseReason;
 use volery::testing::{Probe, Script};
-use volery::{CloseReason, Partial};
 
 use crate::support::{A, B, Gate, HOUR, SECOND, Tested, a, b, closes, tally, turns};
 
@@ -163,7 +164,7 @@ async fn a_shutdown_keeps_partial_batches_when_told_to_and_does_not_wait_for_the
         let report = volery.shutdown().await?;
         assert!(probe.received().is_empty(), "{batch:?}");
         assert!(report.is_graceful(), "{batch:?}: {report}");
-        let board = report.phase(volery::Phase::Board).expect("the board has a row");
+        let board = report.phase(volery::report::Phase::Board).expect("the board has a row");
         assert_eq!(board.remaining, 1, "the report says what is left");
     }
     Ok(())

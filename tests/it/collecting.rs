@@ -129,7 +129,7 @@ async fn what_an_input_waits_for_expires_when_its_run_is_finished() -> Tested {
     let run = volery.run("half").publish(a(0, 0)).await?;
     let report = run.finish().await?;
     assert!(report.is_complete(), "{report}");
-    assert_eq!(outcome(&mut feed).await.1, Outcome::Expired(volery::Expiry::EndOfInput));
+    assert_eq!(outcome(&mut feed).await.1, Outcome::Expired(volery::artifact::Expiry::EndOfInput));
     Ok(())
 }
 

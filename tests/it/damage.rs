@@ -1,9 +1,10 @@
 //! Damage in a file: what cannot be read is held or ends, visibly and once, and everything else goes on.
 
+use volery::Fault;
 use volery::Memory;
 use volery::prelude::*;
+use volery::report::Severity;
 use volery::testing::FailingStore;
-use volery::{Fault, Severity};
 
 use crate::place::{Place, die};
 use crate::support::{A, B, Gate, HOUR, Seen, Tested, a, b, soon, status_of, tally};

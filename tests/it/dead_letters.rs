@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use volery::artifact::{JobId, Producer};
+use volery::feed::Event;
+use volery::letters::{DeadFilter, DeadState};
 use volery::prelude::*;
-use volery::store::{DeadFilter, DeadState};
-use volery::{ErrorKind, Event, Fault, JobId, Offset, Producer};
+use volery::{ErrorKind, Fault, Offset};
 
 use crate::support::{A, B, SECOND, Seen, Stopwatch, Tested, a, b, drain, is_pending, on_board, soon};
 
@@ -31,7 +33,7 @@ fn stubborn(mended: &std::sync::Arc<std::sync::atomic::AtomicBool>, seen: &Seen<
     })
 }
 
-async fn numbers(letters: volery::DeadLetters) -> volery::Result<Vec<u64>> {
+async fn numbers(letters: volery::letters::DeadLetters) -> volery::Result<Vec<u64>> {
     Ok(letters.await?.iter().map(|letter| letter.number).collect())
 }
 
@@ -344,7 +346,7 @@ async fn letters_in_a_file_are_driven_again_edited_and_given_up() -> Tested {
     let run = volery.run("w").open();
     run.publish_all(vec![a(0, 1), a(0, 2), a(0, 3)]).await?;
     soon(run.settled()).await?;
-    let of = async |n: u32| -> volery::Result<volery::Letter> {
+    let of = async |n: u32| -> volery::Result<volery::letters::Letter> {
         for number in 1..=3 {
             let letter = volery.dead_letter(number).await?;
             if letter.artifacts()[0].payload::<A>()?.n == n {

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use volery::feed::Event;
 use volery::prelude::*;
+use volery::shape::CloseReason;
 use volery::store::Write;
+use volery::supervision::Intensity;
 use volery::supervision::LifeEvent;
 use volery::testing::FailingStore;
-use volery::{CloseReason, Event, Fault, Intensity, WaitingReason};
+use volery::{Fault, WaitingReason};
 
 use crate::place::{Place, die, over_every_store};
 use crate::support::{A, Gate, SECOND, Seen, Tested, a, closes, event, soon};

@@ -38,7 +38,7 @@ fn systemd_waits_longer_than_a_shutdown_takes() {
     for line in ["Type=notify", "NotifyAccess=main", "KillMode=mixed", "Restart=on-failure"] {
         assert!(unit.lines().any(|found| found == line), "{line} is missing");
     }
-    let prevented = format!("RestartPreventExitStatus={}", volery::EXIT_CODE_INTERRUPTED);
+    let prevented = format!("RestartPreventExitStatus={}", volery::report::EXIT_CODE_INTERRUPTED);
     assert!(unit.contains(&prevented), "{prevented} is missing");
 }
 

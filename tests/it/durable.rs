@@ -160,7 +160,7 @@ async fn a_partial_batch_waits_for_the_next_life_unless_told_otherwise() -> Test
     let first = start(&path, batching()).await?;
     first.publish_all(vec![a(0, 1), a(0, 2)]).await?;
     let report = first.shutdown().await?;
-    assert_eq!(report.phase(volery::Phase::Board).map(|board| board.remaining), Some(2), "{report}");
+    assert_eq!(report.phase(volery::report::Phase::Board).map(|board| board.remaining), Some(2), "{report}");
     let second = start(&path, batching()).await?;
     second.publish(a(0, 3)).await?;
     soon(second.until_idle()).await?;
@@ -170,7 +170,7 @@ async fn a_partial_batch_waits_for_the_next_life_unless_told_otherwise() -> Test
     let told = Volery::builder("t")
         .store(Sqlite::open(&path)?)
         .agent(batching())
-        .configure(|settings| settings.partial_batches = volery::Partial::Flush)
+        .configure(|settings| settings.partial_batches = volery::runtime::Partial::Flush)
         .start()
         .await?;
     told.shutdown().await?;

@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use volery::prelude::*;
-use volery::{Clock, ErrorKind, Fault, Settings, Timestamp};
+use volery::runtime::Clock;
+use volery::{ErrorKind, Fault, Settings, Timestamp};
 
 use crate::support::{A, B, Gate, HOUR, Seen, Tested, a, b, on_board};
 

@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
+use volery::agent::PastIntensity;
 use volery::prelude::*;
+use volery::report::{Phase, ShutdownReport};
+use volery::supervision::Intensity;
 use volery::testing::FailingStore;
-use volery::{Fault, Intensity, PastIntensity, Phase, ShutdownReport, Tally};
+use volery::{Fault, Tally};
 
 use crate::child::{Child, is_child, say};
 use crate::support::{A, Gate, SECOND, a};
@@ -53,7 +56,7 @@ fn an_orderly_stop_exits_with_0_also_when_work_was_handed_back() {
     }
     let mut service = Child::start("exit_codes::an_orderly_stop_exits_with_0_also_when_work_was_handed_back");
     service.hears("as requested");
-    assert_eq!(service.ended().code(), Some(i32::from(volery::EXIT_CODE_STOPPED)));
+    assert_eq!(service.ended().code(), Some(i32::from(volery::report::EXIT_CODE_STOPPED)));
 }
 
 #[test]
@@ -67,7 +70,7 @@ fn a_stop_in_which_a_phase_fails_exits_with_1() {
     }
     let mut service = Child::start("exit_codes::a_stop_in_which_a_phase_fails_exits_with_1");
     service.hears("as requested");
-    assert_eq!(service.ended().code(), Some(i32::from(volery::EXIT_CODE_FAILED)));
+    assert_eq!(service.ended().code(), Some(i32::from(volery::report::EXIT_CODE_FAILED)));
 }
 
 #[test]
@@ -82,7 +85,7 @@ fn a_tree_that_gave_up_exits_with_70() {
     let mut service = Child::start("exit_codes::a_tree_that_gave_up_exits_with_70");
     let cause = service.next_word();
     assert!(cause.starts_with("because it gave up: "), "{cause}");
-    assert_eq!(service.ended().code(), Some(i32::from(volery::EXIT_CODE_GAVE_UP)));
+    assert_eq!(service.ended().code(), Some(i32::from(volery::report::EXIT_CODE_GAVE_UP)));
 }
 
 #[test]
@@ -101,14 +104,14 @@ fn an_agent_that_escalates_exits_with_75() {
     }
     let mut service = Child::start("exit_codes::an_agent_that_escalates_exits_with_75");
     service.hears("because agent brittle escalated: its engines panicked too often");
-    assert_eq!(service.ended().code(), Some(i32::from(volery::EXIT_CODE_ESCALATED)));
+    assert_eq!(service.ended().code(), Some(i32::from(volery::report::EXIT_CODE_ESCALATED)));
 }
 
 #[test]
 fn the_codes_are_those_that_are_documented() {
-    use volery::{EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_STOPPED};
+    use volery::report::{EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_STOPPED};
     assert_eq!([EXIT_CODE_STOPPED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_ESCALATED], [0, 1, 70, 75]);
-    assert_eq!(volery::EXIT_CODE_INTERRUPTED, 130);
+    assert_eq!(volery::report::EXIT_CODE_INTERRUPTED, 130);
     let report = |cause: &str| -> ShutdownReport {
         let report = format!(
             r#"{{"runtime":"t","cause":{cause},"phases":[],"cut_off":[],"callbacks":[],"duration":{{"secs":0,"nanos":0}}}}"#

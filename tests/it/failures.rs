@@ -4,9 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use volery::artifact::{Discard, Producer};
 use volery::prelude::*;
+use volery::runtime::Clock;
+use volery::supervision::Intensity;
 use volery::testing::{FailingStore, Probe, Script, Test};
-use volery::{Clock, Discard, Engine, ErrorKind, Failure, Fault, Intensity, Outcome, Producer, Timestamp};
+use volery::{Engine, ErrorKind, Failure, Fault, Outcome, Timestamp};
 
 use crate::support::{
     A, B, Gate, SECOND, Seen, Tested, a, b, on_board, outcome, soon, status_of, tally, turns,
@@ -50,7 +53,7 @@ async fn a_panicking_engine_kills_its_job_and_the_others_go_on() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn a_blocking_engine_runs_and_its_panic_kills_the_job() -> Tested {
-    let agent = Agent::new("blocking").consumes(one::<A>()).engine(blocking(|input: A, _| {
+    let agent = Agent::new("blocking").consumes(one::<A>()).engine(on_thread(|input: A, _| {
         assert_ne!(input.n, 2, "two is too much");
         Ok::<_, Fault>(Publish(b(0, input.n)))
     }));
@@ -68,7 +71,7 @@ async fn a_blocking_call_that_outlives_its_attempt_keeps_its_slot() -> Tested {
     let (seen, gate) = (Seen::new(), Gate::new());
     let (open, dam) = std::sync::mpsc::channel::<()>();
     let dam = std::sync::Mutex::new(dam);
-    let agent = Agent::new("blocking").consumes(one::<A>()).concurrency(1).engine(blocking({
+    let agent = Agent::new("blocking").consumes(one::<A>()).concurrency(1).engine(on_thread({
         let (seen, gate) = (seen.clone(), gate.clone());
         move |input: A, _| {
             seen.note(input.n);
@@ -474,7 +477,10 @@ async fn time_is_the_clocks() {
 }
 
 /// An agent whose jobs fail three times, with a fallback.
-fn falling_back<E: Engine<(A, volery::GaveUp)>>(attempts: &Seen<(u32, Timestamp)>, fallback: E) -> Agent {
+fn falling_back<E: Engine<(A, volery::agent::GaveUp)>>(
+    attempts: &Seen<(u32, Timestamp)>,
+    fallback: E,
+) -> Agent {
     Agent::new("careful")
         .consumes(one::<A>())
         .retry(Retry::fixed(2, SECOND))
@@ -486,7 +492,7 @@ fn falling_back<E: Engine<(A, volery::GaveUp)>>(attempts: &Seen<(u32, Timestamp)
 async fn a_fallback_runs_once_when_attempts_are_used_up_and_its_outputs_end_the_job() -> Tested {
     let (attempts, told) = (Seen::new(), Seen::new());
     let noting = told.clone();
-    let agent = falling_back(&attempts, move |(input, gave_up): (A, volery::GaveUp), ctx: Context| {
+    let agent = falling_back(&attempts, move |(input, gave_up): (A, volery::agent::GaveUp), ctx: Context| {
         noting.note((gave_up.to_string(), ctx.attempt()));
         async move { Ok::<_, Fault>(Publish(b(input.key, input.n))) }
     });
@@ -512,10 +518,11 @@ async fn a_fallback_that_fails_or_panics_gives_the_job_up_with_both_errors() -> 
     for (n, wanted) in
         [(0, "the fallback failed as well: no luck"), (1, "the fallback failed as well: it panicked: boom")]
     {
-        let agent = falling_back(&Seen::new(), |(input, _): (A, volery::GaveUp), _: Context| async move {
-            assert_eq!(input.n, 0, "boom");
-            Err::<(), Fault>("no luck".into())
-        });
+        let agent =
+            falling_back(&Seen::new(), |(input, _): (A, volery::agent::GaveUp), _: Context| async move {
+                assert_eq!(input.n, 0, "boom");
+                Err::<(), Fault>("no luck".into())
+            });
         let volery = Volery::builder("t").agent(agent).start().await?;
         volery.publish(a(0, n)).await?;
         volery.until_idle().await?;
@@ -538,7 +545,7 @@ async fn a_fallback_follows_a_time_out_and_is_cancelled_with_its_run() -> Tested
     let agent = Agent::new("slow")
         .consumes(one::<A>())
         .timeout(SECOND)
-        .fallback(move |(input, _): (A, volery::GaveUp), ctx: Context| {
+        .fallback(move |(input, _): (A, volery::agent::GaveUp), ctx: Context| {
             let gate = entered.clone();
             async move {
                 assert!(!ctx.is_cancelled(), "its time is its own");

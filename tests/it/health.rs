@@ -1,9 +1,12 @@
 //! Health and the watchdog: what counts against readiness and liveness, and that the answer comes whoever is
 //! stuck.
 
+use volery::Fault;
+use volery::feed::Event;
 use volery::prelude::*;
+use volery::report::{Health, Severity};
+use volery::supervision::Intensity;
 use volery::testing::FailingStore;
-use volery::{Event, Fault, Health, Intensity, Severity};
 
 use crate::support::{A, Gate, SECOND, Tested, a, event, is_pending, turns};
 
@@ -237,7 +240,7 @@ mod systemd {
     use std::os::unix::net::UnixDatagram;
     use std::path::PathBuf;
 
-    use volery::Systemd;
+    use volery::runtime::Systemd;
 
     use super::*;
     use crate::child::{Child, is_child, say};

@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
+use volery::artifact::Expiry;
 use volery::prelude::*;
-use volery::{Expiry, Fault, Outcome, Timestamp};
+use volery::{Fault, Outcome, Timestamp};
 
 use crate::support::{A, B, C, D, HOUR, SECOND, Seen, Tested, a, b, c, d, outcome, tally};
 
-fn a_key() -> volery::By<A> {
+fn a_key() -> volery::shape::By<A> {
     by(|a: &A| a.key)
 }
 
-fn b_key() -> volery::By<B> {
+fn b_key() -> volery::shape::By<B> {
     by(|b: &B| b.key)
 }
 
 /// Sides whose number is the event time in seconds.
-fn timed() -> volery::Join<(A, B)> {
+fn timed() -> volery::shape::Join<(A, B)> {
     let time = |n: u32| Timestamp::from_millis_since_epoch(i64::from(n) * 1_000);
     join(a_key().at(move |a| time(a.n)), b_key().at(move |b| time(b.n)))
 }

@@ -7,8 +7,9 @@ use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use volery::feed::{Event, FeedReader};
 use volery::prelude::*;
-use volery::{Event, FeedReader, Finding};
+use volery::report::Finding;
 
 use crate::support::{A, Gate, SECOND, Tested, a, drain, event};
 

@@ -1,7 +1,8 @@
 //! Pipelines: agents that feed each other, who publishes what, order and lanes.
 
+use volery::artifact::Producer;
 use volery::prelude::*;
-use volery::{ErrorKind, Fault, Producer};
+use volery::{ErrorKind, Fault};
 
 use crate::support::{A, B, C, Gate, SECOND, Seen, Tested, a, b, c, drain, on_board, tally};
 
@@ -213,12 +214,12 @@ async fn the_loop_guard_ends_agents_that_feed_each_other() -> Tested {
         .await
         .into_iter()
         .filter_map(|event| match event {
-            volery::Event::Settled { settled, .. } => Some(settled.outcome),
+            volery::feed::Event::Settled { settled, .. } => Some(settled.outcome),
             _ => None,
         })
         .filter(|outcome| *outcome != volery::Outcome::Consumed)
         .collect();
-    assert_eq!(discards, [volery::Outcome::Discarded(volery::Discard::LoopGuard)]);
+    assert_eq!(discards, [volery::Outcome::Discarded(volery::artifact::Discard::LoopGuard)]);
     Ok(())
 }
 

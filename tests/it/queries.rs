@@ -1,8 +1,10 @@
 //! Queries: what is on the board, found by any condition, page by page, and counted.
 
+use volery::artifact::Producer;
+use volery::feed::Event;
 use volery::prelude::*;
-use volery::store::SummaryBy;
-use volery::{Event, Producer, Query};
+use volery::query::Query;
+use volery::query::SummaryBy;
 
 use crate::support::{A, B, SECOND, Tested, a, b, event};
 

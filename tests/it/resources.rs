@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use volery::Resource;
+use volery::agent::Lease;
 use volery::prelude::*;
-use volery::{Lease, Resource};
 
 use crate::support::{A, Dropped, Gate, SECOND, Seen, Tested, a, is_pending, soon, turns};
 

@@ -2,8 +2,10 @@
 
 use std::future::{IntoFuture, pending};
 
+use volery::feed::{Event, FeedItem};
 use volery::prelude::*;
-use volery::{Clock, Event, FeedItem, Offset, Outcome, Overflow};
+use volery::runtime::{Clock, Overflow};
+use volery::{Offset, Outcome};
 
 use crate::support::{
     A, B, Dropped, Gate, HOUR, SECOND, Seen, Tested, a, b, drain, event, is_pending, outcome, retrying, soon,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use volery::Memory;
 use volery::prelude::*;
-use volery::store::Memory;
+use volery::runtime::{Clock, Missed, Overflow};
 use volery::testing::FailingStore;
-use volery::{Artifact, Clock, Missed, Overflow, RunId, Schedule, Timestamp};
+use volery::{Artifact, RunId, Schedule, Timestamp};
 
 use crate::support::{A, B, Gate, HOUR, SECOND, Tested, a, b, event, on_board, turns};
 
@@ -51,7 +52,7 @@ async fn a_schedule_fires_at_every_multiple_of_its_period_in_runs_of_their_own()
     runs.dedup();
     assert_eq!(runs.len(), 3);
     let published = event(&mut feed, |event| match event {
-        volery::Event::Published { artifact, .. } => Some(artifact.run()),
+        volery::feed::Event::Published { artifact, .. } => Some(artifact.run()),
         _ => None,
     });
     assert_eq!(published.await, runs[0]);
@@ -64,7 +65,7 @@ async fn a_run_of_a_firing_is_named_after_its_schedule() -> Tested {
     let volery = Volery::builder("t").agent(done).schedule(beat()).start().await?;
     let mut feed = volery.feed();
     let workflow = event(&mut feed, |event| match event {
-        volery::Event::RunSettled { workflow, .. } => Some(Arc::clone(workflow)),
+        volery::feed::Event::RunSettled { workflow, .. } => Some(Arc::clone(workflow)),
         _ => None,
     });
     assert_eq!(&*workflow.await, "beat");

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, mpsc};
 
 use volery::prelude::*;
+use volery::report::{Phase, PhaseStatus, StopCause};
 use volery::testing::{FailingStore, Pattern, Script, Test};
-use volery::{ErrorKind, Fault, Phase, PhaseStatus, StopCause};
+use volery::{ErrorKind, Fault};
 
 use crate::support::{A, B, Dropped, Gate, HOUR, SECOND, Seen, Tested, a, b, is_pending, soon, tally, turns};
 
@@ -159,7 +160,7 @@ fn block(dam: &Dam) {
 async fn a_blocking_engine_that_ignores_cancellation_does_not_hold_up_the_shutdown() -> Tested {
     let (gate, (open, dam)) = (Gate::new(), dam());
     gate.open(1);
-    let agent = Agent::new("blocked").consumes(one::<A>()).engine(blocking({
+    let agent = Agent::new("blocked").consumes(one::<A>()).engine(on_thread({
         let gate = gate.clone();
         move |_: A, _| {
             tokio::runtime::Handle::current().block_on(gate.pass());

@@ -9,8 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::timeout;
+use volery::feed::{Event, FeedItem, FeedReader};
 use volery::prelude::*;
-use volery::{AgentStatus, CloseReason, Event, Fault, FeedItem, FeedReader, Offset, Outcome, Tally};
+use volery::report::AgentStatus;
+use volery::shape::CloseReason;
+use volery::{Fault, Offset, Outcome, Tally};
 
 pub(crate) use volery::testing::Gate;
 
@@ -104,11 +107,11 @@ impl Drop for Guard {
 
 /// Measures time as the runtime does: paused, in most tests.
 #[derive(Debug)]
-pub(crate) struct Stopwatch(volery::Clock, volery::Timestamp);
+pub(crate) struct Stopwatch(volery::runtime::Clock, volery::Timestamp);
 
 impl Stopwatch {
     pub(crate) fn start() -> Self {
-        let clock = volery::Clock::system();
+        let clock = volery::runtime::Clock::system();
         let now = clock.now();
         Self(clock, now)
     }
@@ -244,7 +247,7 @@ pub(crate) async fn status_of(volery: &Volery, agent: &str) -> volery::Result<Ag
 }
 
 /// Every payload of one kind on the board, oldest first.
-pub(crate) async fn on_board<T: volery::Take<Payload = T> + volery::Payload>(
+pub(crate) async fn on_board<T: volery::shape::Take<Payload = T> + volery::Payload>(
     volery: &Volery,
 ) -> volery::Result<Vec<T>> {
     let kind = volery::Kind::of::<T>();

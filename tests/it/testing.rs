@@ -8,9 +8,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use volery::prelude::*;
+use volery::runtime::Clock;
 use volery::store::Store;
 use volery::testing::{self, Events, FailingStore, Gate, Harness, Pattern, Probe, Script, Test};
-use volery::{Clock, ErrorKind, Fault, Outcome, Settings, Timestamp};
+use volery::{ErrorKind, Fault, Outcome, Settings, Timestamp};
 
 use crate::support::{A, B, HOUR, SECOND, Tested, a, b};
 
@@ -391,7 +392,8 @@ async fn events_that_do_not_come_are_told_with_what_came_instead() -> Tested {
             "expected a dead job of agent `any` and a B to be published as well, but it did not come within 60s",
         ],
     );
-    let never = failure(picky.expect_that(|event| matches!(event, volery::Event::Released { .. }))).await;
+    let never =
+        failure(picky.expect_that(|event| matches!(event, volery::feed::Event::Released { .. }))).await;
     says(&never, &["expected an event that the closure takes", "published A at offset 1"]);
     none.expect_none(Pattern::dead("any")).await;
     test.publish(a(0, 2)).await?;

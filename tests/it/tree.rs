@@ -1,8 +1,8 @@
 //! The supervision tree: it can be seen, and its actors can be killed by name.
 
+use volery::feed::{Event, FeedItem};
 use volery::prelude::*;
 use volery::supervision::{ChildState, Exit, LifeEvent};
-use volery::{Event, FeedItem};
 
 use crate::support::{A, a};
 

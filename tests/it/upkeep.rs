@@ -1,7 +1,8 @@
 //! Background loops from outside: how they stand, nudges, and what the janitor lets go.
 
 use volery::prelude::*;
-use volery::{ErrorKind, LoopStatus, Resource};
+use volery::report::LoopStatus;
+use volery::{ErrorKind, Resource};
 
 use crate::support::{A, B, SECOND, Tested, a, b, on_board};
 

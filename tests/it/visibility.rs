@@ -1,7 +1,8 @@
 //! Visibility: who is given an artifact, and when.
 
+use volery::artifact::Tenant;
 use volery::prelude::*;
-use volery::{Fault, Tenant, Visibility};
+use volery::{Fault, Visibility};
 
 use crate::support::{A, HOUR, SECOND, Seen, Tested, a, is_pending};
 
@@ -62,7 +63,7 @@ async fn a_delayed_artifact_is_matched_when_the_delay_ends() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn not_before_hides_an_artifact_until_a_point_in_time() -> Tested {
-    let clock = volery::Clock::system();
+    let clock = volery::runtime::Clock::system();
     let seen = Seen::new();
     let agent = Agent::new("later").consumes(one::<A>()).engine({
         let seen = seen.clone();
@@ -81,7 +82,7 @@ async fn not_before_hides_an_artifact_until_a_point_in_time() -> Tested {
 
 #[tokio::test(start_paused = true)]
 async fn particulars_of_a_publish_do_not_depend_on_their_order() -> Tested {
-    let clock = volery::Clock::system();
+    let clock = volery::runtime::Clock::system();
     let seen = Seen::new();
     let agent = |name: &'static str| {
         let seen = seen.clone();

@@ -1,8 +1,9 @@
 //! Waiting reasons: whatever does not move says why.
 
+use volery::artifact::Key;
 use volery::prelude::*;
 use volery::testing::{FailingStore, Pattern, Script, Test};
-use volery::{Fault, Key, WaitingReason};
+use volery::{Fault, WaitingReason};
 
 use crate::support::{A, B, Gate, HOUR, SECOND, Tested, a, b};
 

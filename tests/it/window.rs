@@ -1,8 +1,9 @@
 //! Bounded memory: agents with small windows, what waits in the log, and jobs that the process died of.
 
+use volery::feed::Event;
 use volery::prelude::*;
 use volery::testing::FailingStore;
-use volery::{Event, Failure, Fault, WaitingReason};
+use volery::{Failure, Fault, WaitingReason};
 
 use crate::place::{Place, die, hand_back, over_every_store};
 use crate::support::{A, B, Gate, Seen, Tested, a, b, drain, event, soon};

@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::sleep;
+use volery::Memory;
+use volery::agent::ModelCall;
+use volery::letters::DeadFilter;
 use volery::prelude::*;
-use volery::store::{DeadFilter, Memory};
+use volery::supervision::Intensity;
 use volery::testing::{FailingStore, Gate};
-use volery::{Fault, Intensity, ModelCall, Publish, Resource, Schedule};
+use volery::{Fault, Publish, Resource, Schedule};
 use volery_observability::names::metric;
 
 use crate::numbers::{check, numbers};

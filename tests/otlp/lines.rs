@@ -6,9 +6,11 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tokio::time::sleep;
+use volery::Fault;
+use volery::agent::GaveUp;
 use volery::prelude::*;
+use volery::supervision::Intensity;
 use volery::telemetry::{Environment, LogFormat, Otlp, init};
-use volery::{Fault, GaveUp, Intensity};
 use volery_otlp_receiver::Receiver;
 
 use crate::support::{LIMIT, MS, Note, Order, Payment, order, payment};
@@ -98,7 +100,7 @@ fn stumble(endpoint: String, format: LogFormat) {
 fn run_as(
     endpoint: String,
     format: LogFormat,
-    serve: impl AsyncFnOnce(volery::Providers) -> volery::Result<()>,
+    serve: impl AsyncFnOnce(volery::telemetry::Providers) -> volery::Result<()>,
 ) {
     let telemetry = init("shop").environment(Environment::empty()).otlp(Otlp::http().endpoint(endpoint));
     let telemetry = telemetry.log(format).install_global().start();

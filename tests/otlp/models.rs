@@ -1,9 +1,9 @@
 //! Calls of models and tools that engines make: their spans, and their numbers.
 
 use tokio::time::sleep;
+use volery::agent::{ModelCall, ToolCall};
 use volery::prelude::*;
 use volery::telemetry::{Detail, Sampling, TraceSettings};
-use volery::{ModelCall, ToolCall};
 use volery_otlp_receiver::{Metric, Span};
 
 use crate::support::{LIMIT, MS, Order, Tested, Watched, named, only, order, tree};
@@ -355,7 +355,7 @@ async fn a_fallback_that_calls_a_model_has_its_span_below_its_own() -> Tested {
     let watched = Watched::new();
     let act = Agent::new("act")
         .consumes(one::<Order>())
-        .fallback(async |_: (Order, volery::GaveUp), context: Context| {
+        .fallback(async |_: (Order, volery::agent::GaveUp), context: Context| {
             context.model_call(CHAT).run(ask()).await.map(drop)
         })
         .engine(async |_: Order, _: Context| Err::<(), Fault>("no".into()));

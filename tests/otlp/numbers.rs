@@ -92,7 +92,7 @@ async fn errors_are_counted_by_their_type_or_by_the_class_that_they_say() -> Tes
         text.parse::<u32>().map(drop)
     });
     let ask = Agent::new("ask").consumes(one::<Order>()).engine(async |_: Order, _: Context| {
-        Err::<(), _>(volery::Classed::new("rate_limited", "429, try again in 7 s"))
+        Err::<(), _>(volery::agent::Classed::new("rate_limited", "429, try again in 7 s"))
     });
     let wrap = Agent::new("wrap").consumes(one::<Order>()).engine(async |_: Order, _: Context| {
         let text = String::from_utf8(vec![0xff]).map_err(volery::Error::other)?;
@@ -156,7 +156,7 @@ async fn gauges_show_what_waits_and_runs() -> Tested {
 #[tokio::test(start_paused = true)]
 async fn restarts_and_quarantines_are_counted() -> Tested {
     let watched = Watched::new();
-    let intensity = volery::Intensity { restarts: 1, within: 1_000 * MS };
+    let intensity = volery::supervision::Intensity { restarts: 1, within: 1_000 * MS };
     let act = Agent::new("act").intensity(intensity).consumes(one::<Order>()).engine(
         async |order: Order, _: Context| {
             assert!(order.n > 1, "boom");

@@ -1,8 +1,8 @@
 //! The critical path of Jaeger: a cause has ended when its effect begins.
 
 use tokio::time::sleep;
+use volery::Memory;
 use volery::prelude::*;
-use volery::store::Memory;
 use volery::testing::FailingStore;
 use volery::{Fault, Publish};
 use volery_otlp_receiver::{Span, laws};

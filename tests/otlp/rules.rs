@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
+use volery::Memory;
 use volery::prelude::*;
-use volery::store::{Memory, Note as Noted, Store};
+use volery::store::{Note as Noted, Store};
 use volery::telemetry::{Detail, PayloadRecording, Sampling, TraceSettings};
 use volery::testing::{FailingStore, Gate};
 use volery::{Fault, Publish};

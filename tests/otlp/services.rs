@@ -15,9 +15,10 @@ use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use tokio::time::sleep;
 use tracing::{Instrument as _, info_span};
 use tracing_subscriber::layer::SubscriberExt as _;
+use volery::agent::ModelCall;
+use volery::on_thread;
 use volery::prelude::*;
 use volery::telemetry::{Environment, LogFormat, Otlp, init};
-use volery::{ModelCall, blocking};
 use volery_otlp_receiver::Receiver;
 
 use crate::support::{LIMIT, MS, Note, Order, Tested, order};
@@ -106,7 +107,7 @@ fn agents(headers: &Headers) -> [Agent; 2] {
             Ok::<_, Fault>(())
         }
     });
-    let block = Agent::new("block").consumes(one::<Note>()).engine(blocking(|_: Note, context: Context| {
+    let block = Agent::new("block").consumes(one::<Note>()).engine(on_thread(|_: Note, context: Context| {
         api("api in an engine that blocks");
         traced("own in an engine that blocks");
         context.model_call(ModelCall::chat("openai", "large")).run_blocking(|| Ok::<_, Fault>(()))
@@ -186,7 +187,7 @@ fn spans_of_a_service_are_in_the_runs_trace_with_layer_provider_and_propagator_o
     global::set_tracer_provider(provider.clone());
     global::set_text_map_propagator(TraceContextPropagator::new());
     let headers = Headers::default();
-    let providers = volery::Providers::none().tracer(provider.clone());
+    let providers = volery::telemetry::Providers::none().tracer(provider.clone());
     serve(Volery::builder("shop").telemetry(providers), &headers)?;
     provider.force_flush().expect("the exporter is in memory");
     let spans = exporter.get_finished_spans().expect("the exporter is in memory");

@@ -6,10 +6,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use tokio::time::{advance, sleep};
+use volery::Memory;
+use volery::agent::GaveUp;
 use volery::prelude::*;
-use volery::store::Memory;
 use volery::testing::FailingStore;
-use volery::{Fault, GaveUp, Publish};
+use volery::{Fault, Publish};
 use volery_otlp_receiver::Span;
 
 use crate::support::{MS, Order, Receipt, Tested, Watched, named, only, order, tree};

@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 
 use volery::prelude::*;
+use volery::report::{Phase, PhaseStatus};
 use volery::telemetry::{Environment, Otlp, init};
-use volery::{Phase, PhaseStatus};
 
 use crate::support::{LIMIT, Tested, order};
 

@@ -32,7 +32,7 @@ async fn act(n: u32, context: &Context) -> Result<(), Fault> {
 }
 
 fn agents() -> Vec<Agent> {
-    let never = volery::Intensity { restarts: u32::MAX, within: MS };
+    let never = volery::supervision::Intensity { restarts: u32::MAX, within: MS };
     vec![
         Agent::new("settle")
             .concurrency(16)
@@ -146,6 +146,6 @@ async fn a_shutdown_loses_no_root_of_a_run_that_had_finished() -> Tested {
     let spans = watched.spans();
     let roots = spans.iter().filter(|span| span.parent_id.is_empty()).count();
     assert_eq!(roots, 1_000);
-    assert_eq!(report.phase(volery::Phase::Telemetry).map(|row| row.remaining), Some(0));
+    assert_eq!(report.phase(volery::report::Phase::Telemetry).map(|row| row.remaining), Some(0));
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Waits: the reasons why a job waited, and joins that were never complete.
 
 use tokio::time::sleep;
+use volery::Memory;
 use volery::prelude::*;
-use volery::store::Memory;
 use volery::telemetry::{Detail, TraceSettings};
 use volery::testing::FailingStore;
 use volery::{Fault, Publish};

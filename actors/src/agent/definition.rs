@@ -113,7 +113,7 @@ impl Agent {
     /// 1 ms.
     ///
     /// When it is over, the attempt is cancelled as its run would cancel it, `cancel_grace` included, and fails with
-    /// [`TimedOut`](super::TimedOut), whatever the engine still returns; [`Retry`] decides what follows. A `blocking` engine
+    /// [`TimedOut`](super::TimedOut), whatever the engine still returns; [`Retry`] decides what follows. An `on_thread` engine
     /// goes on in its thread, and its result is dropped.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.parts.timeouts.attempt = Some(limit);

@@ -67,19 +67,20 @@ where
     }
 }
 
-/// An engine that blocks its thread or computes for long. Made by [`blocking`].
+/// An engine that blocks its thread or computes for long. Made by [`on_thread`].
 #[derive(Clone, Debug)]
-pub struct Blocking<F>(Arc<F>);
+pub struct OnThread<F>(Arc<F>);
 
 /// Runs a synchronous function as an engine, on tokio's blocking threads instead of an async worker.
 ///
-/// At most the agent's concurrency run at once, those included whose attempt has ended. A blocking call cannot be interrupted: when its run is cancelled or the
-/// runtime stops, its result is dropped, and the thread goes on until the function returns.
-pub fn blocking<F>(function: F) -> Blocking<F> {
-    Blocking(Arc::new(function))
+/// At most the agent's concurrency run at once, those included whose attempt has ended. The function cannot be
+/// interrupted: when its run is cancelled or the runtime stops, its result is dropped, and the thread goes on until the
+/// function returns.
+pub fn on_thread<F>(function: F) -> OnThread<F> {
+    OnThread(Arc::new(function))
 }
 
-impl<I, F, O, E> Engine<I> for Blocking<F>
+impl<I, F, O, E> Engine<I> for OnThread<F>
 where
     I: Send + 'static,
     F: Fn(I, Context) -> Result<O, E> + Send + Sync + 'static,

@@ -7,7 +7,8 @@
 
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
-use volery::{Error, IntoOutputs, Outputs, Payload, Run};
+use volery::agent::IntoOutputs;
+use volery::{Error, Outputs, Payload, Run};
 
 use super::changes::Change;
 use super::scan::Log;

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use volery::{Error, Memory, Partial, Run, Sqlite, Tally, Volery};
+use volery::runtime::Partial;
+use volery::{Error, Memory, Run, Sqlite, Tally, Volery};
 
 use crate::agents::{self, PARSE, UNSTEADY};
 use crate::changes::Change;

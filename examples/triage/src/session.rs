@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use volery::store::SummaryBy;
-use volery::{Failure, Payload, Query, Result, Run, Volery};
+use volery::query::Query;
+use volery::query::SummaryBy;
+use volery::{Failure, Payload, Result, Run, Volery};
 
 use super::agents::IN_STORE;
 use super::changes::Change;

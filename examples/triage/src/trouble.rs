@@ -11,7 +11,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use volery::{EXIT_CODE_INTERRUPTED, ErrorKind};
+use volery::ErrorKind;
+use volery::report::EXIT_CODE_INTERRUPTED;
 
 use super::source::SourceError;
 

@@ -1,6 +1,6 @@
 //! One event as one line of text, for failures. Pure: no I/O, no clock.
 
-use crate::Event;
+use crate::feed::Event;
 
 /// Tells an event in a line.
 pub(in crate::testing) fn line(event: &Event) -> String {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::{Event, Kind, Outcome, Payload, RunId};
+use crate::feed::Event;
+use crate::{Kind, Outcome, Payload, RunId};
 
 /// An event that a test expects.
 #[must_use]

@@ -18,7 +18,7 @@ fn headstrong(name: &str, gate: &Gate, code: impl Fn() + Send + Sync + 'static) 
 /// The same on a blocking thread.
 fn headstrong_blocking(name: &str, gate: &Gate, dam: Dam) -> Agent {
     let gate = gate.clone();
-    Agent::new(name).consumes(one::<A>()).engine(blocking(move |_: A, _| {
+    Agent::new(name).consumes(one::<A>()).engine(on_thread(move |_: A, _| {
         tokio::runtime::Handle::current().block_on(gate.pass());
         block(&dam);
         Ok::<_, Fault>(())
@@ -26,7 +26,7 @@ fn headstrong_blocking(name: &str, gate: &Gate, dam: Dam) -> Agent {
 }
 
 /// The attempts that were cut off, by the report: their names, and whether they still run.
-fn cut_off(report: &volery::ShutdownReport) -> Vec<(&str, bool)> {
+fn cut_off(report: &volery::report::ShutdownReport) -> Vec<(&str, bool)> {
     let mut cut: Vec<_> = report.cut_off.iter().map(|cut| (cut.agent.as_str(), cut.still_running)).collect();
     cut.sort_unstable();
     cut
@@ -69,7 +69,7 @@ async fn engines_that_ignore_cancellation_are_left_behind_and_named() -> Tested 
             "what comes after them is stopped all the same: {report}"
         );
     }
-    assert_eq!(report.exit_status(), volery::EXIT_CODE_STOPPED, "their jobs were handed back");
+    assert_eq!(report.exit_status(), volery::report::EXIT_CODE_STOPPED, "their jobs were handed back");
     drop((open_one, open_two, test, run));
     Ok(())
 }
@@ -165,7 +165,7 @@ async fn a_report_is_the_same_after_a_way_through_json_and_tells_all_as_text() -
     gate.reached().await;
     let report = volery.shutdown().await?;
     let json = serde_json::to_string(&*report).expect("a report is data");
-    let back: volery::ShutdownReport = serde_json::from_str(&json).expect("and comes back");
+    let back: volery::report::ShutdownReport = serde_json::from_str(&json).expect("and comes back");
     assert_eq!(back, *report);
     let text = report.to_string();
     for part in

@@ -206,7 +206,7 @@ async fn a_callback_that_panics_fails_or_hangs_is_named_and_stops_nothing() -> T
         (5 * SECOND..6 * SECOND).contains(&report.duration),
         "the one that hangs has its limit: {report}"
     );
-    assert_eq!(report.exit_status(), volery::EXIT_CODE_STOPPED, "they are the service's own");
+    assert_eq!(report.exit_status(), volery::report::EXIT_CODE_STOPPED, "they are the service's own");
     Ok(())
 }
 
@@ -261,6 +261,6 @@ async fn waiting_for_the_shutdown_returns_when_it_is_complete_and_asks_for_nothi
     assert!(volery.interrupt());
     let report = waiting.await?;
     assert!(Arc::ptr_eq(&report, &volery.wait_for_shutdown().await?), "at any time, the same");
-    assert_eq!(report.exit_status(), volery::EXIT_CODE_STOPPED);
+    assert_eq!(report.exit_status(), volery::report::EXIT_CODE_STOPPED);
     Ok(())
 }

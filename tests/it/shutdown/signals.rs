@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use volery::EXIT_CODE_INTERRUPTED;
+use volery::report::EXIT_CODE_INTERRUPTED;
 
 use super::*;
 use crate::child::{Child, is_child, listen, say};
