@@ -1,4 +1,4 @@
-//! Batches: an agent is given several inputs at once, and what is left at the end is not lost.
+//! Batches: an agent is given several inputs at once, and a last batch that is not full is not lost.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 

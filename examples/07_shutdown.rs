@@ -1,5 +1,4 @@
-//! A shutdown: what runs may finish, what does not finish in time is cut off, and a report says what became
-//! of it.
+//! A shutdown: running jobs may finish, late ones are cut off, and a report has the counts.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 

@@ -1,4 +1,4 @@
-//! The feed: what happens, told live to whoever looks. It never holds the board up.
+//! The feed: events as they happen. It never holds the board up.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 

@@ -1,4 +1,4 @@
-//! Dead letters: what failed for good is listed, looked at, edited and driven again, or given up with a
+//! Dead letters: jobs that failed for good are listed, inspected, edited and driven again, or discarded with a
 //! reason.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
