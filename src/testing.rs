@@ -3,7 +3,7 @@
 //!
 //! Feature `testing`, for `[dev-dependencies]`. A test owns its universe: its time, its seed, its store, its
 //! runtime. It never sleeps: time is paused, and moves when nothing else can, from one deadline to the next.
-//! So an hour's back-off passes at once, and a test that waits in vain fails instead of hanging.
+//! So an hour's back-off passes at once, and a test whose expectation is not met fails instead of hanging.
 //!
 //! ```
 //! use std::time::Duration;
@@ -91,8 +91,8 @@ async fn answered<T>(question: impl Future<Output = Result<T>>) -> Result<T> {
     within_patience(question).await.unwrap_or_else(none)
 }
 
-/// Lets everybody come as far as they can. Paused time moves only when nobody else can go on, so what could
-/// happen before the next millisecond has happened when this returns.
+/// Lets every task run until it waits. Paused time moves only when no other task can go on, so everything
+/// that could happen before the next millisecond has happened when this returns.
 async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }

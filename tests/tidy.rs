@@ -1,6 +1,6 @@
 //! Tidy: the dull rules of the workspace, held by reading its files.
 //!
-//! It compiles and runs nothing. What clippy can hold, clippy holds; here stands what it cannot: the arrows between
+//! It compiles and runs nothing. Clippy holds the rules that it can; the others are here: the arrows between
 //! crates, head comments, file lengths, and that some words appear in one home only.
 
 use std::collections::BTreeSet;
@@ -142,7 +142,7 @@ fn dependencies(manifest: &str, wanted: impl Fn(&str) -> bool) -> BTreeSet<Strin
     names
 }
 
-/// What is linked into users' programs: every dependency table but the ones for tests.
+/// The dependencies of users' programs: every dependency table but the ones for tests.
 fn linked(manifest: &str) -> BTreeSet<String> {
     dependencies(manifest, |table| {
         table != "workspace.dependencies" && table.ends_with("dependencies") && !table.contains("dev-")

@@ -50,8 +50,8 @@ pub struct Settings {
     pub queued_max: u64,
     /// The treatment of publishes then. Default: wait.
     pub overflow: Overflow,
-    /// Inputs that joins, counts and batches hold, before publishers are refused. Default 1,000,000; at least 1.
-    /// They never wait here, because what is held may wait for just what they would publish.
+    /// Inputs that joins, counts and batches hold, before publishers are refused. Default 1,000,000; at
+    /// least 1. They never wait here, because what is held may wait for just what they would publish.
     pub collected_max: u64,
     /// Jobs of each agent that wait in memory; running ones do not count, and of those that back off, or wait
     /// behind another of their key, four count like one. Further inputs of the agent stay in the log until

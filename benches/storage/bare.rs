@@ -1,6 +1,7 @@
-//! What a bare SQLite program reaches that writes the same rows, in commits of the same sizes.
+//! A bare SQLite program that writes the same rows, in commits of the same sizes.
 //!
-//! The schema is the store's; the rows of an artifact's way are written with prepared statements and nothing else.
+//! The schema is the store's; the rows of an artifact's way are written with prepared statements and nothing
+//! else.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
@@ -14,7 +15,7 @@ use volery::testing::FailingStore;
 
 use super::Order;
 
-/// What one commit wrote.
+/// The counts of one commit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cycle {
     published: u64,

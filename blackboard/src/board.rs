@@ -1,8 +1,9 @@
-//! The board: decides what every artifact's claim leads to, and is the only place where an outcome is decided.
+//! The board: decides what every artifact's claim leads to, and is the only place where an outcome is
+//! decided.
 //!
-//! [`Board::handle`] takes one input and appends effects. It never awaits, reads no clock and logs nothing, so that the
-//! hardest logic can be tested in microseconds. The unfinished part of the store, given to a new board, makes it what it
-//! was. The curator is its only caller.
+//! [`Board::handle`] takes one input and appends effects. It never awaits, reads no clock and logs nothing,
+//! so that the hardest logic can be tested in microseconds. The unfinished part of the store, given to a new
+//! board, makes it what it was. The curator is its only caller.
 //!
 //! An artifact takes this way through the files of `board/`:
 //!
@@ -16,12 +17,13 @@
 //! | the claims of its inputs get an outcome | `outcome.rs` | |
 //! | its run is quiescent or settled | `run.rs`, `ledger.rs` | |
 //!
-//! Beside the way: `restore.rs` takes in jobs from before a restart, `cancellation.rs` ends a run, `snapshot.rs` shows who
-//! waits and why, `audit.rs` checks the counts, `waits.rs` divides the wait of a job for traces.
+//! Beside the way: `restore.rs` takes in jobs from before a restart, `cancellation.rs` ends a run,
+//! `snapshot.rs` shows who waits and why, `audit.rs` checks the counts, `waits.rs` divides the wait of a job
+//! for traces.
 //!
-//! The law that the board keeps, checked by [`Board::audit`]: for every subscription
-//! `matched = consumed + expired + discarded + cancelled + dead + outstanding`, and everything outstanding either runs
-//! or has a waiting reason. Pure: no I/O, no clock.
+//! The law that the board keeps, checked by [`Board::audit`]: for every subscription `matched = consumed +
+//! expired + discarded + cancelled + dead + outstanding`, and everything outstanding either runs or has a
+//! waiting reason. Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -103,7 +105,7 @@ pub struct Board {
     steps: Vec<Step>,
 }
 
-/// What a deadline belongs to.
+/// The owner of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Subscription(SubscriptionIndex),
@@ -229,14 +231,15 @@ impl Board {
         self.moving == 0 && !self.reads_log()
     }
 
-    /// Tells whether a job waits for a slot, runs or backs off. Unlike [`Board::is_idle`] it does not count inputs on a
-    /// timer: a stop waits for work, not for time to pass.
+    /// Tells whether a job waits for a slot, runs or backs off. Unlike [`Board::is_idle`] it does not count
+    /// inputs on a timer: a stop waits for work, not for time to pass.
     #[must_use]
     pub fn is_at_work(&self) -> bool {
         self.working > 0 || self.works_on_log()
     }
 
-    /// Tells whether nothing of the run moves: see [`Effect::Quiescent`]. True for a run that the board does not know.
+    /// Tells whether nothing of the run moves: see [`Effect::Quiescent`]. True for a run that the board does
+    /// not know.
     #[must_use]
     pub fn is_quiescent(&self, run: RunId) -> bool {
         self.runs.get(&run).is_none_or(|state| self.is_run_quiescent(state))
@@ -248,7 +251,8 @@ impl Board {
         self.collected
     }
 
-    /// Returns how many claims wait for an agent, run, back off, are not visible yet, or wait in the log only.
+    /// Returns how many claims wait for an agent, run, back off, are not visible yet, or wait in the log
+    /// only.
     #[must_use]
     pub fn queued(&self) -> u64 {
         self.outstanding - self.collected

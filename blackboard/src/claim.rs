@@ -1,6 +1,8 @@
-//! Claims: what subscriptions hold of an artifact, and how that ends, as the board and the store tell each other.
+//! Claims: what subscriptions hold of an artifact, and how that ends, as the board and the store tell each
+//! other.
 //!
-//! [`Matcher`](crate::matching::Matcher) makes claims; the board counts outcomes by them. Pure: no I/O, no clock.
+//! [`Matcher`](crate::matching::Matcher) makes claims; the board counts outcomes by them. Pure: no I/O, no
+//! clock.
 
 use std::sync::Arc;
 
@@ -28,8 +30,9 @@ pub struct Claim {
     pub visible_at: Option<Timestamp>,
     /// Why it is refused, if it is.
     pub refused: Option<Box<Discard>>,
-    /// How far the log had come before it, for subscriptions with clocks of their own. Stores give it when a claim is read
-    /// back; what has just been published has none, because the collector itself has come that far.
+    /// How far the log had come before it, for subscriptions with clocks of their own. Stores give it when a
+    /// claim is read back; what has just been published has none, because the collector itself has come that
+    /// far.
     pub marks: Option<Box<Marks>>,
 }
 
@@ -57,7 +60,7 @@ pub struct Claimed {
     pub tally: Tally,
 }
 
-/// What one subscription has in the log that no unfinished job covers.
+/// The claims of one subscription in the log that no unfinished job covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backlog {
     /// The subscription.

@@ -1,9 +1,9 @@
 //! Collecting: holding artifacts until a job is complete.
 //!
-//! A collector is two stages: one that forms groups (each artifact, all of, join) and an optional batch of groups.
-//! Both are told `now` only through deadlines: what they hold and when it is due are plain values, so that replaying
-//! the same artifacts gives the same jobs. They know neither agents nor runs' fates; the board does.
-//! Pure: no I/O, no clock.
+//! A collector is two stages: one that forms groups (each artifact, all of, join) and an optional batch of
+//! groups. Both learn of time only through deadlines: their entries and deadlines are plain values, so that
+//! replaying the same artifacts gives the same jobs. They know neither agents nor runs' fates; the board
+//! does. Pure: no I/O, no clock.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ use all_of::AllOf;
 use batch::Batches;
 use join::Join;
 
-/// The smallest step of time. What lies exactly one window, or one wait, apart still belongs together; an arrival ends
-/// only what was due this much before it.
+/// The smallest step of time. Inputs exactly one window, or one wait, apart still belong together; an arrival
+/// ends only what was due this much before it.
 pub(crate) const INSTANT: Duration = Duration::from_micros(1);
 
 /// An artifact as a collector sees it.
@@ -54,8 +54,8 @@ impl Entry {
     }
 }
 
-/// A complete group of inputs, not yet a job, or a batch of such groups: entries group by group, each group side by side
-/// in log order.
+/// A complete group of inputs, not yet a job, or a batch of such groups: entries group by group, each group
+/// side by side in log order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) entries: Few<Entry>,
@@ -79,14 +79,15 @@ impl Group {
     }
 }
 
-/// What a collector yields.
+/// The steps that a collector yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// A job's inputs are complete.
     Complete(Group),
     /// An entry went into a batch.
     Batched { run: RunId },
-    /// An entry left the collector: it waited in vain, or (every pair) its window closed. A join says with whom it waited.
+    /// An entry left the collector: it expired, or (every pair) its window closed. A join names the entries
+    /// that waited with it.
     Left(Entry, Expiry, Option<Company>),
 }
 
@@ -98,7 +99,7 @@ pub(crate) struct Company {
 }
 
 impl Company {
-    /// What is told of an entry that left with its window, and of those that it waited with.
+    /// The report of an entry that left with its window, and of those that it waited with.
     pub(crate) fn into_expired(
         self,
         subscription: SubscriptionIndex,
@@ -294,7 +295,8 @@ impl Collector {
     }
 }
 
-/// Puts an entry into its line. One whose visibility was delayed comes after artifacts that were published later.
+/// Puts an entry into its line. One whose visibility was delayed comes after artifacts that were published
+/// later.
 fn insert_in_log_order(line: &mut VecDeque<Entry>, entry: Entry) {
     let place = line.partition_point(|other| other.offset < entry.offset);
     line.insert(place, entry);

@@ -37,7 +37,7 @@ pub enum Effect {
     Settle(Settled),
     /// An outcome that is committed already, together with its job.
     Settled(Settled),
-    /// Inputs of a join waited in vain: told to those who look on.
+    /// Inputs of a join expired: a fact for observers.
     JoinExpired(JoinExpired),
     /// The agent's quarantine is over: it was resumed, or its time has come.
     QuarantineLifted(AgentIndex),
@@ -97,8 +97,8 @@ pub struct PageRequest {
     pub limit: usize,
 }
 
-/// Inputs of a join that waited in vain, and those that had come to go with them. Their outcomes are told by
-/// themselves.
+/// Inputs of a join that expired, and those that had come to go with them. Their outcomes are effects of
+/// their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinExpired {
     /// The join.

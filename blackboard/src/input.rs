@@ -1,7 +1,7 @@
-//! What the board is told: the closed set of inputs.
+//! The inputs of the board, as a closed set.
 //!
-//! Everything in an input is in the store already, or needs no record. The curator gives inputs to the board in the order
-//! of the log. Pure: no I/O, no clock.
+//! Everything in an input is in the store already, or needs no record. The curator gives inputs to the board
+//! in the order of the log. Pure: no I/O, no clock.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::marks::Marks;
 use crate::outcome::{CloseReason, Quarantine, Tally};
 use crate::time::Timestamp;
 
-/// What the board is told. Everything here is already in the store, or needs no record.
+/// An input of the board. Everything here is already in the store, or needs no record.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// An artifact was committed, with the claims that subscriptions made on it.
@@ -48,14 +48,14 @@ pub enum Input {
         job: JobId,
         /// The attempt, as numbered in [`Start`].
         attempt: u32,
-        /// What follows.
+        /// The verdict.
         verdict: Verdict,
     },
-    /// The start of a job could not be committed. When several are handed back, [`Input::Hold`] comes first and
-    /// [`Input::Unhold`] after, so that none of them is overtaken while the others are still out.
+    /// The start of a job could not be committed. When several are handed back, [`Input::Hold`] comes first
+    /// and [`Input::Unhold`] after, so that none of them is overtaken while the others are still out.
     StartRefused(JobId),
-    /// The store refused the start of this job and of nothing else. It is tried again after a back-off that grows from one
-    /// refusal to the next; other jobs of its agent go on, except those behind its key.
+    /// The store refused the start of this job and of nothing else. It is tried again after a back-off that
+    /// grows from one refusal to the next; other jobs of its agent go on, except those behind its key.
     StartDeferred(JobId),
     /// The agent could not be given a job: start none of it before this time. Nobody else waits for it.
     AgentUnavailable {
@@ -72,17 +72,17 @@ pub enum Input {
         run: RunId,
         /// The workflow's name.
         workflow: Arc<str>,
-        /// What the store has counted for the run, when the board is being read back.
+        /// The store's counts of the run, when the board is being read back.
         tally: Option<Tally>,
     },
     /// The last handle to the run is gone.
     ReleaseRun(RunId),
-    /// No more input comes for the run: flush what its batches hold, expire what waits in vain.
+    /// No more input comes for the run: flush its batches, and expire its inputs that wait for partners.
     FinishRun(RunId),
     /// End everything of the run that has not finished.
     CancelRun(RunId),
-    /// When this time comes, the run is cancelled, unless everything of it has an outcome by then. Ignored for a run that
-    /// the board does not know.
+    /// When this time comes, the run is cancelled, unless everything of it has an outcome by then. Ignored
+    /// for a run that the board does not know.
     DeadlineRun {
         /// The run.
         run: RunId,
@@ -95,8 +95,8 @@ pub enum Input {
     Resume(AgentIndex),
     /// An engine of this agent panicked, or could not be made.
     Restarted(AgentIndex),
-    /// The agent's engines panicked more often than it may: start no jobs of it until it is resumed, or until the time that
-    /// the quarantine names.
+    /// The agent's engines panicked more often than it may: start no jobs of it until it is resumed, or until
+    /// the time that the quarantine names.
     Quarantine {
         /// The agent.
         agent: AgentIndex,
@@ -113,9 +113,10 @@ pub enum Input {
     Unhold,
     /// Close every open batch, with this reason.
     Flush(CloseReason),
-    /// Claims of a subscription wait in the log: told when the board is read back, before anything else of it.
+    /// Claims of a subscription wait in the log: given when the board is read back, before any other input of
+    /// it.
     Backlog(Backlog),
-    /// The answer to [`Effect::LoadPage`]. Between the read and this input the board is told nothing else.
+    /// The answer to [`Effect::LoadPage`]. Between the read and this input the board is given no other input.
     PageLoaded {
         /// The agent.
         agent: AgentIndex,
@@ -131,20 +132,21 @@ pub enum Input {
         /// As in the effect.
         ticket: u64,
     },
-    /// The log is damaged where the agent would read on. It is not asked for again until the agent is resumed.
+    /// The log is damaged where the agent would read on. It is not asked for again until the agent is
+    /// resumed.
     PageDamaged {
         /// The agent.
         agent: AgentIndex,
         /// As in the effect.
         ticket: u64,
     },
-    /// The answer to [`Effect::Recount`]. Between the read and this input the board is told nothing else.
+    /// The answer to [`Effect::Recount`]. Between the read and this input the board is given no other input.
     Recounted {
         /// The run.
         run: RunId,
         /// As in the effect.
         ticket: u64,
-        /// What the store has counted.
+        /// The store's counts.
         tally: Tally,
     },
     /// The answer to [`Effect::CancelSpilled`]: so many claims were cancelled, by subscription.

@@ -1,4 +1,5 @@
-//! Jobs, as the board, the store and agents tell each other: the start of an attempt, its verdict, what is resumed.
+//! Jobs, as the board, the store and agents tell each other: the start of an attempt, its verdict, what is
+//! resumed.
 //!
 //! The board's own state of a job is not here; see `board::job`. Pure: no I/O, no clock.
 
@@ -35,13 +36,15 @@ pub struct Start {
     pub closed: Option<CloseReason>,
     /// Whether its inputs may take part in further jobs (every pair).
     pub shared: bool,
-    /// Whether this attempt runs with nothing else in flight, because attempts of the job were interrupted before.
+    /// Whether this attempt runs with nothing else in flight, because attempts of the job were interrupted
+    /// before.
     pub alone: bool,
-    /// What is told to those who look on.
+    /// Facts for observers.
     pub aside: Aside,
 }
 
-/// One input of a job: its place in the log, the side of the subscription it fills, and the group it belongs to.
+/// One input of a job: its place in the log, the side of the subscription it fills, and the group it belongs
+/// to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The artifact's place in the log.
@@ -52,7 +55,7 @@ pub struct Member {
     pub group: u32,
 }
 
-/// What follows from an attempt.
+/// The verdict on an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The job is done; its inputs are consumed.
@@ -79,7 +82,7 @@ pub enum PairVerdict {
 /// An unfinished job read back from the store.
 #[derive(Clone, Debug)]
 pub struct Resumed {
-    /// What was started.
+    /// The started job.
     pub start: Start,
     /// The inputs' claims and runs, in the order of `start.members`.
     pub inputs: Vec<LogEntry>,
@@ -93,15 +96,16 @@ pub struct Resumed {
     pub deaths_alone: u32,
 }
 
-/// What is no part of a job and is known when it starts, for those who look on. A store need not keep it, and gives back
-/// the default.
+/// Facts for observers that are known when a job starts and are no part of it. A store need not keep them,
+/// and gives back the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Aside {
-    /// Since when the job has waited for this attempt: its inputs are complete, or its last attempt or back-off is over.
+    /// Since when the job has waited for this attempt: its inputs are complete, or its last attempt or
+    /// back-off is over.
     pub since: Timestamp,
     /// When the board took in the first of its inputs.
     pub first: Timestamp,
-    /// What it waited for from then on, in order of time. Empty when it was started at once.
+    /// The parts of its wait from then on, in order of time. Empty when it was started at once.
     pub waits: Few<Wait>,
     /// The key that its inputs share in a join, or their batch's.
     pub key: Option<Key>,
@@ -112,13 +116,13 @@ pub struct Aside {
 /// One part of a job's wait for an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// What for.
+    /// The reason.
     pub what: WaitsFor,
     /// Until when. It began when the part before was over.
     pub until: Timestamp,
 }
 
-/// What a job that is complete waits for.
+/// The reason why a complete job waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitsFor {

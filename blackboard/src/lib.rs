@@ -1,4 +1,4 @@
-//! What is known on a Volery blackboard, and who should be told.
+//! The blackboard of Volery: artifacts, and the decisions about them.
 //!
 //! ```text
 //! publish ─► matching ─► Store::commit ─► Board::handle ─► collect ─► Effect::Start ─► (an agent runs the job)
@@ -7,9 +7,9 @@
 //!               └─────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! This crate is pure: no I/O, no async runtime, no clock, no randomness, no logging. Time and ids come in as values,
-//! effects go out as values, and the `actors` crate performs them. Embedding services use the `volery` crate, which
-//! re-exports what they need from here.
+//! This crate is pure: no I/O, no async runtime, no clock, no randomness, no logging. Time and ids come in as
+//! values, effects go out as values, and the `actors` crate performs them. Embedding services use the
+//! `volery` crate, which re-exports what they need from here.
 
 pub mod artifact;
 pub mod board;

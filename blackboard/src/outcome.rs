@@ -196,7 +196,7 @@ pub enum CloseReason {
     Deadline,
     /// A run with inputs in it was finished.
     EndOfInput,
-    /// The runtime is stopping and was told to flush.
+    /// The runtime is stopping, and its settings say flush.
     Shutdown,
 }
 
@@ -322,7 +322,7 @@ pub struct Quarantine {
     pub since: Timestamp,
     /// How many panics its window held then.
     pub restarts: u32,
-    /// When it ends by itself; without a time it waits for somebody to resume the agent.
+    /// When it ends by itself; without a time it lasts until the agent is resumed.
     pub resumes_at: Option<Timestamp>,
 }
 
@@ -352,7 +352,7 @@ pub enum Burial {
     },
 }
 
-/// How long a job waited in vain for its agent, and who was in its way.
+/// How long a job waited for its agent before it was given up, and the jobs that had the slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overdue {
     /// How long it waited.

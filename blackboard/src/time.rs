@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The earliest time that can be told.
+    /// The earliest time.
     pub const MIN: Self = Self(i64::MIN);
-    /// The latest time that can be told.
+    /// The latest time.
     pub const MAX: Self = Self(i64::MAX);
 
     /// Returns the time this many microseconds after the Unix epoch.

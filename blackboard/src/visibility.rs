@@ -25,7 +25,7 @@ pub enum Visibility {
     Labelled(BTreeSet<String>),
     /// Agents of this tenant.
     Tenant(Tenant),
-    /// Nobody until the artifact is this old; from then on, whoever `then` admits.
+    /// No agent until the artifact is this old; from then on, the agents that `then` admits.
     After {
         /// Time from publication.
         delay: Duration,
@@ -45,7 +45,7 @@ impl Visibility {
         Self::Labelled(labels.into_iter().map(Into::into).collect())
     }
 
-    /// Admits nobody until the artifact is `delay` old, then everybody.
+    /// Admits no agent until the artifact is `delay` old, then every agent.
     #[must_use]
     pub fn after(delay: Duration) -> Self {
         Self::After { delay, then: Box::new(Self::Public) }

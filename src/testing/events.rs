@@ -180,8 +180,8 @@ impl Events {
         }
     }
 
-    /// Lets everybody come as far as they can (a millisecond of the test's time passes), and checks that no
-    /// event of the pattern came behind what was read before. All of them are read by that.
+    /// Lets every task run until it waits (a millisecond of the test's time passes), and checks that no event
+    /// of the pattern came behind what was read before. All of them are read by that.
     ///
     /// # Panics
     /// When one came; the text says which.

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{fail, within_patience};
 
-/// A place where engines wait until the test lets them go on. It counts who came. A clone is the same gate.
+/// A place where engines wait until the test opens it. It counts arrivals. A clone is the same gate.
 ///
 /// ```
 /// use volery::prelude::*;
@@ -68,7 +68,7 @@ impl Gate {
         self.0.tickets.add_permits(count);
     }
 
-    /// Lets everybody through from now on.
+    /// Opens the gate for all arrivals from now on.
     pub fn open_for_good(&self) {
         self.0.tickets.close();
     }

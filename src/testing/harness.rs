@@ -61,7 +61,7 @@ impl Harness {
     }
 
     /// Lets time pass: all that is due meanwhile happens at its own time, one after the other. It ends when
-    /// everybody has come as far as they can, which takes a millisecond more. Cancel safe.
+    /// every task waits, which takes a millisecond more. Cancel safe.
     pub async fn advance(&self, time: Duration) {
         tokio::time::sleep(time).await;
         settle().await;
@@ -89,7 +89,7 @@ impl Harness {
         }
     }
 
-    /// Lets everybody come as far as they can. A millisecond passes: time moves only when nobody else can go
+    /// Lets every task run until it waits. A millisecond passes: time moves only when no other task can go
     /// on, so what can happen without more time has happened then. Cancel safe.
     pub async fn settle(&self) {
         settle().await;

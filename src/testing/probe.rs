@@ -140,8 +140,8 @@ impl<I: Clone + Debug + Send + Sync + 'static> Probe<I> {
         self.notes().all.clone()
     }
 
-    /// Lets everybody come as far as they can (a millisecond of the test's time passes), and checks that
-    /// nothing came which [`next`](Self::next) has not returned.
+    /// Lets every task run until it waits (a millisecond of the test's time passes), and checks that nothing
+    /// came which [`next`](Self::next) has not returned.
     ///
     /// # Panics
     /// When something came; the text lists it.

@@ -1,4 +1,5 @@
-//! What a trace or a number must survive: lost answers, refused writes, outputs that are taken back, callers that lie.
+//! Traces and numbers under hostile conditions: lost answers, refused writes, outputs that are taken back,
+//! callers that lie.
 
 use std::path::Path;
 

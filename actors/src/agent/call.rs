@@ -1,6 +1,7 @@
 //! Calls of models and tools, as engines make them: guards that end with their call, on the runtime's clock.
 //!
-//! What is recorded, and by which names, is `volery_observability::trace`'s. Nothing here takes what is asked or answered.
+//! `volery_observability::trace` decides what is recorded, and by which names. Nothing here takes prompts or
+//! answers.
 
 use std::any::type_name;
 use std::fmt::{self, Display};
@@ -13,11 +14,12 @@ use volery_observability::trace::{Ending, Failure, ModelCall, OpenCall, Scope, T
 use super::context::Context;
 
 impl Context {
-    /// Opens a call of a model: a span below the engine's, or below the span of the service's own that is current, and
-    /// its duration and tokens on the meter. The attempt and the run say from then on that they call a model.
+    /// Opens a call of a model: a span below the engine's, or below the span of the service's own that is
+    /// current, and its duration and tokens on the meter. The attempt and the run say from then on that they
+    /// call a model.
     ///
-    /// Without telemetry it is nothing and allocates nothing; in a run that is not recorded there are the numbers alone.
-    /// What is asked and answered is never recorded.
+    /// Without telemetry it is nothing and allocates nothing; in a run that is not recorded there are the
+    /// numbers alone. Prompts and answers are never recorded.
     ///
     /// ```
     /// use volery_actors::{Context, Fault, ModelCall};
@@ -40,7 +42,8 @@ impl Context {
         OpenModelCall(Held::new(self, opened))
     }
 
-    /// Opens a call of a tool, by its name or with more about it; the rest is as for [`model_call`](Self::model_call).
+    /// Opens a call of a tool, by its name or with more about it; the rest is as for
+    /// [`model_call`](Self::model_call).
     pub fn tool_call<'a>(&self, call: impl Into<ToolCall<'a>>) -> OpenToolCall {
         let opened = self.scope().tool_call(&call.into(), self.metrics(), || self.now().into());
         OpenToolCall(Held::new(self, opened))
@@ -49,8 +52,8 @@ impl Context {
 
 /// A call of a model that is open; see [`Context::model_call`].
 ///
-/// It ends when it is dropped: as [`run`](Self::run) ended, and as of then; as cancelled if nothing ran to its end; as
-/// panicked while its thread unwinds.
+/// It ends when it is dropped: as [`run`](Self::run) ended, and as of then; as cancelled if nothing ran to
+/// its end; as panicked while its thread unwinds.
 #[derive(Debug)]
 #[must_use = "dropped at once, the call was cancelled"]
 pub struct OpenModelCall(Held);
@@ -60,13 +63,14 @@ pub struct OpenModelCall(Held);
 #[must_use = "dropped at once, the call was cancelled"]
 pub struct OpenToolCall(Held);
 
-/// What both kinds of call can do.
+/// The methods of both kinds of call.
 macro_rules! ends {
     ($call:ident) => {
         impl $call {
-            /// Runs the call itself: spans that the service opens in it are children of the call, and how it ends is how the
-            /// call ends. Of an error the type is recorded as `error.type`, and the text; see [`fail`](Self::fail) for a
-            /// better type. For a stream: all of its reading. Run again, the last time counts.
+            /// Runs the call itself: spans that the service opens in it are children of the call, and how it
+            /// ends is how the call ends. Of an error the type is recorded as `error.type`, and the text; see
+            /// [`fail`](Self::fail) for a better type. For a stream: all of its reading. Run again, the last
+            /// time counts.
             ///
             /// # Errors
             /// Those of the future.
@@ -82,7 +86,8 @@ macro_rules! ends {
                 result
             }
 
-            /// Runs the call itself on this thread, for engines that block; the rest is as for [`run`](Self::run).
+            /// Runs the call itself on this thread, for engines that block; the rest is as for
+            /// [`run`](Self::run).
             ///
             /// # Errors
             /// Those of the function.
@@ -96,13 +101,14 @@ macro_rules! ends {
                 result
             }
 
-            /// Ends the call now, as one that did what it should. What `run` noted is replaced.
+            /// Ends the call now, as one that succeeded. The note of `run` is replaced.
             pub fn end(mut self) {
                 self.0.end = Some((End::Ok, self.0.context.now()));
             }
 
-            /// Ends the call now, as failed. The class becomes `error.type`: of low cardinality, such as an HTTP status
-            /// or the provider's name of the error. What `run` noted is replaced, but for its time.
+            /// Ends the call now, as failed. The class becomes `error.type`: of low cardinality, such as an
+            /// HTTP status or the provider's name of the error. The note of `run` is replaced, but for its
+            /// time.
             pub fn fail(mut self, class: &str, error: &dyn Display) {
                 let at = self.0.end.take().map_or_else(|| self.0.context.now(), |(_, at)| at);
                 if self.0.is_on() {
@@ -110,8 +116,8 @@ macro_rules! ends {
                 }
             }
 
-            /// Returns the W3C `traceparent` of the call, for whoever is called. That of the engine when the call has no
-            /// span; `None` when there is no trace.
+            /// Returns the W3C `traceparent` of the call, for whoever is called. That of the engine when the
+            /// call has no span; `None` when there is no trace.
             #[must_use]
             pub fn traceparent(&self) -> Option<String> {
                 let own = self.0.call.as_ref().and_then(OpenCall::scope).and_then(|scope| scope.carried());
@@ -169,7 +175,7 @@ impl OpenModelCall {
     }
 }
 
-/// What a guard holds until its end.
+/// The parts that a guard holds until its end.
 struct Held {
     /// Taken when it ends.
     call: Option<OpenCall>,

@@ -1,7 +1,7 @@
 //! Child tasks: what an engine starts beside itself ends with its attempt.
 //!
-//! They are the last branch of the one cancellation tree: runtime > run > job > attempt > child. An attempt's end is told
-//! only when its children are gone.
+//! They are the last branch of the one cancellation tree: runtime > run > job > attempt > child. An attempt's
+//! end is told only when its children are gone.
 
 use std::fmt;
 use std::future::Future;
@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use volery_blackboard::panic::panic_text;
 
-/// A task that an engine started with [`Context::spawn`](super::Context::spawn). Awaiting it gives its result, once.
+/// A task that an engine started with [`Context::spawn`](super::Context::spawn). Awaiting it gives its
+/// result, once.
 ///
 /// Dropping the handle leaves the task to itself until the attempt ends.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The class of an engine's error: what `error.type` says of it on spans and metrics.
 //!
-//! A class is of low cardinality: the path of a type, or a word of the service's own. It is looked for only when an
-//! attempt has failed.
+//! A class is of low cardinality: the path of a type, or a word of the service's own. It is looked for only
+//! when an attempt has failed.
 
 use std::any::type_name;
 use std::error::Error as StdError;
@@ -19,9 +19,9 @@ pub(crate) const UNKNOWN: &str = "_OTHER";
 
 /// An error that says its own class. It reads like the error in it: same text, same cause.
 ///
-/// The class becomes `error.type` of spans and metrics, so there should be few of them: `rate_limited`, not the address
-/// of who said so. Without one the class of an error is the path of its type. An engine returns it like any error; put
-/// into another as its cause it counts as well.
+/// The class becomes `error.type` of spans and metrics, so there should be few of them: `rate_limited`, not
+/// the address of who said so. Without one the class of an error is the path of its type. An engine returns
+/// it like any error; put into another as its cause it counts as well.
 ///
 /// ```
 /// # use volery_actors::{Classed, Fault};
@@ -77,8 +77,8 @@ impl StdError for Classed {
     }
 }
 
-/// The class of an error: what it says of itself, else what it is to the runtime, else the path of its type, by the name
-/// that the engine gives.
+/// The class of an error: what it says of itself, else what it is to the runtime, else the path of its type,
+/// by the name that the engine gives.
 pub(crate) fn class_of_fault(fault: &Fault, named: Option<&'static str>) -> &'static str {
     if let Some(own) = said(fault.as_ref()) {
         return own;
@@ -103,7 +103,8 @@ fn said(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     }
 }
 
-/// The path of a type, without what it is generic over. `None` for types that any error becomes: texts and boxes.
+/// The path of a type, without what it is generic over. `None` for types that any error becomes: texts and
+/// boxes.
 fn class_of_type(name: &'static str) -> Option<&'static str> {
     let boxed = name.strip_prefix("alloc::boxed::Box<").and_then(|name| name.strip_suffix('>'));
     let name = boxed.unwrap_or(name);

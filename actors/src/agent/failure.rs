@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// A job failed for good. Published by the runtime, in the run of the job, caused by the job's inputs.
 ///
-/// A job that took a `Failure` as input and fails publishes no further one, so that a broken failure handler ends.
+/// A job that took a `Failure` as input and fails publishes no further one, so that a broken failure handler
+/// ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Failure")]
 pub struct Failure {

@@ -1,7 +1,7 @@
 //! Outputs: what an engine may return, and how it says more about a single output.
 //!
-//! The return type of an engine declares what it publishes. Nothing is published here; that happens with the job's end,
-//! in one commit.
+//! The return type of an engine declares what it publishes. Nothing is published here; that happens with the
+//! job's end, in one commit.
 
 use std::any::TypeId;
 use std::collections::BTreeSet;
@@ -12,8 +12,9 @@ use volery_blackboard::{Artifact, BlackboardError, Body, Key, Kind, Kinds, Paylo
 
 /// One output with its particulars, as an engine's return value or as part of one.
 ///
-/// `Option<T>`, `Vec<T>` and arrays publish payloads as they are; a single payload is wrapped: `Ok(Publish(receipt))`.
-/// (A payload returned bare could not be told from a container, which is a payload type too.)
+/// `Option<T>`, `Vec<T>` and arrays publish payloads as they are; a single payload is wrapped:
+/// `Ok(Publish(receipt))`. (A payload returned bare could not be told from a container, which is a payload
+/// type too.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish<T>(pub T);
 
@@ -98,9 +99,9 @@ impl Outputs {
         self
     }
 
-    /// Publishes the output added last at most once per tenant and key, in `publish_all`: a repeat returns where the first one
-    /// stands, and the others are published. What an engine returns is published once anyway, and needs no key: there it has
-    /// no meaning.
+    /// Publishes the output added last at most once per tenant and key, in `publish_all`: a repeat returns
+    /// where the first one stands, and the others are published. The outputs of an engine are published once
+    /// anyway, and need no key: there it has no meaning.
     pub fn idempotency_key(mut self, key: impl Into<Arc<str>>) -> Self {
         if let Some(last) = self.items.last_mut() {
             last.idempotency_key = Some(key.into());
@@ -108,8 +109,8 @@ impl Outputs {
         self
     }
 
-    /// Gives the output added last a partition key. It is kept with the artifact and changes neither matching nor
-    /// order.
+    /// Gives the output added last a partition key. It is kept with the artifact and changes neither matching
+    /// nor order.
     ///
     /// # Errors
     /// [`BlackboardError::Encode`] when the key cannot be written as JSON.
@@ -129,8 +130,8 @@ impl Outputs {
     }
 }
 
-/// What an engine may return: `()`, `Publish<T>`, `Option<T>`, `Vec<T>`, `[T; N]`, [`Outputs`], or a tuple of two to
-/// four of these.
+/// A return value of an engine: `()`, `Publish<T>`, `Option<T>`, `Vec<T>`, `[T; N]`, [`Outputs`], or a tuple
+/// of two to four of these.
 #[diagnostic::on_unimplemented(
     message = "an engine cannot return `{Self}`",
     note = "return `()`, `Publish(x)`, `Option<T>`, `Vec<T>`, `[T; N]`, `Outputs`, or a tuple of two to four of these",

@@ -1,6 +1,8 @@
-//! Child processes of engines: each in a group of its own, which ends with its attempt, whatever the group has started.
+//! Child processes of engines: each in a group of its own, which ends with its attempt, whatever the group
+//! has started.
 //!
-//! The group is kept by a child task of the attempt, so that an attempt's end is told only when its processes have ended.
+//! The group is kept by a child task of the attempt, so that an attempt's end is told only when its processes
+//! have ended.
 
 use std::fmt;
 use std::io;
@@ -20,8 +22,9 @@ use super::context::Context;
 
 /// A process that an engine started with [`Context::process`], together with all that it starts.
 ///
-/// It is killed when this is dropped, at the latest at the end of its attempt. When it ends by itself, what is left of its
-/// group is killed. A process that leaves its group (a daemon, a shell with job control) is not found any more.
+/// It is killed when this is dropped, at the latest at the end of its attempt. When it ends by itself, what
+/// is left of its group is killed. A process that leaves its group (a daemon, a shell with job control) is
+/// not found any more.
 #[must_use = "the process is killed when this is dropped"]
 pub struct Process {
     /// Its input, if it is piped.
@@ -37,9 +40,9 @@ pub struct Process {
 }
 
 impl Context {
-    /// Starts a process that lives no longer than this attempt, and neither does what it starts: they are one process group
-    /// (a job object on Windows), which is killed when the engine's future is dropped or has ended. So a cancelled or timed
-    /// out attempt leaves no process behind.
+    /// Starts a process that lives no longer than this attempt, and neither does what it starts: they are one
+    /// process group (a job object on Windows), which is killed when the engine's future is dropped or has
+    /// ended. So a cancelled or timed out attempt leaves no process behind.
     ///
     /// Input, output and errors are the service's own unless the command says otherwise.
     ///
@@ -85,7 +88,8 @@ impl Process {
         Ok(status)
     }
 
-    /// Waits until it has ended, and returns what it wrote to pipes, all of it in memory. Dropped, it kills the process.
+    /// Waits until it has ended, and returns what it wrote to pipes, all of it in memory. Dropped, it kills
+    /// the process.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait), or when a pipe cannot be read.

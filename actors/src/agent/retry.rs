@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 
-/// The longest wait between attempts unless told otherwise. Half would hammer a service that is down for minutes;
-/// twice would leave work idle long after it is back.
+/// The longest wait between attempts unless told otherwise. Half would hammer a service that is down for
+/// minutes; twice would leave work idle long after it is back.
 const CAP_DEFAULT: Duration = Duration::from_secs(60);
 
 type Worth = Arc<dyn Fn(&Fault) -> bool + Send + Sync>;
@@ -44,9 +44,9 @@ impl Retry {
         }
     }
 
-    /// Gives a job `attempts` attempts in all; the wait doubles from `first`, up to 60 s, or up to `first` if that is
-    /// longer, and is shortened by up to a fifth at random so that failures do not return in step. 0 attempts count
-    /// as 1.
+    /// Gives a job `attempts` attempts in all; the wait doubles from `first`, up to 60 s, or up to `first` if
+    /// that is longer, and is shortened by up to a fifth at random so that failures do not return in step. 0
+    /// attempts count as 1.
     pub fn exponential(attempts: u32, first: Duration) -> Self {
         Self { factor: 2, jitter: 0.2, ..Self::fixed(attempts, first) }
     }
@@ -61,7 +61,8 @@ impl Retry {
         Self { jitter: if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 }, ..self }
     }
 
-    /// Retries only errors for which this is true; others fail the job at once. A panic inside counts as false.
+    /// Retries only errors for which this is true; others fail the job at once. A panic inside counts as
+    /// false.
     pub fn only_if(self, worth: impl Fn(&Fault) -> bool + Send + Sync + 'static) -> Self {
         Self { worth: Some(Arc::new(worth)), ..self }
     }
@@ -91,7 +92,7 @@ impl Retry {
         #[expect(clippy::cast_precision_loss, reason = "53 bits fit a float exactly")]
         let share = (seed >> 11) as f64 / (1_u64 << 53) as f64;
         let shortened = full.as_secs_f64() * (1.0 - self.jitter * share);
-        // What cannot be told exactly is so long that its jitter does not matter.
+        // A wait that cannot be computed exactly is so long that its jitter does not matter.
         if self.jitter == 0.0 { full } else { Duration::try_from_secs_f64(shortened).unwrap_or(full) }
     }
 }

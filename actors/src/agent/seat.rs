@@ -1,7 +1,7 @@
 //! The seat of an engine: where it is made, once, by the first attempt that needs it.
 //!
-//! The factory is code of the user, so it runs in an attempt's task and never in the agent's actor. A seat whose engine
-//! panicked is not used again; the actor puts a fresh one in its place.
+//! The factory is code of the user, so it runs in an attempt's task and never in the agent's actor. A seat
+//! whose engine panicked is not used again; the actor puts a fresh one in its place.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,15 +15,15 @@ use super::definition::Factory;
 use super::engine::Runner;
 use crate::fault::{Fault, take_text};
 
-/// One life of one engine. Dropping it drops the engine, which is code of the user: should that panic, it goes no
-/// further.
+/// One life of one engine. Dropping it drops the engine, which is code of the user: should that panic, it
+/// goes no further.
 pub(super) struct Seat {
     agent: AgentName,
     make: Factory,
     /// Attempts that come while it is being made wait for it; when that fails, the next of them tries anew.
     made: OnceCell<Arc<dyn Runner>>,
-    /// It panicked and may be half-updated. The attempt says so before it tells its end, so that no attempt that follows
-    /// from that end can come first.
+    /// It panicked and may be half-updated. The attempt says so before it tells its end, so that no attempt
+    /// that follows from that end can come first.
     suspect: AtomicBool,
 }
 

@@ -15,7 +15,8 @@ use crate::seen::AttemptSeen;
 use crate::supervision::SendRefusal;
 
 impl Curator {
-    /// Hands a job to its agent, with its inputs if the store has them at hand; one that is given up, without an attempt.
+    /// Hands a job to its agent, with its inputs if the store has them at hand; one that is given up, without
+    /// an attempt.
     pub(super) fn dispatch(&mut self, start: Arc<Start>, burial: Option<Burial>) {
         if burial.is_none() {
             self.parts.feed.tell_started(&start);
@@ -44,8 +45,8 @@ impl Curator {
         }
     }
 
-    /// An agent's actor takes no jobs, because it is between two lives: the job goes back, and its agent is tried again
-    /// after a while. Others go on.
+    /// An agent's actor takes no jobs, because it is between two lives: the job goes back, and its agent is
+    /// tried again after a while. Others go on.
     fn take_back(&mut self, start: Arc<Start>, reason: SendRefusal) {
         let agent = self.parts.feed.name(start.agent);
         tracing::warn!(target: "volery::curator", job = %start.job, agent = %agent, %reason, "an agent cannot be given a job");

@@ -61,7 +61,7 @@ impl Curator {
                 }
                 Effect::RunSettled { run, workflow, tally } => {
                     self.forget_run(run);
-                    // What was published beside an artifact that interests nobody may have set it in motion again.
+                    // Artifacts that were published beside an unclaimed one may have set it in motion again.
                     if self.board.tally(run).is_none_or(|now| now.outstanding() == 0) {
                         self.parts.seen.run_settled(run, &tally, self.committed.done.max(self.now));
                     }

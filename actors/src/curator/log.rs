@@ -1,8 +1,8 @@
 //! Look-ups in the log that the board asks for while it runs: pages of claims, and counts of runs.
 //!
-//! Answers are exact because of when they are read: after a commit, when the board has been told all of it and everything
-//! that it had decided before is written. The curator reads then, and tells the board nothing else between a
-//! read and its answer.
+//! Answers are exact because of when they are read: after a commit, when the board has handled all of it and
+//! everything that it had decided before is written. The curator reads then, and tells the board nothing else
+//! between a read and its answer.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,8 @@ use super::step::Step;
 use crate::feed::Event;
 use crate::seen::ExpiredSeen;
 
-/// Inputs of expired joins that are read together. A tenth would read ten times as often; more would hold up the board.
+/// Inputs of expired joins that are read together. A tenth would read ten times as often; more would hold up
+/// the board.
 const INPUTS_MAX: usize = 1_000;
 
 /// Questions of the board whose turn has come, in order.
@@ -38,7 +39,7 @@ pub(super) enum Lookup {
         run: RunId,
         ticket: u64,
     },
-    /// The inputs of a join that expired, for those who look on.
+    /// The inputs of a join that expired, for observers.
     Expired(ExpiredSeen),
 }
 
@@ -47,9 +48,10 @@ impl Lookups {
         self.waiting.push_back(lookup);
     }
 
-    /// Reads the answer to the next question. `None` when there is none, or when it could not be read: a count is asked
-    /// for again after the next commit, a page when the board says so. What is damaged is not asked for again: damage does
-    /// not go away by itself, and reading it over and over would hold up everything else.
+    /// Reads the answer to the next question. `None` when there is none, or when it could not be read: a
+    /// count is asked for again after the next commit, a page when the board says so. A damaged page is not
+    /// asked for again: damage does not go away by itself, and reading it over and over would hold up
+    /// everything else.
     pub(super) async fn answer(&mut self, parts: &CuratorParts, board: &Board) -> Option<Input> {
         self.show_expired(parts.store.as_ref(), board).await;
         while let Some(run) = self.ended.pop_front() {
@@ -127,7 +129,8 @@ impl Lookups {
 }
 
 impl Curator {
-    /// Answers what the board asked about the log. Not while something that it decided is still to be written.
+    /// Answers what the board asked about the log. Not while something that it decided is still to be
+    /// written.
     pub(super) async fn read_log(&mut self) {
         let unwritten = |step: &Step| matches!(step, Step::Write { .. });
         while !self.store_down
@@ -138,7 +141,8 @@ impl Curator {
         }
     }
 
-    /// Notes a run to be told of whose claims in the log were cancelled: the board says nothing of one that it does not know.
+    /// Notes a run whose claims in the log were cancelled, for a report of its end: the board reports no run
+    /// that it does not know.
     pub(super) fn note_cancelled_in_log(&mut self, run: RunId, cancelled: &[(SubscriptionIndex, u64)]) {
         if self.board.tally(run).is_none() && cancelled.iter().any(|(_, count)| *count > 0) {
             self.lookups.ended.push_back(run);

@@ -1,6 +1,7 @@
 //! Signals, for services that ask for them: the first drains, the second aborts, the third exits.
 //!
-//! They are heard by a thread and not by a task, so that they count also when engines block every worker thread.
+//! They are heard by a thread and not by a task, so that they count also when engines block every worker
+//! thread.
 
 use std::sync::{Arc, Weak};
 
@@ -27,7 +28,7 @@ mod with_signals {
 
     const HEARD: [i32; 2] = [SIGINT, SIGTERM];
 
-    /// What a runtime has registered; nothing unless asked to.
+    /// The signals that a runtime has registered; none unless asked to.
     #[derive(Debug, Default)]
     pub(in super::super) struct Signals {
         listener: Option<Handle>,
@@ -71,7 +72,7 @@ mod with_signals {
             }
         }
 
-        /// Unregisters everything. The signals then have no effect, unless somebody else listens.
+        /// Unregisters everything. The signals then have no effect, unless other code listens.
         pub(in super::super) fn close(&mut self) {
             if let Some(listener) = self.listener.take() {
                 listener.close();
@@ -90,7 +91,7 @@ mod without_signals {
 
     use super::{Arc, Parts, Result, Weak, hear};
 
-    /// What a runtime has registered; nothing unless asked to.
+    /// The signals that a runtime has registered; none unless asked to.
     #[derive(Debug, Default)]
     pub(in super::super) struct Signals {
         listener: Option<AbortHandle>,

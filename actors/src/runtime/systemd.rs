@@ -1,4 +1,5 @@
-//! Telling systemd: ready, stopping, alive. The protocol is one line of text in a datagram; see `sd_notify(3)`.
+//! Telling systemd: ready, stopping, alive. The protocol is one line of text in a datagram; see
+//! `sd_notify(3)`.
 //!
 //! The watchdog is fed only while the runtime is live, so that a process that is stuck is restarted.
 
@@ -23,8 +24,8 @@ pub struct Systemd {
 }
 
 impl Systemd {
-    /// Reads `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` from the environment. `None` when this process was not
-    /// started by systemd as a service of `Type=notify`.
+    /// Reads `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` from the environment. `None` when this
+    /// process was not started by systemd as a service of `Type=notify`.
     ///
     /// # Errors
     /// When the socket's name is not one.
@@ -36,7 +37,8 @@ impl Systemd {
         Self::new(path, watchdog).map(Some)
     }
 
-    /// Speaks to the socket at this path, abstract if it begins with `@`, within the watchdog's interval if there is one.
+    /// Speaks to the socket at this path, abstract if it begins with `@`, within the watchdog's interval if
+    /// there is one.
     ///
     /// # Errors
     /// When the path is not one of a socket.
@@ -71,14 +73,15 @@ fn address(path: &Path) -> io::Result<SocketAddr> {
 }
 
 impl Volery {
-    /// Tells systemd, for a service of `Type=notify`: `READY=1` now, `STOPPING=1` when a stop begins, and in between
-    /// `WATCHDOG=1` twice per `WatchdogSec`, but only while the runtime is [live](crate::Health::live).
+    /// Tells systemd, for a service of `Type=notify`: `READY=1` now, `STOPPING=1` when a stop begins, and in
+    /// between `WATCHDOG=1` twice per `WatchdogSec`, but only while the runtime is
+    /// [live](crate::Health::live).
     ///
-    /// Returns false, and does nothing, when this process was not started by systemd. The task that does it ends with the
-    /// runtime.
+    /// Returns false, and does nothing, when this process was not started by systemd. The task that does it
+    /// ends with the runtime.
     ///
     /// # Errors
-    /// Of kind `FixInput` when it is told already; when the socket's name is not one.
+    /// Of kind `FixInput` when it is notified already; when the socket's name is not one.
     pub fn notify_systemd(&self) -> Result<bool> {
         let Some(systemd) = Systemd::from_environment()? else { return Ok(false) };
         self.notify_systemd_at(systemd).map(|()| true)
@@ -87,7 +90,7 @@ impl Volery {
     /// The same at a socket of your own, with an interval of your own.
     ///
     /// # Errors
-    /// Of kind `FixInput` when systemd is told already.
+    /// Of kind `FixInput` when systemd is notified already.
     pub fn notify_systemd_at(&self, systemd: Systemd) -> Result<()> {
         let mut notifier = self.0.notifier.lock().unwrap_or_else(PoisonError::into_inner);
         if notifier.is_some() {

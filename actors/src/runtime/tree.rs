@@ -1,6 +1,8 @@
-//! The supervision tree as it stands, for people and for drills: who lives, how often it was restarted, how it ended last.
+//! The supervision tree as it stands, for people and for drills: who lives, how often it was restarted, how
+//! it ended last.
 //!
-//! It decides nothing; it asks the supervisors, each of which answers while its children start, stop or back off.
+//! It decides nothing; it asks the supervisors, each of which answers while its children start, stop or back
+//! off.
 
 use std::fmt;
 use std::time::Duration;
@@ -38,8 +40,8 @@ pub struct TreeNode {
 }
 
 impl Volery {
-    /// Tells how every actor of the supervision tree stands: `println!("{}", volery.tree().await)` draws it. Empty once the
-    /// runtime has stopped. Cancel safe.
+    /// Tells how every actor of the supervision tree stands: `println!("{}", volery.tree().await)` draws it.
+    /// Empty once the runtime has stopped. Cancel safe.
     pub async fn tree(&self) -> Tree {
         let root = self.supervisor();
         let mut children = Vec::new();
@@ -53,9 +55,9 @@ impl Volery {
         Tree { runtime: self.name().to_owned(), children }
     }
 
-    /// Kills an actor at its next await, by its name in the [`tree`](Self::tree), as a fault would: for drills. Its
-    /// supervisor does what it does after any death. Returns before that; [`Event::Life`](crate::Event::Life) tells when
-    /// it happened.
+    /// Kills an actor at its next await, by its name in the [`tree`](Self::tree), as a fault would: for
+    /// drills. Its supervisor does what it does after any death. Returns before that;
+    /// [`Event::Life`](crate::Event::Life) tells when it happened.
     ///
     /// Nothing committed is lost. Effects of engines outside of the board may repeat, as after any death.
     ///

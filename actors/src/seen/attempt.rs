@@ -1,7 +1,8 @@
 //! An attempt as it is seen: a value that goes with it into its task and back to the curator with its end.
 //!
-//! The job's span is opened by the first attempt, which knows the inputs, and waits in `job.rs` between attempts. What
-//! the end means is decided by the curator, see `ended.rs`. Dropped on the way, the attempt counts as handed back.
+//! The job's span is opened by the first attempt, which knows the inputs, and waits in `job.rs` between
+//! attempts. What the end means is decided by the curator, see `ended.rs`. Dropped on the way, the attempt
+//! counts as handed back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,14 +54,14 @@ pub(super) struct Open {
     /// When the inputs of the job were complete.
     pub(super) complete: Timestamp,
     pub(super) how: How,
-    /// Who ended it, if it did not end by itself.
+    /// The cause of its end, if it did not end by itself.
     pub(super) by: &'static str,
     /// Why its job dies, if it does.
     pub(super) reason: &'static str,
     /// Whether it is one: the giving up of a job is none.
     pub(super) is_attempt: bool,
     pub(super) traced: Option<Traced>,
-    /// What became of it was told.
+    /// Its end was reported.
     pub(super) told: bool,
     /// Where the engine runs, for log lines about it; none before it is called.
     pub(super) scope: Option<Scope>,
@@ -87,8 +88,8 @@ pub(super) struct Traced {
 }
 
 impl Seen {
-    /// Begins an attempt whose inputs were read; none when they could not be. The scope is that of its engine, unless
-    /// [`AttemptSeen::evaluate`] has another one.
+    /// Begins an attempt whose inputs were read; none when they could not be. The scope is that of its
+    /// engine, unless [`AttemptSeen::evaluate`] has another one.
     pub(crate) fn attempt(
         self: &Arc<Self>,
         start: &Arc<Start>,
@@ -172,8 +173,8 @@ impl Seen {
         }
     }
 
-    /// Goes on with the job's span, or opens it. `None` when no input is of a run that is recorded; inputs that cannot be
-    /// read any more do not end a span that is there.
+    /// Goes on with the job's span, or opens it. `None` when no input is of a run that is recorded; inputs
+    /// that cannot be read any more do not end a span that is there.
     fn trace(
         self: &Arc<Self>,
         start: &Arc<Start>,
@@ -225,7 +226,7 @@ impl Seen {
             }
             return live;
         }
-        // Whoever goes on with the run may still be opening its trace.
+        // Another caller of the run may still be opening its trace.
         if let Some(live) = self.runs.find(start.run).filter(|live| live.opened().is_some()) {
             return live;
         }
@@ -355,7 +356,8 @@ impl Seen {
 }
 
 impl Traced {
-    /// Shows what lay before the attempt. At its end, so that a process that dies in it leaves no child without a parent.
+    /// Shows what lay before the attempt. At its end, so that a process that dies in it leaves no child
+    /// without a parent.
     pub(super) fn show_waits(&self) {
         let mut since = self.start.aside.since;
         if let Some((idle, until)) = self.rest {
@@ -421,7 +423,7 @@ impl AttemptSeen {
         let Some(open) = &mut self.0 else { return };
         let at = open.seen.clock.now();
         open.ended = Some(at);
-        // What was made of them is not committed: another error came, or a fallback has outputs of its own.
+        // These outputs are not committed: another error came, or a fallback has outputs of its own.
         open.fail_outputs(at);
         if let Some(evaluate) = open.traced.as_mut().and_then(|traced| traced.evaluate.take()) {
             evaluate.end(&how.ending(error), at.into());

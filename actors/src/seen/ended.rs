@@ -1,4 +1,4 @@
-//! What the end of an attempt means: the curator tells once the end is committed, refused, or passed over.
+//! Ends of attempts: the curator reports each once it is committed, refused, or passed over.
 //!
 //! Spans of outputs, of the attempt and of its job end with the commit, in this order.
 
@@ -24,7 +24,7 @@ pub(crate) struct End<'a> {
     pub(crate) verdict: Verdict,
     /// The error and its causes, the root cause last.
     pub(crate) error: &'a [String],
-    /// What was published with it.
+    /// The artifacts that were published with it.
     pub(crate) stored: &'a [Stored],
     pub(crate) committed: Committed,
 }
@@ -195,7 +195,8 @@ impl Open {
 }
 
 impl Drop for Open {
-    /// The curator died, or did not want to hear of it: the job goes on with another attempt, or is told of as over.
+    /// The curator died, or did not want to hear of it: the job goes on with another attempt, or is told of
+    /// as over.
     fn drop(&mut self) {
         let at = self.seen.clock.now();
         let Some(mut traced) = self.traced.take() else {
@@ -227,7 +228,8 @@ impl Traced {
 }
 
 impl Seen {
-    /// A job ended whose last attempt was over before its inputs were read, or whose other ends the store refused.
+    /// A job ended whose last attempt was over before its inputs were read, or whose other ends the store
+    /// refused.
     fn ended_unseen(&self, start: &Start, end: &End<'_>) {
         let ending = match end.verdict {
             Verdict::Retry(_) | Verdict::Released => return,
@@ -259,7 +261,8 @@ impl Seen {
         self.metrics.artifacts_ended(kind, outcome, 1);
     }
 
-    /// So many claims of subscriptions were cancelled where they were in the log only. There, nobody counts by kind.
+    /// So many claims of subscriptions were cancelled where they were in the log only. There, nobody counts
+    /// by kind.
     pub(crate) fn cancelled_in_log(&self, cancelled: &[(SubscriptionIndex, u64)]) {
         for (subscription, count) in cancelled.iter().filter(|(_, count)| *count > 0) {
             let kind = match self.sight(*subscription).map(|sight| &*sight.kinds) {

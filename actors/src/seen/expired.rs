@@ -1,7 +1,7 @@
 //! Joins whose inputs waited in vain: counted at once, and shown when the inputs have been read.
 //!
-//! What an input carries of its trace is in the store, so the curator reads it and tells. Until then the value here
-//! holds the runs open that are known; dropped on the way, it lets them go.
+//! The trace context of an input is in the store, so the curator reads and reports it. Until then the value
+//! here holds the runs open that are known; dropped on the way, it lets them go.
 
 use std::sync::Arc;
 
@@ -97,7 +97,7 @@ impl ExpiredSeen {
         }
         self.seen.show_expired(&self.expired, inputs, self.at);
         for run in self.expired.inputs.iter().map(|input| input.run).filter(|run| !knows(*run)) {
-            // One that an earlier process began, and that has settled by now: nobody else will end it.
+            // A run that an earlier process began, and that has settled by now: nobody else will end it.
             if !self.held.iter().any(|live| live.run == run) {
                 self.seen.run_gone(run, &Tally::default(), self.at);
             }

@@ -8,8 +8,8 @@ use volery_observability::metrics::{AgentLevels, Levels, NamedLevel};
 use super::Seen;
 
 impl Seen {
-    /// Takes over how the agents stand, how many commands wait for the curator, how far the slowest reader of the feed is
-    /// behind, and how deep mailboxes are.
+    /// Takes over how the agents stand, how many commands wait for the curator, how far the slowest reader of
+    /// the feed is behind, and how deep mailboxes are.
     pub(crate) fn show_levels<'a>(
         &self,
         agents: &[AgentStatus],

@@ -1,6 +1,7 @@
 //! Publishes on their way: a value that goes with the command from the publisher to the commit.
 //!
-//! It opens the run's trace if nobody has, and gives each artifact its place in it. Dropped on the way, it lets the run go.
+//! It opens the run's trace if nobody has, and gives each artifact its place in it. Dropped on the way, it
+//! lets the run go.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -33,14 +34,14 @@ impl Source {
     }
 }
 
-/// What a publisher says about the trace that it is in. It counts for the publish that begins a run.
+/// The publisher's own trace context. It counts for the publish that begins a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origin {
     /// The caller's span.
     pub(crate) parent: Option<TraceContext>,
     /// The caller's W3C `baggage` header.
     pub(crate) baggage: Option<String>,
-    /// What the service groups runs by.
+    /// The session: a service groups runs by it.
     pub(crate) session: Option<String>,
 }
 
@@ -110,7 +111,8 @@ impl Seen {
 }
 
 impl PublishSeen {
-    /// Takes note of an artifact and gives it its place in the trace. Artifacts come in the order of the command.
+    /// Takes note of an artifact and gives it its place in the trace. Artifacts come in the order of the
+    /// command.
     pub(crate) fn artifact(&mut self, artifact: Artifact, of: OfRun<'_>) -> Artifact {
         let Some(open) = &mut self.0 else {
             // Nobody records anything, but the caller's place goes on with the artifact.
@@ -122,7 +124,7 @@ impl PublishSeen {
 
     /// The curator gets it now. Dropped from here on, it may have been committed.
     pub(crate) fn sent(&mut self) {
-        // What has nothing to say later is not sent along.
+        // A value with nothing to report later is not sent along.
         self.0.take_if(|open| open.is_silent());
         if let Some(open) = &mut self.0 {
             open.unsure = true;
@@ -251,7 +253,8 @@ impl Drop for Open {
     }
 }
 
-/// The class of an error, for spans: what a caller can do about it, or that of an error that is not the runtime's.
+/// The class of an error, for spans: what a caller can do about it, or that of an error that is not the
+/// runtime's.
 pub(crate) fn class_of(error: &Error) -> &'static str {
     if let Some(class) = error.foreign_class() {
         return class;
@@ -269,7 +272,7 @@ pub(super) fn text_of(artifact: &Artifact) -> String {
     artifact.json().map_or_else(|error| format!("({error})"), |json| json.to_string())
 }
 
-/// What an artifact carries whose run is not recorded: enough to tell the next one.
+/// The trace context of an artifact whose run is not recorded: the decision, for the next artifact.
 fn unsampled(carried: &Carried) -> TraceContext {
     TraceContext {
         trace_id: carried.trace_id(),

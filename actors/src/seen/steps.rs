@@ -1,6 +1,7 @@
 //! The steps of an attempt: its engine's call, its fallback's, and what lies around them.
 //!
-//! A step around the engine is shown if it takes time. Of an attempt that is not recorded nothing is measured.
+//! A step around the engine is shown if it takes time. Of an attempt that is not recorded nothing is
+//! measured.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use volery_observability::trace::Scope;
 
 use super::attempt::{AttemptSeen, How, Open};
 
-/// Shorter steps are not even an event: in memory nearly all are, and an event on each attempt would say nothing.
+/// Shorter steps are not even an event: in memory nearly all are, and an event on each attempt would say
+/// nothing.
 const STEP_MIN: Duration = Duration::from_micros(100);
 
 /// A step around the engine.
@@ -63,8 +65,8 @@ impl AttemptSeen {
         Some(scope)
     }
 
-    /// The fallback is called, once the engine's part is over. Returns where it runs; none for an attempt that is not
-    /// recorded.
+    /// The fallback is called, once the engine's part is over. Returns where it runs; none for an attempt
+    /// that is not recorded.
     pub(crate) fn fallback(&mut self) -> Option<Scope> {
         let open = self.0.as_mut()?;
         let traced = open.traced.as_mut()?;

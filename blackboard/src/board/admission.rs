@@ -1,4 +1,5 @@
-//! Admission: a claim comes to the board, from a publisher or from the log, and is collected, delayed or settled at once.
+//! Admission: a claim comes to the board, from a publisher or from the log, and is collected, delayed or
+//! settled at once.
 //!
 //! Pure: no I/O, no clock.
 

@@ -1,7 +1,9 @@
-//! An agent on the board: whether it is given jobs. It may be paused, quarantined, or unavailable for a while.
+//! An agent on the board: whether it is given jobs. It may be paused, quarantined, or unavailable for a
+//! while.
 //!
-//! The curator counts panics against the intensity of an agent, and tells the board the verdict. An agent that cannot be
-//! given a job is unavailable: it is given none for a while, and holds up nobody else. Pure: no I/O, no clock.
+//! The curator counts panics against the intensity of an agent, and tells the board the verdict. An agent
+//! that cannot be given a job is unavailable: it is given none for a while, and holds up nobody else. Pure:
+//! no I/O, no clock.
 
 use std::time::Duration;
 
@@ -33,9 +35,9 @@ pub(super) struct Agent {
 impl Board {
     /// Lets jobs of an agent wait this long for a slot. Called before anything is on the board.
     ///
-    /// The time counts from when the inputs were complete, or from the end of the back-off for a further attempt. It begins
-    /// anew when the agent is resumed, and when the board starts jobs again after [`Input::Unhold`](crate::input::Input) or
-    /// `StoreUp`.
+    /// The time counts from when the inputs were complete, or from the end of the back-off for a further
+    /// attempt. It begins anew when the agent is resumed, and when the board starts jobs again after
+    /// [`Input::Unhold`](crate::input::Input) or `StoreUp`.
     pub fn set_queue_timeout(&mut self, agent: AgentIndex, timeout: Duration) {
         self.agents[agent.at()].queue.set_timeout(timeout);
     }

@@ -11,8 +11,8 @@ use crate::id::Offset;
 impl Board {
     /// Checks that nothing was lost or counted twice.
     ///
-    /// For every subscription, what matched and has no outcome must be exactly what waits with a reason or runs; and
-    /// the count of what moves must agree with the runs. Visits everything that is held: for tests.
+    /// For every subscription, what matched and has no outcome must be exactly what waits with a reason or
+    /// runs; and the count of what moves must agree with the runs. Visits everything that is held: for tests.
     ///
     /// # Errors
     /// A description of the first difference found.
@@ -77,7 +77,7 @@ impl Board {
         Ok(())
     }
 
-    /// What is in the log only is counted alike by subscriptions, agents and runs.
+    /// Claims in the log only are counted alike by subscriptions, agents and runs.
     fn audit_runs(&self) -> Result<(), String> {
         for agent in self.agent_indices() {
             let own = self.subscriptions_of(agent).map(|index| self.subscriptions[index.at()].spilled);

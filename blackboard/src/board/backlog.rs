@@ -1,10 +1,11 @@
 //! The backlog: which claims of an agent are in the log only, and how they are read in their turn.
 //!
-//! An agent has at most so many jobs in memory. A claim that comes while there is no room stays in the log, and so do all
-//! that follow, until the agent has read them: an agent reads its claims in log order, as if it had met them then. Time
-//! stands still for it at the place that it has read up to, so that nothing expires, and no batch closes, before every
-//! artifact that was published earlier is there. Claims in collectors, and claims that are not visible yet, do not count:
-//! one side of a join could take all the room, with the other side behind it in the log. Pure: no I/O, no clock.
+//! An agent has at most so many jobs in memory. A claim that comes while there is no room stays in the log,
+//! and so do all that follow, until the agent has read them: an agent reads its claims in log order, as if it
+//! had met them then. Time stands still for it at the place that it has read up to, so that nothing expires,
+//! and no batch closes, before every artifact that was published earlier is there. Claims in collectors, and
+//! claims that are not visible yet, do not count: one side of a join could take all the room, with the other
+//! side behind it in the log. Pure: no I/O, no clock.
 
 use super::agent::Agent;
 use super::queue::Standing;
@@ -15,13 +16,13 @@ use crate::effect::PageRequest;
 use crate::id::{AgentIndex, Offset, SubscriptionIndex};
 use crate::time::Timestamp;
 
-/// Artifacts that are read at a time. A tenth would read ten times as often; ten times as many would hold up whatever
-/// else the board is told for several milliseconds.
+/// Artifacts that are read at a time. A tenth would read ten times as often; ten times as many would hold up
+/// all other inputs of the board for several milliseconds.
 const PAGE_MAX: usize = 1_000;
 
-/// Jobs that cannot start before something else has happened, because they back off or are behind another of their lane,
-/// for one that counts like a job that can. At 1 a busy key, or a partner that is down, would soon keep everything else of
-/// the agent in the log; the memory that an agent may take grows with it.
+/// Jobs that cannot start before something else has happened, because they back off or are behind another of
+/// their lane, for one that counts like a job that can. At 1 a busy key, or a partner that is down, would
+/// soon keep everything else of the agent in the log; the memory that an agent may take grows with it.
 const STUCK_JOBS: usize = 4;
 
 /// How far an agent has read the log.
@@ -74,9 +75,10 @@ impl Reading {
 }
 
 impl Board {
-    /// Lets every agent have so many jobs in memory; further claims stay in the log until they are read. Jobs that run do
-    /// not count; of those that back off, or are behind another of their lane, four count like one. So there are never more
-    /// than four times as many, a page, and as many as ran and back off now. Default: any number. Called before anything is on the board.
+    /// Lets every agent have so many jobs in memory; further claims stay in the log until they are read. Jobs
+    /// that run do not count; of those that back off, or are behind another of their lane, four count like
+    /// one. So there are never more than four times as many, a page, and as many as ran and back off now.
+    /// Default: any number. Called before anything is on the board.
     pub fn set_jobs_in_memory_max(&mut self, jobs: usize) {
         self.jobs_in_memory_max = Some(jobs.max(1));
     }

@@ -22,7 +22,7 @@ impl Board {
         self.deadlines.insert((at, Due::Run(run)));
     }
 
-    /// Cancels a run whose time is over. What is published in it later is cancelled, too.
+    /// Cancels a run whose time is over. Artifacts that are published in it later are cancelled, too.
     pub(super) fn end_deadline(&mut self, run: RunId, effects: &mut Vec<Effect>) {
         let Some(state) = self.runs.get_mut(&run) else { return };
         state.deadline = None;

@@ -17,7 +17,8 @@ pub(super) struct Job {
     pub(super) subscription: SubscriptionIndex,
     pub(super) group: Group,
     pub(super) runs: Runs,
-    /// Its place among all complete sets of inputs; 0 for a job from before a restart, which is never new again.
+    /// Its place among all complete sets of inputs; 0 for a job from before a restart, which is never new
+    /// again.
     pub(super) order: u64,
     pub(super) attempt: u32,
     pub(super) failures: u32,

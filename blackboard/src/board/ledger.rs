@@ -1,9 +1,9 @@
 //! The ledger: the counts of runs with claims that are in the log only.
 //!
-//! A run is in memory while a handle to it exists or a claim of it is in memory, so that a million runs that wait in the
-//! log cost nothing. When a claim of it is loaded, its counts come from the store. A run that the board meets while something
-//! is in the log may have claims there which the board cannot know of; it is recounted before anything is said about
-//! its end. Pure: no I/O, no clock.
+//! A run is in memory while a handle to it exists or a claim of it is in memory, so that a million runs that
+//! wait in the log cost nothing. When a claim of it is loaded, its counts come from the store. A run that the
+//! board meets while something is in the log may have claims there which the board cannot know of; it is
+//! recounted before anything is said about its end. Pure: no I/O, no clock.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::{Board, Effect, RunId};
 use crate::claim::LogEntry;
 use crate::outcome::Tally;
 
-/// What is known about the log as a whole.
+/// The counts of the log as a whole.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// Agents that have something in the log only.
@@ -24,7 +24,8 @@ pub(super) struct Ledger {
     tickets: u64,
     /// Runs whose claims in the log are being cancelled. Nothing is read meanwhile: it could be one of them.
     pub(super) cancels: BTreeMap<RunId, Cancel>,
-    /// Runs that were forgotten after an outcome that may not be written yet; what the store counts for them is stale.
+    /// Runs that were forgotten after an outcome that may not be written yet; what the store counts for them
+    /// is stale.
     forgotten: FxHashSet<RunId>,
 }
 
@@ -54,13 +55,14 @@ impl Ledger {
 }
 
 impl Board {
-    /// Notes that everything which effects given so far wanted written is written, or will never be. Called after every
-    /// commit, before the board is told what follows from it.
+    /// Notes that everything which effects given so far wanted written is written, or will never be. Called
+    /// after every commit, before the board handles its inputs.
     pub fn written(&mut self) {
         self.ledger.forgotten.clear();
     }
 
-    /// Tells whether anything is kept about a run: a count, a decision, or a cancellation under way in the log.
+    /// Tells whether anything is kept about a run: a count, a decision, or a cancellation under way in the
+    /// log.
     #[must_use]
     pub fn knows(&self, run: RunId) -> bool {
         self.runs.contains_key(&run) || self.ledger.cancels.contains_key(&run)
@@ -78,7 +80,8 @@ impl Board {
         }
     }
 
-    /// Returns a run's state, which may change now. `whole` tells of a new one whether nothing of it can be elsewhere.
+    /// Returns a run's state, which may change now. `whole` tells of a new one whether nothing of it can be
+    /// elsewhere.
     pub(super) fn run_known(&mut self, run: RunId, workflow: &Arc<str>, whole: bool) -> &mut Run {
         let fresh = || Run::new(Arc::clone(workflow), Tally::default(), whole);
         let state = self.runs.entry(run).or_insert_with(fresh);
@@ -102,8 +105,8 @@ impl Board {
         state.cancelled
     }
 
-    /// Looks at a run whose counts changed: tells whether it is at rest. Forgets one of which nothing is in memory, and
-    /// has one recounted of which something may be in the log.
+    /// Looks at a run whose counts changed: tells whether it is at rest. Forgets one of which nothing is in
+    /// memory, and has one recounted of which something may be in the log.
     pub(super) fn check_quiescent(&mut self, run: RunId, effects: &mut Vec<Effect>) -> bool {
         let Some(state) = self.runs.get(&run) else { return false };
         if state.cancelled && state.spilled() > 0 {

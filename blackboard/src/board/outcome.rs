@@ -13,8 +13,8 @@ use crate::id::{Offset, SubscriptionIndex};
 use crate::outcome::Expiry;
 
 impl Board {
-    /// A claim expired, with this company if it is a join's. Claims that leave together are reported together: `reported`
-    /// are those that have been.
+    /// A claim expired, with this company if it is a join's. Claims that leave together are reported
+    /// together: `reported` are those that have been.
     pub(super) fn expire(
         &mut self,
         index: SubscriptionIndex,

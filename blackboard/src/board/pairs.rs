@@ -1,8 +1,8 @@
-//! Pairs of inputs that take part in many jobs (every pair): an input's outcome is decided when its window has closed
-//! and its last job has ended.
+//! Pairs of inputs that take part in many jobs (every pair): an input's outcome is decided when its window
+//! has closed and its last job has ended.
 //!
-//! Consumed if any of its jobs finished, dead if any failed for good and none finished, otherwise whatever closed the
-//! window. Pure: no I/O, no clock.
+//! Consumed if any of its jobs finished, dead if any failed for good and none finished, otherwise whatever
+//! closed the window. Pure: no I/O, no clock.
 
 use rustc_hash::FxHashMap;
 
@@ -31,7 +31,7 @@ pub(super) struct Progress {
     pub(super) failures: u32,
     /// When the next attempt may start.
     pub(super) until: Option<Timestamp>,
-    /// What it went through.
+    /// The job's history.
     pub(super) precaution: Precaution,
 }
 
@@ -43,7 +43,7 @@ struct Use {
     pending: u32,
     consumed: bool,
     dead: bool,
-    /// What its window closed with.
+    /// The outcome with which its window closed.
     left: Option<Outcome>,
 }
 
@@ -125,8 +125,8 @@ impl Pairs {
 }
 
 impl Board {
-    /// Recognises a pair from before a restart; a new one is given back. A finished pair counts and does not run, and a
-    /// started one is restored.
+    /// Recognises a pair from before a restart; a new one is given back. A finished pair counts and does not
+    /// run, and a started one is restored.
     pub(super) fn recognise(
         &mut self,
         index: SubscriptionIndex,
@@ -149,13 +149,14 @@ impl Board {
         None
     }
 
-    /// Drops pairs from before a restart that will not form again, because they have lost an input: its run was cancelled
-    /// while it was in the log. To be asked whenever the last input may have been read, or have become visible.
+    /// Drops pairs from before a restart that will not form again, because they have lost an input: its run
+    /// was cancelled while it was in the log. To be asked whenever the last input may have been read, or have
+    /// become visible.
     pub(super) fn drop_lost_pairs(&mut self, index: SubscriptionIndex, effects: &mut Vec<Effect>) {
         let subscription = &self.subscriptions[index.at()];
         let read = !self.agents[subscription.agent.at()].reading.is_behind();
         let expects = read && subscription.pairs.expects_pairs();
-        // One that is not visible yet may still form them.
+        // An input that is not visible yet may still form them.
         if expects && !self.delayed.keys().any(|(_, of, _)| *of == index) {
             let lost = self.subscriptions[index.at()].pairs.give_up();
             effects.extend(lost.into_iter().map(Effect::Drop));

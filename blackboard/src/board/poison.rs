@@ -1,17 +1,19 @@
 //! Poison jobs: jobs that were running when the process died, which start alone, or are given up.
 //!
-//! A payload that aborts or exhausts the process would take down the jobs that run beside it, again and again. A job that
-//! was interrupted twice therefore runs alone: it waits until no attempt is in flight, and no other job starts until its
-//! attempt has ended. Such jobs go before all others, one after the other, so that innocent ones which merely were in
-//! flight are done soon. A job that has died alone three times is given up. An attempt that ends, or is handed back,
-//! changes nothing about the others. Pure: no I/O, no clock.
+//! A payload that aborts or exhausts the process would take down the jobs that run beside it, again and
+//! again. A job that was interrupted twice therefore runs alone: it waits until no attempt is in flight, and
+//! no other job starts until its attempt has ended. Such jobs go before all others, one after the other, so
+//! that innocent ones which merely were in flight are done soon. A job that has died alone three times is
+//! given up. An attempt that ends, or is handed back, changes nothing about the others. Pure: no I/O, no
+//! clock.
 
 use super::job::JobState;
 use super::{Board, Effect};
 use crate::id::JobId;
 use crate::outcome::Burial;
 
-/// Interruptions after which a job runs alone. The first may be anybody's: a deployment that killed, a machine that failed.
+/// Interruptions after which a job runs alone. The first may have any cause: a deployment that killed, a
+/// machine that failed.
 const INTERRUPTIONS_MAX: u32 = 2;
 
 /// Deaths alone after which a job is given up. With nothing beside it, chance is a bad explanation for three.

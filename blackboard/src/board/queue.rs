@@ -19,7 +19,7 @@ pub(super) enum Standing {
     Open,
     /// Not before a time that will come by itself.
     Reopens,
-    /// Not before somebody says so.
+    /// Not before a resume.
     Closed,
 }
 
@@ -36,7 +36,8 @@ pub(super) struct Taken {
 pub(super) struct Late {
     pub(super) ready: Ready,
     pub(super) waited: Duration,
-    /// The key behind which it waited; `None` for work that was the current one of its lane, which it is no more.
+    /// The key behind which it waited; `None` for work that was the current one of its lane, which it is no
+    /// more.
     pub(super) behind: Option<Key>,
 }
 
@@ -53,11 +54,12 @@ pub(super) struct Queue {
     running: u32,
     paused: bool,
     quarantine: Option<Quarantine>,
-    /// It takes no jobs before this time. What waits counts as moving all the same.
+    /// It takes no jobs before this time. Its jobs count as moving all the same.
     unavailable_until: Option<Timestamp>,
     /// How long work may wait for a slot.
     timeout: Option<Duration>,
-    /// Waiting work by the time since when it waits, with the lane that it was pushed into. Empty without a timeout.
+    /// Waiting work by the time since when it waits, with the lane that it was pushed into. Empty without a
+    /// timeout.
     by_age: BTreeMap<(Timestamp, u64), Option<Lane>>,
     /// No clock began before: it stood while nothing could start.
     timeouts_begin: Timestamp,
@@ -108,7 +110,8 @@ impl Queue {
         self.insert_ready(ready);
     }
 
-    /// Puts work that held its lane already back to where it stood: before everything that was complete later.
+    /// Puts work that held its lane already back to where it stood: before everything that was complete
+    /// later.
     pub(super) fn put_back(&mut self, ready: Ready) {
         self.track_age(&ready, None);
         self.insert_ready(ready);
@@ -175,8 +178,8 @@ impl Queue {
         self.running = self.running.saturating_sub(1);
     }
 
-    /// Returns when the work that waits longest will have waited too long. `None` as well while as many as the agent has
-    /// slots are being given up: their ends lead to the next.
+    /// Returns when the work that waits longest will have waited too long. `None` as well while as many as
+    /// the agent has slots are being given up: their ends lead to the next.
     pub(super) fn overdue_at(&self) -> Option<Timestamp> {
         if !self.takes_jobs() || self.burying >= self.concurrency {
             return None;
@@ -201,7 +204,7 @@ impl Queue {
         behind.remove(place).map(|ready| Late { ready, waited, behind: Some(lane.1) })
     }
 
-    /// One that was being given up has ended.
+    /// A job that was being given up has ended.
     pub(super) fn end_burial(&mut self) {
         debug_assert!(self.burying > 0, "a burial ends once");
         self.burying = self.burying.saturating_sub(1);
@@ -227,7 +230,7 @@ impl Queue {
         }
     }
 
-    /// What keeps everything here from starting, if something does.
+    /// The reason that keeps all jobs here from starting, if there is one.
     pub(super) fn closed_by(&self) -> WaitsFor {
         if self.paused { WaitsFor::Paused } else { WaitsFor::Quarantine }
     }
@@ -237,7 +240,7 @@ impl Queue {
         self.closed_since = Some(now);
     }
 
-    /// What waits here may start again, as far as the agent goes.
+    /// Jobs of this queue may start again, as far as the agent goes.
     pub(super) fn reopen(&mut self, why: WaitsFor, now: Timestamp) {
         if let Some(since) = self.closed_since.take() {
             self.note_closed(Closed { since, until: now, why });
@@ -330,12 +333,12 @@ impl Queue {
         self.ready.values().chain(self.lanes.values().flatten())
     }
 
-    /// What could start now if there were a slot.
+    /// Jobs that could start now if there were a slot.
     pub(super) fn front(&self) -> impl Iterator<Item = &Ready> {
         self.ready.values()
     }
 
-    /// What waits behind others of its lane.
+    /// Jobs that wait behind others of their lane.
     pub(super) fn behind(&self) -> impl Iterator<Item = (&Lane, &Ready)> {
         self.lanes.iter().flat_map(|(lane, behind)| behind.iter().map(move |ready| (lane, ready)))
     }

@@ -1,4 +1,5 @@
-//! Ready work: a group that may become a job, or a job that may start another attempt, as soon as there is a slot.
+//! Ready work: a group that may become a job, or a job that may start another attempt, as soon as there is a
+//! slot.
 //!
 //! Pure: no I/O, no clock.
 

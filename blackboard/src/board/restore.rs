@@ -1,7 +1,7 @@
 //! Jobs from before: those that a restart left unfinished, and those of dead letters that are driven again.
 //!
-//! A redriven job takes the same way as a job that was read back, with its failures counted from 0. Pure: no I/O, no
-//! clock.
+//! A redriven job takes the same way as a job that was read back, with its failures counted from 0. Pure: no
+//! I/O, no clock.
 
 use super::job::{Job, JobState, cuts};
 use super::pairs::Progress;
@@ -17,13 +17,14 @@ use crate::time::Timestamp;
 impl Board {
     /// Restores the job of a dead letter. `dead` are those of its inputs that had been dead.
     ///
-    /// In a run that was cancelled, and that the board still knows, it is cancelled like everything that comes later.
+    /// In a run that was cancelled, and that the board still knows, it is cancelled like everything that
+    /// comes later.
     pub(super) fn redrive(&mut self, resumed: Resumed, dead: &[Offset], effects: &mut Vec<Effect>) {
         if self.jobs.contains_key(&resumed.start.job) {
             return;
         }
         let index = resumed.start.subscription;
-        // What a life before counted as dead is not in these counts; then it is matched anew.
+        // Claims that an earlier life counted as dead are not in these counts; then they are matched anew.
         for input in resumed.inputs.iter().filter(|input| dead.contains(&input.offset)) {
             self.subscriptions[index.at()].tally.revive();
             if let Some(run) = self.runs.get_mut(&input.run) {
@@ -100,8 +101,8 @@ impl Board {
         let Some(until) = progress.until else { return self.enqueue_again(id) };
         let lane = self.lane_of_job(id);
         if lane.is_some_and(|lane| !self.agents[agent.at()].queue.hold_lane(lane)) {
-            // Pairs may form in another order than before when the visibility of an input was delayed; then one that
-            // is new has taken the lane, and this one waits behind it instead of for its time.
+            // Pairs may form in another order than before when the visibility of an input was delayed; then
+            // one that is new has taken the lane, and this one waits behind it instead of for its time.
             return self.enqueue_again(id);
         }
         self.begin_back_off(agent, id, until);

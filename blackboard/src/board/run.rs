@@ -8,7 +8,7 @@ use super::queue::Standing;
 use super::{Board, Due, Effect, Outcome, RunId, Tally, Timestamp};
 use crate::outcome::CloseReason;
 
-/// What the board knows about one run.
+/// The board's record of one run.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) workflow: Arc<str>,
@@ -32,14 +32,14 @@ pub(super) struct Run {
     pub(super) recount: Option<u64>,
 }
 
-/// What may move of a run without further input.
+/// The parts of a run that may move without further input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Motion {
     /// A job that waits for a slot, runs or backs off.
     Job,
     /// A job that waits for the end of a quarantine.
     Reopens,
-    /// A job that waits for an agent which somebody has to resume. It does not move.
+    /// A job that waits for the resume of its agent. It does not move.
     Parked,
     /// An input on a timer: in a batch with a deadline, or in an outer join.
     Timed,
@@ -102,7 +102,7 @@ impl Run {
         u64::from(self.motions[motion as usize])
     }
 
-    /// What moves without further input.
+    /// The count of what moves without further input.
     pub(super) fn moving(&self) -> u64 {
         self.motions.iter().copied().map(u64::from).sum::<u64>() - self.count(Motion::Parked)
     }
@@ -112,8 +112,9 @@ impl Run {
         self.count(Motion::Job)
     }
 
-    /// Tells whether collectors may flush what they hold of a finishing run: nothing can be added to it any more.
-    /// Work that waits for a paused or quarantined agent could still add something; inputs on a timer cannot.
+    /// Tells whether collectors may flush what they hold of a finishing run: nothing can be added to it any
+    /// more. Work that waits for a paused or quarantined agent could still add something; inputs on a timer
+    /// cannot.
     pub(super) fn may_flush(&self) -> bool {
         let quiet = self.moving() + self.count(Motion::Parked) == self.count(Motion::Timed);
         self.finishing && quiet && self.tally.outstanding() > 0
@@ -177,8 +178,8 @@ impl Board {
         }
     }
 
-    /// Looks at every run whose counts changed: flushes what collectors hold of a finishing run, and reports runs that are
-    /// quiescent or settled.
+    /// Looks at every run whose counts changed: flushes what collectors hold of a finishing run, and reports
+    /// runs that are quiescent or settled.
     pub(super) fn settle_runs(&mut self, effects: &mut Vec<Effect>) {
         let mut next = 0;
         while let Some(run) = self.touched_runs.get(next).copied() {
@@ -219,8 +220,8 @@ impl Board {
 
     /// Flushes the first collector that still holds inputs of a finishing run; tells whether there was one.
     ///
-    /// One collector at a time, in registration order, and only while nothing else of the run moves: a flushed input may
-    /// end up in a later collector, which must then see all of them together.
+    /// One collector at a time, in registration order, and only while nothing else of the run moves: a
+    /// flushed input may end up in a later collector, which must then see all of them together.
     fn advance_finishing(&mut self, run: RunId, effects: &mut Vec<Effect>) -> bool {
         if !self.runs.get(&run).is_some_and(|state| state.may_flush() && self.is_in_memory(state)) {
             return false;

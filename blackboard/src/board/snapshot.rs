@@ -1,4 +1,4 @@
-//! What the board shows of itself: who waits and why, who runs, how agents stand.
+//! Snapshots of the board: the claims that wait and why, the attempts that run, the states of agents.
 //!
 //! Pure: no I/O, no clock.
 
@@ -38,7 +38,8 @@ pub struct AgentStatus {
     pub oldest_queued: Option<Timestamp>,
     /// Inputs that are in the log only, because there is no room for its jobs in memory.
     pub spilled: u64,
-    /// Whether those cannot be read, because the store is damaged there. They wait until the agent is resumed.
+    /// Whether those cannot be read, because the store is damaged there. They wait until the agent is
+    /// resumed.
     pub stuck: bool,
     /// Keys under which inputs of its joins wait; `None` for an agent without a join.
     pub joins: Option<u64>,
@@ -58,7 +59,7 @@ pub struct AgentStatus {
     pub tally: Tally,
 }
 
-/// Whether an agent is given jobs, and how many wait for it in memory: what can be told without looking at any job.
+/// Whether an agent is given jobs, and how many wait for it in memory. No job is visited for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AgentStanding {
@@ -90,10 +91,10 @@ pub struct RunningJob {
     pub since: Timestamp,
     /// How it stands.
     pub state: RunningState,
-    /// When its engine last told of progress, or was called; `None` when it was not called yet, or its agent does not answer.
-    /// The board does not know it.
+    /// When its engine last reported progress, or was called; `None` when it was not called yet, or its agent
+    /// does not answer. The board does not know it.
     pub last_progress: Option<Timestamp>,
-    /// What its engine said it is at. The board does not know it.
+    /// The last note of its engine. The board does not know it.
     pub note: Option<String>,
 }
 
@@ -103,15 +104,15 @@ pub struct RunningJob {
 pub enum RunningState {
     /// It runs.
     Running,
-    /// It was asked to end and has not yet: its run was cancelled, it timed out, or the runtime is stopping. The board knows
-    /// only the first of these.
+    /// It was asked to end and has not yet: its run was cancelled, it timed out, or the runtime is stopping.
+    /// The board knows only the first of these.
     Cancelling {
         /// When it was asked.
         since: Timestamp,
     },
 }
 
-/// What an agent has in the log only.
+/// The claims of an agent that are in the log only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InLog {
@@ -193,8 +194,8 @@ impl Board {
         found
     }
 
-    /// Returns where each agent's claims that are in the log only begin: the agent, its subscriptions, the place behind
-    /// which they lie, and how many jobs of the agent go before them.
+    /// Returns where each agent's claims that are in the log only begin: the agent, its subscriptions, the
+    /// place behind which they lie, and how many jobs of the agent go before them.
     #[must_use]
     pub fn in_log(&self) -> Vec<InLog> {
         let behind = self.agent_indices().filter(|agent| self.agents[agent.at()].reading.is_behind());
@@ -212,7 +213,8 @@ impl Board {
             .collect()
     }
 
-    /// Returns how many attempts are running, over all agents; jobs whose failure is being written count as well.
+    /// Returns how many attempts are running, over all agents; jobs whose failure is being written count as
+    /// well.
     #[must_use]
     pub fn attempts(&self) -> u64 {
         let out = |agent: &Agent| agent.queue.running() + agent.queue.burying();

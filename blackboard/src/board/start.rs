@@ -1,8 +1,10 @@
-//! Starts: which work starts now, which waited too long and is buried, and what becomes of a start that was refused.
+//! Starts: which work starts now, which waited too long and is buried, and what becomes of a start that was
+//! refused.
 //!
-//! A refused start holds up nobody else. When the store refuses the start of one job by itself, the job backs off, and
-//! its agent goes on with others. The back-off is in memory only, because there is nothing that the store would note. A
-//! store that refuses everything halts the board: see `Input::StoreDown`. Pure: no I/O, no clock.
+//! A refused start holds up nobody else. When the store refuses the start of one job by itself, the job backs
+//! off, and its agent goes on with others. The back-off is in memory only, because there is nothing that the
+//! store would note. A store that refuses everything halts the board: see `Input::StoreDown`. Pure: no I/O,
+//! no clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +23,12 @@ use crate::job::{Aside, Start, Wait};
 use crate::outcome::{Burial, Overdue};
 use crate::time::Timestamp;
 
-/// The first back-off of a job whose start the store refuses; each one is twice the one before. A tenth would fill the
-/// log; ten times as much would be felt by whoever mends the store.
+/// The first back-off of a job whose start the store refuses; each one is twice the one before. A tenth would
+/// fill the log; ten times as much would delay the start after the store has been mended.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 
-/// How often it is doubled: up to a good four minutes. Longer, and a store that was mended would seem not to be.
+/// How often it is doubled: up to a good four minutes. Longer, and a store that was mended would seem not to
+/// be.
 const DOUBLINGS_MAX: u32 = 8;
 
 impl Board {
@@ -221,7 +224,7 @@ impl Board {
         let now = self.now;
         let runs = |job: &&mut super::Job| job.state == JobState::Running && job.cancelling.is_none();
         let Some(job) = self.jobs.get_mut(&id).filter(runs) else {
-            // A cancelled one ends. One that waited too long waits anew, as long as its agent lets it.
+            // A cancelled job ends. A job that waited too long waits for the queue time-out anew.
             return self.undo_start(id, effects);
         };
         let until = now.after(BACK_OFF_FIRST.saturating_mul(1 << job.refusals.min(DOUBLINGS_MAX)));
@@ -244,7 +247,8 @@ impl Board {
         self.touch_agent(agent);
     }
 
-    /// Puts work that its agent had back in its place in the queue. It still holds its lane, unless it was to be buried.
+    /// Puts work that its agent had back in its place in the queue. It still holds its lane, unless it was to
+    /// be buried.
     fn put_back(&mut self, agent: AgentIndex, ready: Ready, state: JobState) {
         if state == JobState::Burying {
             let lane = self.lane_of(&ready);

@@ -16,7 +16,7 @@ use crate::marks::Marks;
 use crate::outcome::{CloseReason, Tally};
 use crate::time::Timestamp;
 
-/// What the board knows about one subscription.
+/// The board's record of one subscription.
 #[derive(Debug)]
 pub(super) struct SubscriptionState {
     pub(super) agent: AgentIndex,

@@ -1,8 +1,8 @@
-//! What a job waited for before an attempt: the parts of its wait, in order of time.
+//! The wait of a job before an attempt, in parts in order of time.
 //!
-//! The board knows what holds a job up now; of the past it keeps when the job came to the front of its key, and the last
-//! time that nothing of its agent could start. What lay before those counts as a wait for a slot, or for the key. Pure:
-//! no I/O, no clock.
+//! The board knows what holds a job up now; of the past it keeps when the job came to the front of its key,
+//! and the last time that nothing of its agent could start. The time before those counts as a wait for a
+//! slot, or for the key. Pure: no I/O, no clock.
 
 use crate::few::Few;
 use crate::job::{Wait, WaitsFor};
@@ -16,8 +16,8 @@ pub(super) struct Closed {
     pub(super) why: WaitsFor,
 }
 
-/// Divides the wait of a piece that waited from `since` until `now`, and came to the front of its key in between if it was
-/// behind others.
+/// Divides the wait of a piece that waited from `since` until `now`, and came to the front of its key in
+/// between if it was behind others.
 pub(super) fn waits(
     since: Timestamp,
     front: Option<Timestamp>,

@@ -1,6 +1,6 @@
 //! All-of: waits until every side has what it needs, then takes the oldest of each.
 //!
-//! What is left over stays for the next group. Pure: no I/O, no clock.
+//! Surplus stays for the next group. Pure: no I/O, no clock.
 
 use std::collections::VecDeque;
 

@@ -1,7 +1,7 @@
 //! Batch: collects groups until there are enough, they are heavy enough, or the first has waited long enough.
 //!
-//! A batch records why it closed. Its deadline counts from the publication of its first group, so that a batch that is
-//! rebuilt after a restart closes when the original would have. Pure: no I/O, no clock.
+//! A batch records why it closed. Its deadline counts from the publication of its first group, so that a
+//! batch that is rebuilt after a restart closes when the original would have. Pure: no I/O, no clock.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -36,7 +36,8 @@ impl Batches {
 
     pub(crate) fn offer(&mut self, group: Group, key: Option<Key>, steps: &mut Vec<Step>) {
         let opened = opened(&group);
-        // What was published after a batch's deadline is not in it, even when the tick is late or was missed.
+        // An artifact that was published after a batch's deadline is not in it, even when the tick is late or
+        // was missed.
         self.due(opened.before(INSTANT), steps);
         let weight: u64 = group.entries.iter().map(|entry| u64::from(entry.weight)).sum();
         let heavy = |rule: &Batch, total: u64| rule.weight.is_some_and(|limit| total > limit);

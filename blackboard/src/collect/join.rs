@@ -1,9 +1,9 @@
 //! Join: pairs what the window holds, by key, once per group or for every pair.
 //!
-//! A group must fit into the window: its oldest and newest input lie at most the window apart. When a new entry
-//! completes several groups, the window is laid as early as it can be, beginning with an input and covering the entry,
-//! and of what lies in it the first inputs in log order are taken.
-//! Pure: no I/O, no clock.
+//! A group must fit into the window: its oldest and newest input lie at most the window apart. When a new
+//! entry completes several groups, the window is laid as early as it can be, beginning with an input and
+//! covering the entry, and of what lies in it the first inputs in log order are taken. Pure: no I/O, no
+//! clock.
 
 use super::window::{Held, Leaving, Pool};
 use super::{Company, Entry, Group, INSTANT, Step, missing};
@@ -35,9 +35,11 @@ impl Join {
         while let Some(gone) = self.pool.next_overrun() {
             self.leave(gone, steps);
         }
-        // What was due before this entry came does not meet it, even when the tick is late or was missed.
+        // An entry that was due before this one came does not meet it, even when the tick is late or was
+        // missed.
         self.due(entry.at.before(INSTANT), steps);
-        // Matching never takes an artifact without a key for a join; an empty key keeps that rule harmless here.
+        // Matching never takes an artifact without a key for a join; an empty key keeps that rule harmless
+        // here.
         let key = key.unwrap_or_else(|| Key::from("null"));
         let (side, time) = (entry.side, entry.time);
         match self.mode {
@@ -52,8 +54,8 @@ impl Join {
 
     /// Takes over marks that are further than its own, and lets go what they end.
     ///
-    /// After a restart, what came before an entry may have been used up, and still counts: an entry is offered behind the
-    /// marks that it met when it was published, so that it meets the same entries again.
+    /// After a restart, what came before an entry may have been used up, and still counts: an entry is
+    /// offered behind the marks that it met when it was published, so that it meets the same entries again.
     pub(crate) fn advance_marks(&mut self, marks: &Marks, steps: &mut Vec<Step>) {
         self.pool.advance_marks(marks);
         while let Some(gone) = self.pool.next_overrun() {

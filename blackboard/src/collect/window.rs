@@ -1,9 +1,9 @@
 //! The window of a join: what waits, by key, and when it has waited long enough.
 //!
-//! Four clocks can end the waiting: publication time, event time (by the other sides' watermarks), wall time when
-//! event time decides (patience), and a count of later arrivals. Entries are let go one at a time, so that the next
-//! one to go can still be the partner of the one before. It does not pair anything; [`super::join`] does.
-//! Pure: no I/O, no clock.
+//! Four clocks can end the waiting: publication time, event time (by the other sides' watermarks), wall time
+//! when event time decides (patience), and a count of later arrivals. Entries expire one at a time, so that
+//! the next one to expire can still be the partner of the one before. It does not pair anything;
+//! [`super::join`] does. Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -15,8 +15,9 @@ use crate::outcome::Expiry;
 use crate::subscription::{JoinRule, Window};
 use crate::time::Timestamp;
 
-/// How long an input may wait in wall time when event time decides and nothing else was said. Half would drop inputs
-/// of sources that report hourly; twice would hold a dead source's partners for longer than most services live.
+/// How long an input may wait in wall time when event time decides and nothing else was said. Half would drop
+/// inputs of sources that report hourly; twice would hold a dead source's partners for longer than most
+/// services live.
 const PATIENCE_DEFAULT: Duration = Duration::from_secs(3_600);
 
 /// An entry that has waited long enough, with its key and why.

@@ -92,7 +92,8 @@ impl<T, M> Join<T, M> {
         self
     }
 
-    /// Allows each side to be this much out of order in event time before partners count as expired. Default 0.
+    /// Allows each side to be this much out of order in event time before partners count as expired.
+    /// Default 0.
     #[must_use]
     pub fn lateness(mut self, lateness: Duration) -> Self {
         self.rule.lateness = lateness;

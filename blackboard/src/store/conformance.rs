@@ -1,8 +1,9 @@
 //! The conformance suite: what every [`Store`] must do, as cases that run against a fresh store each.
 //!
-//! A store's own test calls [`check`]. The cases know the contract only; they look into no store. They are grouped as
-//! the log (`log`), queries (`query`), unfinished work (`work`), paging (`paging`), several lives (`lives`), history (`history`),
-//! and what is kept of the rest (`retention`). A failed case panics with its name.
+//! A store's own test calls [`check`]. The cases know the contract only; they look into no store. They are
+//! grouped as the log (`log`), queries (`query`), unfinished work (`work`), paging (`paging`), several lives
+//! (`lives`), history (`history`), and what is kept of the rest (`retention`). A failed case panics with its
+//! name.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -40,8 +41,8 @@ pub trait Stores: Sync {
     /// Returns a store with nothing in it.
     fn fresh(&self) -> Arc<dyn Store>;
 
-    /// Ends the life of a store as the death of its process does, and returns one with the same contents. The suite
-    /// opens it then.
+    /// Ends the life of a store as the death of its process does, and returns one with the same contents. The
+    /// suite opens it then.
     fn reborn(&self, store: Arc<dyn Store>) -> Arc<dyn Store>;
 
     /// Tells whether the suite is to do so after every write, wherever a case does not forbid it.

@@ -37,11 +37,11 @@ pub struct DeadLetter {
     pub error: Vec<String>,
     /// When it was given up.
     pub at: Timestamp,
-    /// What has been done about it.
+    /// The decision about it.
     pub state: DeadState,
 }
 
-/// What a [`DeadLetter`] consists of, for stores.
+/// The parts of a [`DeadLetter`], for stores.
 #[derive(Clone, Debug)]
 pub struct DeadParts {
     /// As [`DeadLetter::number`].
@@ -76,7 +76,7 @@ impl From<DeadParts> for DeadLetter {
     }
 }
 
-/// What has been done about a dead letter.
+/// The decision about a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -252,10 +252,11 @@ impl DeadFilter {
 }
 
 impl Start {
-    /// Returns the job as it runs again, with some of its inputs replaced: old place, new place, time of publication.
+    /// Returns the job as it runs again, with some of its inputs replaced: old place, new place, time of
+    /// publication.
     ///
-    /// With the same inputs it is the same job, and its attempts are counted on; with others it is another one, of the
-    /// subscription named. Failures count anew.
+    /// With the same inputs it is the same job, and its attempts are counted on; with others it is another
+    /// one, of the subscription named. Failures count anew.
     #[must_use]
     pub fn redriven(&self, subscription: &str, replaced: &[(Offset, Offset, Timestamp)]) -> Self {
         let mut start = Self { failures: 0, alone: false, ..self.clone() };
@@ -281,8 +282,8 @@ pub struct Redrive {
     pub letter: u64,
     /// When.
     pub at: Timestamp,
-    /// Inputs to be replaced, by their places, each with the artifact that takes its place: published with it, in the same run, and
-    /// claimed by the job's subscription alone.
+    /// Inputs to be replaced, by their places, each with the artifact that takes its place: published with
+    /// it, in the same run, and claimed by the job's subscription alone.
     pub edits: Vec<(Offset, NewArtifact)>,
 }
 
@@ -290,8 +291,8 @@ impl Redrive {
     /// Checks the edits against the job that is to run again; for stores.
     ///
     /// # Errors
-    /// With what is wrong: a pair, a place that is no input, or an artifact that the job's subscription did not claim on
-    /// the same side.
+    /// With what is wrong: a pair, a place that is no input, or an artifact that the job's subscription did
+    /// not claim on the same side.
     pub fn check(&self, start: &Start) -> Result<(), String> {
         if start.shared {
             return Err("a pair of an every-pair join cannot run again; publish its inputs anew".to_owned());

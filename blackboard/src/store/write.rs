@@ -12,7 +12,7 @@ use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
 use crate::job::{Resumed, Start};
 use crate::time::Timestamp;
 
-/// What one caller wants written, all or nothing.
+/// The write of one caller, all or nothing.
 #[derive(Debug)]
 pub enum Write {
     /// New artifacts.
@@ -40,8 +40,8 @@ pub enum Write {
     Settle(Settled),
     /// A note.
     Note(Note),
-    /// Ends, as cancelled, all claims of a run that no unfinished job covers, for some subscriptions and behind a place
-    /// of each.
+    /// Ends, as cancelled, all claims of a run that no unfinished job covers, for some subscriptions and
+    /// behind a place of each.
     CancelClaims {
         /// The run.
         run: RunId,
@@ -79,7 +79,7 @@ pub struct Finish {
     pub job: JobId,
     /// How it ended.
     pub end: JobEnd,
-    /// What it published: its outputs, or its failure.
+    /// The artifacts that it published: its outputs, or its failure.
     pub outputs: Few<NewArtifact>,
 }
 
@@ -101,21 +101,23 @@ pub enum JobEnd {
     Cancelled,
 }
 
-/// What became of one write.
+/// The result of one write.
 #[derive(Debug)]
 pub enum Written {
     /// Committed; for a write that publishes, the artifacts with their places, in order.
     Done(Few<Stored>),
-    /// Committed: how many claims a [`Write::CancelClaims`] ended, in the order in which subscriptions were named.
+    /// Committed: how many claims a [`Write::CancelClaims`] ended, in the order in which subscriptions were
+    /// named.
     Cancelled(Vec<(SubscriptionIndex, u64)>),
-    /// Committed: the job of a [`Write::Redrive`], unfinished again, for [`Input::Redriven`](crate::input::Input::Redriven).
-    /// Its first attempt is yet to be started; failures count from 0.
+    /// Committed: the job of a [`Write::Redrive`], unfinished again, for
+    /// [`Input::Redriven`](crate::input::Input::Redriven). Its first attempt is yet to be started; failures
+    /// count from 0.
     Redriven(Box<Resumed>),
     /// This write alone was refused; nothing of it is stored.
     Refused(StoreError),
 }
 
-/// What became of one published artifact.
+/// The result of one published artifact.
 #[derive(Clone, Debug)]
 pub enum Stored {
     /// It is new.

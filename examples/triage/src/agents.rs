@@ -1,6 +1,7 @@
 //! The agents: what each takes from the board, which pure module does its work, and what it publishes.
 //!
-//! Holds no rules of its own; those stand in the module that each engine calls. Called once, by the root file.
+//! Holds no rules of its own; those stand in the module that each engine calls. Called once, by the root
+//! file.
 //!
 //! | agent | takes | publishes |
 //! | --- | --- | --- |
@@ -40,7 +41,8 @@ const GATHER: &str = "gather";
 const MERGE: &str = "merge";
 const BURY: &str = "bury";
 
-/// The kinds that each agent takes, as far as its outcomes do not depend on wall time. Of `Incident`, see `session.rs`.
+/// The kinds that each agent takes, as far as its outcomes do not depend on wall time. Of `Incident`, see
+/// `session.rs`.
 pub(crate) const IN_STORE: [(&str, &[&str]); 7] = [
     (PARSE, &["RawLine"]),
     (CLASSIFY, &["ParsedLine"]),
@@ -51,19 +53,20 @@ pub(crate) const IN_STORE: [(&str, &[&str]); 7] = [
     (BURY, &["Failure"]),
 ];
 
-/// Agents whose outcomes depend on wall time: `gather` closes batches by the clock, so how many `Burst`s `merge` takes
-/// differs from run to run. Its results do not; only its counts are left out of the report.
+/// Agents whose outcomes depend on wall time: `gather` closes batches by the clock, so how many `Burst`s
+/// `merge` takes differs from run to run. Its results do not; only its counts are left out of the report.
 pub(crate) const UNSTEADY: [&str; 1] = [MERGE];
 
-/// Jobs per agent at once. No engine here waits for anything, so two would keep two cores busy; the rest hides the way
-/// from an agent to the board and back. Halved, throughput drops; doubled, nothing is gained.
+/// Jobs per agent at once. No engine here waits for anything, so two would keep two cores busy; the rest
+/// hides the way from an agent to the board and back. Halved, throughput drops; doubled, nothing is gained.
 const CONCURRENCY: u32 = 32;
 
-/// Symptoms in one burst. Smaller bursts are more work to merge; larger ones are rarely filled before their time.
+/// Symptoms in one burst. Smaller bursts are more work to merge; larger ones are rarely filled before their
+/// time.
 const BURST_SYMPTOMS_MAX: u32 = 256;
 
-/// How long a symptom waits for company. Longer, and a log of ever new errors is read in jerks, because feeding waits
-/// for symptoms; shorter, and more bursts hold a single line.
+/// How long a symptom waits for company. Longer, and a log of ever new errors is read in jerks, because
+/// feeding waits for symptoms; shorter, and more bursts hold a single line.
 const BURST_WAIT: Duration = Duration::from_millis(100);
 
 /// A parsed line that is severe enough to count.
@@ -149,12 +152,12 @@ fn merging(gap: i64, min_count: u64) -> Agent {
     })
 }
 
-/// The join looks at the time in the log, not at the time of publication. Its window is symmetric and its key coarse;
-/// the engine drops pairs in which the change came afterwards or concerns another program.
+/// The join looks at the time in the log, not at the time of publication. Its window is symmetric and its key
+/// coarse; the engine drops pairs in which the change came afterwards or concerns another program.
 ///
-/// Lines and changes come in any order, changes even after all lines, and incidents only when the run is finished. So
-/// nothing may expire before: neither because the other side is ahead in log time (lateness) nor because it is quiet
-/// in wall time (patience). Both are without end; `Run::finish` lets go of what is held.
+/// Lines and changes come in any order, changes even after all lines, and incidents only when the run is
+/// finished. So nothing may expire before: neither because the other side is ahead in log time (lateness) nor
+/// because it is quiet in wall time (patience). Both are without end; `Run::finish` lets go of what is held.
 fn accusing(window: i64) -> Agent {
     let at = Timestamp::from_micros_since_epoch;
     let incidents = by(|incident: &Incident| join_key(&incident.component))

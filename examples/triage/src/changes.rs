@@ -6,8 +6,8 @@
 //! * a deployment file of JSON lines with the fields `at`, `component`, `summary`;
 //! * a deployment file of CSV with that header.
 //!
-//! What cannot be read is returned with its line number, not dropped. Stamps without a zone are read as UTC; stamps
-//! without a year are refused. Pure: no I/O, no clock.
+//! Lines that cannot be read are returned with their numbers, not dropped. Stamps without a zone are read as
+//! UTC; stamps without a year are refused. Pure: no I/O, no clock.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub(crate) struct Change {
     pub(crate) source: String,
     /// When, in microseconds since the Unix epoch.
     pub(crate) at: i64,
-    /// What was changed: a component or a package, or `-`.
+    /// The changed part: a component or a package, or `-`.
     pub(crate) component: String,
     /// How, in one line.
     pub(crate) summary: String,
@@ -59,7 +59,7 @@ pub(crate) struct ChangeError {
     pub(crate) source: String,
     /// The number of the line, 0 for the file as a whole.
     pub(crate) line: u64,
-    /// What was expected.
+    /// The expected form.
     pub(crate) cause: String,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for ChangeError {
     }
 }
 
-/// What a change file holds.
+/// The content of a change file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ChangeFile {
     /// The form, where one was recognised.

@@ -1,12 +1,13 @@
 //! Splits what follows a time stamp into level, component and message.
 //!
-//! The component is the first of these after the time stamp and the level: `[name]`, `name:`, `name[pid]:`. A name is
-//! one word of at most 80 letters, digits and `_-./:@+$()`, and contains a letter. Without one the component is `-`.
+//! The component is the first of these after the time stamp and the level: `[name]`, `name:`, `name[pid]:`. A
+//! name is one word of at most 80 letters, digits and `_-./:@+$()`, and contains a letter. Without one the
+//! component is `-`.
 //!
-//! A level is a level word (see `severity.rs`) in brackets or with a colon, or bare in capitals, or bare in any case
-//! before a component; also the busybox form `auth.err` and Apache's `[core:error]`, which gives the component `core`.
-//! Process numbers before the component (`[123]`, `123#4:`, `[pid 12:tid 3]`) and single dashes are skipped.
-//! Pure: no I/O, no clock.
+//! A level is a level word (see `severity.rs`) in brackets or with a colon, or bare in capitals, or bare in
+//! any case before a component; also the busybox form `auth.err` and Apache's `[core:error]`, which gives the
+//! component `core`. Process numbers before the component (`[123]`, `123#4:`, `[pid 12:tid 3]`) and single
+//! dashes are skipped. Pure: no I/O, no clock.
 
 use super::severity::Severity;
 
@@ -33,7 +34,7 @@ pub(crate) struct Split<'a> {
     pub(crate) component: Option<&'a str>,
     /// Whether the component was written as `name[pid]:`, which only daemons do.
     pub(crate) has_pid: bool,
-    /// What is left.
+    /// The rest of the line.
     pub(crate) message: &'a str,
 }
 

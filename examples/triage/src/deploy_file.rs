@@ -1,8 +1,9 @@
 //! Reads deployment files: JSON lines or CSV with `at`, `component` and `summary`.
 //!
-//! The columns of a CSV file may stand in any order, further ones are ignored; fields may be quoted, a doubled quote is
-//! one quote, and a quoted field ends on its line. Lines that start with `#` are comments. `at` is any complete time
-//! stamp of `stamp.rs`; a missing summary is empty, a missing component is an error. Pure: no I/O, no clock.
+//! The columns of a CSV file may stand in any order, further ones are ignored; fields may be quoted, a
+//! doubled quote is one quote, and a quoted field ends on its line. Lines that start with `#` are comments.
+//! `at` is any complete time stamp of `stamp.rs`; a missing summary is empty, a missing component is an
+//! error. Pure: no I/O, no clock.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,5 @@
-//! Sends the run as a trace over OTLP, in a build with the feature `otlp`; a build without it refuses the option.
+//! Sends the run as a trace over OTLP, in a build with the feature `otlp`; a build without it refuses the
+//! option.
 
 #[cfg(feature = "otlp")]
 mod otlp {
@@ -27,7 +28,8 @@ mod otlp {
             builder.telemetry(self.0.providers())
         }
 
-        /// Ends after the runtime's shutdown, which has sent the trace, and returns a note if not all of it arrived.
+        /// Ends after the runtime's shutdown, which has sent the trace, and returns a note if not all of it
+        /// arrived.
         pub(crate) async fn end(self) -> Option<String> {
             let report = self.0.shutdown(SEND_WITHIN).await;
             (!report.is_complete()).then(|| format!("not all of the trace was sent: {report}"))

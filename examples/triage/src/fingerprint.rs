@@ -16,13 +16,14 @@
 //! | `?key=value...` up to the next blank or quote | `?<query>` |
 //! | blanks and control characters in a row | one blank |
 //!
-//! Numbers and hexadecimal ids share a placeholder, because an id may happen to consist of digits. Words are separated
-//! by anything but letters and digits, so `/srv/app12/job_7` becomes `/srv/app<n>/job_<n>`.
-//! A scanner by hand, linear in the message. Pure: no I/O, no clock.
+//! Numbers and hexadecimal ids share a placeholder, because an id may happen to consist of digits. Words are
+//! separated by anything but letters and digits, so `/srv/app12/job_7` becomes `/srv/app<n>/job_<n>`. A
+//! scanner by hand, linear in the message. Pure: no I/O, no clock.
 
 use std::net::Ipv6Addr;
 
-/// A longer template is cut here: the first kilobyte tells messages apart, and clusters are kept per template.
+/// A longer template is cut here: the first kilobyte tells messages apart, and clusters are kept per
+/// template.
 const TEMPLATE_BYTES_MAX: usize = 1_024;
 
 /// A query string names its first key within this many bytes; more would make hostile lines slow.
@@ -61,7 +62,8 @@ struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
     template: String,
-    /// Where the current blank-separated token starts in the template; an e-mail address is masked back to it.
+    /// Where the current blank-separated token starts in the template; an e-mail address is masked back to
+    /// it.
     token: usize,
     /// Per kind of quote: no closing one is left, so that it is looked for only once.
     unclosed: [bool; 3],

@@ -1,8 +1,8 @@
 //! Reads the output of `git log --date=iso` as changes.
 //!
-//! A commit is a change at its date (`CommitDate:` where `--format=fuller` shows it). Its component is the scope of a
-//! conventional subject (`fix(api): ...`), else the word before the first colon (`api: ...`) unless that is a
-//! conventional type, else `-`. Authors are not kept. Pure: no I/O, no clock.
+//! A commit is a change at its date (`CommitDate:` where `--format=fuller` shows it). Its component is the
+//! scope of a conventional subject (`fix(api): ...`), else the word before the first colon (`api: ...`)
+//! unless that is a conventional type, else `-`. Authors are not kept. Pure: no I/O, no clock.
 
 use super::changes::{ChangeFile, dated};
 use super::component::{NO_COMPONENT, is_name};

@@ -1,9 +1,10 @@
 //! Gathers severe lines into clusters in event time, and merges clusters that were gathered apart.
 //!
-//! A cluster is a set of lines of one component and fingerprint whose neighbours are at most a gap apart. Merging is
-//! associative and commutative, and a cluster may be merged with itself split in any way: batches can come in any size
-//! and order. That holds because a cluster covers its span without a hole wider than the gap, so that any line inside
-//! the span belongs to it. A cluster of enough lines is an incident. Pure: no I/O, no clock.
+//! A cluster is a set of lines of one component and fingerprint whose neighbours are at most a gap apart.
+//! Merging is associative and commutative, and a cluster may be merged with itself split in any way: batches
+//! can come in any size and order. That holds because a cluster covers its span without a hole wider than the
+//! gap, so that any line inside the span belongs to it. A cluster of enough lines is an incident. Pure: no
+//! I/O, no clock.
 
 use std::collections::BTreeMap;
 

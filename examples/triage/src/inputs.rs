@@ -1,7 +1,8 @@
-//! Chooses the inputs: those named, else with `--here` what the machine has, else the sample that ships with the example.
+//! Chooses the inputs: those named, else with `--here` what the machine has, else the sample that ships with
+//! the example.
 //!
-//! The machine's package log serves as log and as file of changes, apt's history as file of changes. Looks at files,
-//! but reads no lines.
+//! The machine's package log serves as log and as file of changes, apt's history as file of changes. Looks at
+//! files, but reads no lines.
 
 use std::fs::File;
 use std::io;

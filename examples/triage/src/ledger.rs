@@ -1,9 +1,10 @@
-//! The ledger: incidents, suspects and causes of dead letters, as the agents `record` and `bury` write them down.
+//! The ledger: incidents, suspects and causes of dead letters, as the agents `record` and `bury` write them
+//! down.
 //!
-//! The report is made from it and not from pages of the board: the board forgets finished artifacts beyond a number
-//! chosen for small memory, and a log may hold more incidents than that. With a store in a file, which forgets nothing,
-//! it is filled from there in the end: an earlier start of the program may have had part of it. Entries are kept under the ids of their
-//! artifacts, so that writing one twice changes nothing.
+//! The report is made from it and not from pages of the board: the board forgets finished artifacts beyond a
+//! number chosen for small memory, and a log may hold more incidents than that. With a store in a file, which
+//! forgets nothing, it is filled from there in the end: an earlier start of the program may have had part of
+//! it. Entries are kept under the ids of their artifacts, so that writing one twice changes nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +33,7 @@ struct Cause {
     count: u64,
     /// The first line, by number and input: jobs end in no particular order, the report should not show it.
     first: (u64, String),
-    /// What the first line's error said.
+    /// The error of the first line.
     detail: String,
 }
 
@@ -42,7 +43,8 @@ impl Ledger {
         self.entries().incidents.insert(artifact.id(), incident.clone());
     }
 
-    /// Writes down a suspect under its incident, which is the first cause of its artifact: the join names it first.
+    /// Writes down a suspect under its incident, which is the first cause of its artifact: the join names it
+    /// first.
     pub(crate) fn suspect(&self, artifact: &Artifact, suspect: &Suspect) {
         if let Some(incident) = artifact.causes().first() {
             self.entries().suspects.insert(artifact.id(), (*incident, suspect.clone()));

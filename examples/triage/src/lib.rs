@@ -1,7 +1,7 @@
-//! What broke, and what changed just before?
+//! Triage: incidents in log files, and the changes just before each.
 //!
-//! Reads logs and lists of changes, gathers severe lines into incidents, and names for each incident the changes of the
-//! same component that came shortly before it. One run of a Volery runtime does the whole job:
+//! Reads logs and lists of changes, gathers severe lines into incidents, and names for each incident the
+//! changes of the same component that came shortly before it. One run of a Volery runtime does the whole job:
 //!
 //! ```text
 //! logs ──▶ RawLine ─▶ parse ─▶ ParsedLine ─▶ classify ─▶ Classified ─▶ fingerprint ─▶ Symptom
@@ -25,12 +25,13 @@
 //!     [--year YEAR] [--store memory|FILE] [--otlp ENDPOINT] [--report FILE.md] [--json FILE.json]
 //! ```
 //!
-//! Inputs may be gzip; `-` is standard input. Files are read twice, the first time for the year of stamps that name
-//! none; an input that can be read only once (standard input, a pipe) is held in memory instead. A line that cannot be
-//! parsed is a dead letter; the report counts them by cause. The same inputs give the same JSON, byte for byte: of the
-//! counts of outcomes those that depend on wall time are left out (see `agents.rs`). With `--store FILE` a start that
-//! was cut off, at whatever moment, is taken up by the next one with the same arguments and inputs, and the JSON is the
-//! same as well. Exit codes stand in `trouble.rs`.
+//! Inputs may be gzip; `-` is standard input. Files are read twice, the first time for the year of stamps
+//! that name none; an input that can be read only once (standard input, a pipe) is held in memory instead. A
+//! line that cannot be parsed is a dead letter; the report counts them by cause. The same inputs give the
+//! same JSON, byte for byte: of the counts of outcomes those that depend on wall time are left out (see
+//! `agents.rs`). With `--store FILE` a start that was cut off, at whatever moment, is taken up by the next
+//! one with the same arguments and inputs, and the JSON is the same as well. Exit codes stand in
+//! `trouble.rs`.
 
 mod agents;
 mod changes;

@@ -1,14 +1,15 @@
 //! Turns one raw line into time, level, component and message, or says why it cannot.
 //!
-//! Read are JSON objects, access-log lines, syslog lines with or without a host name, RFC 5424 lines, and plain lines
-//! that start with a time stamp, before which only `<priority>` and a level word may stand. Terminal colours are
-//! removed. Of JSON objects these fields count, the first that is there:
+//! Read are JSON objects, access-log lines, syslog lines with or without a host name, RFC 5424 lines, and
+//! plain lines that start with a time stamp, before which only `<priority>` and a level word may stand.
+//! Terminal colours are removed. Of JSON objects these fields count, the first that is there:
 //!
-//! * time: `timestamp`, `time`, `ts`, `@timestamp`, `at`, `datetime`, `date`, `asctime`, `__REALTIME_TIMESTAMP`;
+//! * time: `timestamp`, `time`, `ts`, `@timestamp`, `at`, `datetime`, `date`, `asctime`,
+//!   `__REALTIME_TIMESTAMP`;
 //! * level: `level`, `severity`, `lvl`, `levelname`, `loglevel`, `log_level`, `PRIORITY`;
 //! * component: `component`, `service`, `logger`, `target`; else as in a plain line, from the message;
-//! * message: `message`, `msg`, `event`, `text`, `error`, `MESSAGE`, and `message` inside `fields`; else the whole object
-//!   without its time and level.
+//! * message: `message`, `msg`, `event`, `text`, `error`, `MESSAGE`, and `message` inside `fields`; else the
+//!   whole object without its time and level.
 //!
 //! Does not judge severity and does not repair anything. Pure: no I/O, no clock.
 
@@ -49,7 +50,7 @@ pub(crate) struct ParsedLine {
     pub(crate) status: Option<u16>,
     /// The component, or `-`.
     pub(crate) component: String,
-    /// What is left without time, level and component.
+    /// The rest without time, level and component.
     pub(crate) message: String,
     /// The line as it was, at most 4 KiB of it.
     pub(crate) text: String,
@@ -252,8 +253,8 @@ fn read_level_first(body: &str) -> Option<Parts> {
 
 /// `10.0.0.1 - - [20/Nov/2026:14:50:00 +0000] "GET /a HTTP/1.1" 502 157 "-" "agent"`.
 ///
-/// The message is method, path, status and its reason phrase, so that a template without numbers still tells a bad
-/// gateway from an internal error.
+/// The message is method, path, status and its reason phrase, so that a template without numbers still tells
+/// a bad gateway from an internal error.
 fn read_access(body: &str) -> Option<Parts> {
     let open = body.find(" [")? + 1;
     let found = leading(&body[open..]).ok().filter(|found| found.layout == Layout::Access)?;

@@ -23,7 +23,8 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with_all = ["logs", "changes"])]
     pub(crate) here: bool,
 
-    /// A file of changes: dpkg.log, apt's history.log, `git log --date=iso`, or deployments as CSV or JSON lines
+    /// A file of changes: dpkg.log, apt's history.log, `git log --date=iso`, or deployments as CSV or JSON
+    /// lines
     #[arg(long = "changes", value_name = "FILE")]
     pub(crate) changes: Vec<String>,
 
@@ -43,13 +44,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "YEAR", value_parser = clap::value_parser!(i16).range(1..=9999))]
     pub(crate) year: Option<i16>,
 
-    /// Where intermediate results are kept: `memory`, or a file, and then the same command goes on where an earlier one
-    /// was cut off
+    /// Where intermediate results are kept: `memory`, or a file, and then the same command goes on where an
+    /// earlier one was cut off
     #[arg(long, value_name = "memory|FILE", default_value = "memory", value_parser = store)]
     pub(crate) store: Store,
 
-    /// Send the run's trace and metrics over OTLP, to a receiver for HTTP such as http://localhost:4318; needs a build
-    /// with the feature `otlp`
+    /// Send the run's trace and metrics over OTLP, to a receiver for HTTP such as http://localhost:4318;
+    /// needs a build with the feature `otlp`
     #[arg(long, value_name = "ENDPOINT")]
     pub(crate) otlp: Option<String>,
 
@@ -84,8 +85,8 @@ impl Options {
     /// Reads the arguments; the first is the name of the program.
     ///
     /// # Errors
-    /// As clap words them, `--help` included; and for an input named twice, changes without a log, and an output that
-    /// would overwrite an input or the other output.
+    /// As clap words them, `--help` included; and for an input named twice, changes without a log, and an
+    /// output that would overwrite an input or the other output.
     pub(crate) fn read<T: Into<OsString> + Clone>(
         arguments: impl IntoIterator<Item = T>,
     ) -> Result<Self, clap::Error> {

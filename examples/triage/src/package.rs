@@ -1,7 +1,8 @@
 //! Tells which changes concern a component, where packages and programs have different names.
 //!
-//! A change of no package (a deployment, a commit) concerns the component with exactly its name. A package change also
-//! concerns the programs of that package. A program's package is decided by these rules, never by what is installed:
+//! A change of no package (a deployment, a commit) concerns the component with exactly its name. A package
+//! change also concerns the programs of that package. A program's package is decided by these rules, never by
+//! what is installed:
 //!
 //! 1. the folder is dropped and the name lower-cased: `/usr/sbin/CRON` is `cron`;
 //! 2. a program of the table below belongs to the package named there;
@@ -9,9 +10,9 @@
 //! 4. else it belongs to the package of its own name, or of its name without the final `d`: `rsyslogd`.
 //!
 //! Package names are compared without a version at the end (`-15`, `-8.0`) and without the endings `-server`,
-//! `-daemon`, `-common`, `-core`, `-light`, `-full`, `-extras`, `-bin`; `linux-image-*` is `linux`. So `openssh-server`
-//! and `nginx-core` concern `sshd` and `nginx`, while `openssh-client` does not concern `sshd`.
-//! Pure: no I/O, no clock.
+//! `-daemon`, `-common`, `-core`, `-light`, `-full`, `-extras`, `-bin`; `linux-image-*` is `linux`. So
+//! `openssh-server` and `nginx-core` concern `sshd` and `nginx`, while `openssh-client` does not concern
+//! `sshd`. Pure: no I/O, no clock.
 
 use super::changes::Change;
 

@@ -1,9 +1,9 @@
 //! Reads dpkg's log and apt's history as changes of packages.
 //!
-//! Of dpkg's log `install`, `upgrade`, `remove` and `purge` are changes; `status`, `configure`, `trigproc`, `conffile`,
-//! `startup` and `disappear` lines are steps of them. Of apt's history every package of every action is a change at the
-//! start of its paragraph. The architecture is not part of a package's name. Both logs are written in the machine's
-//! local time, which is read as UTC. Pure: no I/O, no clock.
+//! Of dpkg's log `install`, `upgrade`, `remove` and `purge` are changes; `status`, `configure`, `trigproc`,
+//! `conffile`, `startup` and `disappear` lines are steps of them. Of apt's history every package of every
+//! action is a change at the start of its paragraph. The architecture is not part of a package's name. Both
+//! logs are written in the machine's local time, which is read as UTC. Pure: no I/O, no clock.
 
 use super::changes::{ChangeFile, dated};
 use super::source::RawLine;

@@ -1,8 +1,8 @@
 //! Puts incidents, their suspects and the counts into order, as JSON and as Markdown.
 //!
-//! Both texts are functions of the report alone: incidents sorted by first line, component and fingerprint, suspects
-//! nearest first, counts by name. Notes (empty inputs, guessed years) stand only in the Markdown. Does not write files.
-//! Pure: no I/O, no clock.
+//! Both texts are functions of the report alone: incidents sorted by first line, component and fingerprint,
+//! suspects nearest first, counts by name. Notes (empty inputs, guessed years) stand only in the Markdown.
+//! Does not write files. Pure: no I/O, no clock.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -268,7 +268,8 @@ fn span(seconds: i64) -> String {
     }
 }
 
-/// Text from a log as a code span that nothing in it can end: its fence is longer than any row of backticks inside.
+/// Text from a log as a code span that nothing in it can end: its fence is longer than any row of backticks
+/// inside.
 fn code(text: &str) -> String {
     let shown = visible(text);
     let longest = shown.split(|c| c != '`').map(str::len).max().unwrap_or(0);

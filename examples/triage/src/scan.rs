@@ -1,8 +1,9 @@
 //! The scan: reads every input once before the run, for what has to be known beforehand.
 //!
-//! That is: whether all inputs can be read at all, the year of stamps that name none, how many lines there are, and the
-//! changes. Logs are read a second time for the run (see `feeding.rs`), so their lines are not kept, with one
-//! exception: standard input, pipes and other inputs that can be read only once are held in memory. Blocks its thread.
+//! That is: whether all inputs can be read at all, the year of stamps that name none, how many lines there
+//! are, and the changes. Logs are read a second time for the run (see `feeding.rs`), so their lines are not
+//! kept, with one exception: standard input, pipes and other inputs that can be read only once are held in
+//! memory. Blocks its thread.
 
 use std::path::Path;
 
@@ -27,7 +28,7 @@ pub(crate) struct Log {
     pub(crate) held: Option<Vec<RawLine>>,
 }
 
-/// What the first reading found.
+/// The findings of the first reading.
 #[derive(Debug)]
 pub(crate) struct Scan {
     /// The logs.
@@ -46,7 +47,7 @@ impl Scan {
     /// Reads all inputs; `year` is the `--year` option.
     ///
     /// # Errors
-    /// Where an input cannot be opened or holds no text. One that breaks off later is noted instead.
+    /// Where an input cannot be opened or holds no text. An input that breaks off later is noted instead.
     pub(crate) fn read(inputs: Inputs, year: Option<i16>) -> Result<Self, SourceError> {
         let mut scanner = Scanner { notes: inputs.notes, ..Scanner::default() };
         // Changes first: where one input is both, its notes stand once, and logs are the longer read.

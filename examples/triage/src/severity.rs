@@ -1,16 +1,18 @@
 //! Orders severities and decides the severity of a line.
 //!
-//! In this order: the level the line itself gives; the HTTP status of an access line (500 and above is an error, 400
-//! and above a warning, else information); the strongest keyword of the message; else information.
+//! In this order: the level the line itself gives; the HTTP status of an access line (500 and above is an
+//! error, 400 and above a warning, else information); the strongest keyword of the message; else information.
 //!
 //! Keywords, whole words in any case:
 //! * critical: `fatal`, `critical`, `panic`, `panicked`, `emergency`, `segfault`, and `out of memory`;
-//! * error: `error`, `errors`, `err`, `fail`, `fails`, `failed`, `failure`, `failures`, `exception`, `traceback`,
-//!   `abort`, `aborted`, `crash`, `crashed`, `refused`, `denied`, and words ending in `Error` or `Exception`;
+//! * error: `error`, `errors`, `err`, `fail`, `fails`, `failed`, `failure`, `failures`, `exception`,
+//!   `traceback`, `abort`, `aborted`, `crash`, `crashed`, `refused`, `denied`, and words ending in `Error` or
+//!   `Exception`;
 //! * warning: `warn`, `warning`, `warnings`, `deprecated`, `retry`, `retrying`, `timeout`;
 //! * debug: `debug`, `trace`.
 //!
-//! Words joined by `-`, `_` or `/` are one word, so that package and file names say nothing. A keyword does not count after `no`, `without`, `zero` or `0`, or before `0` (`failed=0`). Pure: no I/O, no clock.
+//! Words joined by `-`, `_` or `/` are one word, so that package and file names say nothing. A keyword does
+//! not count after `no`, `without`, `zero` or `0`, or before `0` (`failed=0`). Pure: no I/O, no clock.
 
 use std::fmt;
 
@@ -50,7 +52,8 @@ impl Severity {
         }
     }
 
-    /// Reads a numeric level of JSON logs: syslog priorities below 8, the steps of 10 of bunyan and pino from 10 on.
+    /// Reads a numeric level of JSON logs: syslog priorities below 8, the steps of 10 of bunyan and pino from
+    /// 10 on.
     pub(crate) fn from_number(number: u64) -> Option<Self> {
         match number {
             0..=7 => Some(Self::from_syslog(number as u16)),

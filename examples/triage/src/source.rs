@@ -1,10 +1,10 @@
 //! Opens inputs and reads them line by line in bounded memory.
 //!
-//! A line ends at `\n`, `\r\n` or a lone `\r`. Of a line at most 64 KiB are kept; the rest is skipped and the line
-//! marked. Invalid UTF-8 is replaced and the line marked; NUL bytes, which a crash leaves in logs, are dropped and
-//! counted; a byte order mark is dropped. Gzip is recognised by its first bytes and unpacked while reading. Directories,
-//! binary files, UTF-16 and other compressions are refused with what to do instead; an empty input is none of these, it
-//! just has no lines. Does not parse lines.
+//! A line ends at `\n`, `\r\n` or a lone `\r`. Of a line at most 64 KiB are kept; the rest is skipped and the
+//! line marked. Invalid UTF-8 is replaced and the line marked; NUL bytes, which a crash leaves in logs, are
+//! dropped and counted; a byte order mark is dropped. Gzip is recognised by its first bytes and unpacked
+//! while reading. Directories, binary files, UTF-16 and other compressions are refused with what to do
+//! instead; an empty input is none of these, it just has no lines. Does not parse lines.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -14,7 +14,8 @@ use flate2::bufread::MultiGzDecoder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is kept of a line. Real log lines are far shorter; a longer limit lets a hostile input fill the memory.
+/// The longest part of a line that is kept. Real log lines are far shorter; a longer limit lets a hostile
+/// input fill the memory.
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1_024;
 
 /// Bytes read at a time; smaller costs system calls, larger only memory.
@@ -135,7 +136,7 @@ pub(crate) enum Cause {
     Gzip {
         /// The last whole line before the damage.
         after_line: u64,
-        /// What the decoder said.
+        /// The decoder's error.
         detail: String,
     },
     /// Another failure of the system.
@@ -149,7 +150,7 @@ impl From<io::Error> for Cause {
     }
 }
 
-/// What was seen of an input so far.
+/// The record of an input so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ReadCounts {
     /// Lines.
@@ -313,12 +314,14 @@ fn binary_kind(head: &[u8]) -> Option<&'static str> {
     }
     let nul = head.iter().filter(|byte| **byte == 0).count();
     let control = head.iter().filter(|byte| is_control(**byte)).count();
-    // Random bytes hold 9 % of control characters, text next to none; a block of NUL bytes alone is still a log.
+    // Random bytes hold 9 % of control characters, text next to none; a block of NUL bytes alone is still a
+    // log.
     let binary = control * 20 > head.len() - nul || (nul * 3 > head.len() && control > 0);
     binary.then_some("binary data")
 }
 
-/// Control characters that no text contains; blanks, line ends, backspace, form feed, escape and NUL are left out.
+/// Control characters that no text contains; blanks, line ends, backspace, form feed, escape and NUL are left
+/// out.
 fn is_control(byte: u8) -> bool {
     byte == 0x7f || (byte < 0x20 && !matches!(byte, 0 | 0x08..=0x0d | 0x1b))
 }

@@ -1,12 +1,13 @@
 //! Reads a time stamp at the start of a text, as microseconds since the Unix epoch.
 //!
 //! Known layouts: RFC 3339 and ISO date-times (`2026-11-20T14:50:00.5+01:00`, `2026-11-20 14:50:00,5`,
-//! `2026/11/20 14:50:00`), syslog (`Nov  5 14:50:00`, no year), ctime (`Fri Nov 20 14:50:00 2026`), the access-log
-//! form (`20/Nov/2026:14:50:00 +0000`), and epoch seconds, milli-, micro- or nanoseconds (10, 13, 16 or 19 digits).
+//! `2026/11/20 14:50:00`), syslog (`Nov  5 14:50:00`, no year), ctime (`Fri Nov 20 14:50:00 2026`), the
+//! access-log form (`20/Nov/2026:14:50:00 +0000`), and epoch seconds, milli-, micro- or nanoseconds (10, 13,
+//! 16 or 19 digits).
 //!
-//! A stamp without a zone is read as UTC; the zone names `Z`, `UTC` and `GMT` and numeric offsets are understood,
-//! other zone names are not. A leap second counts as second 59. Does not decide the year of a syslog stamp: see
-//! `year.rs`. Pure: no I/O, no clock.
+//! A stamp without a zone is read as UTC; the zone names `Z`, `UTC` and `GMT` and numeric offsets are
+//! understood, other zone names are not. A leap second counts as second 59. Does not decide the year of a
+//! syslog stamp: see `year.rs`. Pure: no I/O, no clock.
 
 use jiff::{Timestamp, civil, tz::Offset};
 use schemars::JsonSchema;
@@ -73,9 +74,10 @@ pub(crate) struct Leading<'a> {
     pub(crate) stamp: Stamp,
     /// How it was written.
     pub(crate) layout: Layout,
-    /// What follows it, untrimmed, after the bracket that closes it.
+    /// The text after it, untrimmed, after the bracket that closes it.
     pub(crate) rest: &'a str,
-    /// Whether the bracket opened before the stamp is still open in `rest`: `[2026-11-20T14:50:00Z ERROR api] text`.
+    /// Whether the bracket opened before the stamp is still open in `rest`:
+    /// `[2026-11-20T14:50:00Z ERROR api] text`.
     pub(crate) open_bracket: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Pairs an incident with the changes that came shortly before it.
 //!
-//! A suspect is a change of the same component (see `package.rs`), at the time of the incident's first line or at most
-//! the window before. Time is event time. Pure: no I/O, no clock.
+//! A suspect is a change of the same component (see `package.rs`), at the time of the incident's first line
+//! or at most the window before. Time is event time. Pure: no I/O, no clock.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

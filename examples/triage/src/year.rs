@@ -1,9 +1,10 @@
 //! Decides the year of stamps that name none, from all inputs together, before any line is parsed.
 //!
-//! The first undated line of every input lies in the base year: the one given, else the year of the latest fully dated
-//! stamp seen anywhere, else 1970. Within one input a month that goes back by more than 6 starts the next year. After
-//! such a start a month that goes forward by more than 6 is a straggler of the year before, so that lines out of order
-//! around New Year do not add years; a log that is silent for over six months after New Year is misread by that rule.
+//! The first undated line of every input lies in the base year: the one given, else the year of the latest
+//! fully dated stamp seen anywhere, else 1970. Within one input a month that goes back by more than 6 starts
+//! the next year. After such a start a month that goes forward by more than 6 is a straggler of the year
+//! before, so that lines out of order around New Year do not add years; a log that is silent for over six
+//! months after New Year is misread by that rule.
 //!
 //! Pure: no I/O, no clock. The caller feeds [`YearScan`] every line once, then parses with the [`YearHint`].
 

@@ -1,4 +1,5 @@
-//! The program `triage` as its user meets it: built, run as a process, judged by its files, answers and exit codes.
+//! The program `triage` as its user meets it: built, run as a process, judged by its files, answers and exit
+//! codes.
 //!
 //! The rules behind the answers are tested beside the code.
 
@@ -84,7 +85,7 @@ impl Drop for Folder {
     }
 }
 
-/// What the program left behind.
+/// The files that the program left behind.
 #[derive(Debug)]
 struct Answer {
     code: Option<i32>,
@@ -186,7 +187,8 @@ fn the_trace_of_a_small_log_is_the_golden_one() {
     assert_eq!(answer.code, Some(0), "{answer:#?}");
     let spans = receiver.spans();
     volery_otlp_receiver::laws::assert_all(&spans);
-    // Left out is what is there only if something took long, and the stop, whose steps depend on the signals' set-up.
+    // Left out is what is there only if something took long, and the stop, whose steps depend on the signals'
+    // set-up.
     let slow = ["wait ", "store.commit", "backoff", "read inputs", "make engine", "check outputs"];
     let left_out = [&slow[..], &["volery shutdown", "shutdown "]].concat();
     assert_eq!(volery_otlp_receiver::folded(&spans, &left_out), TRACE);
@@ -415,7 +417,8 @@ fn busy_log(lines: u64) -> String {
 #[test]
 fn a_log_of_200_000_lines_runs_through_in_little_memory() {
     const LINES: u64 = 200_000;
-    /// The log alone has 11 MB; held whole, with every artifact made from it, it would take several times this.
+    /// The log alone has 11 MB; held whole, with every artifact made from it, it would take several times
+    /// this.
     const PEAK_KIB_MAX: u64 = 256 * 1_024;
     let folder = Folder::new("busy");
     let log = folder.file("busy.log", busy_log(LINES));
@@ -487,7 +490,8 @@ fn artifacts(store: &str) -> u64 {
     rusqlite::Connection::open_with_flags(store, flags).and_then(count).unwrap_or_default()
 }
 
-/// Starts the program, kills it once its store holds so many artifacts, and tells whether it had ended before.
+/// Starts the program, kills it once its store holds so many artifacts, and tells whether it had ended
+/// before.
 fn killed_at(folder: &Folder, arguments: &[&str], store: &str, artifacts_min: u64) -> bool {
     let mut child = folder.command(arguments).spawn().expect("the program starts");
     while artifacts(store) < artifacts_min {

@@ -1,7 +1,7 @@
 //! Faults: what SQLite and the file system say, put into the words of a store.
 //!
-//! Two questions are answered here: which [`StoreError`] it is, and whether it condemns one write of a commit, the whole
-//! commit, or the connection.
+//! Two questions are answered here: which [`StoreError`] it is, and whether it condemns one write of a
+//! commit, the whole commit, or the connection.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -82,7 +82,7 @@ impl Place {
     }
 }
 
-/// What went wrong inside the store.
+/// A fault inside the store.
 #[derive(Debug)]
 pub(super) enum Fault {
     Sqlite(rusqlite::Error),
@@ -92,12 +92,13 @@ pub(super) enum Fault {
     Foreign,
     /// The caller contradicts what is stored.
     Refused(String),
-    /// What was read is not what was written.
+    /// A record is damaged: it is not what was written.
     Damaged(Option<Offset>, String),
 }
 
 impl Fault {
-    /// Returns what is wrong with a row that can be read and is not what was written; any other fault stays one.
+    /// Returns what is wrong with a row that can be read and is not what was written; any other fault stays
+    /// one.
     pub(super) fn damage(self) -> Result<String, Self> {
         match self {
             Self::Damaged(_, cause) => Ok(cause),

@@ -14,7 +14,8 @@ use super::Options;
 use super::fault::{Fault, Place};
 use super::options::Durability;
 
-/// The oldest SQLite that may write: earlier ones can lose a commit when a checkpoint meets it (fixed in 3.51.3).
+/// The oldest SQLite that may write: earlier ones can lose a commit when a checkpoint meets it (fixed
+/// in 3.51.3).
 const LIBRARY_MIN: i32 = 3_051_003;
 
 /// How a database file begins.
@@ -101,8 +102,8 @@ fn host() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_else(|_| "unknown".to_owned())
 }
 
-/// Refuses file systems of other hosts, and those of which that cannot be told. `type_of` gives the number of
-/// the file system that a folder lies on.
+/// Refuses file systems of other hosts, and those that cannot be told from them. `type_of` gives the number
+/// of the file system that a folder lies on.
 ///
 /// # Errors
 /// When the folder lies on such a file system, or cannot be asked.

@@ -1,7 +1,7 @@
 //! Readers: a few threads that answer questions, each over a connection of its own that cannot write.
 //!
-//! Questions wait in one queue with a bound; whoever asks waits for room. A question that nobody waits for any more is
-//! still answered, to nobody. A thread whose connection failed opens another one for the next question.
+//! Questions wait in one queue with a bound; a caller waits for room. A question that no caller waits for any
+//! more is still answered. A thread whose connection failed opens another one for the next question.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -45,7 +45,7 @@ struct Line {
     closed: bool,
 }
 
-/// What one thread works with.
+/// The parts that one thread needs.
 struct Desk {
     base: Arc<Base>,
     session: Option<Session>,
@@ -94,7 +94,7 @@ impl Readers {
             queue.add(Box::new(move |desk| {
                 let found = desk.answer(read);
                 drop(permit);
-                // Whoever asked may have gone; an answer that nobody takes is no error.
+                // The caller may have gone; an answer that nobody takes is no error.
                 drop(answer.send(found).err());
             }));
             answered.await.unwrap_or_else(|_| Err(base.place.closed()))
@@ -111,7 +111,8 @@ impl Readers {
             }
         }
         for thread in std::mem::take(&mut *self.threads()) {
-            // Panics of questions are caught; should one get through, its asker was told by the drop of the answer.
+            // Panics of questions are caught; should one get through, its caller is woken by the drop of the
+            // answer.
             drop(thread.join().err());
         }
     }

@@ -1,7 +1,7 @@
 //! Rows: artifacts and claims as columns, and the checksum over an artifact.
 //!
-//! SQLite notices few of the bits that a disk may flip; the checksum covers everything that an artifact is. Names are
-//! covered as text, so that a damaged table of names is noticed as well.
+//! SQLite notices few of the bits that a disk may flip; the checksum covers everything that an artifact is.
+//! Names are covered as text, so that a damaged table of names is noticed as well.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) const CLAIM: &str =
 /// How the column `producer` says that the runtime published it; names have higher numbers.
 pub(super) const RUNTIME: i64 = 0;
 
-/// What an artifact is, as bytes: what the checksum covers.
+/// The bytes of an artifact that the checksum covers.
 pub(super) struct Parts<'a> {
     pub(super) seq: u64,
     pub(super) id: &'a [u8],
@@ -165,7 +165,7 @@ fn build(session: &Session, parts: &Parts<'_>) -> Result<Arc<Artifact>, Fault> {
     Ok(Artifact::at_offset(Arc::new(artifact), Offset::new(parts.seq)))
 }
 
-/// What a claim is, as numbers and text: what its checksum covers.
+/// The numbers and texts of a claim that its checksum covers.
 pub(super) struct ClaimParts<'a> {
     /// The file's id of the subscription, the place, and the side.
     pub(super) key: (i64, u64, u16),
@@ -196,8 +196,8 @@ impl ClaimParts<'_> {
     }
 }
 
-/// Reads a claim whose columns begin at `first`, of a subscription by the file's id and on a place, and checks that it is
-/// what was written.
+/// Reads a claim whose columns begin at `first`, of a subscription by the file's id and on a place, and
+/// checks that it is what was written.
 pub(super) fn claim(
     row: &Row<'_>,
     first: usize,

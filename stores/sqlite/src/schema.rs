@@ -1,7 +1,7 @@
 //! The schema: every table and index of the file, its version, and the way from older versions to this one.
 //!
-//! `docs/storage.md` explains each column to whoever opens the file with another tool. A change here is a new
-//! step at the end of `STEPS`; steps that were released are never edited.
+//! `docs/storage.md` explains each column to users of other tools. A change here is a new step at the end of
+//! `STEPS`; steps that were released are never edited.
 
 use rusqlite::{Connection, OptionalExtension};
 

@@ -61,7 +61,7 @@ impl Files {
 
     fn at(&self, path: &Path) -> Arc<dyn Store> {
         let options = Sqlite::options(path).cache(self.cache, 1 << 20);
-        // What the suite asserts does not depend on the disk, and it writes a thousand times.
+        // The suite's assertions do not depend on the disk, and it writes a thousand times.
         Arc::new(options.durability(Durability::OsCrashMayLoseLastMs).open().expect("it opens"))
     }
 }

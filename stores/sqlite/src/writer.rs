@@ -1,16 +1,17 @@
 //! The writer: one thread that owns the only connection that writes.
 //!
-//! It takes what waits and writes it as one transaction, so that many callers share one wait for the disk. After a fault
-//! another connection is opened for the next command, and everything that is kept in memory is read back from the file:
-//! what a failed write left behind is never guessed, and a failed fsync is never tried again. The connection that failed
-//! stays open beside it until the new one has committed something of its own. It keeps the failed commit from being read
-//! back from the log, and the new commit takes its place there, on disk as well.
+//! It takes what waits and writes it as one transaction, so that many callers share one wait for the disk.
+//! After a fault another connection is opened for the next command, and everything that is kept in memory is
+//! read back from the file: what a failed write left behind is never guessed, and a failed fsync is never
+//! tried again. The connection that failed stays open beside it until the new one has committed something of
+//! its own. It keeps the failed commit from being read back from the log, and the new commit takes its place
+//! there, on disk as well.
 //!
 //! | command | effect |
 //! | --- | --- |
 //! | `Open` | learns the program's names, counts attempts that the life before cut short |
 //! | `Commit` | one transaction; a write that cannot be done is refused alone |
-//! | `Jobs` | lists unfinished jobs, which this thread knows by heart |
+//! | `Jobs` | lists unfinished jobs, which this thread has in memory |
 //! | `Remove`, `RemoveLetters` | remove finished artifacts, and dead letters that are over |
 //! | `Close` | ends the thread after everything before it |
 
@@ -38,10 +39,12 @@ mod work;
 
 use desk::Desk;
 
-/// Writes in one transaction. A thousand amortise the wait for the disk fully; more would only delay the first of them.
+/// Writes in one transaction. A thousand amortise the wait for the disk fully; more would only delay the
+/// first of them.
 const WRITES_MAX: usize = 1_000;
 
-/// Commands that wait for the writer. One caller commits at a time; more than this wait only behind a disk that hangs.
+/// Commands that wait for the writer. One caller commits at a time; more than this wait only behind a disk
+/// that hangs.
 pub(super) const WAITING_MAX: usize = 1_024;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -98,12 +101,12 @@ impl Writer {
                 }
             }
         }
-        // Nobody is left to be told; the next one who opens the file does what is left of a checkpoint.
+        // No caller is left; the next owner of the file does the rest of a checkpoint.
         drop(self.close().err());
     }
 
-    /// Commits the writes of one caller, and those that wait behind them. Returns a command of another kind that came in
-    /// between.
+    /// Commits the writes of one caller, and those that wait behind them. Returns a command of another kind
+    /// that came in between.
     fn commit(
         &mut self,
         mut writes: Vec<Write>,
@@ -188,15 +191,15 @@ impl Writer {
         self.desk.as_mut().ok_or(Fault::Foreign)
     }
 
-    /// Takes the connection out of use after a fault, and keeps it open: the last one that leaves a file puts its log away,
-    /// or else leaves it to be read back by the next, a commit that failed at its end included.
+    /// Takes the connection out of use after a fault, and keeps it open: the last one that leaves a file puts
+    /// its log away, or else leaves it to be read back by the next, a commit that failed at its end included.
     fn retire(&mut self) {
         let Some(desk) = self.desk.take() else { return };
         let conn = desk.session.conn;
         if !conn.is_autocommit() {
             drop(conn.execute_batch("ROLLBACK").err());
         }
-        // One that is still in a transaction would keep all others from writing.
+        // A connection that is still in a transaction would keep all others from writing.
         if conn.is_autocommit() {
             self.failed.get_or_insert(conn);
         }
@@ -213,6 +216,6 @@ impl Writer {
 }
 
 fn give<T>(to: Reply<T>, answer: Result<T, StoreError>) {
-    // Whoever asked may have gone; what was committed is committed.
+    // The caller may have gone; the commit stands.
     drop(to.send(answer).err());
 }

@@ -1,6 +1,8 @@
-//! The world's side of the log: what is written after the board has decided it, and read after that was written.
+//! The world's side of the log: what is written after the board has decided it, and read after that was
+//! written.
 //!
-//! A lazy world writes and reads only when told to, so that everything the curator may do in between is tried.
+//! A lazy world writes and reads only when told to, so that everything the curator may do in between is
+//! tried.
 
 use std::collections::VecDeque;
 
@@ -116,7 +118,7 @@ impl World {
         }
     }
 
-    /// What is lost in a crash: outcomes that were decided and not written.
+    /// The loss of a crash: outcomes that were decided and not written.
     pub(super) fn lose_unwritten(&mut self) {
         self.log.asked.clear();
         for effect in std::mem::take(&mut self.log.unwritten) {

@@ -1,7 +1,8 @@
-//! A world around the board: a memory store, agents that finish when told, and every law checked after every input.
+//! A world around the board: a memory store, agents that finish when told, and every law checked after every
+//! input.
 //!
-//! It stands where the curator stands: it commits first, tells the board then, and performs effects in order. It can
-//! throw the board away and rebuild it from the store. It knows nothing about how collecting works.
+//! It stands where the curator stands: it commits first, tells the board then, and performs effects in order.
+//! It can throw the board away and rebuild it from the store. It knows nothing about how collecting works.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use crate::store::{
 use crate::subscription::Subscription;
 use crate::time::Timestamp;
 
-/// What never changes: agents by concurrency, and each one's subscriptions.
+/// The constants of a world: agents by concurrency, and their subscriptions.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) agents: Vec<u32>,
@@ -191,7 +192,7 @@ impl World {
         self.handle(Input::Quarantine { agent, quarantine });
     }
 
-    /// What waited too long and could not be given up may start after others that were complete later.
+    /// A job that waited too long and could not be given up may start after others that were complete later.
     fn forgive_order(&mut self, lost: &[Arc<Start>]) {
         for start in lost.iter().filter(|start| self.buried.contains_key(&start.job)) {
             self.setup.in_log_order.remove(&start.subscription.0);
@@ -201,7 +202,7 @@ impl World {
         }
     }
 
-    /// What is said about those that waited too long.
+    /// The laws of jobs that waited too long.
     pub(super) fn overdue(&self) -> Vec<&Overdue> {
         let all = self.buried.values().filter_map(|why| match why {
             Burial::Overdue(overdue) => Some(overdue),
@@ -222,8 +223,8 @@ impl World {
         }
     }
 
-    /// Refuses the starts that wait for being committed, as a store does that has become unavailable; `hold` tells
-    /// whether it stays so.
+    /// Refuses the starts that wait for being committed, as a store does that has become unavailable; `hold`
+    /// tells whether it stays so.
     pub(super) fn refuse_starts(&mut self, hold: bool) {
         let refused = std::mem::take(&mut self.fresh);
         self.forgive_order(&refused);
@@ -363,7 +364,7 @@ impl World {
             self.perform(&effect);
             self.told.push(effect);
         }
-        // What a run was told is forgotten with the run.
+        // The requests about a run are forgotten with the run.
         self.cancelled.retain(|run| self.board.tally(*run).is_some());
     }
 
@@ -579,7 +580,8 @@ impl World {
         for of in &self.runs {
             assert_eq!(self.board.tally(*of), None, "no run is kept");
             let settled = |effect: &Effect| matches!(effect, Effect::RunSettled { run, .. } if run == of);
-            // A run that is settled already, but has a handle, is not told of when the handle is lost in a crash.
+            // A run that is settled already, but has a handle, is not told of when the handle is lost in a
+            // crash.
             assert!(self.restarted || self.told.iter().any(settled), "{of} was told to be settled");
         }
         let mut after = Some(Cursor::default());

@@ -1,4 +1,5 @@
-//! A naive collector: flat lists, looked through from the beginning each time. No index, nothing kept in step.
+//! A naive collector: flat lists, looked through from the beginning each time. No index, nothing kept in
+//! step.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ pub(super) struct Model {
     needs: Vec<usize>,
     collecting: Collecting,
     batch: Option<Batch>,
-    /// What the first stage holds: key, entry, and how many had arrived with it.
+    /// The first stage's state: key, entry, and how many had arrived with it.
     held: Vec<(Option<Key>, Entry, u64)>,
     arrived: u64,
     marks: Vec<Option<Timestamp>>,
@@ -83,8 +84,8 @@ impl Model {
         }
     }
 
-    /// The group that `entry` completes: of all places in which the window begins with an input of this key and
-    /// covers the entry, the earliest where every side has enough; there, the first of each side.
+    /// The group that `entry` completes: of all places in which the window begins with an input of this key
+    /// and covers the entry, the earliest where every side has enough; there, the first of each side.
     fn earliest_group(&self, rule: &JoinRule, key: &Option<Key>, entry: &Entry) -> Option<Vec<Entry>> {
         let Some(Window::Time(window)) = rule.window else {
             return self.first_of_each(Some((key, entry)), |_| true);
@@ -98,8 +99,8 @@ impl Model {
         })
     }
 
-    /// The first entries of every side in log order, as many as it needs; with a key, only those that have it, and
-    /// the given entry among them.
+    /// The first entries of every side in log order, as many as it needs; with a key, only those that have
+    /// it, and the given entry among them.
     fn first_of_each(
         &self,
         with: Option<(&Option<Key>, &Entry)>,

@@ -1,6 +1,6 @@
 //! Collectors against restarts: one that is rebuilt from what is outstanding goes on as one that never ended.
 //!
-//! What was used up before is not offered again; its traces are the marks that a store keeps.
+//! Inputs that were used up before are not offered again; their traces are the marks that a store keeps.
 
 use proptest::prelude::*;
 
@@ -43,7 +43,7 @@ fn rules() -> impl Strategy<Value = JoinRule> {
     prop_oneof![by_event_time, by_count]
 }
 
-/// What was offered, as a store keeps it.
+/// The offered entries, as a store keeps them.
 struct Log {
     subscription: Subscription,
     offered: Vec<(Entry, Key, Marks)>,
@@ -143,7 +143,8 @@ fn without_its_marks_an_input_would_wait_for_what_has_passed() {
         ..JoinRule::default()
     };
     let mut log = Log::new(rule);
-    // A pair far ahead is used up; its event times are what ends the waiting of the late one after the restart.
+    // A pair far ahead is used up; its event times are what ends the waiting of the late one after the
+    // restart.
     let arrival = |side, key, event| Arrival { side, key, after: 1, event };
     for (number, arrival) in [arrival(0, 1, 30), arrival(1, 1, 30)].iter().enumerate() {
         log.offer(arrival, 100 + i64::try_from(number).expect("small"));

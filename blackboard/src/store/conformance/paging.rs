@@ -1,4 +1,5 @@
-//! Cases of paging: outstanding claims of some subscriptions, their counts, and cancelling them where they lie.
+//! Cases of paging: outstanding claims of some subscriptions, their counts, and cancelling them where they
+//! lie.
 
 use super::*;
 use crate::claim::Backlog;

@@ -310,7 +310,7 @@ pub(super) fn start(place: u64) -> Start {
     }
 }
 
-/// What is left unfinished: the places of jobs' inputs, and of claims with whether they are damaged.
+/// Unfinished work: the places of jobs' inputs, and of claims with whether they are damaged.
 fn left(store: &Sqlite) -> (Vec<u64>, Vec<(u64, bool)>) {
     let (mut jobs, mut cursor) = (Vec::new(), Cursor::Start);
     while let Cursor::Start | Cursor::Jobs(_) = cursor {

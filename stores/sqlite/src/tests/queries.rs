@@ -1,4 +1,5 @@
-//! Queries that a memory store does not have to think about: times as places, many tenants, retention in a file.
+//! Queries that a memory store does not have to think about: times as places, many tenants, retention in a
+//! file.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! The book: what the writer knows by heart, and what a transaction has yet to write down.
+//! The book: the writer's memory of the file, and the changes that a transaction has yet to write.
 //!
-//! All of it can be read back from the file, and is after every fault. Unfinished jobs are here because the board holds
-//! them as well, so that they are no more than fit into memory.
+//! All of it can be read back from the file, and is after every fault. Unfinished jobs are here because the
+//! board holds them as well, so that they are no more than fit into memory.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub(super) struct OpenJob {
     pub(super) deaths_alone: u32,
 }
 
-/// What is written once per transaction, however many writes change it.
+/// The changes that are written once per transaction, however many writes make them.
 #[derive(Default)]
 pub(super) struct Pending {
     runs: FxHashMap<RunId, RunChange>,
@@ -58,7 +58,7 @@ pub(super) struct Pending {
     pub(super) fresh: Vec<(Arc<Artifact>, usize)>,
 }
 
-/// What a transaction adds to a run.
+/// The counts that a transaction adds to a run.
 #[derive(Default)]
 struct RunChange {
     /// Tenant and workflow, when an artifact of the run was published.
@@ -173,7 +173,8 @@ impl Book {
         Ok(book)
     }
 
-    /// Reads unfinished jobs. Those of agents and subscriptions that the program has no more stay where they are.
+    /// Reads unfinished jobs. Those of agents and subscriptions that the program has no more stay where they
+    /// are.
     fn read_jobs(&mut self, session: &Session) -> Result<(), Fault> {
         let map = session.base.map();
         let mut statement = session.conn.prepare_cached(
@@ -215,7 +216,8 @@ impl Book {
     }
 }
 
-/// Reads a job from the row of its first input. Its id is derived from what it is, so that most of that is checked.
+/// Reads a job from the row of its first input. Its id is derived from what it is, so that most of that is
+/// checked.
 fn open_job(session: &Session, row: &Row<'_>, subscription: SubscriptionIndex) -> Result<OpenJob, Fault> {
     let map = session.base.map();
     let damaged = |cause: &str| Fault::Damaged(None, cause.to_owned());

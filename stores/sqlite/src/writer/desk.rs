@@ -52,7 +52,8 @@ impl Desk {
                 Ok(value)
             }
             Err(fault) => {
-                // Some faults have ended the transaction already; and what cannot be rolled back was never committed.
+                // Some faults have ended the transaction already; and what cannot be rolled back was never
+                // committed.
                 if !self.session.conn.is_autocommit() {
                     drop(self.batch("ROLLBACK").err());
                 }
@@ -61,8 +62,9 @@ impl Desk {
         }
     }
 
-    /// Commits something of no meaning, after a fault of another connection: it takes the place of a commit that may have
-    /// failed at the end of the log, and shows that the disk takes writes. The file counts how often that was done.
+    /// Commits something of no meaning, after a fault of another connection: it takes the place of a commit
+    /// that may have failed at the end of the log, and shows that the disk takes writes. The file counts how
+    /// often that was done.
     pub(super) fn prove(&mut self) -> Result<(), Fault> {
         self.transaction(|desk| {
             let count =
@@ -102,8 +104,8 @@ impl Desk {
         })
     }
 
-    /// Does every write behind a savepoint of its own, in one transaction. Slow, and only for when one write is bad: a
-    /// savepoint has SQLite keep a copy of every page that the write changes.
+    /// Does every write behind a savepoint of its own, in one transaction. Slow, and only for when one write
+    /// is bad: a savepoint has SQLite keep a copy of every page that the write changes.
     pub(super) fn write_apart(&mut self, writes: &mut [Write]) -> Result<Vec<Written>, Fault> {
         self.refresh()?;
         self.transaction(|desk| {

@@ -1,4 +1,4 @@
-//! Pruning: which finished artifacts of the shelf a retention policy lets go.
+//! Pruning: the finished artifacts of the store that a retention policy removes.
 //!
 //! One pass over what is finished, in the order in which it finished. No I/O, no clock.
 

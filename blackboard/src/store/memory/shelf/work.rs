@@ -1,4 +1,4 @@
-//! Work on the shelf: jobs from their start to their end, pairs, and outcomes outside of jobs.
+//! Work in the memory store: jobs from their start to their end, pairs, and outcomes outside of jobs.
 //!
 //! No I/O, no clock.
 
