@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | `Publish` | where the artifacts stand in the log | shutting down, overloaded, store error |
 //! | `Ended` | nothing | never; ends of attempts that are not current are dropped |
-//! | `Input`, `SeenNote` | nothing | never |
+//! | `Input`, `RunResumed`, `SpanNote` | nothing | never |
 //! | `Letter` | the job of a redriven letter | as `Publish`; the letter is decided |
 //! | `Ask` | what the board shows | never |
 //! | `Wait` | the outcomes, once it has come so far | never |
@@ -20,12 +20,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{SetOnce, oneshot};
 use volery_blackboard::board::Board;
 use volery_blackboard::input::Input;
-use volery_blackboard::store::{Few, NewArtifact, Note, StoreError, Stored};
+use volery_blackboard::store::{Few, NewArtifact, StoreError, Stored};
 use volery_blackboard::{AgentName, JobId, RunId, Tally, Timestamp};
 
 use crate::agent::Ended;
 use crate::error::{Cause, Error, Result};
-use crate::seen::{PublishSeen, SeenNote, class_of};
+use crate::seen::{PublishSeen, SpanNote, class_of};
 use crate::supervision::{Address, SendRefusal};
 
 mod admission;
@@ -161,9 +161,14 @@ impl Ingress {
         self.wake();
     }
 
-    /// Has a note about what is seen written.
-    pub(crate) fn seen_note(&self, note: Note, seen: SeenNote) {
-        self.push(Command::SeenNote(note, seen));
+    /// Has it noted that a run of an earlier process went on.
+    pub(crate) fn run_resumed(&self, run: RunId, times: u32) {
+        self.push(Command::RunResumed(run, times));
+    }
+
+    /// Has a note of a span written.
+    pub(crate) fn span_note(&self, note: SpanNote) {
+        self.push(Command::SpanNote(note));
     }
 
     /// Shows the board as the commands before left it.

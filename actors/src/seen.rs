@@ -33,7 +33,7 @@ mod steps;
 pub(crate) use attempt::{AttemptSeen, How};
 pub(crate) use ended::{End, class_of_store};
 pub(crate) use expired::ExpiredSeen;
-pub(crate) use noting::SeenNote;
+pub(crate) use noting::SpanNote;
 pub(crate) use publishing::{OfRun, Origin, PublishSeen, Source, class_of};
 pub(crate) use steps::Step;
 

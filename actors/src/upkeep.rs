@@ -11,9 +11,9 @@ mod janitor;
 mod lookout;
 mod periodic;
 mod schedule;
+mod spans;
 mod status;
 mod sweep;
-mod tracing;
 mod tree;
 
 pub(crate) use gauges::Mailboxes;

@@ -11,7 +11,7 @@ use opentelemetry::global::ObjectSafeTracerProvider;
 use opentelemetry::metrics::MeterProvider;
 
 use crate::metrics::Metrics;
-use crate::trace::{Closer, Spans, TraceSettings};
+use crate::trace::{OpenSpans, Spans, TraceSettings};
 
 /// The providers of a service. `Telemetry::providers` makes them; so does a service with a set-up of its own:
 ///
@@ -28,7 +28,7 @@ use crate::trace::{Closer, Spans, TraceSettings};
 pub struct Providers {
     tracer: Option<Arc<dyn ObjectSafeTracerProvider + Send + Sync>>,
     meter: Option<Arc<dyn MeterProvider + Send + Sync>>,
-    closer: Option<Arc<dyn Closer>>,
+    open: Option<Arc<dyn OpenSpans>>,
     flusher: Option<Arc<dyn Flusher>>,
     settings: TraceSettings,
 }
@@ -97,9 +97,9 @@ impl Providers {
         self
     }
 
-    /// Sets what keeps spans back, and closes those of a process that is gone.
-    pub fn closer(mut self, closer: Arc<dyn Closer>) -> Self {
-        self.closer = Some(closer);
+    /// Sets what holds spans back, and exports those of a process that is gone.
+    pub fn open_spans(mut self, open: Arc<dyn OpenSpans>) -> Self {
+        self.open = Some(open);
         self
     }
 
@@ -119,7 +119,7 @@ impl Providers {
     #[must_use]
     pub fn spans(&self) -> Spans {
         let Some(tracer) = &self.tracer else { return Spans::off() };
-        Spans::with_closer(&**tracer, self.settings.clone(), self.closer.clone())
+        Spans::held_back(&**tracer, self.settings.clone(), self.open.clone())
     }
 
     /// The metrics of one runtime by its name; what its spans leave out is counted in them. Call it once per runtime.
@@ -148,7 +148,7 @@ impl fmt::Debug for Providers {
         f.debug_struct("Providers")
             .field("tracer", &self.tracer.is_some())
             .field("meter", &self.meter.is_some())
-            .field("closer", &self.closer)
+            .field("open", &self.open)
             .field("flusher", &self.flusher)
             .field("settings", &self.settings)
             .finish()

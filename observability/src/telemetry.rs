@@ -5,17 +5,16 @@
 
 mod builder;
 mod environment;
+mod export;
 mod flush;
-mod gate;
 #[cfg(feature = "subscriber")]
 mod log;
+mod open;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod sampler;
 #[cfg(feature = "otlp")]
 mod tls;
-mod told;
-mod waiting;
 
 use std::fmt;
 use std::sync::Arc;
@@ -75,7 +74,7 @@ impl Telemetry {
         let mut providers = Providers::none().settings(self.settings.clone());
         if let Some(tracer) = &self.exports.tracer {
             providers = providers.tracer(tracer.clone());
-            providers = self.exports.closer.iter().cloned().fold(providers, Providers::closer);
+            providers = self.exports.open.iter().cloned().fold(providers, Providers::open_spans);
         }
         if let Some(meter) = &self.exports.meter {
             providers = providers.meter(meter.clone());

@@ -298,7 +298,7 @@ async fn spans_of_the_service_are_children_of_the_engines_call() -> Tested {
 async fn noted(store: &FailingStore) -> volery::Result<Vec<String>> {
     let mut names = Vec::new();
     for note in store.notes().await.expect("the store can be read") {
-        if let Noted::Shown { open: Some(open), .. } = note {
+        if let Noted::Span { open: Some(open), .. } = note {
             names.extend(open.lines().nth(1).map(|name| name[1..].to_owned()));
         }
     }

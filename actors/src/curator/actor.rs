@@ -174,7 +174,8 @@ impl Curator {
             Command::Ended(ended) => self.prepare_end(ended),
             Command::Letter(decision) => self.prepare_letter(decision),
             Command::Input(input) => self.prepare_input(input),
-            Command::SeenNote(note, seen) => self.prepare_seen_note(note, seen),
+            Command::RunResumed(run, times) => self.prepare_run_resumed(run, times),
+            Command::SpanNote(note) => self.write(Write::Note(note.note()), Then::SpanNoted(note)),
             Command::Ask(question) => self.plan(Action::Ask(question)),
             Command::Wait { until, answer } => self.add_waiter(until, answer),
         }

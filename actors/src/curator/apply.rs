@@ -41,7 +41,7 @@ impl Curator {
                 reply(answer, Ok(None));
             }
             (Then::Recorded(_), Written::Done(_)) => {}
-            (Then::SeenNoted(seen), Written::Done(_)) => seen.written(),
+            (Then::SpanNoted(note), Written::Done(_)) => self.parts.seen.note_committed(&note),
             (Then::SpilledCancelled(run), Written::Cancelled(cancelled)) => {
                 self.note_cancelled_in_log(run, &cancelled);
                 self.parts.seen.cancelled_in_log(&cancelled);

@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use volery_blackboard::input::Input;
 use volery_blackboard::outcome::Quarantine;
-use volery_blackboard::store::{Filing, Note, Write};
+use volery_blackboard::store::{Filing, Note};
 use volery_blackboard::{AgentIndex, RunId};
 
 use super::actor::Curator;
-use super::step::{Action, Record, Then};
+use super::step::{Action, Record};
 use crate::feed::Event;
-use crate::seen::SeenNote;
 
 impl Curator {
     /// Has the board told, and what must outlive the process written.
@@ -34,13 +33,11 @@ impl Curator {
         self.plan(Action::Input(input));
     }
 
-    /// Writes a note about what is seen of the runtime.
-    pub(super) fn prepare_seen_note(&mut self, note: Note, seen: SeenNote) {
-        if let Note::RunResumed { run, times } = note {
-            self.decided.insert(run);
-            self.parts.ingress.decisions().runs.entry(run).or_default().resumed = times;
-        }
-        self.write(Write::Note(note), Then::SeenNoted(seen));
+    /// Writes how often a run went on in another process.
+    pub(super) fn prepare_run_resumed(&mut self, run: RunId, times: u32) {
+        self.decided.insert(run);
+        self.parts.ingress.decisions().runs.entry(run).or_default().resumed = times;
+        self.write_note(Note::RunResumed { run, times });
     }
 
     fn pause_note(&self, agent: AgentIndex, paused: bool) -> Note {

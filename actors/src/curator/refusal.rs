@@ -69,8 +69,8 @@ impl Curator {
                 tracing::warn!(target: "volery::curator", ?record, %error, "an outcome could not be recorded yet");
                 self.unwritten.push(record);
             }
-            // It takes note of that as it is dropped.
-            Then::SeenNoted(seen) => drop(seen),
+            // The loop sends it again.
+            Then::SpanNoted(_) => {}
             Then::SpilledCancelled(run) => {
                 tracing::warn!(target: "volery::curator", %run, %error, "claims in the log were not cancelled yet");
                 self.handle(Input::CancelRefused(run));

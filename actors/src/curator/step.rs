@@ -17,7 +17,7 @@ use volery_observability::trace::Scope;
 
 use super::log::Lookup;
 use crate::ingress::{DecisionAnswer, PublishAnswer, Question};
-use crate::seen::{AttemptSeen, PublishSeen, SeenNote};
+use crate::seen::{AttemptSeen, PublishSeen, SpanNote};
 
 /// One step of a commit.
 pub(super) enum Step {
@@ -53,8 +53,8 @@ pub(super) enum Then {
     },
     /// Nothing; but a record that the store refuses is written again when the store works.
     Recorded(Record),
-    /// A note about what is seen.
-    SeenNoted(SeenNote),
+    /// A note of a span.
+    SpanNoted(SpanNote),
     /// Claims of a cancelled run ended that were in the log only.
     SpilledCancelled(RunId),
 }

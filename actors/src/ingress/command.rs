@@ -3,14 +3,15 @@
 use std::fmt;
 
 use tokio::sync::oneshot;
+use volery_blackboard::RunId;
 use volery_blackboard::board::Board;
 use volery_blackboard::input::Input;
-use volery_blackboard::store::{Few, NewArtifact, Note, Redrive, StoreError, Stored};
+use volery_blackboard::store::{Few, NewArtifact, Redrive, StoreError, Stored};
 use volery_blackboard::{JobId, Offset, Tally};
 
 use super::waiters::Until;
 use crate::agent::Ended;
-use crate::seen::{PublishSeen, SeenNote};
+use crate::seen::{PublishSeen, SpanNote};
 
 /// One command. The head of `ingress.rs` says what each is answered with.
 #[derive(Debug)]
@@ -23,8 +24,10 @@ pub(crate) enum Command {
     Letter(LetterDecision),
     /// Tell the board something.
     Input(Input),
-    /// Write a note about what is seen of the runtime.
-    SeenNote(Note, SeenNote),
+    /// Write that a run of an earlier process went on, so many times by now.
+    RunResumed(RunId, u32),
+    /// Write a note of a span.
+    SpanNote(SpanNote),
     /// Show something of the board.
     Ask(Question),
     /// Answer when it has come so far.

@@ -4,120 +4,68 @@
 //! process that begins exports an end for each note that it finds. Nothing is noted without a tracer, without the
 //! providers of `Telemetry`, or for a run that is not sampled.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use volery_blackboard::RunId;
 use volery_blackboard::store::Note;
-use volery_observability::trace::{Exported, SpanKey, SpanRecord};
+use volery_observability::trace::{OnExported, OpenSpan, SpanKey};
 
 use super::Seen;
 
 /// What a runtime has noted of spans and runs.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    /// Notes of spans that are in the store, or on the way there.
-    open: AtomicUsize,
-    /// Spans that were exported and whose notes could not be removed yet.
-    unremoved: Mutex<Vec<SpanKey>>,
+    /// Spans whose notes are in the store, or on the way there; `true` for those that were exported.
+    spans: Mutex<HashMap<SpanKey, bool>>,
     /// How often runs that are open went on after a restart.
     resumed: Mutex<HashMap<RunId, u32>>,
 }
 
-/// A note on its way into the store. Dropped on the way, it was not written.
+/// A note of a span, on its way into the store.
 #[derive(Debug)]
-pub(crate) struct SeenNote {
-    seen: Arc<Seen>,
-    about: About,
+pub(crate) struct SpanNote {
+    span: SpanKey,
+    /// What the next process needs to end it; `None` removes the note.
+    open: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum About {
-    /// A span is open.
-    Open(SpanKey),
-    /// It was exported.
-    Exported(SpanKey),
-    /// A run went on.
-    Run,
-    /// It is written.
-    Nothing,
-}
-
-impl SeenNote {
-    /// The note is committed.
-    pub(crate) fn written(mut self) {
-        match std::mem::replace(&mut self.about, About::Nothing) {
-            About::Open(span) => self.seen.spans.recorded(span, self.seen.listener()),
-            About::Exported(_) => self.seen.notes.closed(),
-            About::Run | About::Nothing => {}
-        }
-    }
-}
-
-impl Drop for SeenNote {
-    fn drop(&mut self) {
-        match self.about {
-            About::Open(span) => {
-                self.seen.notes.closed();
-                self.seen.spans.not_recorded(span);
-            }
-            About::Exported(span) => self.seen.notes.unremoved().push(span),
-            About::Run | About::Nothing => {}
-        }
-    }
-}
-
-/// Hears of exports. Weak: whoever exports outlives the runtime.
-#[derive(Debug)]
-struct Told(Weak<Seen>);
-
-impl Exported for Told {
-    fn exported(&self, span: SpanKey) {
-        let Some(seen) = self.0.upgrade() else { return };
-        let mut gone = std::mem::take(&mut *seen.notes.unremoved());
-        gone.push(span);
-        gone.into_iter().for_each(|span| seen.note(removed(span), About::Exported(span)));
-    }
-}
-
-impl Notes {
-    fn closed(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn unremoved(&self) -> MutexGuard<'_, Vec<SpanKey>> {
-        lock(&self.unremoved)
-    }
-
-    /// A run goes on: how often it did by now.
-    fn count_resumed(&self, run: RunId) -> u32 {
-        let mut resumed = lock(&self.resumed);
-        let times = resumed.entry(run).or_default();
-        *times += 1;
-        *times
-    }
-
-    /// The run is over.
-    pub(super) fn forget(&self, run: RunId) {
-        lock(&self.resumed).remove(&run);
+impl SpanNote {
+    pub(crate) fn note(&self) -> Note {
+        Note::Span { place: self.span.to_string().into(), open: self.open.clone() }
     }
 }
 
 impl Seen {
     /// How long spans are open before they are noted; `None` when none ever are.
     pub(crate) fn notes_after(&self) -> Option<Duration> {
-        self.spans.recorded_after()
+        self.spans.noted_after()
     }
 
-    /// Has those spans noted that have been open for long.
+    /// Has those spans noted that have been open for long, and those notes removed whose spans were exported. What the store
+    /// refuses is tried again next time.
     pub(crate) fn note_open_spans(self: &Arc<Self>) {
-        for record in self.spans.to_record(self.clock.now().into()) {
-            let span = record.key();
-            self.notes.open.fetch_add(1, Ordering::Relaxed);
-            let note = Note::Shown { place: place(span), open: Some(record.to_string()) };
-            self.note(note, About::Open(span));
+        let mut given = |span| {
+            lock(&self.notes.spans).insert(span, false);
+            self.on_exported()
+        };
+        for open in self.spans.to_note(self.clock.now().into(), &mut given) {
+            let spans = lock(&self.notes.spans);
+            if spans.get(&open.key()) == Some(&false) {
+                self.send_note(SpanNote { span: open.key(), open: Some(open.to_string()) });
+            }
+        }
+        self.exported_spans().into_iter().for_each(|span| self.send_note(SpanNote { span, open: None }));
+    }
+
+    /// A note is committed.
+    pub(crate) fn note_committed(&self, note: &SpanNote) {
+        if note.open.is_some() {
+            self.spans.noted(note.span);
+        } else {
+            lock(&self.notes.spans).remove(&note.span);
         }
     }
 
@@ -126,17 +74,14 @@ impl Seen {
         if self.notes_after().is_none() || self.begun.set(()).is_err() {
             return;
         }
+        let mut spans = Vec::new();
         for note in notes {
             match note {
                 Note::RunResumed { run, times } => {
                     lock(&self.notes.resumed).insert(*run, *times);
                 }
-                Note::Shown { place, open: Some(open) } => match open.parse::<SpanRecord>() {
-                    Ok(record) => {
-                        self.notes.open.fetch_add(1, Ordering::Relaxed);
-                        let closed = self.spans.close_interrupted(&record, self.born.into(), self.listener());
-                        debug_assert!(closed, "whoever notes spans closes them");
-                    }
+                Note::Span { place, open: Some(open) } => match open.parse::<OpenSpan>() {
+                    Ok(span) => spans.push(span),
                     Err(error) => {
                         tracing::warn!(target: "volery::curator", %place, %error, "a span that was cut off has no end");
                     }
@@ -144,45 +89,68 @@ impl Seen {
                 _ => {}
             }
         }
+        // Children first: should this process die meanwhile, what it has not ended yet ends later.
+        spans.sort_by_key(|span| Reverse(span.start()));
+        for span in spans {
+            lock(&self.notes.spans).insert(span.key(), false);
+            let closed = self.spans.close_interrupted(&span, self.born.into(), self.on_exported());
+            debug_assert!(closed, "whoever notes spans closes them");
+        }
     }
 
     /// A run goes on that an earlier process began. Returns which attempt at it this is.
-    pub(super) fn count_resumed(self: &Arc<Self>, run: RunId) -> u32 {
-        let times = self.notes.count_resumed(run);
-        if self.notes_after().is_some() {
-            self.note(Note::RunResumed { run, times }, About::Run);
+    pub(super) fn count_resumed(&self, run: RunId) -> u32 {
+        let times = {
+            let mut resumed = lock(&self.notes.resumed);
+            let times = resumed.entry(run).or_default();
+            *times += 1;
+            *times
+        };
+        if self.notes_after().is_some()
+            && let Some(ingress) = self.ingress.get().and_then(Weak::upgrade)
+        {
+            ingress.run_resumed(run, times);
         }
         times + 1
     }
 
+    /// The run is over.
+    pub(super) fn forget_resumed(&self, run: RunId) {
+        lock(&self.notes.resumed).remove(&run);
+    }
+
     /// Tells whether notes of spans are in the store.
     pub(crate) fn has_notes(&self) -> bool {
-        self.notes.open.load(Ordering::Relaxed) > 0
+        !lock(&self.notes.spans).is_empty()
     }
 
     /// What is still to be removed from the store when the runtime stops.
     pub(crate) fn last_notes(&self) -> Vec<Note> {
-        std::mem::take(&mut *self.notes.unremoved()).into_iter().map(removed).collect()
+        self.exported_spans().into_iter().map(|span| SpanNote { span, open: None }.note()).collect()
     }
 
-    fn note(self: &Arc<Self>, note: Note, about: About) {
-        let seen = SeenNote { seen: Arc::clone(self), about };
+    fn exported_spans(&self) -> Vec<SpanKey> {
+        lock(&self.notes.spans).iter().filter(|(_, exported)| **exported).map(|(span, _)| *span).collect()
+    }
+
+    fn send_note(&self, note: SpanNote) {
         if let Some(ingress) = self.ingress.get().and_then(Weak::upgrade) {
-            ingress.seen_note(note, seen);
+            ingress.span_note(note);
         }
     }
 
-    fn listener(self: &Arc<Self>) -> Arc<dyn Exported> {
-        Arc::new(Told(Arc::downgrade(self)))
+    /// Hears of exports, and has notes removed. Weak: whoever exports outlives the runtime.
+    fn on_exported(self: &Arc<Self>) -> OnExported {
+        let seen = Arc::downgrade(self);
+        Arc::new(move |span| {
+            if let Some(seen) = seen.upgrade() {
+                // Under the lock: no note of the span is sent after its removal.
+                let mut spans = lock(&seen.notes.spans);
+                spans.insert(span, true);
+                seen.send_note(SpanNote { span, open: None });
+            }
+        })
     }
-}
-
-fn place(span: SpanKey) -> Arc<str> {
-    span.to_string().into()
-}
-
-fn removed(span: SpanKey) -> Note {
-    Note::Shown { place: place(span), open: None }
 }
 
 /// Every change to what is locked here is a single step.

@@ -302,7 +302,7 @@ impl Seen {
         self.metrics.run_ended(&live.workflow, status, boarded.then(|| at.since(live.begun)));
         if let Some(trace) = live.opened() {
             if trace.is_sampled() {
-                self.notes.forget(live.run);
+                self.forget_resumed(live.run);
             }
             trace.end(RunEnd {
                 status,

@@ -12,9 +12,9 @@ use super::janitor::Janitor;
 use super::lookout::{Lookout, Sentry, SentryParts};
 use super::periodic::{Loop, Periodic, PeriodicMessage};
 use super::schedule::{Firing, Schedule};
+use super::spans::SpanNotes;
 use super::status::{LoopRecord, LoopStatus};
 use super::sweep::Sweep;
-use super::tracing::Tracing;
 use crate::agent::Workshop;
 use crate::clock::Clock;
 use crate::error::{Cause, Result};
@@ -138,7 +138,7 @@ impl Upkeep {
         }
         if let Some(period) = self.workshop.seen.notes_after() {
             let workshop = Arc::clone(&self.workshop);
-            grove.plant("tracing", move || Ok(Tracing { period, workshop: Arc::clone(&workshop) }));
+            grove.plant("spans", move || Ok(SpanNotes { period, workshop: Arc::clone(&workshop) }));
         }
         for schedule in self.schedules {
             let (workshop, metrics) = (Arc::clone(&self.workshop), self.metrics.clone());

@@ -50,11 +50,11 @@ pub enum Note {
         /// How often.
         times: u32,
     },
-    /// A process has begun something that it shows elsewhere, in a trace, and that it has not shown as ended.
-    Shown {
-        /// What names it there.
+    /// A span of a trace has been open for long, or was exported.
+    Span {
+        /// The ids of its trace and of itself.
         place: Arc<str>,
-        /// What it takes to show its end should the process die; `None` once it is shown.
+        /// What the next process needs to end it should this one die; `None` once it is exported.
         open: Option<String>,
     },
     /// Written by earlier versions only; nothing follows from it.
@@ -71,8 +71,8 @@ pub enum Subject {
     Agent(AgentName),
     /// A run.
     Run(RunId),
-    /// Something that is shown elsewhere, by its name there.
-    Shown(Arc<str>),
+    /// A span of a trace, by its ids.
+    Span(Arc<str>),
     /// The runtime itself.
     Runtime,
 }
@@ -90,7 +90,7 @@ impl Note {
             | Self::RunDeadline { run, .. }
             | Self::RunResumed { run, .. }
             | Self::RunSettled(run) => Subject::Run(*run),
-            Self::Shown { place, .. } => Subject::Shown(Arc::clone(place)),
+            Self::Span { place, .. } => Subject::Span(Arc::clone(place)),
             Self::StoppedInOrder { .. } => Subject::Runtime,
         }
     }
@@ -106,7 +106,7 @@ impl Note {
             Self::RunDeadline { .. } => "deadline",
             Self::RunResumed { .. } => "resumed",
             Self::RunSettled(_) => "settled",
-            Self::Shown { .. } => "open",
+            Self::Span { .. } => "open",
             Self::StoppedInOrder { .. } => "stopped",
         }
     }
@@ -118,7 +118,7 @@ impl Note {
             Self::AgentPaused { paused: false, .. }
             | Self::AgentQuarantined { state: None, .. }
             | Self::RunDeadline { at: None, .. }
-            | Self::Shown { open: None, .. }
+            | Self::Span { open: None, .. }
             | Self::StoppedInOrder { stopped: false } => Filing::Remove,
             Self::RunSettled(_) => Filing::RemoveAll,
             Self::AgentPaused { .. }
@@ -127,7 +127,7 @@ impl Note {
             | Self::RunFinishing(_)
             | Self::RunDeadline { .. }
             | Self::RunResumed { .. }
-            | Self::Shown { .. }
+            | Self::Span { .. }
             | Self::StoppedInOrder { .. } => Filing::Keep,
         }
     }

@@ -88,7 +88,7 @@ attributes! {
     RUNTIME = "volery.runtime.name", "text", "The runtime that is stopping.";
     PHASE = "volery.phase", "text", "The phase of the shutdown.";
     PHASE_STATUS = "volery.phase.status", "text", "How the phase ended.";
-    LINK_ROLE = "volery.link.role", "text", "What a link stands for: input, batch, join, resumed_from, rolled_over_from, retried_from.";
+    LINK_ROLE = "volery.link.role", "text", "What a link stands for: input, batch, join, resumed_from, rolled_over_from.";
     LINKS_DROPPED = "volery.links.dropped", "integer", "Links above the limit, which are not there.";
     EXCEPTION_TYPE = "exception.type", "text", "The class of one error in the chain of causes.";
     EXCEPTION_MESSAGE = "exception.message", "text", "Its message.";

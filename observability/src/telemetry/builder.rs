@@ -20,12 +20,11 @@ use opentelemetry_sdk::trace::{
 
 use super::Telemetry;
 use super::environment::Environment;
+use super::export::{Counted, Exporting, Noted, Tally};
 use super::flush::{Endpoints, Exports, Transport};
-use super::gate::{Counted, Gate, Tally};
 use super::sampler::{RootSampler, Sampling};
-use super::told::Told;
 use crate::names::{SCOPE, metric};
-use crate::trace::{Closer, TraceSettings};
+use crate::trace::{OpenSpans, TraceSettings};
 
 /// Spans that may wait for an export. The SDK's 2,048 is less than one burst of a busy service.
 const QUEUE_MAX: usize = 65_536;
@@ -62,7 +61,7 @@ pub struct TelemetryBuilder {
 }
 
 /// Makes the processor of an exporter whose type is known only where it was given.
-type Wiring = Box<dyn FnOnce(Limits, Arc<Tally>, Arc<Told>) -> BatchSpanProcessor + Send>;
+type Wiring = Box<dyn FnOnce(Limits, Arc<Tally>, Arc<Noted>) -> BatchSpanProcessor + Send>;
 
 #[derive(Clone, Copy)]
 struct Limits {
@@ -186,18 +185,18 @@ impl TelemetryBuilder {
         let metrics = !disabled && !self.environment.is_off("OTEL_METRICS_EXPORTER");
         let (transport, endpoints) = self.connect(traces, metrics)?;
 
-        let gate = self.spans.take().filter(|_| traces).map(|wire| {
+        let exporting = self.spans.take().filter(|_| traces).map(|wire| {
             let limits = self.limits();
-            let told = Arc::new(Told::default());
-            let batches = wire(limits, Arc::clone(&tally), Arc::clone(&told));
-            Gate::new(batches, &resource, (Arc::clone(&tally), told), limits.queue)
+            let noted = Arc::new(Noted::default());
+            let batches = wire(limits, Arc::clone(&tally), Arc::clone(&noted));
+            Exporting::new(batches, &resource, (Arc::clone(&tally), noted), limits.queue)
         });
-        let tracer = gate.clone().map(|gate| self.tracer(gate, resource.clone()));
+        let tracer = exporting.clone().map(|exporting| self.tracer(exporting, resource.clone()));
         let meters = std::mem::take(&mut self.meters);
         let meter = (metrics && !meters.is_empty()).then(|| meter(meters, resource, &tally));
-        let closer = gate.map(|gate| Arc::new(gate) as Arc<dyn Closer>);
+        let open = exporting.map(|exporting| Arc::new(exporting) as Arc<dyn OpenSpans>);
         let (transport, ended) = (Mutex::new(transport), AtomicBool::new(false));
-        let exports = Arc::new(Exports { tracer, meter, closer, tally, transport, endpoints, ended });
+        let exports = Arc::new(Exports { tracer, meter, open, tally, transport, endpoints, ended });
         if self.global {
             self.install(&exports)?;
         }
@@ -270,11 +269,11 @@ impl TelemetryBuilder {
         Limits { queue, batch: batch.clamp(1, queue), delay }
     }
 
-    fn tracer(&self, gate: Gate, resource: Resource) -> SdkTracerProvider {
+    fn tracer(&self, exporting: Exporting, resource: Resource) -> SdkTracerProvider {
         let environment = &self.environment;
         let sampling = self.sampling.or_else(|| environment.sampling()).unwrap_or(Sampling::Always);
         let mut tracer = SdkTracerProvider::builder()
-            .with_span_processor(gate)
+            .with_span_processor(exporting)
             .with_resource(resource)
             .with_sampler(RootSampler::new(sampling))
             .with_max_links_per_span(environment.number("OTEL_SPAN_LINK_COUNT_LIMIT").unwrap_or(LINKS_MAX))
@@ -326,13 +325,13 @@ impl fmt::Debug for TelemetryBuilder {
 }
 
 fn wiring(exporter: impl SpanExporter + 'static) -> Wiring {
-    Box::new(move |limits, tally, told| {
+    Box::new(move |limits, tally, noted| {
         let config = BatchConfigBuilder::default()
             .with_max_queue_size(limits.queue)
             .with_max_export_batch_size(limits.batch)
             .with_scheduled_delay(limits.delay)
             .build();
-        BatchSpanProcessor::builder(Counted::new(exporter, tally, told)).with_batch_config(config).build()
+        BatchSpanProcessor::builder(Counted::new(exporter, tally, noted)).with_batch_config(config).build()
     })
 }
 

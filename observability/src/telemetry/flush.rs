@@ -12,16 +12,16 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
-use super::gate::Tally;
+use super::export::Tally;
 use crate::providers::{FlushReport, Flusher};
-use crate::trace::Closer;
+use crate::trace::OpenSpans;
 
 /// The exports of a set-up.
 #[derive(Debug)]
 pub(super) struct Exports {
     pub(super) tracer: Option<SdkTracerProvider>,
     pub(super) meter: Option<SdkMeterProvider>,
-    pub(super) closer: Option<Arc<dyn Closer>>,
+    pub(super) open: Option<Arc<dyn OpenSpans>>,
     pub(super) tally: Arc<Tally>,
     /// The runtime that connections live on. It ends last.
     pub(super) transport: Mutex<Option<Transport>>,

@@ -1,12 +1,10 @@
 //! What an artifact carries of its trace, as text: W3C `traceparent` and `tracestate`, with a member of ours.
 //!
-//! The member `volery` is the span of the trace's root: what goes on with the run after a restart links to it. What it takes
-//! to close a span that a process left open is a text of its own, which goes into the log.
+//! The member `volery` is the span of the trace's root: what goes on with the run after a restart links to it.
 //! Parsing is strict, because the text may come from outside. Pure: no I/O, no clock.
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
@@ -106,85 +104,6 @@ impl Carried {
     }
 }
 
-/// A span that is open: what it takes to close it after the process is gone.
-///
-/// Its text goes into the log where the work begins, and comes back at the recovery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenSpan {
-    pub(crate) trace: u128,
-    /// Its span, never zero.
-    pub(crate) span: u64,
-    /// When it began, in microseconds since the epoch.
-    pub(crate) start_us: u64,
-    /// Which part of its run it is in, from 1.
-    pub(crate) part: u32,
-    /// Its parent; 0 if it has none.
-    pub(crate) parent: u64,
-    pub(crate) sampled: bool,
-}
-
-impl OpenSpan {
-    /// Its trace's id.
-    #[must_use]
-    pub const fn trace_id(&self) -> u128 {
-        self.trace
-    }
-
-    /// Its own id.
-    #[must_use]
-    pub const fn span_id(&self) -> u64 {
-        self.span
-    }
-
-    /// Its parent's id; `None` for a root without one.
-    #[must_use]
-    pub const fn parent_id(&self) -> Option<u64> {
-        if self.parent == 0 { None } else { Some(self.parent) }
-    }
-
-    /// When it began.
-    #[must_use]
-    pub fn start(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_micros(self.start_us)
-    }
-
-    /// Tells whether it would have been exported.
-    #[must_use]
-    pub const fn is_sampled(&self) -> bool {
-        self.sampled
-    }
-}
-
-impl fmt::Display for OpenSpan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { trace, span, start_us, part, parent, sampled } = *self;
-        let flags = u8::from(sampled);
-        write!(f, "{trace:032x}-{span:016x}-{start_us:x}-{part:x}-{parent:016x}-{flags:02x}")
-    }
-}
-
-impl std::str::FromStr for OpenSpan {
-    type Err = CarriedError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parsed = || {
-            let mut fields = text.split('-');
-            let trace = hex(fields.next()?, 32).filter(|id| *id != 0)?;
-            let span = span(fields.next()?)?;
-            let start_us = short_hex(fields.next()?)?;
-            let part = u32::try_from(short_hex(fields.next()?)?).ok().filter(|part| *part != 0)?;
-            let parent = u64::try_from(hex(fields.next()?, 16)?).ok()?;
-            let sampled = match fields.next()? {
-                "00" => false,
-                "01" => true,
-                _ => return None,
-            };
-            fields.next().is_none().then_some(Self { trace, span, start_us, part, parent, sampled })
-        };
-        parsed().ok_or_else(|| CarriedError { header: text.chars().take(80).collect() })
-    }
-}
-
 /// A text that names no place in a trace.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{header}` names no place in a trace")]
@@ -259,12 +178,12 @@ fn parse_tracestate(header: &str) -> Option<State> {
 }
 
 /// A span's id, which is not zero.
-fn span(field: &str) -> Option<u64> {
+pub(crate) fn span(field: &str) -> Option<u64> {
     u64::try_from(hex(field, 16)?).ok().filter(|id| *id != 0)
 }
 
 /// A number without leading zeros, as `{:x}` writes it.
-fn short_hex(field: &str) -> Option<u64> {
+pub(crate) fn short_hex(field: &str) -> Option<u64> {
     let canonical = field == "0" || !field.starts_with('0');
     (canonical && (1..=16).contains(&field.len()))
         .then(|| hex(field, field.len()))
@@ -272,7 +191,7 @@ fn short_hex(field: &str) -> Option<u64> {
         .and_then(|number| u64::try_from(number).ok())
 }
 
-fn hex(field: &str, length: usize) -> Option<u128> {
+pub(crate) fn hex(field: &str, length: usize) -> Option<u128> {
     let digits = field.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     (field.len() == length && digits).then(|| u128::from_str_radix(field, 16).ok()).flatten()
 }

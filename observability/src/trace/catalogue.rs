@@ -12,13 +12,12 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 
 use super::baggage::Baggage;
 use super::carried::Carried;
-use super::interrupted::{Closer, Exported, SpanKey, SpanRecord};
+use super::open::{Given, OnExported, OpenSpan, OpenSpans, SpanKey};
 use super::part::{Opened, Part, Place, RootDraft};
 use super::run::RunTrace;
 use super::settings::{Detail, TraceSettings};
 use super::shutdown::ShutdownTrace;
 use super::text::{NAME_MAX, count, cut, name, shared, shown, text};
-use super::young::{Entry, Young};
 use crate::names::{SCHEMA_URL, SCOPE, attribute};
 
 /// The spans of a runtime. Cheap to clone; without a tracer every call is a branch and nothing more.
@@ -32,8 +31,8 @@ pub struct Spans {
 pub(crate) struct Catalogue {
     pub(crate) tracer: BoxedTracer,
     pub(crate) settings: TraceSettings,
-    closer: Option<Arc<dyn Closer>>,
-    pub(crate) young: Young,
+    /// What holds spans back, and the number of this runtime in it.
+    open: Option<(u64, Arc<dyn OpenSpans>)>,
     pub(crate) suppressed: AtomicU64,
     pub(crate) links_dropped: AtomicU64,
 }
@@ -104,15 +103,15 @@ impl Spans {
     /// Spans by a tracer of the provider. Nothing global is read or set.
     #[must_use]
     pub fn new(provider: &dyn ObjectSafeTracerProvider, settings: TraceSettings) -> Self {
-        Self::with_closer(provider, settings, None)
+        Self::held_back(provider, settings, None)
     }
 
-    /// As [`new`](Self::new), with what keeps spans back and can close those of a process that is gone.
+    /// As [`new`](Self::new), with what holds spans back and can export those of a process that is gone.
     #[must_use]
-    pub fn with_closer(
+    pub fn held_back(
         provider: &dyn ObjectSafeTracerProvider,
         settings: TraceSettings,
-        closer: Option<Arc<dyn Closer>>,
+        open: Option<Arc<dyn OpenSpans>>,
     ) -> Self {
         let scope = InstrumentationScope::builder(SCOPE)
             .with_version(env!("CARGO_PKG_VERSION"))
@@ -120,10 +119,8 @@ impl Spans {
             .build();
         let tracer = BoxedTracer::new(provider.boxed_tracer(scope));
         let (suppressed, links_dropped) = (AtomicU64::new(0), AtomicU64::new(0));
-        let young = Young::default();
-        Self {
-            inner: Some(Arc::new(Catalogue { tracer, settings, closer, young, suppressed, links_dropped })),
-        }
+        let open = open.map(|open| (open.join(), open));
+        Self { inner: Some(Arc::new(Catalogue { tracer, settings, open, suppressed, links_dropped })) }
     }
 
     /// Tells whether there is a tracer.
@@ -219,50 +216,42 @@ impl Spans {
         ShutdownTrace::new(opening.into_part(catalogue, &facts))
     }
 
-    /// How long what has ended waits for what is above it, before that is to be recorded. `None` when nobody keeps spans
-    /// back: only the providers of `Telemetry` do.
+    /// How long a span is open before it is noted in the log. `None` when nobody holds spans back: only the providers of
+    /// `Telemetry` do.
     #[must_use]
-    pub fn recorded_after(&self) -> Option<Duration> {
-        self.catalogue().filter(|catalogue| catalogue.records()).map(|catalogue| catalogue.settings.wait)
+    pub fn noted_after(&self) -> Option<Duration> {
+        self.catalogue().filter(|catalogue| catalogue.open.is_some()).map(|catalogue| catalogue.settings.wait)
     }
 
-    /// Takes what has been open for so long that the log is to have it. Each is followed by [`recorded`](Self::recorded)
-    /// or [`not_recorded`](Self::not_recorded).
-    #[must_use = "what is taken waits for its record"]
-    pub fn to_record(&self, now: SystemTime) -> Vec<SpanRecord> {
-        let Some((catalogue, closer)) = self.closer() else { return Vec::new() };
-        let grown = catalogue.young.grown(now, catalogue.settings.wait).into_iter();
-        let records = grown.map(|(node, entry)| entry.record(&node));
-        records.filter(|record| closer.recording(record.key())).collect()
+    /// Gives what has been open for so long that the log is to have it, and does not have it yet. `given`
+    /// is called for each before it can end, and names who hears of its export.
+    #[must_use = "the log is to have it"]
+    pub fn to_note(&self, now: SystemTime, given: &mut Given<'_>) -> Vec<OpenSpan> {
+        let Some(catalogue) = self.catalogue() else { return Vec::new() };
+        let before = now.checked_sub(catalogue.settings.wait);
+        let noted = catalogue.open.as_ref().zip(before);
+        noted.map(|((runtime, open), before)| open.to_note(*runtime, before, given)).unwrap_or_default()
     }
 
-    /// The log has it: what has ended below it is exported. `told` hears of its own export.
-    pub fn recorded(&self, span: SpanKey, told: Arc<dyn Exported>) {
-        if let Some((_, closer)) = self.closer() {
-            closer.recorded(span, told);
+    /// The log has it: what has ended below it is exported.
+    pub fn noted(&self, span: SpanKey) {
+        if let Some((_, open)) = self.open() {
+            open.noted(span);
         }
     }
 
-    /// The log did not take it: what has ended below it waits for its end.
-    pub fn not_recorded(&self, span: SpanKey) {
-        if let Some((_, closer)) = self.closer() {
-            closer.not_recorded(span);
-        }
-    }
-
-    /// Exports a span that a process left open when it died. `told` hears of the export.
+    /// Exports a span that a process left open when it died. `on_exported` hears of the export.
     ///
     /// `false` when nobody can: OpenTelemetry's API alone has no way to give a span its id.
     #[must_use = "a span that was not closed leaves its children without a parent"]
-    pub fn close_interrupted(&self, record: &SpanRecord, end: SystemTime, told: Arc<dyn Exported>) -> bool {
-        let Some((_, closer)) = self.closer() else { return false };
-        closer.close(record.closed(end), told);
+    pub fn close_interrupted(&self, span: &OpenSpan, end: SystemTime, on_exported: OnExported) -> bool {
+        let Some((_, open)) = self.open() else { return false };
+        open.close(span, end, on_exported);
         true
     }
 
-    fn closer(&self) -> Option<(&Catalogue, &Arc<dyn Closer>)> {
-        let catalogue = self.catalogue()?;
-        Some((catalogue, catalogue.closer.as_ref()?))
+    fn open(&self) -> Option<&(u64, Arc<dyn OpenSpans>)> {
+        self.catalogue()?.open.as_ref()
     }
 
     /// What was left out so far.
@@ -298,17 +287,16 @@ impl Facts {
 }
 
 impl Catalogue {
-    /// Tells whether open spans are to be recorded.
-    pub(crate) fn records(&self) -> bool {
-        self.closer.is_some()
+    /// A span has begun that may be open for long.
+    pub(crate) fn begun(&self, span: impl FnOnce() -> OpenSpan) {
+        if let Some((runtime, open)) = &self.open {
+            open.begun(*runtime, span());
+        }
     }
 
-    /// A root has begun: what ends below it waits for it.
-    pub(crate) fn begun_root(&self, key: SpanKey, entry: impl FnOnce() -> Entry) {
-        if let Some(closer) = &self.closer {
-            closer.opened(key);
-            self.young.add(entry());
-        }
+    /// Tells whether spans are held back.
+    pub(crate) const fn holds_back(&self) -> bool {
+        self.open.is_some()
     }
 
     /// What may pass of the caller's baggage.

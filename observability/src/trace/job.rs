@@ -8,7 +8,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 
 use super::baggage::Baggage;
-use super::carried::{Carried, OpenSpan};
+use super::carried::Carried;
 use super::ending::{Ending, Failure};
 use super::node::Node;
 use super::part::{Draft, INSTANT, Part, Place, Recorded};
@@ -34,8 +34,6 @@ pub struct JobStart<'a> {
     pub models: bool,
     /// The batch or join that gave the inputs; the job links to it and not to each input then.
     pub gathered: Option<&'a Carried>,
-    /// The job's span in an earlier process, if it runs again.
-    pub earlier: Option<&'a OpenSpan>,
     /// When the inputs were complete.
     pub start: SystemTime,
 }
@@ -44,7 +42,7 @@ impl<'a> JobStart<'a> {
     /// A job of single inputs.
     #[must_use]
     pub fn new(agent: &'a str, job: &'a dyn Display, start: SystemTime) -> Self {
-        Self { agent, job, trigger: "single", models: false, gathered: None, earlier: None, start }
+        Self { agent, job, trigger: "single", models: false, gathered: None, start }
     }
 }
 
@@ -143,26 +141,18 @@ fn with_inputs<'a, I: Display>(
         .with(texts(attribute::INPUT_IDS, ids))
         .with(texts(attribute::INPUT_KINDS, kinds))
         .with(count(attribute::INPUT_COUNT, total));
-    let draft = match start.gathered {
+    match start.gathered {
         Some(gathered) => {
             let role = if start.trigger == "join" { "join" } else { "batch" };
             draft.linked(catalogue, [gathered.clone()], role)
         }
         None => draft.linked(catalogue, publishes, "input"),
-    };
-    let earlier = start.earlier.map(|open| Carried {
-        trace: open.trace,
-        span: open.span_id(),
-        sampled: open.sampled,
-        root: None,
-        foreign: None,
-    });
-    if earlier.is_none() { draft } else { draft.linked(catalogue, earlier, "retried_from") }
+    }
 }
 
 impl JobTrace {
-    /// Shows how long the job waited before an attempt, if it was more than 1 ms, and for what: `queue`,
-    /// `concurrency`, `rate_limit`, `partition`, `visibility` or `paused`.
+    /// Shows how long the job waited before an attempt, if it was more than 1 ms, and for what: `partition`,
+    /// `concurrency`, `paused`, `quarantine`, `store`, `alone` or `queue`.
     pub fn wait(&self, reason: &str, start: SystemTime, end: SystemTime) {
         self.pause(format_args!("wait"), Detail::Phase, reason, start, end);
     }

@@ -78,10 +78,6 @@ impl Node {
         state.ended || state.end.is_some()
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        self.lock().ended
-    }
-
     pub(crate) fn context(&self) -> &Context {
         &self.context
     }
@@ -92,11 +88,6 @@ impl Node {
 
     pub(crate) fn start(&self) -> SystemTime {
         self.start
-    }
-
-    /// The parent's span context; `None` for a root.
-    pub(crate) fn parent(&self) -> Option<SpanContext> {
-        self.parent.as_ref().map(|parent| parent.span_context())
     }
 
     /// Adds an event; one before the span's begin is moved to it.

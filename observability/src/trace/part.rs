@@ -15,10 +15,9 @@ use opentelemetry::{Context, KeyValue};
 
 use super::carried::{self, Carried};
 use super::catalogue::{Catalogue, Facts};
-use super::interrupted::SpanKey;
 use super::node::{End, Node};
+use super::open::{OpenSpan, SpanKey};
 use super::text::count;
-use super::young::Entry;
 use crate::names::attribute;
 
 /// A run goes on in another trace between jobs only, so one job with very many attempts could still grow a trace
@@ -92,17 +91,18 @@ impl Opening {
         let (number, above) = (self.part, self.above);
         self.span.set_attribute(count(attribute::RUN_PART, number));
         let foreign = carried::foreign_of(self.span.span_context());
-        let key = SpanKey { trace: self.place.trace, span: self.place.root };
-        let root = Node::root(Context::new().with_span(self.span), self.start);
-        catalogue.begun_root(key, || Entry {
-            node: Arc::downgrade(&root),
-            facts: Arc::clone(facts),
-            part: number,
-            above,
+        catalogue.begun(|| OpenSpan {
+            key: SpanKey { trace: self.place.trace, span: self.place.root },
+            parent: above,
+            start_us: carried::micros(self.start),
             name: if number > 1 { format!("{} (part {number})", facts.name) } else { facts.name.clone() },
             is_attempt: false,
-            attributes: facts.root.iter().cloned().chain([count(attribute::RUN_PART, number)]).collect(),
+            attributes: OpenSpan::noted(&facts.base)
+                .chain(OpenSpan::noted(&facts.root))
+                .chain([count(attribute::RUN_PART, number)])
+                .collect(),
         });
+        let root = Node::root(Context::new().with_span(self.span), self.start);
         Arc::new(Part {
             catalogue: Arc::clone(catalogue),
             facts: Arc::clone(facts),
@@ -266,17 +266,20 @@ impl Part {
         }
         self.spans.fetch_add(1, Ordering::Relaxed);
         let start = draft.start.max(parent.start()) + INSTANT;
-        let long = (draft.is_long && self.catalogue.records())
-            .then(|| (draft.name.clone(), draft.kind == SpanKind::Consumer, Entry::shown(&draft.attributes)));
+        let noted = (draft.is_long && self.catalogue.holds_back()).then(|| {
+            let attributes = OpenSpan::noted(&self.facts.base).chain(OpenSpan::noted(&draft.attributes));
+            (draft.name.clone(), draft.kind == SpanKind::Consumer, attributes.collect())
+        });
         let builder = draft.build(&self.facts.base, start);
         let span: BoxedSpan = self.catalogue.tracer.build_with_context(builder, above);
         let context = above.with_span(span);
-        let node = Node::child(Arc::clone(parent), context, start);
-        if let Some((name, is_attempt, attributes)) = long {
-            let (node, facts) = (Arc::downgrade(&node), Arc::clone(&self.facts));
-            let part = self.number;
-            self.catalogue.young.add(Entry { node, facts, part, above: 0, name, is_attempt, attributes });
+        if let Some((name, is_attempt, attributes)) = noted {
+            let (trace, span) = carried::ids(context.span().span_context());
+            let (_, parent) = carried::ids(parent.context().span().span_context());
+            let (key, start_us) = (SpanKey { trace, span }, carried::micros(start));
+            self.catalogue.begun(|| OpenSpan { key, parent, start_us, name, is_attempt, attributes });
         }
+        let node = Node::child(Arc::clone(parent), context, start);
         Some(Recorded { part: Arc::clone(self), node })
     }
 

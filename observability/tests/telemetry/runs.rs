@@ -17,8 +17,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use volery_observability::trace::{
-    Carried, Detail, Ending, Exported, Input, JobStart, PayloadRecording, Publish, RunStart, RunTrace,
-    SpanKey, SpanRecord, TraceSettings,
+    Carried, Detail, Ending, Input, JobStart, OnExported, OpenSpan, PayloadRecording, Publish, RunStart,
+    RunTrace, SpanKey, TraceSettings,
 };
 use volery_observability::{Environment, Otlp, Providers, Sampling, Telemetry, init};
 use volery_otlp_receiver::{Receiver, Span, laws, tree};
@@ -244,20 +244,14 @@ fn a_run_that_goes_on_after_a_restart_links_to_the_trace_that_was_cut() {
     assert_eq!(named(&spans, "resume run").attribute("volery.run.attempt"), "2");
 }
 
-/// Takes note of what was exported.
-#[derive(Debug, Default)]
-struct Heard(std::sync::Mutex<Vec<SpanKey>>);
-
-impl Exported for Heard {
-    fn exported(&self, span: SpanKey) {
-        self.0.lock().expect("nobody panics").push(span);
-    }
-}
-
 #[test]
 fn a_trace_that_a_kill_cut_off_gets_its_root_and_its_open_spans_afterwards() {
     let receiver = Receiver::start();
-    let heard = Arc::new(Heard::default());
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hears = {
+        let heard = Arc::clone(&heard);
+        Arc::new(move |span| heard.lock().expect("nobody panics").push(span)) as OnExported
+    };
     let stored: Vec<String> = {
         let telemetry = start(&receiver, Sampling::Always, TraceSettings::default());
         let spans = telemetry.providers().spans();
@@ -273,10 +267,10 @@ fn a_trace_that_a_kill_cut_off_gets_its_root_and_its_open_spans_afterwards() {
         drop(query);
         assert!(telemetry.flush_blocking(LIMIT).is_complete());
         assert_eq!(receiver.spans(), [], "nothing goes out before what is above it");
-        assert_eq!(spans.to_record(at(500)), [], "nothing has been open for long");
-        let records = spans.to_record(at(1_500));
+        assert_eq!(spans.to_note(at(500), &mut |_| Arc::clone(&hears)), [], "nothing has been open for long");
+        let records = spans.to_note(at(1_500), &mut |_| Arc::clone(&hears));
         for record in &records {
-            spans.recorded(record.key(), Arc::clone(&heard) as Arc<dyn Exported>);
+            spans.noted(record.key());
         }
         assert!(telemetry.flush_blocking(LIMIT).is_complete());
         // The process dies: nothing is ended, nothing is dropped.
@@ -287,13 +281,13 @@ fn a_trace_that_a_kill_cut_off_gets_its_root_and_its_open_spans_afterwards() {
 
     let telemetry = start(&receiver, Sampling::Never, TraceSettings::default());
     let spans = telemetry.providers().spans();
-    let records: Vec<SpanRecord> = stored.iter().map(|text| text.parse().expect("it is ours")).collect();
+    let records: Vec<OpenSpan> = stored.iter().map(|text| text.parse().expect("it is ours")).collect();
     for record in &records {
-        assert!(spans.close_interrupted(record, at(2_000), Arc::clone(&heard) as Arc<dyn Exported>));
+        assert!(spans.close_interrupted(record, at(2_000), Arc::clone(&hears)));
     }
     assert!(telemetry.shutdown_blocking(LIMIT).is_complete());
-    let keys: Vec<SpanKey> = records.iter().map(SpanRecord::key).collect();
-    assert_eq!(*heard.0.lock().expect("nobody panics"), keys, "each is told of once");
+    let keys: Vec<SpanKey> = records.iter().map(OpenSpan::key).collect();
+    assert_eq!(*heard.lock().expect("nobody panics"), keys, "each is told of once");
     let spans = receiver.spans();
     laws::no_broken_parents(&spans, &[]).expect("every parent is there");
     laws::no_span_twice(&spans).expect("no span is there twice");

@@ -90,7 +90,7 @@ pub(super) async fn the_last_note_on_a_topic_stands(case: &Case<'_>) {
     let deadline = |seconds| Note::RunDeadline { run: run(1), at: Some(at(seconds)) };
     let resumed = |times| Note::RunResumed { run: run(1), times };
     let shown =
-        |place: &str, open: Option<&str>| Note::Shown { place: place.into(), open: open.map(str::to_owned) };
+        |place: &str, open: Option<&str>| Note::Span { place: place.into(), open: open.map(str::to_owned) };
     for note in [
         paused("reader", true),
         paused("joiner", true),

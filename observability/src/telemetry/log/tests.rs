@@ -120,7 +120,7 @@ fn a_receiver_that_cannot_be_reached_has_a_line_when_it_begins_and_when_it_is_ov
     use opentelemetry_sdk::trace::SpanExporter as _;
 
     let broken: &'static Broken = Box::leak(Box::default());
-    let counted = crate::telemetry::gate::Counted::new(broken, Arc::default(), Arc::default());
+    let counted = crate::telemetry::export::Counted::new(broken, Arc::default(), Arc::default());
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made");
     let lines = lines_of(|| {
         for fails in [false, true, true, false, false, true] {

@@ -86,7 +86,7 @@ pub(crate) fn subject_text(subject: &Subject) -> String {
     match subject {
         Subject::Agent(agent) => format!("agent:{agent}"),
         Subject::Run(run) => format!("run:{run}"),
-        Subject::Shown(place) => format!("shown:{place}"),
+        Subject::Span(place) => format!("span:{place}"),
         Subject::Runtime => "runtime".to_owned(),
     }
 }
@@ -94,7 +94,7 @@ pub(crate) fn subject_text(subject: &Subject) -> String {
 fn read_subject(text: &str) -> Option<Subject> {
     match text.split_once(':') {
         Some(("agent", name)) => Some(Subject::Agent(name.into())),
-        Some(("shown", place)) => Some(Subject::Shown(place.into())),
+        Some(("span", place)) => Some(Subject::Span(place.into())),
         Some(("run", id)) => id.parse().ok().map(Subject::Run),
         _ => (text == "runtime").then_some(Subject::Runtime),
     }

@@ -1,15 +1,19 @@
-//! The gate in front of the batch processor: it counts what goes in, and what the exporter got rid of.
+//! The way of a span from its end to the exporter: held back while it has to be, counted, queued, sent.
 //!
 //! The SDK's processor drops spans when its queue is full and answers `Ok` to a shutdown nevertheless. With a bound of
 //! ours in front, which is never above its own, it has nothing to drop, and what we drop has a number.
-//! The same gate keeps spans back until what is above them has gone out or is in the log (`waiting.rs`), and takes spans
-//! that were made by hand, for those that a crash cut off.
+//! `open.rs` holds spans back until what is above them has gone out or is in the log. Spans that a crash cut off are made
+//! by hand.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::{Span as _, SpanId, SpanKind, Status, TraceContextExt as _, TraceState};
+use opentelemetry::trace::{
+    Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceState,
+};
 use opentelemetry::{Context, InstrumentationScope};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -17,11 +21,10 @@ use opentelemetry_sdk::trace::{
     BatchSpanProcessor, Span, SpanData, SpanEvents, SpanExporter, SpanLinks, SpanProcessor,
 };
 
-use super::told::{Told, key, key_of};
-use super::waiting::Waiting;
+use super::open::Open;
 use crate::names::target::TELEMETRY;
 use crate::names::{SCHEMA_URL, SCOPE};
-use crate::trace::{ClosedSpan, Closer, Exported, SpanKey};
+use crate::trace::{Given, OnExported, OpenSpan, OpenSpans, SpanKey};
 
 /// What became of the spans so far.
 #[derive(Debug, Default)]
@@ -50,7 +53,7 @@ impl Tally {
         self.lost_exporting.load(Ordering::Acquire)
     }
 
-    /// From now on spans are lost at the gate.
+    /// From now on spans are lost before they are queued.
     pub(super) fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }
@@ -75,52 +78,104 @@ impl Tally {
     }
 }
 
-/// The processor that a tracer provider gets. Clones are the same gate.
-#[derive(Clone, Debug)]
-pub(super) struct Gate {
-    batches: Arc<BatchSpanProcessor>,
-    tally: Arc<Tally>,
-    told: Arc<Told>,
-    waiting: Arc<Waiting>,
-    queue_max: u64,
+/// Noted spans that were not exported yet, and who hears of it.
+#[derive(Default)]
+pub(super) struct Noted {
+    listeners: Mutex<HashMap<SpanKey, OnExported>>,
+    /// As many as there are: most exports have none of them, and take no lock.
+    count: AtomicUsize,
 }
 
-impl Gate {
+impl Noted {
+    fn listen(&self, span: SpanKey, listener: OnExported) {
+        let mut listeners = self.lock();
+        listeners.insert(span, listener);
+        self.count.store(listeners.len(), Ordering::Release);
+    }
+
+    /// Those of a batch that somebody waits for.
+    fn of(&self, batch: &[SpanData]) -> Vec<SpanKey> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        let listeners = self.lock();
+        batch.iter().map(|span| key(&span.span_context)).filter(|span| listeners.contains_key(span)).collect()
+    }
+
+    /// Spans were exported, or are lost.
+    fn tell(&self, spans: &[SpanKey]) {
+        for span in spans {
+            let listener = {
+                let mut listeners = self.lock();
+                let listener = listeners.remove(span);
+                self.count.store(listeners.len(), Ordering::Release);
+                listener
+            };
+            if let Some(listener) = listener {
+                listener(*span);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SpanKey, OnExported>> {
+        // Every change is a single step.
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Noted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Noted").field("count", &self.count).finish()
+    }
+}
+
+/// The processor that a tracer provider gets. Clones are the same one.
+#[derive(Clone, Debug)]
+pub(super) struct Exporting {
+    batches: Arc<BatchSpanProcessor>,
+    tally: Arc<Tally>,
+    noted: Arc<Noted>,
+    open: Arc<Open>,
+    queue_max: u64,
+    runtimes: Arc<AtomicU64>,
+}
+
+impl Exporting {
     /// `queue_max` is at most the queue of the processor. The resource has to be set before: the provider cannot set it
     /// on a processor that is shared.
     pub(super) fn new(
         mut batches: BatchSpanProcessor,
         resource: &Resource,
-        (tally, told): (Arc<Tally>, Arc<Told>),
+        (tally, noted): (Arc<Tally>, Arc<Noted>),
         queue_max: usize,
     ) -> Self {
         batches.set_resource(resource);
         let queue_max = queue_max as u64;
-        let waiting = Arc::new(Waiting::new(queue_max));
-        Self { batches: Arc::new(batches), tally, told, waiting, queue_max }
+        let open = Arc::new(Open::new(queue_max));
+        Self { batches: Arc::new(batches), tally, noted, open, queue_max, runtimes: Arc::default() }
     }
 
-    /// Lets a span out to the processor, which never blocks.
-    fn pass(&self, span: SpanData) {
+    /// Gives a span to the processor, which never blocks.
+    fn send(&self, span: SpanData) {
         if self.tally.enter(self.queue_max) {
             self.batches.on_end(span);
         } else {
-            self.told.tell(&[key(&span)]);
+            self.noted.tell(&[key(&span.span_context)]);
         }
     }
 }
 
-impl SpanProcessor for Gate {
+impl SpanProcessor for Exporting {
     fn on_start(&self, span: &mut Span, context: &Context) {
-        let (context, parent) = (span.span_context(), key_of(context.span().span_context()));
-        if context.is_sampled() {
-            self.waiting.begun(key_of(context), parent.span);
+        let context_of_span = span.span_context();
+        if context_of_span.is_sampled() {
+            self.open.begun(key(context_of_span), key(context.span().span_context()).span);
         }
     }
 
     fn on_end(&self, span: SpanData) {
         if span.span_context.is_sampled() {
-            self.waiting.ended(key(&span), span, |span| self.pass(span));
+            self.open.ended(key(&span.span_context), span, |span| self.send(span));
         }
     }
 
@@ -130,48 +185,44 @@ impl SpanProcessor for Gate {
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         // Whoever ends the exports before the runs gets what there is.
-        self.waiting.release(|span| self.pass(span));
+        self.open.release(|span| self.send(span));
         self.batches.shutdown_with_timeout(timeout)
     }
 }
 
-impl Closer for Gate {
-    fn opened(&self, root: SpanKey) {
-        self.waiting.root(root);
+impl OpenSpans for Exporting {
+    fn join(&self) -> u64 {
+        self.runtimes.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn recording(&self, span: SpanKey) -> bool {
-        self.waiting.recording(span)
+    fn begun(&self, runtime: u64, span: OpenSpan) {
+        self.open.describe(runtime, span);
     }
 
-    fn recorded(&self, span: SpanKey, told: Arc<dyn Exported>) {
-        self.told.listen(span, told);
-        self.waiting.settled(span, true, |span| self.pass(span));
+    fn to_note(&self, runtime: u64, before: SystemTime, given: &mut Given<'_>) -> Vec<OpenSpan> {
+        self.open.to_note(runtime, before, |span| self.noted.listen(span, given(span)))
     }
 
-    fn not_recorded(&self, span: SpanKey) {
-        self.waiting.settled(span, false, |span| self.pass(span));
+    fn noted(&self, span: SpanKey) {
+        self.open.noted(span, |span| self.send(span));
     }
 
-    fn close(&self, span: ClosedSpan, told: Arc<dyn Exported>) {
-        let open = &span.open;
-        let kind = if span.is_attempt { SpanKind::Consumer } else { SpanKind::Internal };
+    fn close(&self, span: &OpenSpan, end: SystemTime, on_exported: OnExported) {
         let scope = InstrumentationScope::builder(SCOPE)
             .with_version(env!("CARGO_PKG_VERSION"))
             .with_schema_url(SCHEMA_URL)
             .build();
-        let (trace, id, state) = (open.trace_id(), open.span_id(), TraceState::default());
-        let span_context = crate::trace::context(trace, id, open.is_sampled(), false, state);
-        self.told.listen(key_of(&span_context), told);
-        self.pass(SpanData {
-            span_context,
-            parent_span_id: open.parent_id().map_or(SpanId::INVALID, SpanId::from),
+        let SpanKey { trace, span: id } = span.key;
+        self.noted.listen(span.key, on_exported);
+        self.send(SpanData {
+            span_context: crate::trace::context(trace, id, true, false, TraceState::default()),
+            parent_span_id: SpanId::from(span.parent),
             parent_span_is_remote: false,
-            span_kind: kind,
-            name: span.name.into(),
-            start_time: open.start(),
-            end_time: span.end,
-            attributes: span.attributes,
+            span_kind: if span.is_attempt { SpanKind::Consumer } else { SpanKind::Internal },
+            name: span.name.clone().into(),
+            start_time: span.start(),
+            end_time: end.max(span.start()),
+            attributes: span.interrupted(),
             dropped_attributes_count: 0,
             events: SpanEvents::default(),
             links: SpanLinks::default(),
@@ -181,26 +232,32 @@ impl Closer for Gate {
     }
 }
 
+/// The place of a span.
+fn key(context: &SpanContext) -> SpanKey {
+    let (trace, span) = crate::trace::ids(context);
+    SpanKey { trace, span }
+}
+
 /// An exporter whose results are counted.
 #[derive(Debug)]
 pub(super) struct Counted<E> {
     exporter: E,
     tally: Arc<Tally>,
-    told: Arc<Told>,
+    noted: Arc<Noted>,
     /// Whether the last export failed.
     failing: AtomicBool,
 }
 
 impl<E> Counted<E> {
-    pub(super) const fn new(exporter: E, tally: Arc<Tally>, told: Arc<Told>) -> Self {
-        Self { exporter, tally, told, failing: AtomicBool::new(false) }
+    pub(super) const fn new(exporter: E, tally: Arc<Tally>, noted: Arc<Noted>) -> Self {
+        Self { exporter, tally, noted, failing: AtomicBool::new(false) }
     }
 }
 
 impl<E: SpanExporter> SpanExporter for Counted<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len() as u64;
-        let told = self.told.of(&batch);
+        let noted = self.noted.of(&batch);
         let sent = self.exporter.export(batch).await;
         self.tally.leave(spans, &sent);
         // Said when it begins and when it is over, and not for every export.
@@ -212,7 +269,7 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
             Ok(()) if failed => tracing::warn!(target: TELEMETRY, "spans are exported again"),
             Ok(()) | Err(_) => {}
         }
-        self.told.tell(&told);
+        self.noted.tell(&noted);
         sent
     }
 

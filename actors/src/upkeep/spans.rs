@@ -13,13 +13,13 @@ use crate::agent::Workshop;
 use crate::fault::Fault;
 
 /// The loop that notes them.
-pub(super) struct Tracing {
+pub(super) struct SpanNotes {
     /// As long as a span is open before it is noted: a quarter would note them hardly earlier.
     pub(super) period: Duration,
     pub(super) workshop: Arc<Workshop>,
 }
 
-impl Loop for Tracing {
+impl Loop for SpanNotes {
     fn next(&self, _: Timestamp) -> Next {
         Next::Every(self.period)
     }
