@@ -1,6 +1,6 @@
 //! Latency of an idle runtime, and memory per waiting artifact; printed, not sampled by criterion.
 //!
-//! `cargo bench --bench latency` prints microseconds from the call of publish to the first line of the
+//! `cargo bench -p volery-benches --bench latency` prints microseconds from the call of publish to the first line of the
 //! engine, the same distance over bare ractor casts and bare tokio channels, and bytes per waiting artifact.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]

@@ -1,5 +1,6 @@
 //! Traces: each run is a trace of OpenTelemetry's; `-- http://localhost:4318` sends them to a receiver.
 //!
+//! `cargo run --features otlp --example 14_traces`.
 //! One run works in its second attempt, one is dead, two share a batch, and one is so big that its trace goes
 //! on in another. docs/observability.md has pictures.
 

@@ -1,5 +1,6 @@
 //! Metrics: counted on a meter of OpenTelemetry's, and served as text for a Prometheus that scrapes.
 //!
+//! `cargo run --features prometheus --example 15_metrics`.
 //! Without arguments it asks itself once. `-- 127.0.0.1:9464` goes on working and answering until Ctrl-C.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]

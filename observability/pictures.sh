@@ -59,7 +59,7 @@ need chromium 'Debian: chromium, fonts-dejavu-core'
 need python3 'Debian: python3'
 cargo build --locked --manifest-path "$here/viewer/Cargo.toml"
 cargo build --locked --manifest-path "$root/Cargo.toml" -p volery-triage --features otlp
-cargo build --locked --manifest-path "$root/Cargo.toml" --example 14_traces
+cargo build --locked --manifest-path "$root/Cargo.toml" --features otlp --example 14_traces
 
 start_viewer
 triage

@@ -28,7 +28,7 @@ prometheus=$(command -v prometheus || echo "$CARGO_TARGET_DIR/observability-tool
     echo "prometheus is missing; observability/tools.sh fetches it" >&2
     exit 1
 }
-cargo build --locked --quiet --manifest-path "$root/Cargo.toml" --example 15_metrics
+cargo build --locked --quiet --manifest-path "$root/Cargo.toml" --features prometheus --example 15_metrics
 
 mkfifo "$scratch/printed"
 "$CARGO_TARGET_DIR/debug/examples/15_metrics" 127.0.0.1:0 >"$scratch/printed" &

@@ -1,7 +1,7 @@
 //! The cost of traces: the one-to-one throughput in memory, compiled without telemetry, with none, and with a
 //! share of the runs recorded.
 //!
-//! `cargo bench --bench tracing` prints artifacts per second, medians of rounds that alternate between the
+//! `cargo bench -p volery-benches --bench tracing` prints artifacts per second, medians of rounds that alternate between the
 //! ways, because machines are shared; and each way's part of the first one's rate, the median of the rounds'
 //! own ratios. Every measurement is a process of its own. Every artifact is a run of its own, the dearest
 //! case: seven spans each. The exporter drops what it is given; the batch processor in front of it is the one

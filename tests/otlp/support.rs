@@ -36,10 +36,11 @@ pub(crate) fn payment(n: u32) -> Payment {
     Payment { key: n, n }
 }
 
-/// A receiver, and a set-up that exports to it.
+/// A receiver, and a set-up that exports to it. The set-up is dropped first: its last export would wait for a receiver
+/// that is gone.
 pub(crate) struct Watched {
-    pub(crate) receiver: Receiver,
     pub(crate) telemetry: Telemetry,
+    pub(crate) receiver: Receiver,
 }
 
 impl Watched {

@@ -1,7 +1,7 @@
 //! Export over TLS: to a receiver behind a door of TLS, with certificates that live as long as the test.
 //!
 //! The receiver is that of the other tests; the door takes TLS off in front of it, for gRPC and HTTP alike.
-//! It needs the feature `otlp-tls`: `cargo test -p volery-observability --features otlp-tls --test tls`.
+//! A package of its own, which a bare `cargo test` leaves out: `cargo test -p volery-tls-tests`.
 
 use std::fs;
 use std::net::SocketAddr;
