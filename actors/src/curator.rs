@@ -26,10 +26,12 @@ mod effects;
 mod ends;
 mod letters;
 mod log;
+mod parts;
 mod recovery;
 mod refusal;
 mod step;
 mod timekeeper;
 
-pub(crate) use actor::{Curator, CuratorParts};
+pub(crate) use actor::Curator;
+pub(crate) use parts::CuratorParts;
 pub(crate) use timekeeper::{Timekeeper, TimekeeperMessage};

@@ -6,9 +6,13 @@ use std::sync::Arc;
 use volery_blackboard::BlackboardError;
 use volery_blackboard::store::StoreError;
 
-use crate::agent::Classed;
 use crate::fault::Fault;
 use crate::supervision::SendRefusal;
+
+mod class;
+
+pub use class::Classed;
+pub(crate) use class::{class_of, class_of_fault, class_of_store};
 
 /// The reaction that an [`Error`] asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -6,8 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use volery_blackboard::panic::panic_text;
 
-/// Why an engine, a closure or a life failed: any error, with its chain of causes.
-pub type Fault = Box<dyn Error + Send + Sync + 'static>;
+pub use crate::supervision::Fault;
 
 /// Writes an error and its causes, root cause last.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {

@@ -24,8 +24,8 @@ use volery_blackboard::store::{Few, NewArtifact, StoreError, Stored};
 use volery_blackboard::{AgentName, JobId, RunId, Tally, Timestamp};
 
 use crate::agent::Ended;
-use crate::error::{Cause, Error, Result};
-use crate::seen::{PublishSeen, SpanNote, class_of};
+use crate::error::{Cause, Error, Result, class_of};
+use crate::seen::{PublishSeen, SpanNote};
 use crate::supervision::{Address, SendRefusal};
 
 mod admission;

@@ -41,11 +41,11 @@ mod upkeep;
 #[cfg(feature = "process")]
 pub use agent::Process;
 pub use agent::{
-    Agent, AgentDraft, ChildError, ChildTask, Classed, Context, Engine, Failure, GaveUp, IntoOutputs,
-    OnThread, OpenModelCall, OpenToolCall, Outputs, Publish, Retry, TimedOut, TimeoutKind, on_thread,
+    Agent, AgentDraft, ChildError, ChildTask, Context, Engine, Failure, GaveUp, IntoOutputs, OnThread,
+    OpenModelCall, OpenToolCall, Outputs, Publish, Retry, TimedOut, TimeoutKind, on_thread,
 };
 pub use clock::Clock;
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Classed, Error, ErrorKind, Result};
 pub use fault::Fault;
 pub use feed::{Event, FeedItem, FeedReader};
 pub use finding::Finding;

@@ -16,15 +16,20 @@ mod callbacks;
 mod deadlines;
 mod draining;
 mod exit_code;
+mod handle;
 mod keeper;
+mod parts;
 mod phase;
 mod progress;
 mod report;
 mod telemetry;
+mod urgency;
 
 pub use exit_code::{
     EXIT_CODE_ESCALATED, EXIT_CODE_FAILED, EXIT_CODE_GAVE_UP, EXIT_CODE_INTERRUPTED, EXIT_CODE_STOPPED,
 };
-pub(crate) use keeper::{Root, RootHandle, Stopping};
+pub(crate) use handle::RootHandle;
+pub(crate) use parts::Root;
 pub use phase::Phase;
 pub use report::{CallbackReport, CutOff, PhaseReport, PhaseStatus, ShutdownReport, StopCause};
+pub(crate) use urgency::Stopping;

@@ -31,10 +31,10 @@ mod runs;
 mod steps;
 
 pub(crate) use attempt::{AttemptSeen, How};
-pub(crate) use ended::{End, class_of_store};
+pub(crate) use ended::End;
 pub(crate) use expired::ExpiredSeen;
 pub(crate) use noting::SpanNote;
-pub(crate) use publishing::{OfRun, Origin, PublishSeen, Source, class_of};
+pub(crate) use publishing::{OfRun, Origin, PublishSeen, Source};
 pub(crate) use steps::Step;
 
 use job::Jobs;

@@ -86,11 +86,9 @@ pub use event::{LifeEvent, NoObserver, Observer};
 pub use exit::Exit;
 pub use intensity::Intensity;
 pub(crate) use intensity::Window as RestartWindow;
-pub use life::Life;
+pub use life::{Fault, Life};
 pub use plan::Strategy;
 pub use report::{ChildInfo, ChildState, ChildStop, StartError, StopChildError, StopReport, SupervisorExit};
 pub use restart::Restart;
 pub use spec::{AutoShutdown, ChildId, ChildSpec, Shutdown, SupervisorSpec};
 pub use supervisor::Supervisor;
-
-pub use crate::fault::Fault;

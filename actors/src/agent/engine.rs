@@ -40,7 +40,7 @@ pub trait Engine<I>: Send + Sync + 'static {
 
     /// Returns the name of the type that its errors have, as [`std::any::type_name`] writes it, if all have the same one:
     /// without generics it is the `error.type` of a failed attempt. Asked only then. An error may say a class of its own,
-    /// see [`Classed`](super::Classed).
+    /// see [`Classed`](crate::Classed).
     ///
     /// Functions and closures name their error's type. Default: none.
     fn error_type(&self) -> Option<&'static str> {

@@ -15,20 +15,18 @@ use tokio::sync::oneshot;
 use volery_blackboard::board::Board;
 use volery_blackboard::effect::Effect;
 use volery_blackboard::input::Input;
-use volery_blackboard::store::{Few, Store, StoreError, Stored, Write};
+use volery_blackboard::store::{Few, StoreError, Stored, Write};
 use volery_blackboard::{Offset, RunId, Tally, Timestamp};
 
 use super::log::Lookups;
+use super::parts::CuratorParts;
 use super::recovery::{Restored, end_what_is_gone, restore};
 use super::step::{Action, Claims, Record, Step, Then};
 use super::timekeeper::TimekeeperMessage;
-use crate::agent::AgentMessage;
-use crate::clock::Clock;
 use crate::fault::Fault;
-use crate::feed::Feed;
-use crate::ingress::{Command, Ingress, PublishAnswer, Until, Wake, reply};
-use crate::seen::{Committed, Seen};
-use crate::supervision::{Address, Life};
+use crate::ingress::{Command, PublishAnswer, Until, Wake, reply};
+use crate::seen::Committed;
+use crate::supervision::Life;
 
 /// Commands per commit. A thousand rows amortise a commit fully; more would only delay the first of them.
 const COMMANDS_PER_COMMIT: usize = 1_000;
@@ -40,19 +38,6 @@ const COMMITS_PER_TURN: usize = 32;
 /// When a store that refused a commit is tried again if nothing else is written. A tenth would fill the log; ten times as
 /// much would make a drain wait for a store that is long back.
 pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// What every life of the curator works with.
-pub(crate) struct CuratorParts {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) ingress: Arc<Ingress>,
-    pub(crate) clock: Clock,
-    pub(crate) feed: Feed,
-    pub(crate) agents: Vec<Address<AgentMessage>>,
-    pub(crate) timekeeper: Address<TimekeeperMessage>,
-    pub(crate) seen: Arc<Seen>,
-    /// Returns a board with every agent and subscription, and nothing on it.
-    pub(crate) board: Box<dyn Fn() -> Board + Send + Sync>,
-}
 
 /// One life of the curator.
 pub(crate) struct Curator {

@@ -43,7 +43,9 @@ impl Curator {
             (Then::Recorded(_), Written::Done(_)) => {}
             (Then::SpanNoted(note), Written::Done(_)) => self.parts.seen.note_committed(&note),
             (Then::SpilledCancelled(run), Written::Cancelled(cancelled)) => {
-                self.note_cancelled_in_log(run, &cancelled);
+                if self.board.tally(run).is_none() && cancelled.iter().any(|(_, count)| *count > 0) {
+                    self.lookups.push_ended(run);
+                }
                 self.parts.seen.cancelled_in_log(&cancelled);
                 self.handle_decided(Input::SpilledCancelled { run, cancelled });
             }

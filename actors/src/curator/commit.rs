@@ -78,6 +78,17 @@ impl Curator {
         }
     }
 
+    /// Answers what the board asked about the log. Not while something that it decided is still to be written.
+    pub(super) async fn read_log(&mut self) {
+        let unwritten = |step: &Step| matches!(step, Step::Write { .. });
+        while !self.store_down
+            && !self.steps.iter().any(unwritten)
+            && let Some(answer) = self.lookups.answer(&self.parts, &self.board).await
+        {
+            self.handle(answer);
+        }
+    }
+
     /// The answer to a write is missing, or is that to a write of another kind.
     pub(super) fn unanswered(&self) -> StoreError {
         let cause = "it did not answer for the writes that it was given".to_owned();

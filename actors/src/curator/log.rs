@@ -6,14 +6,13 @@
 
 use std::collections::VecDeque;
 
+use volery_blackboard::RunId;
 use volery_blackboard::board::Board;
 use volery_blackboard::effect::PageRequest;
 use volery_blackboard::input::Input;
 use volery_blackboard::store::{Store, StoreError};
-use volery_blackboard::{RunId, SubscriptionIndex};
 
-use super::actor::{Curator, CuratorParts};
-use super::step::Step;
+use super::parts::CuratorParts;
 use crate::feed::Event;
 use crate::seen::ExpiredSeen;
 
@@ -46,6 +45,12 @@ pub(super) enum Lookup {
 impl Lookups {
     pub(super) fn push(&mut self, lookup: Lookup) {
         self.waiting.push_back(lookup);
+    }
+
+    /// Claims of a run that the board does not know were cancelled in the log: the board does not report its
+    /// end.
+    pub(super) fn push_ended(&mut self, run: RunId) {
+        self.ended.push_back(run);
     }
 
     /// Reads the answer to the next question. `None` when there is none, or when it could not be read: a
@@ -124,28 +129,6 @@ impl Lookups {
                     tracing::debug!(target: "volery::curator", %error, "joins that expired are not shown");
                 }
             }
-        }
-    }
-}
-
-impl Curator {
-    /// Answers what the board asked about the log. Not while something that it decided is still to be
-    /// written.
-    pub(super) async fn read_log(&mut self) {
-        let unwritten = |step: &Step| matches!(step, Step::Write { .. });
-        while !self.store_down
-            && !self.steps.iter().any(unwritten)
-            && let Some(answer) = self.lookups.answer(&self.parts, &self.board).await
-        {
-            self.handle(answer);
-        }
-    }
-
-    /// Notes a run whose claims in the log were cancelled, for a report of its end: the board reports no run
-    /// that it does not know.
-    pub(super) fn note_cancelled_in_log(&mut self, run: RunId, cancelled: &[(SubscriptionIndex, u64)]) {
-        if self.board.tally(run).is_none() && cancelled.iter().any(|(_, count)| *count > 0) {
-            self.lookups.ended.push_back(run);
         }
     }
 }

@@ -13,7 +13,7 @@ use volery_blackboard::input::Input;
 use volery_blackboard::store::{Cursor, Note, Store, StoreError, Unfinished};
 use volery_blackboard::{AgentIndex, RunId, Timestamp};
 
-use super::actor::CuratorParts;
+use super::parts::CuratorParts;
 use crate::ingress::{Recovered, RunDecision};
 
 /// Entries per slice: enough to make reads cheap, few enough to hold in memory.

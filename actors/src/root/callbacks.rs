@@ -14,9 +14,9 @@ use tokio::task::JoinError;
 use volery_blackboard::Timestamp;
 use volery_blackboard::panic::panic_text;
 
-use super::keeper::Stopping;
 use super::phase::Phase;
 use super::report::{CallbackReport, PhaseStatus, StopCause};
+use super::urgency::Stopping;
 use crate::clock::Clock;
 use crate::error::{Cause, Result};
 use crate::fault::Fault;

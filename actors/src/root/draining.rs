@@ -12,9 +12,10 @@ use volery_blackboard::input::Input;
 use volery_blackboard::{CloseReason, Timestamp};
 
 use super::deadlines::Deadlines;
-use super::keeper::{Root, Stopping};
+use super::parts::Root;
 use super::phase::Phase;
 use super::report::{CutOff, PhaseReport, PhaseStatus};
+use super::urgency::Stopping;
 use crate::agent::{AgentMessage, Entry};
 use crate::error::Result;
 use crate::ingress::Until;

@@ -5,34 +5,30 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use volery_blackboard::Timestamp;
 use volery_blackboard::board::AgentStatus;
 use volery_blackboard::board::Board;
-use volery_blackboard::{AgentName, Store, Timestamp};
 
 use super::backstop::{Backstop, Finishing};
 use super::callbacks::{Callbacks, Limits};
 use super::deadlines::Deadlines;
 use super::draining::SAID_EVERY;
+use super::handle::RootHandle;
+use super::parts::Root;
 use super::phase::Phase;
 use super::progress::Progress;
 use super::report::{CutOff, PhaseReport, PhaseStatus, ShutdownReport, StopCause};
 use super::telemetry::show;
-use crate::agent::{AgentMessage, Roll};
-use crate::clock::Clock;
-use crate::feed::Feed;
-use crate::hold::{Hold, Protection};
-use crate::ingress::Ingress;
-use crate::resource::{Kept, let_go};
-use crate::seen::Seen;
-use crate::settings::Settings;
-use crate::supervision::{Address, Exit, Supervisor, SupervisorExit};
-use crate::upkeep::SentryParts;
+use super::urgency::{Stopping, raise};
+use crate::hold::Hold;
+use crate::resource::let_go;
+use crate::supervision::{Exit, SupervisorExit};
 use volery_observability::trace::ShutdownTrace;
 
 /// How long the curator may take to say how agents stand. It answers in microseconds unless it waits for its
@@ -42,110 +38,6 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 /// How long values of resources may take to be dropped, and the sentry's thread to end, before the stop goes
 /// on without them. Both take microseconds unless code of the service blocks.
 const LET_GO_WITHIN: Duration = Duration::from_millis(500);
-
-/// How urgently the runtime is to stop. The order matters: it only rises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stopping {
-    /// Not at all.
-    No,
-    /// Finish what runs, within the deadline.
-    Drain,
-    /// At once.
-    Abort,
-}
-
-/// The keeper's handle for other tasks.
-#[derive(Debug)]
-pub(crate) struct RootHandle {
-    stopping: Arc<watch::Sender<Stopping>>,
-    cause: Arc<OnceLock<StopCause>>,
-    report: watch::Receiver<Option<Arc<ShutdownReport>>>,
-    backstop: Weak<Backstop>,
-    callbacks: Arc<Callbacks>,
-    service: Arc<Hold>,
-}
-
-impl RootHandle {
-    /// Asks for a stop at least this urgent. Asking again changes nothing unless it is more urgent; the first
-    /// cause is the one that is reported.
-    pub(crate) fn stop(&self, level: Stopping, cause: StopCause) {
-        // Taken already by an earlier request.
-        drop(self.cause.set(cause.clone()));
-        if let Some(backstop) = self.backstop.upgrade() {
-            backstop.begin(cause);
-        }
-        raise(&self.stopping, level);
-    }
-
-    /// Returns how urgently the runtime is stopping.
-    pub(crate) fn stopping(&self) -> Stopping {
-        *self.stopping.borrow()
-    }
-
-    /// Waits until a stop has been asked for, or the tree gave up. Cancel safe.
-    pub(crate) async fn stop_requested(&self) {
-        let mut stopping = self.stopping.subscribe();
-        // The sender is in `self`, so it cannot be gone.
-        drop(stopping.wait_for(|level| *level > Stopping::No).await);
-    }
-
-    /// Waits for the end and returns the report. Cancel safe. `None` if the async runtime ended the keeper.
-    pub(crate) async fn report(&self) -> Option<Arc<ShutdownReport>> {
-        let mut report = self.report.clone();
-        report.wait_for(Option::is_some).await.ok().and_then(|report| report.clone())
-    }
-
-    /// Returns the report if there is one.
-    pub(crate) fn reported(&self) -> Option<Arc<ShutdownReport>> {
-        self.report.borrow().clone()
-    }
-
-    /// Returns since when the runtime has been stopping, if it is.
-    pub(crate) fn stopping_since(&self) -> Option<Timestamp> {
-        self.backstop.upgrade().and_then(|backstop| backstop.progress.state().requested)
-    }
-
-    /// Watches how urgently the runtime is stopping.
-    pub(crate) fn watch_stopping(&self) -> watch::Receiver<Stopping> {
-        self.stopping.subscribe()
-    }
-
-    pub(crate) fn callbacks(&self) -> &Callbacks {
-        &self.callbacks
-    }
-
-    /// Begins a protected section of the service.
-    pub(crate) fn protect(&self) -> Protection {
-        Protection::of_service(&self.service)
-    }
-}
-
-/// Raises the level, if it is not as high already.
-fn raise(stopping: &watch::Sender<Stopping>, level: Stopping) {
-    stopping.send_if_modified(|current| {
-        let raised = level > *current;
-        *current = (*current).max(level);
-        raised
-    });
-}
-
-/// Everything the keeper needs to stop the tree.
-pub(crate) struct Root {
-    pub(crate) name: String,
-    pub(crate) clock: Clock,
-    pub(crate) settings: Settings,
-    pub(crate) supervisor: Supervisor,
-    pub(crate) ingress: Arc<Ingress>,
-    pub(crate) feed: Feed,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) agents: Vec<(AgentName, Address<AgentMessage>)>,
-    pub(crate) roll: Arc<Roll>,
-    pub(crate) resources: Vec<Kept>,
-    pub(crate) sentry: Arc<SentryParts>,
-    /// The curator left a question of this stop without an answer.
-    pub(crate) silent: AtomicBool,
-    pub(crate) seen: Arc<Seen>,
-}
 
 impl Root {
     /// Starts the keeper.

@@ -8,7 +8,7 @@ use volery_blackboard::Timestamp;
 use volery_blackboard::store::{Response, Write};
 use volery_observability::trace::ShutdownTrace;
 
-use super::keeper::Root;
+use super::parts::Root;
 use super::phase::Phase;
 use super::report::{PhaseReport, PhaseStatus};
 

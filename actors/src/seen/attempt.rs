@@ -19,7 +19,7 @@ use super::job::Kept;
 use super::publishing::text_of;
 use super::runs::Live;
 use super::{Seen, Sight, carried_of, close_reason, context_of};
-use crate::agent::class_of_fault;
+use crate::error::class_of_fault;
 use crate::fault::Fault;
 
 /// The wait of a job that has its slot: for the commit of its start, and for its agent.

@@ -17,6 +17,7 @@ use super::attempt::{AttemptSeen, How, Open, Traced};
 use super::job::Kept;
 use super::runs::Live;
 use super::{Committed, Seen};
+use crate::error::class_of_store;
 
 /// An end that is committed.
 #[derive(Clone, Copy, Debug)]
@@ -294,17 +295,6 @@ impl How {
             Self::TimedOut(_) => "timeout",
             Self::Released | Self::Done | Self::Cancelled => "_OTHER",
         }
-    }
-}
-
-/// The class of a store's error.
-pub(crate) const fn class_of_store(error: &StoreError) -> &'static str {
-    match error {
-        StoreError::Unavailable { .. } => "unavailable",
-        StoreError::Missing { .. } => "missing",
-        StoreError::Conflict { .. } => "conflict",
-        StoreError::Closed { .. } => "closed",
-        _ => "_OTHER",
     }
 }
 

@@ -14,7 +14,6 @@ use volery_observability::trace::{Carried, Publish, PublishTrace, RunStart, RunT
 
 use super::runs::Live;
 use super::{Committed, Seen, carried_of, context_of};
-use crate::error::Error;
 
 /// Where an artifact comes from, in words of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,20 +249,6 @@ impl Drop for Open {
             }
             self.seen.let_go(live.run, at);
         }
-    }
-}
-
-/// The class of an error, for spans: what a caller can do about it, or that of an error that is not the
-/// runtime's.
-pub(crate) fn class_of(error: &Error) -> &'static str {
-    if let Some(class) = error.foreign_class() {
-        return class;
-    }
-    match error.kind() {
-        crate::error::ErrorKind::Retry => "retry",
-        crate::error::ErrorKind::FixInput => "fix_input",
-        crate::error::ErrorKind::Stop => "stop",
-        crate::error::ErrorKind::Report => "report",
     }
 }
 

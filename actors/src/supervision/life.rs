@@ -31,7 +31,9 @@ use super::keeper::{BirthTerms, Ending, Nursery, Running};
 use super::mailbox::{Bell, Mailbox, Next};
 use super::report::StartError;
 use super::supervisor::Supervisor;
-use crate::fault::Fault;
+
+/// Why an engine, a closure or a life failed: any error, with its chain of causes.
+pub type Fault = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// How many messages one wake-up handles before ractor looks at stop and kill again. The mailbox tells of a
 /// stop between any two messages anyway; a smaller share would only cost more wake-ups, a larger one would

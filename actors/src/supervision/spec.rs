@@ -13,12 +13,11 @@ use super::address::Address;
 use super::backoff::Backoff;
 use super::intensity::Intensity;
 use super::keeper::Nursery;
-use super::life::{ActorNursery, Life};
+use super::life::{ActorNursery, Fault, Life};
 use super::plan::Strategy;
 use super::report::StartError;
 use super::restart::Restart;
 use super::subtree::SubtreeNursery;
-use crate::fault::Fault;
 
 /// The time a child has to stop unless its spec says otherwise. Halved, a flush to a slow disk may be cut
 /// off; doubled, a handful of stuck children uses up what an orchestrator grants the whole process.

@@ -44,7 +44,7 @@ struct Nothing;
 impl crate::supervision::life::Life for Nothing {
     type Message = ();
 
-    async fn handle(&mut self, (): ()) -> Result<(), crate::fault::Fault> {
+    async fn handle(&mut self, (): ()) -> Result<(), crate::supervision::Fault> {
         Ok(())
     }
 }

@@ -10,9 +10,8 @@ use std::fmt;
 use volery_blackboard::BlackboardError;
 use volery_blackboard::store::StoreError;
 
-use crate::error::Error;
+use super::{Error, ErrorKind};
 use crate::fault::Fault;
-use crate::seen::{class_of, class_of_store};
 
 /// The class of an error of which nothing is known.
 pub(crate) const UNKNOWN: &str = "_OTHER";
@@ -93,6 +92,30 @@ pub(crate) fn class_of_fault(fault: &Fault, named: Option<&'static str>) -> &'st
         return "input";
     }
     named.and_then(class_of_type).unwrap_or(UNKNOWN)
+}
+
+/// The class of an error, for spans: what a caller can do about it, or that of an error that is not the runtime's.
+pub(crate) fn class_of(error: &Error) -> &'static str {
+    if let Some(class) = error.foreign_class() {
+        return class;
+    }
+    match error.kind() {
+        ErrorKind::Retry => "retry",
+        ErrorKind::FixInput => "fix_input",
+        ErrorKind::Stop => "stop",
+        ErrorKind::Report => "report",
+    }
+}
+
+/// The class of a store's error.
+pub(crate) const fn class_of_store(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Unavailable { .. } => "unavailable",
+        StoreError::Missing { .. } => "missing",
+        StoreError::Conflict { .. } => "conflict",
+        StoreError::Closed { .. } => "closed",
+        _ => "_OTHER",
+    }
 }
 
 /// The class that an error says, or the first of its causes that says one.

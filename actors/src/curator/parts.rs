@@ -1,0 +1,27 @@
+//! The parts of a runtime that every life of the curator works with. Data only.
+
+use std::sync::Arc;
+
+use volery_blackboard::Store;
+use volery_blackboard::board::Board;
+
+use super::timekeeper::TimekeeperMessage;
+use crate::agent::AgentMessage;
+use crate::clock::Clock;
+use crate::feed::Feed;
+use crate::ingress::Ingress;
+use crate::seen::Seen;
+use crate::supervision::Address;
+
+/// What every life of the curator works with.
+pub(crate) struct CuratorParts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ingress: Arc<Ingress>,
+    pub(crate) clock: Clock,
+    pub(crate) feed: Feed,
+    pub(crate) agents: Vec<Address<AgentMessage>>,
+    pub(crate) timekeeper: Address<TimekeeperMessage>,
+    pub(crate) seen: Arc<Seen>,
+    /// Returns a board with every agent and subscription, and nothing on it.
+    pub(crate) board: Box<dyn Fn() -> Board + Send + Sync>,
+}

@@ -1,0 +1,34 @@
+//! The parts of a runtime that its stop needs. Data only.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use volery_blackboard::{AgentName, Store};
+
+use crate::agent::{AgentMessage, Roll};
+use crate::clock::Clock;
+use crate::feed::Feed;
+use crate::ingress::Ingress;
+use crate::resource::Kept;
+use crate::seen::Seen;
+use crate::settings::Settings;
+use crate::supervision::{Address, Supervisor};
+use crate::upkeep::SentryParts;
+
+/// Everything the keeper needs to stop the tree.
+pub(crate) struct Root {
+    pub(crate) name: String,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) ingress: Arc<Ingress>,
+    pub(crate) feed: Feed,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) agents: Vec<(AgentName, Address<AgentMessage>)>,
+    pub(crate) roll: Arc<Roll>,
+    pub(crate) resources: Vec<Kept>,
+    pub(crate) sentry: Arc<SentryParts>,
+    /// The curator left a question of this stop without an answer.
+    pub(crate) silent: AtomicBool,
+    pub(crate) seen: Arc<Seen>,
+}
