@@ -1,7 +1,8 @@
 //! Latency of an idle runtime, and memory per waiting artifact; printed, not sampled by criterion.
 //!
-//! `cargo bench -p volery-benches --bench latency` prints microseconds from the call of publish to the first line of the
-//! engine, the same distance over bare ractor casts and bare tokio channels, and bytes per waiting artifact.
+//! `cargo bench -p volery-benches --bench latency` prints microseconds from the call of publish to the first
+//! line of the engine, the same distance over bare ractor casts and bare tokio channels, and bytes per
+//! waiting artifact.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 #![expect(clippy::print_stdout, reason = "its output is what it prints")]

@@ -1,7 +1,7 @@
 //! Throughput of the runtime in memory, beside the plain limits of the same machine in the same run.
 //!
-//! `cargo bench -p volery-benches --bench throughput` prints criterion's figures per artifact; `VOLERY_BENCH_MAX` (default
-//! 1,000,000) leaves out larger sizes.
+//! `cargo bench -p volery-benches --bench throughput` prints criterion's figures per artifact;
+//! `VOLERY_BENCH_MAX` (default 1,000,000) leaves out larger sizes.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 

@@ -1,5 +1,5 @@
-//! Dead letters: jobs that failed for good are listed, inspected, edited and driven again, or discarded with a
-//! reason.
+//! Dead letters: jobs that failed for good are listed, inspected, edited and driven again, or discarded with
+//! a reason.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 

@@ -1,13 +1,13 @@
 //! The cost of traces: the one-to-one throughput in memory, compiled without telemetry, with none, and with a
 //! share of the runs recorded.
 //!
-//! `cargo bench -p volery-benches --bench tracing` prints artifacts per second, medians of rounds that alternate between the
-//! ways, because machines are shared; and each way's part of the first one's rate, the median of the rounds'
-//! own ratios. Every measurement is a process of its own. Every artifact is a run of its own, the dearest
-//! case: seven spans each. The exporter drops what it is given; the batch processor in front of it is the one
-//! of `init`. The plain limit is the SDK alone: the same number of spans for each of so many runs, made by
-//! two threads and sent through the same exporter, with four attributes each. `VOLERY_BENCH_MAX` (default
-//! 100,000) is the size, `VOLERY_BENCH_ROUNDS` (default 9) the number of rounds.
+//! `cargo bench -p volery-benches --bench tracing` prints artifacts per second, medians of rounds that
+//! alternate between the ways, because machines are shared; and each way's part of the first one's rate, the
+//! median of the rounds' own ratios. Every measurement is a process of its own. Every artifact is a run of
+//! its own, the dearest case: seven spans each. The exporter drops what it is given; the batch processor in
+//! front of it is the one of `init`. The plain limit is the SDK alone: the same number of spans for each of
+//! so many runs, made by two threads and sent through the same exporter, with four attributes each.
+//! `VOLERY_BENCH_MAX` (default 100,000) is the size, `VOLERY_BENCH_ROUNDS` (default 9) the number of rounds.
 //!
 //! The program without telemetry is `benches/unseen`; it is built here, for a bench is built with one set of
 //! features. With `--test` it is left out, and there is one round.

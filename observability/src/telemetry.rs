@@ -1,7 +1,9 @@
-//! A set-up of OpenTelemetry for services that have none: one call, and a guard that sends what is left at the end.
+//! A set-up of OpenTelemetry for services that have none: one call, and a guard that sends what is left at
+//! the end.
 //!
-//! [`init`] gives a [`TelemetryBuilder`]; its `start` gives a [`Telemetry`]. Nothing global is installed unless
-//! `install_global` asks for it. The traps of the exporters that this set-up avoids are the tests of `tests/traps.rs`.
+//! [`init`] gives a [`TelemetryBuilder`]; its `start` gives a [`Telemetry`]. Nothing global is installed
+//! unless `install_global` asks for it. The traps of the exporters that this set-up avoids are the tests of
+//! `tests/traps.rs`.
 
 mod builder;
 mod environment;
@@ -58,8 +60,8 @@ pub fn init(service: impl Into<String>) -> TelemetryBuilder {
 
 /// A running set-up: the guard of what waits for an export.
 ///
-/// Keep it until the service is done. Dropped without a shutdown it sends what is left, for up to 5 s, and blocks the
-/// thread meanwhile.
+/// Keep it until the service is done. Dropped without a shutdown it sends what is left, for up to 5 s, and
+/// blocks the thread meanwhile.
 #[must_use = "dropped, it shuts the exports down"]
 pub struct Telemetry {
     exports: Arc<Exports>,
@@ -69,7 +71,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// What a runtime's builder takes.
+    /// The providers for a runtime's builder.
     pub fn providers(&self) -> Providers {
         let mut providers = Providers::none().settings(self.settings.clone());
         if let Some(tracer) = &self.exports.tracer {
@@ -112,7 +114,8 @@ impl Telemetry {
         self.exports.flush(limit)
     }
 
-    /// Sends what is waiting and ends the exports. What is recorded afterwards is lost; later reports count it.
+    /// Sends what is waiting and ends the exports. Spans that are recorded afterwards are lost; later reports
+    /// count them.
     ///
     /// # Panics
     /// Outside of a runtime of tokio; use [`shutdown_blocking`](Self::shutdown_blocking) there.

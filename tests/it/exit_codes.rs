@@ -12,7 +12,8 @@ use volery::{Fault, Tally};
 use crate::child::{Child, is_child, say};
 use crate::support::{A, Gate, SECOND, a};
 
-/// Runs a service in this process, with time that passes by itself when nothing else happens, and exits as it says.
+/// Runs a service in this process, with time that passes by itself when nothing else happens, and exits as it
+/// says.
 fn serve(service: impl Future<Output = volery::Result<std::sync::Arc<ShutdownReport>>>) -> ! {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     let report = tokio.expect("a runtime can be started").block_on(service).expect("it starts and stops");

@@ -123,7 +123,8 @@ async fn a_firing_that_is_refused_is_counted_and_the_next_is_tried() -> Tested {
     Ok(())
 }
 
-/// Runs with a schedule that fires every ten seconds while publishers wait for room from second 1 to second 36.
+/// Runs with a schedule that fires every ten seconds while publishers wait for room from second 1 to
+/// second 36.
 async fn held_back(missed: Missed) -> volery::Result<Vec<i64>> {
     let gate = Gate::new();
     let slow = Agent::new("slow").concurrency(1).consumes(one::<B>()).engine({

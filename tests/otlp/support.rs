@@ -36,8 +36,8 @@ pub(crate) fn payment(n: u32) -> Payment {
     Payment { key: n, n }
 }
 
-/// A receiver, and a set-up that exports to it. The set-up is dropped first: its last export would wait for a receiver
-/// that is gone.
+/// A receiver, and a set-up that exports to it. The set-up is dropped first: its last export would wait for a
+/// receiver that is gone.
 pub(crate) struct Watched {
     pub(crate) telemetry: Telemetry,
     pub(crate) receiver: Receiver,

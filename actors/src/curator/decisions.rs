@@ -44,7 +44,8 @@ impl Curator {
         Note::AgentPaused { agent: self.parts.feed.name(agent), paused }
     }
 
-    /// Writes a note; one that the store refuses is written again when it works, unless a newer one stands for it.
+    /// Writes a note; one that the store refuses is written again when it works, unless a newer one stands
+    /// for it.
     pub(super) fn write_note(&mut self, note: Note) {
         let replaced = |older: &Note| {
             older.subject() == note.subject()
@@ -57,7 +58,8 @@ impl Curator {
         self.write_record(Record::Note(note));
     }
 
-    /// Writes whether an agent is in quarantine. An escalation is none: it asks for a process that begins anew.
+    /// Writes whether an agent is in quarantine. An escalation is none: it asks for a process that begins
+    /// anew.
     pub(super) fn note_quarantine(&mut self, agent: AgentIndex, state: Option<Quarantine>) {
         let agent = self.parts.feed.name(agent);
         self.write_note(Note::AgentQuarantined { agent, state });

@@ -1,6 +1,6 @@
 //! Decisions about dead letters, made into steps of the next commit.
 //!
-//! What may be decided is the store's to judge: a letter is decided once.
+//! The store judges a decision: a letter is decided once.
 
 use std::sync::Arc;
 

@@ -1,9 +1,10 @@
 //! Refusals: what becomes of a write that the store refused, by itself or with its whole commit.
 //!
-//! A store that is down refuses whole commits: jobs are handed back and run again once it works (`commit.rs`). A refusal of
-//! one write concerns nobody else. That of a start defers its job: the board tries it again after a growing back-off. That of
-//! an end would come again at every attempt, so it ends its job, by what the store accepts: a dead letter with its
-//! `Failure`, else a dead letter alone. When not even that is accepted, the job runs again after a growing back-off.
+//! A store that is down refuses whole commits: jobs are handed back and run again once it works
+//! (`commit.rs`). A refusal of one write concerns nobody else. That of a start defers its job: the board
+//! tries it again after a growing back-off. That of an end would come again at every attempt, so it ends its
+//! job, by what the store accepts: a dead letter with its `Failure`, else a dead letter alone. When not even
+//! that is accepted, the job runs again after a growing back-off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +20,12 @@ use super::step::{Finished, Then};
 use crate::ingress::reply;
 use crate::seen::AttemptSeen;
 
-/// The first back-off of a job that the store lets neither end nor fail; each one is twice the one before. A tenth would
-/// fill the log; ten times as much would be felt by whoever mends the store.
+/// The first back-off of a job that the store lets neither end nor fail; each one is twice the one before. A
+/// tenth would fill the log; ten times as much would be felt by whoever mends the store.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 
-/// How often it is doubled: up to a good four minutes. Longer, and a store that was mended would seem not to be.
+/// How often it is doubled: up to a good four minutes. Longer, and a store that was mended would seem not to
+/// be.
 const DOUBLINGS_MAX: u32 = 8;
 
 impl Curator {

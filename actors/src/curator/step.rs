@@ -1,8 +1,8 @@
 //! Steps: what the curator does with the next commit, in order.
 //!
-//! A step either has something written and acts on the store's answer, or acts without a record. One list holds both,
-//! because an action may concern a write before it: the cancellation of a job stands behind its start.
-//! Data only; the curator's other files act on it. Pure: no I/O, no clock.
+//! A step either has something written and acts on the store's answer, or acts without a record. One list
+//! holds both, because an action may concern a write before it: the cancellation of a job stands behind its
+//! start. Data only; the curator's other files act on it. Pure: no I/O, no clock.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) enum Step {
     Act(Action),
 }
 
-/// What follows a write.
+/// The follow-up of a write.
 pub(super) enum Then {
     Published {
         claims: Few<Claims>,
@@ -72,7 +72,7 @@ pub(super) struct Finished {
     pub(super) seen: AttemptSeen,
 }
 
-/// What is done without a record.
+/// A step that needs no record.
 pub(super) enum Action {
     /// Tells the board.
     Input(Input),
@@ -95,11 +95,11 @@ pub(super) enum Record {
     Claim(Settled),
     /// The cancellation of a job that did not run.
     Job(JobId),
-    /// What was decided from outside.
+    /// A decision from outside.
     Note(Note),
 }
 
-/// What is kept of an artifact while the store has it.
+/// The part of an artifact that is kept while the store has it.
 pub(super) struct Claims {
     pub(super) workflow: Arc<str>,
     pub(super) claims: Arc<[Claim]>,

@@ -1,7 +1,7 @@
 //! The timekeeper: one timer, armed for the board's next deadline.
 //!
-//! It finds batch time-outs, expired joins, ended back-offs and opened visibility. It knows none of them: it tells the
-//! board that time has passed. It holds no state that matters; a restarted curator arms it again.
+//! It finds batch time-outs, expired joins, ended back-offs and opened visibility. It knows none of them: it
+//! tells the board that time has passed. It holds no state that matters; a restarted curator arms it again.
 //!
 //! | message | effect | fails with |
 //! | --- | --- | --- |
@@ -20,7 +20,7 @@ use crate::fault::Fault;
 use crate::ingress::Ingress;
 use crate::supervision::{Address, Life};
 
-/// What the timekeeper is told.
+/// The messages of the timekeeper.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TimekeeperMessage {
     /// The next deadline is then.

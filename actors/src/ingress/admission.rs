@@ -1,6 +1,7 @@
 //! Admission: publishers wait for room in the backlog and in the queue, or are refused.
 //!
-//! The backlog is counted by the curator: claims that wait for an agent or run, and claims that collectors hold.
+//! The backlog is counted by the curator: claims that wait for an agent or run, and claims that collectors
+//! hold.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -9,8 +10,8 @@ use tokio::sync::{Notify, Semaphore};
 use crate::error::{Cause, Error, Result};
 use crate::settings::Overflow;
 
-/// Publishes that may be in the queue. Enough for two full commits: one being written, one being gathered. Twice as
-/// many would only add to the time a publisher waits.
+/// Publishes that may be in the queue. Enough for two full commits: one being written, one being gathered.
+/// Twice as many would only add to the time a publisher waits.
 const PUBLISHES_MAX: usize = 2_048;
 
 /// How much may wait before publishers are held back.

@@ -1,8 +1,8 @@
 //! Decisions from outside about agents and runs, and what else has to outlive a life of the curator.
 //!
-//! The ingress keeps them for the next life of the curator, notes in the store for the next life of the process; a life
-//! that begins brings the two together. Nothing is kept about a run for longer than the board knows the run.
-//! Pure: no I/O, no clock.
+//! The ingress keeps them for the next life of the curator, notes in the store for the next life of the
+//! process; a life that begins brings the two together. Nothing is kept about a run for longer than the board
+//! knows the run. Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -80,8 +80,8 @@ impl RunDecision {
     }
 }
 
-/// What a store has noted, by the numbers that agents have in this program. Agents that it does not have are left out, and
-/// their notes stay.
+/// The notes of a store, by the numbers that agents have in this program. Agents that it does not have are
+/// left out, and their notes stay.
 #[derive(Debug, Default)]
 struct Noted {
     paused: BTreeSet<AgentIndex>,
@@ -119,10 +119,11 @@ impl Decisions {
         Self { panics, ..Self::default() }
     }
 
-    /// Brings the decisions and the store's notes together, and returns what the store has to note so that they agree.
+    /// Brings the decisions and the store's notes together, and returns what the store has to note so that
+    /// they agree.
     ///
-    /// In the first life of a process the notes are all that there is. Later the decisions are newer: the life before may have
-    /// ended before it wrote what it had been told.
+    /// In the first life of a process the notes are all that there is. Later the decisions are newer: the
+    /// life before may have ended before it wrote what it had been told.
     pub(crate) fn reconcile(&mut self, notes: Vec<Note>, names: &[AgentName]) -> Vec<Note> {
         let noted = Noted::of(notes, names);
         if !self.reconciled {

@@ -1,7 +1,7 @@
 //! Panics of engines, counted against the intensity of their agents.
 //!
-//! A value in the ingress, which outlives the curator's lives; the curator counts and tells the board the verdict.
-//! Pure: no I/O, no clock.
+//! A value in the ingress, which outlives the curator's lives; the curator counts and tells the board the
+//! verdict. Pure: no I/O, no clock.
 
 use volery_blackboard::outcome::Quarantine;
 use volery_blackboard::{AgentIndex, Timestamp};
@@ -20,7 +20,7 @@ struct Record {
     quarantine: Option<Quarantine>,
 }
 
-/// What one more panic led to.
+/// The consequence of one more panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counted {
     /// Nothing: the window holds this many. An agent in quarantine is not counted.
@@ -74,7 +74,7 @@ impl Panics {
         }
     }
 
-    /// Lists the quarantines that outlive the process. One that was an escalation does not: its agent begins anew.
+    /// Lists the quarantines that outlive the process. An escalation does not: its agent begins anew.
     pub(crate) fn durable(&self) -> impl Iterator<Item = (AgentIndex, Quarantine)> {
         let escalates = |agent: AgentIndex| matches!(self.0[agent.at()].rule.past, PastIntensity::Escalate);
         self.quarantines().into_iter().filter(move |(agent, _)| !escalates(*agent))

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What a curator found unfinished when it began its life.
+/// The unfinished work that a curator found when it began its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovered {
@@ -10,11 +10,13 @@ pub struct Recovered {
     pub runs: u64,
     /// Jobs that had been started and have no end.
     pub jobs_replayed: u64,
-    /// Those of them whose last attempt has no end, and that run again. The others wait for the end of their back-off.
+    /// Those of them whose last attempt has no end, and that run again. The others wait for the end of their
+    /// back-off.
     pub jobs_rerun: u64,
     /// Those of them that the death of the process has ever cut short.
     pub interrupted: u64,
-    /// Inputs in the log that no such job takes, counted once per subscription. They are read as there is room.
+    /// Inputs in the log that no such job takes, counted once per subscription. They are read as there is
+    /// room.
     pub inputs: u64,
 }
 

@@ -10,7 +10,7 @@ use volery_blackboard::{AgentIndex, RunId, Tally};
 
 use super::command::reply;
 
-/// What a caller waits for.
+/// The condition of a caller that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
     /// Nothing of this run moves.

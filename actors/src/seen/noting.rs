@@ -1,8 +1,8 @@
-//! What the log has to know of open spans, so that a trace is whole after the process has died.
+//! Notes of open spans in the log, so that a trace is whole after the process has died.
 //!
-//! Sampled spans that are open for long are noted in the store, and the notes removed when the spans were exported. A
-//! process that begins exports an end for each note that it finds. Nothing is noted without a tracer, without the
-//! providers of `Telemetry`, or for a run that is not sampled.
+//! Sampled spans that are open for long are noted in the store, and the notes removed when the spans were
+//! exported. A process that begins exports an end for each note that it finds. Nothing is noted without a
+//! tracer, without the providers of `Telemetry`, or for a run that is not sampled.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use volery_observability::trace::{OnExported, OpenSpan, SpanKey};
 
 use super::Seen;
 
-/// What a runtime has noted of spans and runs.
+/// A runtime's notes of spans and runs.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     /// Spans whose notes are in the store, or on the way there; `true` for those that were exported.
@@ -28,7 +28,7 @@ pub(super) struct Notes {
 #[derive(Debug)]
 pub(crate) struct SpanNote {
     span: SpanKey,
-    /// What the next process needs to end it; `None` removes the note.
+    /// The record with which the next process ends it; `None` removes the note.
     open: Option<String>,
 }
 
@@ -44,8 +44,8 @@ impl Seen {
         self.spans.noted_after()
     }
 
-    /// Has those spans noted that have been open for long, and those notes removed whose spans were exported. What the store
-    /// refuses is tried again next time.
+    /// Notes the spans that have been open for long, and removes the notes whose spans were exported. Changes
+    /// that the store refuses are tried again next time.
     pub(crate) fn note_open_spans(self: &Arc<Self>) {
         let mut given = |span| {
             lock(&self.notes.spans).insert(span, false);
@@ -124,7 +124,7 @@ impl Seen {
         !lock(&self.notes.spans).is_empty()
     }
 
-    /// What is still to be removed from the store when the runtime stops.
+    /// Notes that are still to be removed from the store when the runtime stops.
     pub(crate) fn last_notes(&self) -> Vec<Note> {
         self.exported_spans().into_iter().map(|span| SpanNote { span, open: None }.note()).collect()
     }

@@ -1,8 +1,9 @@
-//! Runs that are open: their traces and counts, from the first publish until everything of them has an outcome.
+//! Runs that are open: their traces and counts, from the first publish until everything of them has an
+//! outcome.
 //!
-//! A run is *held* by publishes on their way and by jobs over several runs, and it is *on the board* from its first
-//! commit until it settles. It is over when neither holds. Every change is a step under one lock; spans are made and
-//! ended outside of it.
+//! A run is *held* by publishes on their way and by jobs over several runs, and it is *on the board* from its
+//! first commit until it settles. It is over when neither holds. Every change is a step under one lock; spans
+//! are made and ended outside of it.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,8 +17,8 @@ use volery_observability::trace::{RunEnd, RunStatus, RunTrace, Scope};
 
 use super::Seen;
 
-/// Locks that the runs are spread over, so that publishers and attempts seldom meet. A power of two; fewer than the
-/// worker threads would be felt, more would not.
+/// Locks that the runs are spread over, so that publishers and attempts seldom meet. A power of two; fewer
+/// than the worker threads would be felt, more would not.
 const SHARDS: usize = 16;
 
 /// One open run.
@@ -35,8 +36,8 @@ pub(super) struct Live {
     boarded: AtomicBool,
     /// A publish in it was refused.
     pub(super) refused: AtomicBool,
-    /// Since when everything of it has had an outcome, in microseconds; 0 when something has none. A handle may keep it
-    /// open for long after.
+    /// Since when everything of it has had an outcome, in microseconds; 0 when something has none. A handle
+    /// may keep it open for long after.
     rests: AtomicI64,
 }
 
@@ -57,7 +58,7 @@ impl Live {
         }
     }
 
-    /// The run's trace. Whoever comes first opens it; others wait for that one.
+    /// The run's trace. The first caller opens it; others wait for that one.
     pub(super) fn trace(&self, open: impl FnOnce() -> RunTrace) -> &RunTrace {
         self.trace.get_or_init(open)
     }
@@ -130,7 +131,8 @@ impl Runs {
         let mut shard = self.shard(run);
         let entry = shard.get_mut(&run)?;
         entry.holds = entry.holds.saturating_sub(1);
-        // Asked under the lock: the last handle is let go either before, or by somebody who finds the run idle.
+        // Asked under the lock: the last handle is let go either before, or by somebody who finds the run
+        // idle.
         if !entry.is_idle() || is_pinned() {
             return None;
         }
@@ -196,7 +198,7 @@ impl Seen {
         self.runs.board(run);
     }
 
-    /// Whatever held the run has let it go without anything on the board.
+    /// The last holder of the run released it with nothing on the board.
     pub(super) fn let_go(&self, run: RunId, at: Timestamp) {
         if let Some(live) = self.runs.let_go(run, || self.is_pinned(run)) {
             self.end_run(&live, None, at);
@@ -214,7 +216,8 @@ impl Seen {
         }
     }
 
-    /// Nothing of a run moves that a handle keeps. If all of it has an outcome, it ends here, whenever the handle is let go.
+    /// Nothing of a run moves that a handle keeps. If all of it has an outcome, it ends here, whenever the
+    /// handle is let go.
     pub(crate) fn run_rests(&self, run: RunId, tally: &Tally, at: Timestamp) {
         if self.is_on()
             && tally.outstanding() == 0
@@ -228,7 +231,7 @@ impl Seen {
     pub(crate) fn told(&self, input: &Input, at: Timestamp) {
         match input {
             Input::CancelRun(run) => self.cancel_requested(*run, "caller", at),
-            // The last handle is gone. What is on the board settles by itself.
+            // The last handle is gone. Claims on the board settle by themselves.
             Input::ReleaseRun(run) if self.is_on() => {
                 if let Some(live) = self.runs.take_idle(*run, false) {
                     self.end_run(&live, None, at);
@@ -254,8 +257,8 @@ impl Seen {
         live.as_ref().and_then(|live| live.opened()).map(RunTrace::scope).unwrap_or_default()
     }
 
-    /// A life of the curator begins: jobs that its board does not know ended with the life before. Returns the runs that it
-    /// does not know.
+    /// A life of the curator begins: jobs that its board does not know ended with the life before. Returns
+    /// the runs that it does not know.
     pub(crate) fn begin_life(&self, board: &Board, at: Timestamp) -> Vec<RunId> {
         if !self.is_on() {
             return Vec::new();

@@ -1,7 +1,8 @@
 //! Notes: what somebody decided, or a run waits for, that no artifact tells.
 //!
-//! A store keeps the last note on every topic; the curator writes them beside what they are about and reads them back
-//! first. Agents are named, not numbered, because numbers change with the program. Pure: no I/O, no clock.
+//! A store keeps the last note on every topic; the curator writes them beside what they are about and reads
+//! them back first. Agents are named, not numbered, because numbers change with the program. Pure: no I/O, no
+//! clock.
 
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ pub enum Note {
     Span {
         /// The ids of its trace and of itself.
         place: Arc<str>,
-        /// What the next process needs to end it should this one die; `None` once it is exported.
+        /// The record with which the next process ends it should this one die; `None` once it is exported.
         open: Option<String>,
     },
     /// Written by earlier versions only; nothing follows from it.
@@ -64,7 +65,7 @@ pub enum Note {
     },
 }
 
-/// What notes are about.
+/// The subject of notes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// An agent.
@@ -133,7 +134,7 @@ impl Note {
     }
 }
 
-/// What a store does with a note.
+/// A change of a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filing {
     /// Keep it, in place of what its subject had on its topic.

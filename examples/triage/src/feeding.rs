@@ -1,9 +1,9 @@
-//! Feeding: publishes lines and changes in a run, no faster than the agents take them: the runtime's `queued_max` sees
-//! to that.
+//! Feeding: publishes lines and changes in a run, no faster than the agents take them: the runtime's
+//! `queued_max` sees to that.
 //!
-//! Lines are read by a thread of their own, a few chunks ahead. Each line is an artifact by itself, so that a dead
-//! letter is about one line; publishing them in chunks saves commits. What an earlier start has published already, by
-//! its input and place, is not published again. Does not wait for results.
+//! Lines are read by a thread of their own, a few chunks ahead. Each line is an artifact by itself, so that a
+//! dead letter is about one line; publishing them in chunks saves commits. Lines that an earlier start has
+//! published already, by its input and place, is not published again. Does not wait for results.
 
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
@@ -39,8 +39,8 @@ pub(crate) async fn publish_lines(run: &Run, logs: Vec<Log>, progress: &Progress
     reading.await.map_err(Error::other)?.map_err(Trouble::Input)
 }
 
-/// Publishes the changes. After the lines, because they are held until the run is finished, and the memory store
-/// releases the room of what is finished from the oldest artifact on.
+/// Publishes the changes. After the lines, because they are held until the run is finished, and the memory
+/// store releases the room of what is finished from the oldest artifact on.
 ///
 /// # Errors
 /// Where the runtime stops.
@@ -58,7 +58,8 @@ pub(crate) async fn publish_changes(run: &Run, mut changes: Vec<Change>) -> Resu
     Ok(())
 }
 
-/// Names each by its run and place, so that the same place is published once, however often the program is started.
+/// Names each by its run and place, so that the same place is published once, however often the program is
+/// started.
 fn keyed<T: Payload>(run: &Run, chunk: Vec<T>, mut place: impl FnMut(&T) -> String) -> impl IntoOutputs {
     chunk.into_iter().fold(Outputs::none(), |outputs, one| {
         let key = format!("{}/{}", run.id(), place(&one));

@@ -1,4 +1,5 @@
-//! The investigation: scans the inputs, runs the agents over them in one run of a runtime, and writes what they found.
+//! The investigation: scans the inputs, runs the agents over them in one run of a runtime, and writes what
+//! they found.
 //!
 //! Decides no outcome and parses no line; called by `main.rs`.
 
@@ -24,12 +25,12 @@ use crate::scan::{Log, Scan};
 use crate::session::{self, Session};
 use crate::trouble::{CUT_SHORT, Trouble};
 
-/// Finished artifacts that the store keeps. The report needs none of them (see `ledger.rs`), and a line may take
-/// 64 KiB, so this is kept small.
+/// Finished artifacts that the store keeps. The report needs none of them (see `ledger.rs`), and a line may
+/// take 64 KiB, so this is kept small.
 const KEEP: usize = 1_000;
 
-/// Inputs that may wait for an agent before more lines are read. Fewer let the agents run dry between chunks; more only
-/// take memory.
+/// Inputs that may wait for an agent before more lines are read. Fewer let the agents run dry between chunks;
+/// more only take memory.
 const QUEUED_MAX: u64 = 4_000;
 
 /// Shorter inputs are through before a progress bar can be read.
@@ -175,7 +176,7 @@ fn publish(options: &Options, report: &Report, notes: &[String]) -> Result<(), T
     for path in [&options.report, &options.json].into_iter().flatten() {
         let _ = writeln!(summary, "report: {}", path.display());
     }
-    // Whoever closed standard output does not want it; the reports are written.
+    // A reader that closed standard output does not want it; the reports are written.
     let _ = std::io::stdout().write_all(summary.as_bytes());
     Ok(())
 }

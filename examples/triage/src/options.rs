@@ -11,7 +11,7 @@ use clap::{CommandFactory, Parser};
 
 use super::stamp::MICROS_PER_SECOND;
 
-/// What broke, and what changed just before?
+/// Finds incidents in logs, and the changes just before each
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(name = "triage", about)]
 pub(crate) struct Options {

@@ -1,7 +1,7 @@
 //! A session: what makes two starts of the program the same piece of work.
 //!
-//! With a store in a file, a start with the same arguments and the same inputs goes on with the run of the one before, and
-//! the report is made from the store, because no single start may have seen all of it.
+//! With a store in a file, a start with the same arguments and the same inputs goes on with the run of the
+//! one before, and the report is made from the store, because no single start may have seen all of it.
 
 use std::collections::BTreeMap;
 
@@ -93,8 +93,8 @@ pub(crate) async fn outcomes(volery: &Volery, run: &Run) -> Result<Outcomes> {
     Ok(outcomes)
 }
 
-/// Incidents are taken by two agents, and the store counts both together: `record` consumes every one of them, the rest is
-/// `accuse`'s.
+/// Incidents are taken by two agents, and the store counts both together: `record` consumes every one of
+/// them, the rest is `accuse`'s.
 async fn share_incidents(volery: &Volery, run: &Run, outcomes: &mut Outcomes) -> Result<()> {
     let incidents = of_run(volery, run).kind_of::<Incident>().summary(SummaryBy::Kind).await?;
     let incidents: u64 = incidents.iter().map(|summary| summary.count).sum();

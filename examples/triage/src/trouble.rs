@@ -46,7 +46,7 @@ pub(crate) enum Trouble {
     Report {
         /// Where to.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
 }

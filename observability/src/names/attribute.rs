@@ -10,7 +10,7 @@ pub struct Attribute {
     pub key: &'static str,
     /// `text`, `texts` (a list), `integer` or `yes/no`.
     pub value: &'static str,
-    /// What it says, in one line.
+    /// Its meaning, in one line.
     pub says: &'static str,
 }
 

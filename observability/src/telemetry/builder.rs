@@ -32,7 +32,7 @@ const QUEUE_MAX: usize = 65_536;
 const BATCH: usize = 512;
 /// Spans of one export when payloads are recorded: each may have 8 KiB, and receivers take 4 MiB.
 const BATCH_WITH_PAYLOADS: usize = 256;
-/// What a crash may lose. The SDK's 5 s is more than most runs last.
+/// The time between exports, and with it the loss of a crash. The SDK's 5 s is more than most runs last.
 const DELAY: Duration = Duration::from_secs(1);
 /// The shortest delay that is taken: at 1 ms a span is exported as soon as anybody would look.
 const DELAY_MIN: Duration = Duration::from_millis(1);
@@ -125,7 +125,8 @@ impl TelemetryBuilder {
 
     /// Sets the variables, for a service that has its settings elsewhere. Default: those of the process.
     ///
-    /// One thing is read from the process in any case: headers for the OTLP exporter, besides those of these variables.
+    /// One thing is read from the process in any case: headers for the OTLP exporter, besides those of these
+    /// variables.
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = environment;
         self
@@ -164,9 +165,9 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Makes this set-up that of the whole process: OpenTelemetry's globals, propagation of W3C trace context and baggage
-    /// (or what `OTEL_PROPAGATORS` says) and, if a log was asked
-    /// for, the subscriber of `tracing`. Without it, nothing global is touched.
+    /// Makes this set-up that of the whole process: OpenTelemetry's globals, propagation of W3C trace context
+    /// and baggage (or what `OTEL_PROPAGATORS` says) and, if a log was asked for, the subscriber of
+    /// `tracing`. Without it, nothing global is touched.
     pub fn install_global(mut self) -> Self {
         self.global = true;
         self
@@ -175,8 +176,8 @@ impl TelemetryBuilder {
     /// Starts the exports.
     ///
     /// # Errors
-    /// [`TelemetryError`] says what to change. Whether a receiver is there is found out later: a service does not
-    /// depend on it.
+    /// [`TelemetryError`] says what to change. Whether a receiver is there is found out later: a service does
+    /// not depend on it.
     pub fn start(mut self) -> Result<Telemetry, TelemetryError> {
         let resource = self.resource();
         let tally = Arc::new(Tally::default());

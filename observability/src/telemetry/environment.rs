@@ -1,7 +1,9 @@
-//! The standard `OTEL_*` variables, read once. What code sets explicitly counts more where a method says so.
+//! The standard `OTEL_*` variables, read once. A value that code sets explicitly counts more where a method
+//! says so.
 //!
-//! What is malformed is passed over with a warning, as the specification asks, unless nothing could be exported then. The
-//! service's name and resource attributes of the environment count more than those of the code, so that whoever runs a service names it.
+//! A malformed variable is passed over with a warning, as the specification asks, unless nothing could be
+//! exported then. The service's name and resource attributes of the environment count more than those of the
+//! code, so that whoever runs a service names it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -169,7 +171,8 @@ impl Environment {
     }
 }
 
-/// Text with its percent-encoded bytes decoded; `None` when they are not two hexadecimal digits each, or no UTF-8.
+/// Text with its percent-encoded bytes decoded; `None` when they are not two hexadecimal digits each, or no
+/// UTF-8.
 pub(super) fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

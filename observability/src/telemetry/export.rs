@@ -1,9 +1,9 @@
 //! The way of a span from its end to the exporter: held back while it has to be, counted, queued, sent.
 //!
-//! The SDK's processor drops spans when its queue is full and answers `Ok` to a shutdown nevertheless. With a bound of
-//! ours in front, which is never above its own, it has nothing to drop, and what we drop has a number.
-//! `open.rs` holds spans back until what is above them has gone out or is in the log. Spans that a crash cut off are made
-//! by hand.
+//! The SDK's processor drops spans when its queue is full and answers `Ok` to a shutdown nevertheless. With a
+//! bound of ours in front, which is never above its own, it has nothing to drop, and what we drop has a
+//! number. `open.rs` holds spans back until what is above them has gone out or is in the log. Spans that a
+//! crash cut off are made by hand.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,7 +26,7 @@ use crate::names::target::TELEMETRY;
 use crate::names::{SCHEMA_URL, SCOPE};
 use crate::trace::{Given, OnExported, OpenSpan, OpenSpans, SpanKey};
 
-/// What became of the spans so far.
+/// The counts of spans so far.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     waiting: AtomicU64,
@@ -141,8 +141,8 @@ pub(super) struct Exporting {
 }
 
 impl Exporting {
-    /// `queue_max` is at most the queue of the processor. The resource has to be set before: the provider cannot set it
-    /// on a processor that is shared.
+    /// `queue_max` is at most the queue of the processor. The resource has to be set before: the provider
+    /// cannot set it on a processor that is shared.
     pub(super) fn new(
         mut batches: BatchSpanProcessor,
         resource: &Resource,
@@ -184,7 +184,7 @@ impl SpanProcessor for Exporting {
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        // Whoever ends the exports before the runs gets what there is.
+        // A service that ends the exports before the runs gets the spans that there are.
         self.open.release(|span| self.send(span));
         self.batches.shutdown_with_timeout(timeout)
     }

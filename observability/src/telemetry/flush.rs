@@ -1,7 +1,7 @@
 //! The end of the exports: bounded in real time, on threads that may block, and with a report.
 //!
-//! The SDK's own flush blocks its caller, and some of its exporters block for good on a runtime with one thread. Here
-//! every call runs on a thread of its own, and whoever waits, waits for so long and no longer.
+//! The SDK's own flush blocks its caller, and some of its exporters block for good on a runtime with one
+//! thread. Here every call runs on a thread of its own, and whoever waits, waits for so long and no longer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -101,8 +101,8 @@ pub(super) async fn off_thread(work: impl FnOnce() -> FlushReport + Send + 'stat
     }
 }
 
-/// Works at both signals at once, on threads of their own, and waits up to `limit`. What takes longer goes on and ends
-/// by itself: the exporters have limits of their own. Returns what went wrong.
+/// Works at both signals at once, on threads of their own, and waits up to `limit`. An export that takes
+/// longer goes on and ends by itself: the exporters have limits of their own. Returns what went wrong.
 fn bounded(
     (limit, endpoints): (Duration, &Endpoints),
     spans: impl FnOnce() -> OTelSdkResult + Send + 'static,

@@ -1,7 +1,8 @@
-//! Log lines that agree with the traces: each has the trace and span it was written in, and the ids of its attempt.
+//! Log lines that agree with the traces: each has the trace and span it was written in, and the ids of its
+//! attempt.
 //!
-//! It is a formatter around those of `tracing-subscriber`, and the layer that makes the service's own `tracing` spans
-//! part of the run's trace. Both ask the context that the runtime puts around an engine.
+//! It is a formatter around those of `tracing-subscriber`, and the layer that makes the service's own
+//! `tracing` spans part of the run's trace. Both ask the context that the runtime puts around an engine.
 
 use std::fmt::{self, Write as _};
 
@@ -19,21 +20,22 @@ use tracing_subscriber::{EnvFilter, Layer};
 use super::builder::TelemetryError;
 use crate::trace::LogIds;
 
-/// What log lines look like.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LogFormat {
     /// For people: one line each, ids in front of the message.
     Human,
-    /// For machines: one object each, ids as members `trace_id`, `span_id`, `run`, `job`, `agent` and `attempt`.
+    /// For machines: one object each, ids as members `trace_id`, `span_id`, `run`, `job`, `agent` and
+    /// `attempt`.
     Json,
 }
 
-/// What is written unless `RUST_LOG` says otherwise. ractor keeps a span open for the life of each actor, which would
-/// stand on every line.
+/// The filter unless `RUST_LOG` says otherwise. ractor keeps a span open for the life of each actor, which
+/// would stand on every line.
 const LINES: &str = "info,ractor::actor=off";
 
-/// What becomes a span. The exporter's own transport would trace itself.
+/// The filter of `tracing` spans. The exporter's own transport would trace itself.
 const SPANS: &str = "info,ractor::actor=off,opentelemetry=off,opentelemetry_sdk=off,opentelemetry_otlp=off,h2=off,\
      hyper=off,hyper_util=off,tonic=off,tower=off,reqwest=off";
 
@@ -106,8 +108,8 @@ impl Ids {
         })
     }
 
-    /// Each id with its name, in the order of the line. What the event says itself is not said twice: an object with two
-    /// members of one name is refused by some readers.
+    /// Each id with its name, in the order of the line. A field of the event itself is not written twice: an
+    /// object with two members of one name is refused by some readers.
     fn each(&self, event: &Event<'_>, mut write: impl FnMut(&str, Id<'_>) -> fmt::Result) -> fmt::Result {
         let own = event.metadata().fields();
         let mut write =

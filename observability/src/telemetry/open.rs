@@ -1,8 +1,10 @@
-//! Spans that have begun and were not exported yet, and those of them that have ended and wait for what is above them.
+//! Spans that have begun and were not exported yet, and those of them that have ended and wait for what is
+//! above them.
 //!
-//! A span goes out after its parent, or once its parent is in the log as open. Whatever a crash then cuts off has no
-//! children anywhere else. Only spans of traces with a root of ours wait, those of the service's own included.
-//! No I/O, no clock. What goes out is given to a closure under the lock, so that it goes in order.
+//! A span goes out after its parent, or once its parent is in the log as open. A span that a crash then cuts
+//! off has no children anywhere else. Only spans of traces with a root of ours wait, those of the service's
+//! own included. No I/O, no clock. Spans that go out are given to a closure under the lock, so that they go
+//! in order.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +38,7 @@ struct Entry {
     /// 0 for a root.
     parent: u64,
     in_log: bool,
-    /// What the log is to have of it, and the runtime whose log it is.
+    /// The note for the log, and the runtime whose log it is.
     about: Option<Box<(u64, OpenSpan)>>,
     /// The span, when it has ended.
     ended: Option<Box<SpanData>>,
@@ -75,8 +77,8 @@ impl Open {
         self.let_out(&mut shard, key.trace, [key.span].into(), out);
     }
 
-    /// Gives what a runtime is to note: what began before, is open, and is in no log. Parents come first. `given` is called
-    /// for each before it can end.
+    /// Gives what a runtime is to note: what began before, is open, and is in no log. Parents come first.
+    /// `given` is called for each before it can end.
     pub(super) fn to_note(
         &self,
         runtime: u64,
@@ -118,8 +120,8 @@ impl Open {
         self.waiting.store(0, Ordering::Relaxed);
     }
 
-    /// Lets spans out that have ended, each before those that wait for it; or has them wait at the nearest span above
-    /// that is open and in no log.
+    /// Lets spans out that have ended, each before those that wait for it; or has them wait at the nearest
+    /// span above that is open and in no log.
     fn let_out(
         &self,
         shard: &mut HashMap<u128, Trace>,

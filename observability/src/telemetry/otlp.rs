@@ -1,8 +1,8 @@
 //! Export over OTLP, each signal where its variables say. TLS is in `tls.rs`.
 //!
-//! Two traps lie here. The SDK's batch processor runs exporters on a thread without a runtime, so the HTTP client has to
-//! be a blocking one, whatever other crates of the build make the default. And gRPC needs a runtime that goes on while
-//! its caller blocks, so the connections have a small one of their own.
+//! Two traps lie here. The SDK's batch processor runs exporters on a thread without a runtime, so the HTTP
+//! client has to be a blocking one, whatever other crates of the build make the default. And gRPC needs a
+//! runtime that goes on while its caller blocks, so the connections have a small one of their own.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -34,7 +34,7 @@ enum Protocol {
     Http,
 }
 
-/// What has variables of its own.
+/// A signal with variables of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Signal {
     Traces,
@@ -71,9 +71,9 @@ struct Target {
 }
 
 impl Otlp {
-    /// As the standard variables say: `OTEL_EXPORTER_OTLP_ENDPOINT`, `…_PROTOCOL` (`grpc` or `http/protobuf`, the
-    /// default), `…_HEADERS`, `…_COMPRESSION` and `…_TIMEOUT`, or those of one signal, `OTEL_EXPORTER_OTLP_TRACES_…` and
-    /// `OTEL_EXPORTER_OTLP_METRICS_…`, which count more.
+    /// As the standard variables say: `OTEL_EXPORTER_OTLP_ENDPOINT`, `…_PROTOCOL` (`grpc` or `http/protobuf`,
+    /// the default), `…_HEADERS`, `…_COMPRESSION` and `…_TIMEOUT`, or those of one signal,
+    /// `OTEL_EXPORTER_OTLP_TRACES_…` and `OTEL_EXPORTER_OTLP_METRICS_…`, which count more.
     #[must_use]
     pub fn standard() -> Self {
         Self::default()
@@ -91,8 +91,8 @@ impl Otlp {
         Self { protocol: Some(Protocol::Http), endpoint: None }
     }
 
-    /// Sets the receiver, such as `http://collector:4317`. It counts more than the environment. `https` needs the feature
-    /// `otlp-tls`.
+    /// Sets the receiver, such as `http://collector:4317`. It counts more than the environment. `https` needs
+    /// the feature `otlp-tls`.
     ///
     /// For HTTP the path of each signal is added.
     #[must_use]
@@ -155,7 +155,7 @@ impl Otlp {
         }
         let general = general("ENDPOINT");
         match of_signal(environment, signal, "ENDPOINT") {
-            // What is said for one signal is taken as it is.
+            // The endpoint of one signal is taken as it is.
             Some((name, endpoint)) if name != general => with_scheme(&name, endpoint).map(str::to_owned),
             Some((name, base)) => with_scheme(&name, base).map(with_path),
             None => Ok(with_path(match protocol {

@@ -19,8 +19,8 @@ pub enum Sampling {
 
 /// The sampler of the set-up.
 ///
-/// A root that says that its decision was made (`volery.sampling`) is recorded: the parts of a run that is recorded,
-/// a run that goes on after a restart, a workflow that is always recorded.
+/// A root that says that its decision was made (`volery.sampling`) is recorded: the parts of a run that is
+/// recorded, a run that goes on after a restart, a workflow that is always recorded.
 #[derive(Clone, Debug)]
 pub(super) struct RootSampler {
     share: Sampler,

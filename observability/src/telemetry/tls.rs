@@ -1,12 +1,14 @@
-//! TLS to a receiver: rustls with ring, for gRPC and for HTTP alike. Without the feature `otlp-tls` it only refuses.
+//! TLS to a receiver: rustls with ring, for gRPC and for HTTP alike. Without the feature `otlp-tls` it only
+//! refuses.
 //!
-//! Trusted are the system's roots, or the certificate authorities of `OTEL_EXPORTER_OTLP_CERTIFICATE` and no others. A
-//! certificate of the client's own comes from `…_CLIENT_CERTIFICATE` and `…_CLIENT_KEY`. All are files of PEM.
+//! Trusted are the system's roots, or the certificate authorities of `OTEL_EXPORTER_OTLP_CERTIFICATE` and no
+//! others. A certificate of the client's own comes from `…_CLIENT_CERTIFICATE` and `…_CLIENT_KEY`. All are
+//! files of PEM.
 
 use super::builder::TelemetryError;
 use super::environment::Environment;
 
-/// What the variables say.
+/// The values of the variables.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tls {
     /// Whether the endpoint asks for TLS.
@@ -27,7 +29,8 @@ pub(super) fn is_asked_for(endpoint: &str) -> bool {
 
 #[cfg(not(feature = "otlp-tls"))]
 impl Tls {
-    /// The exporters would refuse as well, but one in words of its own, and the other when the first export fails.
+    /// The exporters would refuse as well, but one in words of its own, and the other when the first export
+    /// fails.
     pub(super) fn for_endpoint(endpoint: &str, _: &Environment) -> Result<Self, TelemetryError> {
         if is_asked_for(endpoint) {
             return Err(TelemetryError::Exporter(format!(
@@ -71,7 +74,7 @@ mod rustls_with_ring {
                 }
             };
             let tls = Self { is_on: true, authorities, identity };
-            // What is no certificate is found now, and not when the first export fails.
+            // A file that is no certificate is found now, and not when the first export fails.
             tls.of_http()?;
             Ok(tls)
         }
@@ -90,8 +93,8 @@ mod rustls_with_ring {
             }
         }
 
-        /// For HTTP, without TLS as well: the client wants a provider in any case. It is named here, because another crate
-        /// of the build may bring a second one.
+        /// For HTTP, without TLS as well: the client wants a provider in any case. It is named here, because
+        /// another crate of the build may bring a second one.
         pub(in super::super) fn of_http(&self) -> Result<ClientConfig, TelemetryError> {
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let builder = ClientConfig::builder_with_provider(provider)
@@ -117,7 +120,7 @@ mod rustls_with_ring {
                     }
                 }
                 None => {
-                    // One that cannot be read must not cost the others.
+                    // A root that cannot be read must not cost the others.
                     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
                 }
             }

@@ -15,7 +15,7 @@ pub(crate) struct Baggage {
 }
 
 impl Baggage {
-    /// What may pass of a header; `None` when nothing may. Malformed members are passed over.
+    /// The members of a header that may pass; `None` when none may. Malformed members are passed over.
     pub(crate) fn allowed(header: &str, keys: &BTreeSet<String>) -> Option<Arc<Self>> {
         if keys.is_empty() || header.len() > HEADER_MAX {
             return None;

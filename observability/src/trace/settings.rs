@@ -1,4 +1,4 @@
-//! What a service may set about the spans of its runs. Data with limits, and one function of its own: the redaction.
+//! Settings for the spans of runs. Data with limits, and one function of the service: the redaction.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -119,7 +119,8 @@ impl TraceSettings {
         self
     }
 
-    /// Samples every run of a workflow. It takes the sampler of `Telemetry`; one of the service's own decides itself.
+    /// Samples every run of a workflow. It takes the sampler of `Telemetry`; one of the service's own decides
+    /// itself.
     #[must_use]
     pub fn always_sample(mut self, workflow: impl Into<String>) -> Self {
         self.always.insert(workflow.into());
@@ -151,18 +152,21 @@ impl TraceSettings {
 
     /// Sets how many links a span may have; those above it are counted and left out.
     ///
-    /// Default 1,000, which is below the limit of `Telemetry`. An SDK without settings drops links after 128 in silence.
+    /// Default 1,000, which is below the limit of `Telemetry`. An SDK without settings drops links after 128
+    /// in silence.
     #[must_use]
     pub fn links_max(mut self, links: usize) -> Self {
         self.links_max = links;
         self
     }
 
-    /// Sets how long a span that has ended waits at most for the spans above it, which are open, at least 10 ms.
+    /// Sets how long a span that has ended waits at most for the spans above it, which are open, at least 10
+    /// ms.
     ///
-    /// A run, job or attempt that is open for longer is noted in the log, which costs two small writes, and what has
-    /// ended below it is exported from then on as it ends. What waits is lost when the process is killed. It takes the
-    /// providers of `Telemetry`. Default 1 s: most jobs are over by then, and exports are as far apart.
+    /// A run, job or attempt that is open for longer is noted in the log, which costs two small writes, and
+    /// what has ended below it is exported from then on as it ends. Waiting spans are lost when the process
+    /// is killed. It takes the providers of `Telemetry`. Default 1 s: most jobs are over by then, and exports
+    /// are as far apart.
     #[must_use]
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait.max(Duration::from_millis(10));

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use opentelemetry::{KeyValue, Value};
 
-/// Longest text in an attribute, in bytes. 256 spans with one such text stay under the 4 MiB of a usual receiver; what
-/// may be on each of 512 spans has a smaller limit.
+/// Longest text in an attribute, in bytes. 256 spans with one such text stay under the 4 MiB of a usual
+/// receiver; what may be on each of 512 spans has a smaller limit.
 pub(crate) const TEXT_MAX: usize = 8 * 1024;
 
 /// Longest name that a publisher chooses, in bytes: it stands on every span and metric of a run.
 pub(crate) const NAME_MAX: usize = 256;
 
-/// What shows that a text was cut. It counts for the size.
+/// The mark of a text that was cut. It counts for the size.
 const MARK: &str = "…";
 
 /// Cuts a text to `bytes_max` bytes, and to [`TEXT_MAX`] in any case.

@@ -58,7 +58,7 @@ fn chain() -> Open {
     open
 }
 
-/// What is to be noted of what began until then.
+/// The notes of the spans that began until then.
 fn to_note(open: &Open, second: u64) -> Vec<u64> {
     let mut told = Vec::new();
     let spans = open.to_note(0, time(second), |span| told.push(span));
@@ -72,7 +72,7 @@ fn what_ended_below_an_open_span_goes_out_after_it() {
     for span in [3, 2] {
         assert_eq!(out(|to| open.ended(key(span), data(span), to)), [""; 0]);
     }
-    // One that begins below a span that waits itself.
+    // A span that begins below a span that waits itself.
     open.begun(key(4), 3);
     assert_eq!(out(|to| open.ended(key(4), data(4), to)), [""; 0]);
     assert_eq!(out(|to| open.ended(key(1), data(1), to)), ["1", "2", "3", "4"]);
@@ -144,7 +144,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever is cut off after any number of steps, what is out has its parent out, or in the log.
+    /// After a cut at any step, every exported span has its parent exported, or in the log.
     #[test]
     fn a_parent_is_out_or_in_the_log_before_its_child_is_out(steps in steps()) {
         let spans = Open::new(1_000);

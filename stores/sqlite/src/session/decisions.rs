@@ -1,4 +1,5 @@
-//! Decisions and clocks: notes, and how far the log has come. A record of them that is damaged keeps nobody from the others.
+//! Decisions and clocks: notes, and how far the log has come. A record of them that is damaged keeps nobody
+//! from the others.
 
 use volery_blackboard::store::{Damage, Note, Subject};
 use volery_blackboard::{Marks, SubscriptionIndex};
@@ -6,7 +7,7 @@ use volery_blackboard::{Marks, SubscriptionIndex};
 use super::Session;
 use crate::fault::Fault;
 
-/// What can be read, and what is damaged.
+/// Readable records, and damaged ones.
 type Sifted<T> = (Vec<T>, Vec<Damage>);
 
 impl Session {
@@ -54,7 +55,7 @@ impl Session {
         Ok((notes, damage))
     }
 
-    /// How far the log has come, by the file's id of each subscription. What is damaged begins anew.
+    /// How far the log has come, by the file's id of each subscription. Damaged marks begin anew.
     pub(crate) fn all_marks(&self) -> Result<Sifted<(i64, Marks)>, Fault> {
         let mut statement = self.conn.prepare_cached("SELECT sub, value FROM marks")?;
         let mut rows = statement.query([])?;
