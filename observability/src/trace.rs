@@ -14,12 +14,12 @@
 //! let spans = Providers::none().tracer(SdkTracerProvider::builder().build()).spans();
 //! let run = spans.run(RunStart::new(&"run-7", "checkout", now));
 //!
-//! let publish = run.publish(&Publish::new("Order", &"order-1", now));
-//! let carried = publish.carried().cloned(); // goes into the log with the artifact
+//! let publish = run.publish(&Publish::new("Order", &"order-1", now)).expect("the run is sampled");
+//! let carried = Some(publish.carried().clone()); // goes into the log with the artifact
 //! publish.end(now); // committed
 //!
 //! let inputs = [Input { id: "order-1", kind: "Order", carried }];
-//! let job = run.job(&JobStart::new("settle", &"job-1", now), inputs);
+//! let job = run.job(&JobStart::new("settle", &"job-1", now), inputs).expect("the run is sampled");
 //! let attempt = job.attempt(1, 0, now);
 //! let call = attempt.evaluate("settle", now); // the engine runs under `call.context()`
 //! call.end(&Ending::Ok, now);

@@ -191,7 +191,7 @@ impl Seen {
         let trace = live.opened().filter(|_| recorded)?;
         let (kept, rest) =
             kept.map(|kept| (kept.trace, kept.until.map(|until| (kept.idle_since, until)))).unzip();
-        let job = kept.flatten().unwrap_or_else(|| self.open_job(start, inputs, trace));
+        let job = kept.flatten().or_else(|| self.open_job(start, inputs, trace))?;
         Some(Traced {
             live,
             job,
@@ -248,7 +248,7 @@ impl Seen {
         }
     }
 
-    fn open_job(&self, start: &Start, inputs: &[Arc<Artifact>], trace: &RunTrace) -> JobTrace {
+    fn open_job(&self, start: &Start, inputs: &[Arc<Artifact>], trace: &RunTrace) -> Option<JobTrace> {
         let agent = self.agent(start.agent);
         let trigger = self.sight(start.subscription).map_or("single", |sight| sight.trigger);
         let gathered = self.gathering(start, inputs, trace);
@@ -321,7 +321,9 @@ impl Seen {
         let Some(carried) = inherited.and_then(carried_of).filter(|_| self.spans.is_on()) else {
             return Scope::none();
         };
-        let live = self.runs.find(start.run).filter(|_| self.spans.passes_baggage());
+        // A sampler of the service may have refused a run whose inputs are recorded.
+        let is_asked = self.spans.passes_baggage() || carried.is_sampled();
+        let live = self.runs.find(start.run).filter(|_| is_asked);
         match live.as_ref().and_then(|live| live.opened()) {
             Some(trace) if !trace.is_sampled() => trace.scope(),
             _ => Scope::at(&carried),
@@ -386,14 +388,15 @@ impl AttemptSeen {
         let (kind, id) = (artifact.kind().shared_name(), artifact.id());
         let publish = attempt.publish(&Publish::new(&kind, &id, artifact.published_at().into()));
         publish.payload(&kind, || text_of(&artifact));
-        let carried = publish.carried().map(context_of);
+        let carried = context_of(publish.carried());
         outputs.push(publish);
-        carried.into_iter().fold(artifact, Artifact::with_trace)
+        artifact.with_trace(carried)
     }
 
     /// The failure artifact of the job: it has no span of its own but that of the dead letter.
     pub(crate) fn failure(&self, artifact: Artifact, inputs: &[Arc<Artifact>]) -> Artifact {
-        let attempt = self.0.as_ref().and_then(|open| open.traced.as_ref()?.attempt.as_ref()?.carried());
+        let traced = self.0.as_ref().and_then(|open| open.traced.as_ref());
+        let attempt = traced.and_then(|traced| traced.attempt.as_ref()).map(AttemptTrace::carried);
         let place = match attempt {
             Some(carried) => Some(Arc::new(context_of(&carried))),
             None => inputs.iter().find_map(|input| input.shared_trace()).cloned(),

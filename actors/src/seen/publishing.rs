@@ -170,15 +170,17 @@ impl Open {
             (None, _) => self.begin(&artifact, of),
         };
         let kind = artifact.kind().shared_name();
-        let publish = trace.is_sampled().then(|| {
+        let publish = if trace.is_sampled() {
             let id = artifact.id();
             let publish = Publish { dedup: dedup(&artifact), ..Publish::new(&kind, &id, self.begun.into()) };
             let publish = trace.publish(&publish);
-            publish.payload(&kind, || text_of(&artifact));
+            publish.iter().for_each(|publish| publish.payload(&kind, || text_of(&artifact)));
             publish
-        });
+        } else {
+            None
+        };
         let carried = match &publish {
-            Some(publish) => publish.carried().map(context_of),
+            Some(publish) => Some(context_of(publish.carried())),
             // Without a tracer the caller's place goes on.
             None => trace.carried().as_ref().map(unsampled).or_else(|| of.origin?.parent.clone()),
         };

@@ -9,35 +9,25 @@ use std::time::SystemTime;
 
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
-use opentelemetry::trace::TraceContextExt;
 
 use super::baggage::Baggage;
 use super::call::Here;
 use super::carried::Carried;
 use super::ending::Ending;
-use super::job::{JobState, JobTrace, Restart};
+use super::job::{JobTrace, Restart};
 use super::node::Node;
-use super::part::{Draft, Part, Place, Recorded};
+use super::part::{Draft, Part, Recorded};
 use super::publish::{Publish, PublishTrace, TOO_SHORT};
 use super::scope::Scope;
 use super::settings::Detail;
 use super::text::{count, text};
 use crate::names::{attribute, event};
 
-/// The open span of an attempt. Dropped without an end, it ends as abandoned.
+/// An attempt of a sampled run, and its open span unless the level of detail leaves it out. Dropped without an end, the
+/// span ends as abandoned.
 #[derive(Debug)]
 #[must_use = "an attempt's span ends when its commit is done"]
-pub struct AttemptTrace(State);
-
-#[derive(Debug)]
-enum State {
-    Off,
-    Unsampled(Place, Option<Arc<Baggage>>),
-    Sampled(Box<OpenAttempt>),
-}
-
-#[derive(Debug)]
-struct OpenAttempt {
+pub struct AttemptTrace {
     span: Option<Recorded>,
     part: Arc<Part>,
     /// The nearest span that is recorded.
@@ -51,40 +41,24 @@ struct OpenAttempt {
 impl JobTrace {
     /// Begins an attempt, counted from 1, of an agent that was restarted so many times before.
     pub fn attempt(&self, attempt: u32, restarts: u32, start: SystemTime) -> AttemptTrace {
-        let job = match &self.0 {
-            JobState::Off => return AttemptTrace(State::Off),
-            JobState::Unsampled(place, baggage) => {
-                return AttemptTrace(State::Unsampled(*place, baggage.clone()));
-            }
-            JobState::Sampled(job) => job,
-        };
-        let span = job.attempt(attempt, restarts, start);
-        let node = Arc::clone(span.as_ref().map_or_else(|| job.node(), |span| &span.node));
-        AttemptTrace(State::Sampled(Box::new(OpenAttempt {
+        let span = self.attempt_span(attempt, restarts, start);
+        let node = Arc::clone(span.as_ref().map_or_else(|| self.node(), |span| &span.node));
+        AttemptTrace {
             span,
-            part: Arc::clone(&job.part),
+            part: Arc::clone(&self.part),
             node,
-            agent: Arc::clone(&job.agent),
-            detail: job.detail,
-            models: job.models,
-        })))
+            agent: Arc::clone(&self.agent),
+            detail: self.detail,
+            models: self.models,
+        }
     }
 }
 
 impl AttemptTrace {
-    /// Nothing is recorded.
-    pub const fn off() -> Self {
-        Self(State::Off)
-    }
-
     /// The attempt's place, for whoever is called next.
     #[must_use]
-    pub fn carried(&self) -> Option<Carried> {
-        match &self.0 {
-            State::Off => None,
-            State::Unsampled(place, _) => Some(place.carried(false, None)),
-            State::Sampled(open) => Some(open.part.carried(&open.node)),
-        }
+    pub fn carried(&self) -> Carried {
+        self.part.carried(&self.node)
     }
 
     /// Begins the engine's call.
@@ -98,59 +72,40 @@ impl AttemptTrace {
     }
 
     fn call(&self, verb: &str, engine: &str, start: SystemTime) -> EvaluateTrace {
-        let Some(open) = self.sampled() else {
-            return EvaluateTrace { span: None, context: self.context(), here: None };
-        };
         let draft = Draft::internal(format!("{verb} {engine}"), start)
-            .with(text(attribute::AGENT, &open.agent))
+            .with(text(attribute::AGENT, &self.agent))
             .with(text(attribute::ENGINE, engine))
             .long();
-        let span = open.child(draft, Detail::Phase);
-        let node = span.as_ref().map_or(&open.node, |span| &span.node);
+        let span = self.child(draft, Detail::Phase);
+        let node = span.as_ref().map_or(&self.node, |span| &span.node);
         let here = Here {
-            part: Arc::clone(&open.part),
+            part: Arc::clone(&self.part),
             node: Arc::clone(node),
-            attempt: open.span.as_ref().map(|span| Arc::clone(&span.node)),
-            agent: Arc::clone(&open.agent),
-            detail: open.detail,
-            models: AtomicBool::new(open.models),
+            attempt: self.span.as_ref().map(|span| Arc::clone(&span.node)),
+            agent: Arc::clone(&self.agent),
+            detail: self.detail,
+            models: AtomicBool::new(self.models),
         };
-        let context = Some(open.with_baggage(node.context().clone()));
-        EvaluateTrace { context, span, here: Some(Arc::new(here)) }
+        let context = self.with_baggage(node.context().clone());
+        EvaluateTrace { context, span, here: Arc::new(here) }
     }
 
-    /// The context of the attempt itself, for hooks. `None` when there is no trace.
-    ///
-    /// In a run that is not sampled it says so, so that spans of the service are not recorded either.
-    #[must_use]
-    pub fn context(&self) -> Option<Context> {
-        match &self.0 {
-            State::Off => None,
-            State::Unsampled(place, baggage) => {
-                let context = Context::new().with_remote_span_context(place.span_context(false));
-                Some(with_baggage(context, baggage.as_ref()))
-            }
-            State::Sampled(open) => Some(open.with_baggage(open.node.context().clone())),
-        }
-    }
-
-    /// The place of the attempt itself, opaque.
+    /// The place of the attempt itself.
     #[must_use]
     pub fn scope(&self) -> Scope {
-        Scope::of(self.context())
+        Scope::of(Some(self.with_baggage(self.node.context().clone())))
     }
 
     /// Shows a step around the engine: a span if it took more than 1 ms, an event otherwise.
     pub fn step(&self, step: &str, start: SystemTime, end: SystemTime) {
-        let Some(open) = self.sampled() else { return };
         let took = end.duration_since(start).unwrap_or_default();
         let name = text(attribute::STEP, step);
         if took > TOO_SHORT {
-            let draft = Draft::internal(step, start).with(text(attribute::AGENT, &open.agent)).with(name);
-            if let Some(span) = open.child(draft, Detail::Phase) {
+            let draft = Draft::internal(step, start).with(text(attribute::AGENT, &self.agent)).with(name);
+            if let Some(span) = self.child(draft, Detail::Phase) {
                 span.end(end);
             }
-        } else if let Some(span) = open.span.as_ref().filter(|_| open.detail >= Detail::Phase) {
+        } else if let Some(span) = self.span.as_ref().filter(|_| self.detail >= Detail::Phase) {
             let took = count(attribute::DURATION_US, took.as_micros());
             span.node.event(event::STEP, start, vec![name, took]);
         }
@@ -158,36 +113,25 @@ impl AttemptTrace {
 
     /// Notes that the agent was restarted while the attempt was open.
     pub fn agent_restarted(&self, restart: &Restart<'_>, at: SystemTime) {
-        if let Some(span) = self.sampled().and_then(|open| open.span.as_ref()) {
+        if let Some(span) = &self.span {
             restart.show(&span.node, at);
         }
     }
 
     /// Begins the publish of an output. No attempt is ever below it.
     pub fn publish(&self, publish: &Publish<'_>) -> PublishTrace {
-        let Some(open) = self.sampled() else { return PublishTrace::carrying(self.carried()) };
-        let span = open.child(publish.draft(), Detail::Job);
-        let node = span.as_ref().map_or(&open.node, |span| &span.node);
-        let carried = open.part.carried(node);
-        PublishTrace::recorded(span, carried, open.detail)
+        let span = self.child(publish.draft(), Detail::Job);
+        let node = span.as_ref().map_or(&self.node, |span| &span.node);
+        PublishTrace { carried: self.part.carried(node), span, detail: self.detail }
     }
 
     /// Ends the attempt. Its span ends now, or with the last of its children that is still open.
     pub fn end(self, ending: &Ending<'_>, at: SystemTime) {
-        if let Some(span) = self.sampled().and_then(|open| open.span.as_ref()) {
+        if let Some(span) = &self.span {
             ending.close(&span.node, at);
         }
     }
 
-    fn sampled(&self) -> Option<&OpenAttempt> {
-        match &self.0 {
-            State::Sampled(open) => Some(open),
-            State::Off | State::Unsampled(..) => None,
-        }
-    }
-}
-
-impl OpenAttempt {
     fn child(&self, draft: Draft, least: Detail) -> Option<Recorded> {
         if self.detail < least {
             self.part.suppress();
@@ -205,8 +149,8 @@ impl OpenAttempt {
 #[must_use = "an engine's call ends when the engine returns"]
 pub struct EvaluateTrace {
     span: Option<Recorded>,
-    context: Option<Context>,
-    here: Option<Arc<Here>>,
+    context: Context,
+    here: Arc<Here>,
 }
 
 impl std::fmt::Debug for EvaluateTrace {
@@ -216,17 +160,16 @@ impl std::fmt::Debug for EvaluateTrace {
 }
 
 impl EvaluateTrace {
-    /// The context to run the engine under: `opentelemetry::context::FutureExt::with_context`. `None` when there is no
-    /// trace.
+    /// The context to run the engine under: `opentelemetry::context::FutureExt::with_context`.
     #[must_use]
-    pub const fn context(&self) -> Option<&Context> {
-        self.context.as_ref()
+    pub const fn context(&self) -> &Context {
+        &self.context
     }
 
     /// The same, opaque.
     #[must_use]
     pub fn scope(&self) -> Scope {
-        Scope { context: self.context.clone(), here: self.here.clone() }
+        Scope { context: Some(self.context.clone()), here: Some(Arc::clone(&self.here)) }
     }
 
     /// Ends the call.

@@ -7,11 +7,10 @@ use std::time::{Duration, SystemTime};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 
-use super::baggage::Baggage;
 use super::carried::Carried;
 use super::ending::{Ending, Failure};
 use super::node::Node;
-use super::part::{Draft, INSTANT, Part, Place, Recorded};
+use super::part::{Draft, INSTANT, Part, Recorded};
 use super::publish::{Commit, TOO_SHORT, show_commit};
 use super::run::{RunTrace, State};
 use super::settings::Detail;
@@ -63,22 +62,12 @@ pub struct Input<'a, I> {
     pub carried: Option<Carried>,
 }
 
-/// The open span of a job. Dropped without an end, it ends as abandoned.
+/// A job of a sampled run, and its open span unless the level of detail leaves it out. Dropped without an end, the span
+/// ends as abandoned.
 #[derive(Debug)]
 #[must_use = "a job's span ends when the job does"]
-pub struct JobTrace(pub(crate) JobState);
-
-#[derive(Debug)]
-pub(crate) enum JobState {
-    Off,
-    Unsampled(Place, Option<Arc<Baggage>>),
-    Sampled(Box<OpenJob>),
-}
-
-/// A job of a sampled run, which may have a span of its own.
-#[derive(Debug)]
-pub(crate) struct OpenJob {
-    pub(crate) span: Option<Recorded>,
+pub struct JobTrace {
+    span: Option<Recorded>,
     pub(crate) part: Arc<Part>,
     pub(crate) agent: Arc<str>,
     pub(crate) models: bool,
@@ -86,19 +75,13 @@ pub(crate) struct OpenJob {
 }
 
 impl RunTrace {
-    /// Begins a job. The inputs are looked at only when the run is sampled.
+    /// Begins a job; `None` when the run is not sampled, and nobody looks at the inputs then.
     pub fn job<'a, I: Display>(
         &self,
         start: &JobStart<'_>,
         inputs: impl IntoIterator<Item = Input<'a, I>>,
-    ) -> JobTrace {
-        let run = match &self.0 {
-            State::Off => return JobTrace(JobState::Off),
-            State::Unsampled(place, baggage) => {
-                return JobTrace(JobState::Unsampled(*place, baggage.clone()));
-            }
-            State::Sampled(run) => run,
-        };
+    ) -> Option<JobTrace> {
+        let State::Sampled(run) = &self.0 else { return None };
         let detail = run.catalogue().settings.of_agent(start.agent, run.facts.detail);
         // What was gathered in no time ends an instant after it began.
         let begin = if start.gathered.is_some() { start.start + INSTANT } else { start.start };
@@ -115,7 +98,7 @@ impl RunTrace {
             part.calls_model();
         }
         let agent = Arc::from(start.agent);
-        JobTrace(JobState::Sampled(Box::new(OpenJob { span, part, agent, models: start.models, detail })))
+        Some(JobTrace { span, part, agent, models: start.models, detail })
     }
 }
 
@@ -154,42 +137,37 @@ impl JobTrace {
     /// Shows how long the job waited before an attempt, if it was more than 1 ms, and for what: `partition`,
     /// `concurrency`, `paused`, `quarantine`, `store`, `alone` or `queue`.
     pub fn wait(&self, reason: &str, start: SystemTime, end: SystemTime) {
-        self.pause(format_args!("wait"), Detail::Phase, reason, start, end);
+        self.pause("wait", Detail::Phase, reason, start, end);
     }
 
     /// Shows the back-off between two attempts.
     pub fn backoff(&self, start: SystemTime, end: SystemTime) {
-        self.pause(format_args!("backoff"), Detail::Job, "backoff", start, end);
+        self.pause("backoff", Detail::Job, "backoff", start, end);
     }
 
     fn pause(
         &self,
-        name: std::fmt::Arguments<'_>,
+        name: &str,
         least: Detail,
         reason: &str,
         start: SystemTime,
         end: SystemTime,
     ) {
-        let Some(job) = self.sampled() else { return };
         if end.duration_since(start).unwrap_or_default() <= TOO_SHORT {
             return;
         }
-        if job.detail < least {
-            job.part.suppress();
-            return;
-        }
-        let name = if least == Detail::Phase { format!("{name} {}", job.agent) } else { name.to_string() };
+        let name = if least == Detail::Phase { format!("{name} {}", self.agent) } else { name.to_owned() };
         let draft = Draft::internal(name, start)
-            .with(text(attribute::AGENT, &job.agent))
+            .with(text(attribute::AGENT, &self.agent))
             .with(text(attribute::WAIT_REASON, reason));
-        if let Some(span) = job.part.child(job.node(), draft) {
+        if let Some(span) = self.child(draft, least) {
             span.end(end);
         }
     }
 
     /// Notes that the job will be tried again.
     pub fn retry_scheduled(&self, attempt: u32, delay: Duration, failure: &Failure<'_>, at: SystemTime) {
-        let Some(span) = self.sampled().and_then(|job| job.span.as_ref()) else { return };
+        let Some(span) = &self.span else { return };
         let attributes = vec![
             count(attribute::ATTEMPT, attempt),
             count(attribute::RETRY_DELAY_MS, delay.as_millis()),
@@ -200,36 +178,25 @@ impl JobTrace {
 
     /// Notes that the agent was restarted while the job was open.
     pub fn agent_restarted(&self, restart: &Restart<'_>, at: SystemTime) {
-        if let Some(span) = self.sampled().and_then(|job| job.span.as_ref()) {
+        if let Some(span) = &self.span {
             restart.show(&span.node, at);
         }
     }
 
     /// Shows the commit of the job's outputs and its end, if it took more than 1 ms or failed.
     pub fn commit(&self, commit: &Commit<'_>) {
-        if let Some(job) = self.sampled()
-            && let Some(span) = &job.span
-        {
-            show_commit(span, commit, job.detail);
+        if let Some(span) = &self.span {
+            show_commit(span, commit, self.detail);
         }
     }
 
     /// Ends the job. Its span ends now, or with the last of its attempts that is still open.
     pub fn end(self, ending: &Ending<'_>, at: SystemTime) {
-        if let Some(span) = self.sampled().and_then(|job| job.span.as_ref()) {
+        if let Some(span) = &self.span {
             ending.close(&span.node, at);
         }
     }
 
-    pub(crate) fn sampled(&self) -> Option<&OpenJob> {
-        match &self.0 {
-            JobState::Sampled(job) => Some(job),
-            JobState::Off | JobState::Unsampled(..) => None,
-        }
-    }
-}
-
-impl OpenJob {
     /// The nearest span that is recorded: the job's, or the run's.
     pub(crate) fn node(&self) -> &Arc<Node> {
         self.span.as_ref().map_or(&self.part.root, |span| &span.node)
@@ -244,7 +211,7 @@ impl OpenJob {
         self.part.child(self.node(), draft)
     }
 
-    pub(crate) fn attempt(&self, attempt: u32, restarts: u32, start: SystemTime) -> Option<Recorded> {
+    pub(crate) fn attempt_span(&self, attempt: u32, restarts: u32, start: SystemTime) -> Option<Recorded> {
         let mut draft = Draft::internal(format!("attempt {}", self.agent), start)
             .with(text(attribute::AGENT, &self.agent))
             .with(KeyValue::new(attribute::MESSAGING_SYSTEM, "volery"))

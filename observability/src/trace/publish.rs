@@ -80,36 +80,26 @@ pub struct Commit<'a> {
 #[derive(Debug)]
 #[must_use = "a publish ends when its commit is done"]
 pub struct PublishTrace {
-    span: Option<Recorded>,
-    carried: Option<Carried>,
-    detail: Detail,
+    pub(crate) span: Option<Recorded>,
+    pub(crate) carried: Carried,
+    pub(crate) detail: Detail,
 }
 
 impl RunTrace {
-    /// Begins a publish from outside.
-    pub fn publish(&self, publish: &Publish<'_>) -> PublishTrace {
-        let State::Sampled(run) = &self.0 else { return PublishTrace::carrying(self.carried()) };
+    /// Begins a publish from outside; `None` when the run is not sampled.
+    pub fn publish(&self, publish: &Publish<'_>) -> Option<PublishTrace> {
+        let State::Sampled(run) = &self.0 else { return None };
         let (part, span) = run.child(publish.draft(), Detail::Job, run.facts.detail);
         let node = span.as_ref().map_or(&part.root, |span| &span.node);
-        let carried = Some(part.carried(node));
-        PublishTrace { carried, span, detail: run.facts.detail }
+        Some(PublishTrace { carried: part.carried(node), span, detail: run.facts.detail })
     }
 }
 
 impl PublishTrace {
-    /// Nothing is recorded, but there may be something to carry.
-    pub(crate) const fn carrying(carried: Option<Carried>) -> Self {
-        Self { span: None, carried, detail: Detail::Run }
-    }
-
-    pub(crate) const fn recorded(span: Option<Recorded>, carried: Carried, detail: Detail) -> Self {
-        Self { span, carried: Some(carried), detail }
-    }
-
     /// What the artifact carries: this span, or the nearest one that is recorded.
     #[must_use]
-    pub const fn carried(&self) -> Option<&Carried> {
-        self.carried.as_ref()
+    pub const fn carried(&self) -> &Carried {
+        &self.carried
     }
 
     /// Records the payload, if its kind is recorded. `payload` is called only then; its text is redacted and cut.

@@ -65,13 +65,11 @@ fn a_run_that_is_not_sampled_builds_nothing_and_says_so_to_whoever_comes_next() 
         // Nobody looks at the inputs.
         let inputs =
             std::iter::from_fn(|| -> Option<Input<'_, &str>> { panic!("the inputs were looked at") });
-        let job = run.job(&JobStart::new("settle", &"job-1", at(1)), inputs);
-        let attempt = job.attempt(1, 0, at(1));
-        let call = attempt.evaluate("settle", at(1));
-        let context = call.context().expect("there is a trace, though it is not recorded").clone();
+        assert!(run.job(&JobStart::new("settle", &"job-1", at(1)), inputs).is_none());
         let tracer = telemetry.tracer_provider().expect("spans are exported").tracer("service");
-        drop(tracer.start_with_context("of the service", &context));
-        assert_eq!(attempt.carried().map(|carried| carried.trace_id()), Some(order.trace_id()));
+        run.scope().call(|| drop(tracer.start("of the service")));
+        let carried = run.scope().carried().expect("there is a trace, though it is not recorded");
+        assert_eq!((carried.trace_id(), carried.is_sampled()), (order.trace_id(), false));
         run.end(run_end(9));
         // What goes on after a restart is not sampled either.
         let again = telemetry.providers().spans().resume(RunStart::new(&"run-1", "quiet", at(0)), &order, 2);
@@ -86,7 +84,7 @@ fn a_big_run_goes_on_in_linked_traces_with_the_same_decision() {
     let spans = seen(Sampling::Never, settings, |telemetry| {
         let run = telemetry.providers().spans().run(RunStart::new(&"run-1", "big", at(0)));
         // A job that is open over a roll-over keeps its trace open, and whole.
-        let job = run.job(&JobStart::new("slow", &"job-1", at(0)), no_inputs());
+        let job = run.job(&JobStart::new("slow", &"job-1", at(0)), no_inputs()).expect("the run is sampled");
         for number in 0..30 {
             publish(&run, "Order", number, number + 1);
         }
@@ -123,7 +121,7 @@ fn a_trace_never_grows_without_end_though_one_job_does() {
     let settings = TraceSettings::default().spans_max(10);
     let spans = seen(Sampling::Always, settings, |telemetry| {
         let run = telemetry.providers().spans().run(RunStart::new(&"run-1", "stubborn", at(0)));
-        let job = run.job(&JobStart::new("retry", &"job-1", at(0)), no_inputs());
+        let job = run.job(&JobStart::new("retry", &"job-1", at(0)), no_inputs()).expect("the run is sampled");
         for number in 1..=100 {
             job.attempt(number, 0, at(1)).end(&Ending::Panicked("again"), at(2));
         }
@@ -154,7 +152,7 @@ fn a_run_that_is_published_to_after_its_end_has_another_part() {
 fn what_nobody_ends_is_abandoned_at_its_last_known_time() {
     let spans = seen(Sampling::Always, TraceSettings::default(), |telemetry| {
         let run = telemetry.providers().spans().run(RunStart::new(&"run-1", "left", at(0)));
-        let job = run.job(&JobStart::new("settle", &"job-1", at(1)), no_inputs());
+        let job = run.job(&JobStart::new("settle", &"job-1", at(1)), no_inputs()).expect("the run is sampled");
         let attempt = job.attempt(1, 0, at(2));
         attempt.step("hook", at(2), at(7));
         drop(job);
@@ -195,7 +193,7 @@ fn a_level_of_detail_leaves_spans_out_and_keeps_the_tree_whole() {
                 small_job(&run, "b", &order, 3, &Ending::Ok);
             } else {
                 small_job(&run, "a", &order, 2, &Ending::Ok);
-                let job = run.job(&JobStart::new("b", &"job", at(3)), no_inputs());
+                let job = run.job(&JobStart::new("b", &"job", at(3)), no_inputs()).expect("the run is sampled");
                 job.attempt(1, 0, at(3)).end(&Ending::Ok, at(4));
             }
             run.end(run_end(20));
@@ -258,12 +256,12 @@ fn a_trace_that_a_kill_cut_off_gets_its_root_and_its_open_spans_afterwards() {
         let run = spans.run(RunStart::new(&"run-1", "cut", at(0)));
         let order = publish(&run, "Order", 0, 1);
         let inputs = [Input { id: "Order-1", kind: "Order", carried: Some(order) }];
-        let job = run.job(&JobStart::new("settle", &"job-1", at(1)), inputs);
+        let job = run.job(&JobStart::new("settle", &"job-1", at(1)), inputs).expect("the run is sampled");
         let attempt = job.attempt(1, 0, at(2));
         attempt.step("hook", at(2), at(9));
         let call = attempt.evaluate("settle", at(9));
         let tracer = telemetry.tracer_provider().expect("spans are exported").tracer("the service");
-        let query = tracer.start_with_context("query", call.context().expect("it has a span"));
+        let query = tracer.start_with_context("query", call.context());
         drop(query);
         assert!(telemetry.flush_blocking(LIMIT).is_complete());
         assert_eq!(receiver.spans(), [], "nothing goes out before what is above it");
@@ -324,7 +322,7 @@ fn payloads_are_recorded_only_for_kinds_that_ask_and_only_redacted_and_cut() {
     let spans = seen(Sampling::Always, settings, |telemetry| {
         let run = telemetry.providers().spans().run(RunStart::new(&"run-1", "w", at(0)));
         for kind in ["Order", "Broken", "Plain"] {
-            let publish = run.publish(&Publish::new(kind, &"id", at(0)));
+            let publish = run.publish(&Publish::new(kind, &"id", at(0))).expect("the run is sampled");
             publish.payload(kind, || "a secret and more".to_owned());
             publish.end(at(1));
         }
@@ -350,7 +348,7 @@ fn an_engine_runs_in_the_context_of_its_call_with_the_allowed_baggage() {
         let start = RunStart { baggage: Some("team=birds,secret=1"), ..RunStart::new(&"run-1", "w", at(0)) };
         let run = telemetry.providers().spans().run(start);
         assert_eq!(run.baggage().as_deref(), Some("team=birds"));
-        let job = run.job(&JobStart::new("settle", &"job-1", at(0)), no_inputs());
+        let job = run.job(&JobStart::new("settle", &"job-1", at(0)), no_inputs()).expect("the run is sampled");
         let attempt = job.attempt(1, 0, at(0));
         let call = attempt.evaluate("settle", at(0));
         let tracer = telemetry.tracer_provider().expect("spans are exported").tracer("service");
@@ -362,7 +360,7 @@ fn an_engine_runs_in_the_context_of_its_call_with_the_allowed_baggage() {
             let context = here.with_span(tracer.build_with_context(builder, &here));
             context.span().end_with_timestamp(at(2));
         };
-        ready(engine.with_context(call.context().expect("there is a trace").clone()));
+        ready(engine.with_context(call.context().clone()));
         call.end(&Ending::Ok, at(3));
         attempt.end(&Ending::Ok, at(3));
         job.end(&Ending::Ok, at(3));
@@ -381,7 +379,8 @@ fn a_job_over_several_runs_has_a_trace_of_its_own_that_each_run_names() {
         let shared = spans.shared("audit", at(1), runs.iter().any(RunTrace::is_sampled));
         runs.iter().for_each(|run| run.handed_to(&shared, at(5)));
         let inputs = orders.map(|order| Input { id: "Order-1", kind: "Order", carried: Some(order) });
-        shared.job(&JobStart::new("audit", &"job-1", at(5)), inputs).end(&Ending::Ok, at(6));
+        let job = shared.job(&JobStart::new("audit", &"job-1", at(5)), inputs);
+        job.expect("it is sampled").end(&Ending::Ok, at(6));
         shared.end(run_end(7));
         runs.iter().for_each(|run| run.end(run_end(8)));
     });
@@ -398,7 +397,7 @@ fn a_job_over_several_runs_has_a_trace_of_its_own_that_each_run_names() {
 fn a_wait_of_a_millisecond_is_no_span() {
     let spans = seen(Sampling::Always, TraceSettings::default(), |telemetry| {
         let run = telemetry.providers().spans().run(RunStart::new(&"run-1", "w", at(0)));
-        let job = run.job(&JobStart::new("settle", &"job-1", at(0)), no_inputs());
+        let job = run.job(&JobStart::new("settle", &"job-1", at(0)), no_inputs()).expect("the run is sampled");
         job.wait("queue", at(0), at(1));
         job.wait("concurrency", at(1), at(3));
         job.end(&Ending::Ok, at(3));
@@ -512,10 +511,11 @@ fn drive(run: RunTrace, steps: &[(Step, u64)]) {
         let now = at(*ms);
         match *step {
             Step::Publish => {
-                outputs.extend(run.as_ref().map(|run| run.publish(&Publish::new("Order", &"id", now))))
+                outputs.extend(run.as_ref().and_then(|run| run.publish(&Publish::new("Order", &"id", now))))
             }
             Step::Job => {
-                jobs.extend(run.as_ref().map(|run| run.job(&JobStart::new("a", &"job", now), no_inputs())));
+                let start = JobStart::new("a", &"job", now);
+                jobs.extend(run.as_ref().and_then(|run| run.job(&start, no_inputs())));
             }
             Step::Attempt(index) => {
                 attempts.extend(pick(index, jobs.len()).map(|index| jobs[index].attempt(1, 0, now)));

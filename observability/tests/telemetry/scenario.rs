@@ -28,7 +28,8 @@ pub(crate) fn run_end(ms: u64) -> RunEnd {
 pub(crate) fn publish(run: &RunTrace, kind: &str, start: u64, end: u64) -> Carried {
     let publish =
         run.publish(&Publish { size: Some(12), ..Publish::new(kind, &format!("{kind}-1"), at(start)) });
-    let carried = publish.carried().expect("the run has a trace").clone();
+    let Some(publish) = publish else { return run.carried().expect("the run has a trace") };
+    let carried = publish.carried().clone();
     publish.end(at(end));
     carried
 }
@@ -36,7 +37,7 @@ pub(crate) fn publish(run: &RunTrace, kind: &str, start: u64, end: u64) -> Carri
 /// A job with one attempt that does `ending`.
 pub(crate) fn small_job(run: &RunTrace, agent: &str, input: &Carried, start: u64, ending: &Ending<'_>) {
     let inputs = [Input { id: "Receipt-1", kind: "Receipt", carried: Some(input.clone()) }];
-    let job = run.job(&JobStart::new(agent, &format!("job-{agent}"), at(start)), inputs);
+    let job = run.job(&JobStart::new(agent, &format!("job-{agent}"), at(start)), inputs).expect("the run is sampled");
     let attempt = job.attempt(1, 0, at(start + 1));
     let call = attempt.evaluate(agent, at(start + 1));
     call.end(ending, at(start + 8));
@@ -68,6 +69,7 @@ pub(crate) fn checkout(spans: &Spans) {
         ..JobStart::new("audit", &"job-audit", at(85))
     };
     let job = run.job(&start, [Input { id: "Receipt-1", kind: "Receipt", carried: Some(receipt) }]);
+    let job = job.expect("the run is sampled");
     let attempt = job.attempt(1, 1, at(86));
     attempt.end(&Ending::Panicked("index out of bounds"), at(90));
     let causes = ["index out of bounds".to_owned()];
@@ -93,7 +95,7 @@ fn settle(run: &RunTrace, joined: Option<&Carried>, inputs: [Carried; 2]) -> Car
     ];
     let start =
         JobStart { trigger: "join", gathered: joined, ..JobStart::new("settle", &"job-settle", at(5)) };
-    let job = run.job(&start, inputs);
+    let job = run.job(&start, inputs).expect("the run is sampled");
     job.wait("concurrency", at(5), at(10));
     let attempt = job.attempt(1, 0, at(10));
     let causes = ["cannot settle".to_owned(), "bank says no".to_owned(), "connection refused".to_owned()];
@@ -116,7 +118,7 @@ fn settle(run: &RunTrace, joined: Option<&Carried>, inputs: [Carried; 2]) -> Car
     let output = attempt.publish(&Publish::new("Receipt", &"Receipt-1", at(51)));
     let commit = Commit { store: "sqlite", changes: 4, error: None, start: at(52), end: at(60) };
     output.commit(&commit);
-    let carried = output.carried().expect("the run is sampled").clone();
+    let carried = output.carried().clone();
     output.end(at(60));
     attempt.end(&Ending::Ok, at(61));
     job.end(&Ending::Ok, at(62));

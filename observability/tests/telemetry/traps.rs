@@ -79,8 +79,8 @@ fn a_job_keeps_more_than_128_links_and_says_how_many_it_left_out() {
     let input = || Input { id: "Order-1", kind: "Order", carried: Some(order.clone()) };
     for (agent, inputs) in [("few", 500), ("many", 1_500)] {
         let inputs = std::iter::repeat_with(input).take(inputs);
-        run.job(&JobStart::new(agent, &agent, at(2)), inputs)
-            .end(&volery_observability::trace::Ending::Ok, at(3));
+        let job = run.job(&JobStart::new(agent, &agent, at(2)), inputs);
+        job.expect("the run is sampled").end(&volery_observability::trace::Ending::Ok, at(3));
     }
     run.end(run_end(4));
     let left_out = spans.left_out();
