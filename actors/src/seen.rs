@@ -14,7 +14,7 @@ use volery_blackboard::outcome::CloseReason;
 use volery_blackboard::{
     AgentIndex, AgentName, RunId, Subscription, SubscriptionIndex, Timestamp, TraceContext,
 };
-use volery_observability::trace::{Carried, Commit, Spans};
+use volery_observability::trace::{Commit, Propagation, Spans};
 use volery_observability::{FlushReport, Metrics, Providers};
 
 use crate::clock::Clock;
@@ -216,12 +216,12 @@ impl Sighted {
 }
 
 /// What an artifact carries, from the place of a span.
-fn context_of(carried: &Carried) -> TraceContext {
-    let state = Some(carried.tracestate()).filter(|state| !state.is_empty());
+fn context_of(propagation: &Propagation) -> TraceContext {
+    let state = Some(propagation.tracestate()).filter(|state| !state.is_empty());
     TraceContext {
-        trace_id: carried.trace_id(),
-        span_id: carried.span_id(),
-        flags: carried.flags(),
+        trace_id: propagation.trace_id(),
+        span_id: propagation.span_id(),
+        flags: propagation.flags(),
         state: state.map(Arc::from),
     }
 }
@@ -230,15 +230,15 @@ fn context_of(carried: &Carried) -> TraceContext {
 pub(crate) fn from_outside(mut context: TraceContext) -> TraceContext {
     let Some(state) = context.state.take() else { return context };
     let foreign =
-        |member: &&str| member.split_once('=').is_none_or(|(key, _)| key.trim() != Carried::STATE_KEY);
+        |member: &&str| member.split_once('=').is_none_or(|(key, _)| key.trim() != Propagation::STATE_KEY);
     let members: Vec<_> = state.split(',').filter(foreign).collect();
     context.state = (!members.is_empty()).then(|| members.join(",").into());
     context
 }
 
 /// The place of a span, from what an artifact carries.
-fn carried_of(context: &TraceContext) -> Option<Carried> {
-    Carried::from_ids(context.trace_id, context.span_id, context.flags, context.state.as_deref())
+fn propagation_of(context: &TraceContext) -> Option<Propagation> {
+    Propagation::from_ids(context.trace_id, context.span_id, context.flags, context.state.as_deref())
 }
 
 /// The word for why a batch closed.

@@ -15,10 +15,10 @@
 //! let run = spans.run(RunStart::new(&"run-7", "checkout", now));
 //!
 //! let publish = run.publish(&Publish::new("Order", &"order-1", now)).expect("the run is sampled");
-//! let carried = Some(publish.carried().clone()); // goes into the log with the artifact
+//! let propagation = Some(publish.propagation().clone()); // goes into the log with the artifact
 //! publish.end(now); // committed
 //!
-//! let inputs = [Input { id: "order-1", kind: "Order", carried }];
+//! let inputs = [Input { id: "order-1", kind: "Order", propagation }];
 //! let job = run.job(&JobStart::new("settle", &"job-1", now), inputs).expect("the run is sampled");
 //! let attempt = job.attempt(1, 0, now);
 //! let call = attempt.evaluate("settle", now); // the engine runs under `call.context()`
@@ -35,34 +35,34 @@
 mod attempt;
 mod baggage;
 mod call;
-mod carried;
-mod catalogue;
+mod collection;
 mod ending;
-mod gathering;
 mod job;
-mod node;
+mod nested;
 mod open;
-mod part;
+mod propagation;
 mod publish;
+mod root;
 mod run;
 mod scope;
 mod settings;
 mod shutdown;
+mod spans;
 mod text;
 
 pub use attempt::{AttemptTrace, EvaluateTrace, LogId, LogIds};
 pub use call::{ModelCall, OpenCall, ToolCall};
-pub use carried::{Carried, CarriedError};
-#[cfg(feature = "sdk")]
-pub(crate) use carried::{context, ids};
-pub use catalogue::{LeftOut, RunStart, Spans};
+pub use collection::{BatchClosed, JoinClosed};
 pub use ending::{Ending, Failure};
-pub use gathering::{BatchClosed, JoinClosed};
 pub use job::{Input, JobStart, JobTrace, Restart};
 pub use open::{Given, OnExported, OpenSpan, OpenSpans, SpanKey};
+pub use propagation::{Propagation, PropagationError};
+#[cfg(feature = "sdk")]
+pub(crate) use propagation::{context, ids};
 pub use publish::{Commit, Publish, PublishTrace};
 pub use run::{DeadLetter, RunEnd, RunStatus, RunTrace};
 pub use scope::Scope;
 pub use settings::{Detail, PayloadRecording, TraceSettings};
 pub use shutdown::ShutdownTrace;
+pub use spans::{LeftOut, RunStart, Spans};
 pub(crate) use text::cut;

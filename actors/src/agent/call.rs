@@ -120,7 +120,8 @@ macro_rules! ends {
             /// call has no span; `None` when there is no trace.
             #[must_use]
             pub fn traceparent(&self) -> Option<String> {
-                let own = self.0.call.as_ref().and_then(OpenCall::scope).and_then(|scope| scope.carried());
+                let own =
+                    self.0.call.as_ref().and_then(OpenCall::scope).and_then(|scope| scope.propagation());
                 own.map(|carried| carried.traceparent()).or_else(|| self.0.context.traceparent())
             }
 

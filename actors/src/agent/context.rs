@@ -101,7 +101,7 @@ impl Context {
     /// runtime has no tracer. In a run that is not recorded it says so.
     #[must_use]
     pub fn traceparent(&self) -> Option<String> {
-        self.0.scope.get()?.carried().map(|carried| carried.traceparent())
+        self.0.scope.get()?.propagation().map(|place| place.traceparent())
     }
 
     /// Returns the agent's name.

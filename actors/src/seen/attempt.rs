@@ -11,14 +11,14 @@ use volery_blackboard::job::{Aside, Start};
 use volery_blackboard::store::Few;
 use volery_blackboard::{Artifact, RunId, Timestamp, TraceContext};
 use volery_observability::trace::{
-    AttemptTrace, BatchClosed, Carried, Ending, EvaluateTrace, Failure, Input, JobStart, JobTrace,
-    JoinClosed, LogId, LogIds, Publish, PublishTrace, RunStart, RunTrace, Scope,
+    AttemptTrace, BatchClosed, Ending, EvaluateTrace, Failure, Input, JobStart, JobTrace, JoinClosed, LogId,
+    LogIds, Propagation, Publish, PublishTrace, RunStart, RunTrace, Scope,
 };
 
 use super::job::Kept;
 use super::publishing::text_of;
 use super::runs::Live;
-use super::{Seen, Sight, carried_of, close_reason, context_of};
+use super::{Seen, Sight, close_reason, context_of, propagation_of};
 use crate::error::class_of_fault;
 use crate::fault::Fault;
 
@@ -150,7 +150,7 @@ impl Seen {
         let complete = kept.as_ref().map_or(start.aside.since, |kept| kept.complete);
         let sight = self.sight(start.subscription);
         if kept.is_none() {
-            self.count_gathering(start, inputs, sight);
+            self.count_collection(start, inputs, sight);
         }
         self.count_wait(start, begun);
         let traced = self.trace(start, inputs, (kept, begun));
@@ -251,32 +251,32 @@ impl Seen {
     fn open_job(&self, start: &Start, inputs: &[Arc<Artifact>], trace: &RunTrace) -> Option<JobTrace> {
         let agent = self.agent(start.agent);
         let trigger = self.sight(start.subscription).map_or("single", |sight| sight.trigger);
-        let gathered = self.gathering(start, inputs, trace);
+        let collected = self.collection(start, inputs, trace);
         let job = JobStart {
             trigger,
-            gathered: gathered.as_ref(),
+            collected: collected.as_ref(),
             models: self.models.get(start.agent.at()).copied().unwrap_or_default(),
             ..JobStart::new(agent, &start.job, start.aside.since.into())
         };
         let inputs = inputs.iter().map(|input| Input {
             id: input.id(),
             kind: input.kind().name(),
-            carried: input.trace().and_then(carried_of),
+            propagation: input.trace().and_then(propagation_of),
         });
         trace.job(&job, inputs)
     }
 
     /// Shows the batch or join that gave the inputs.
-    fn gathering(&self, start: &Start, inputs: &[Arc<Artifact>], trace: &RunTrace) -> Option<Carried> {
+    fn collection(&self, start: &Start, inputs: &[Arc<Artifact>], trace: &RunTrace) -> Option<Propagation> {
         let sight = self.sight(start.subscription)?;
         let agent = self.agent(start.agent);
         let key = start.aside.key.as_ref().map(|key| key.as_str());
-        let carried = inputs.iter().filter_map(|input| input.trace()).filter_map(carried_of);
+        let propagation = inputs.iter().filter_map(|input| input.trace()).filter_map(propagation_of);
         let first = start.aside.first.into();
         let end = start.aside.since.into();
         if let Some(reason) = start.closed {
             let batch = BatchClosed { agent, reason: close_reason(reason), key, start: first, end };
-            return trace.batch(&batch, carried);
+            return trace.batch(&batch, propagation);
         }
         if sight.trigger != "join" {
             return None;
@@ -286,7 +286,7 @@ impl Seen {
         let result = if missing.is_empty() { "matched" } else { "partial" };
         let join =
             JoinClosed { agent, key: key.unwrap_or_default(), result, missing: &missing, start: first, end };
-        trace.join(&join, carried)
+        trace.join(&join, propagation)
     }
 
     /// Counts a wait once, under what took most of it.
@@ -303,7 +303,7 @@ impl Seen {
         self.metrics.job_waited(self.agent(start.agent), most.1, begun.since(start.aside.since));
     }
 
-    fn count_gathering(&self, start: &Start, inputs: &[Arc<Artifact>], sight: Option<&Sight>) {
+    fn count_collection(&self, start: &Start, inputs: &[Arc<Artifact>], sight: Option<&Sight>) {
         let Some(sight) = sight.filter(|_| self.metrics.is_on()) else { return };
         let first = inputs.iter().map(|input| input.published_at()).min().unwrap_or(start.at);
         let (agent, age) = (self.agent(start.agent), start.aside.since.since(first));
@@ -318,15 +318,15 @@ impl Seen {
 
     /// The place of a job that is not recorded, so that spans of the service are not either.
     fn unsampled_scope(&self, start: &Start, inherited: Option<&TraceContext>) -> Scope {
-        let Some(carried) = inherited.and_then(carried_of).filter(|_| self.spans.is_on()) else {
+        let Some(propagation) = inherited.and_then(propagation_of).filter(|_| self.spans.is_on()) else {
             return Scope::none();
         };
         // A sampler of the service may have refused a run whose inputs are recorded.
-        let is_asked = self.spans.passes_baggage() || carried.is_sampled();
+        let is_asked = self.spans.passes_baggage() || propagation.is_sampled();
         let live = self.runs.find(start.run).filter(|_| is_asked);
         match live.as_ref().and_then(|live| live.opened()) {
             Some(trace) if !trace.is_sampled() => trace.scope(),
-            _ => Scope::at(&carried),
+            _ => Scope::at(&propagation),
         }
     }
 
@@ -348,8 +348,10 @@ impl Seen {
             return live;
         }
         live.trace(|| {
-            let carried = inputs.iter().filter_map(|input| input.trace()).filter_map(carried_of);
-            let Some(earlier) = carried.into_iter().find(Carried::is_sampled) else { return RunTrace::off() };
+            let propagation = inputs.iter().filter_map(|input| input.trace()).filter_map(propagation_of);
+            let Some(earlier) = propagation.into_iter().find(Propagation::is_sampled) else {
+                return RunTrace::off();
+            };
             let begin = RunStart::new(&run, &workflow, self.clock.now().into());
             self.spans.resume(begin, &earlier, self.count_resumed(run))
         });
@@ -388,17 +390,17 @@ impl AttemptSeen {
         let (kind, id) = (artifact.kind().shared_name(), artifact.id());
         let publish = attempt.publish(&Publish::new(&kind, &id, artifact.published_at().into()));
         publish.payload(&kind, || text_of(&artifact));
-        let carried = context_of(publish.carried());
+        let propagation = context_of(publish.propagation());
         outputs.push(publish);
-        artifact.with_trace(carried)
+        artifact.with_trace(propagation)
     }
 
     /// The failure artifact of the job: it has no span of its own but that of the dead letter.
     pub(crate) fn failure(&self, artifact: Artifact, inputs: &[Arc<Artifact>]) -> Artifact {
         let traced = self.0.as_ref().and_then(|open| open.traced.as_ref());
-        let attempt = traced.and_then(|traced| traced.attempt.as_ref()).map(AttemptTrace::carried);
+        let attempt = traced.and_then(|traced| traced.attempt.as_ref()).map(AttemptTrace::propagation);
         let place = match attempt {
-            Some(carried) => Some(Arc::new(context_of(&carried))),
+            Some(propagation) => Some(Arc::new(context_of(&propagation))),
             None => inputs.iter().find_map(|input| input.shared_trace()).cloned(),
         };
         place.into_iter().fold(artifact, Artifact::with_trace)

@@ -13,7 +13,7 @@ use volery_observability::trace::{JoinClosed, RunEnd, RunStatus};
 
 use super::attempt::is_recorded;
 use super::runs::Live;
-use super::{Seen, Sight, carried_of};
+use super::{Seen, Sight, propagation_of};
 
 /// A join that expired and is to be shown.
 #[derive(Debug)]
@@ -56,12 +56,12 @@ impl Seen {
             start: expired.first.into(),
             end: at.into(),
         };
-        let carried = inputs.iter().filter_map(|input| input.trace()).filter_map(carried_of);
+        let propagation = inputs.iter().filter_map(|input| input.trace()).filter_map(propagation_of);
         // Nothing links to it: no job follows.
         if expired.inputs.iter().any(|input| input.run != run) {
             let shared = self.spans.shared(agent, expired.first.into(), true);
             self.tell_of_handing(&shared, inputs, at);
-            drop(shared.join(&join, carried));
+            drop(shared.join(&join, propagation));
             shared.end(RunEnd {
                 status: RunStatus::Completed,
                 published: 0,
@@ -79,7 +79,7 @@ impl Seen {
             self.resume_run(run, &aside, inputs)
         });
         if let Some(trace) = live.opened() {
-            drop(trace.join(&join, carried));
+            drop(trace.join(&join, propagation));
         }
     }
 }

@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering;
 use rustc_hash::FxHasher;
 use volery_blackboard::store::{Few, Stored};
 use volery_blackboard::{Artifact, RunId, Timestamp, TraceContext};
-use volery_observability::trace::{Carried, Publish, PublishTrace, RunStart, RunTrace};
+use volery_observability::trace::{Propagation, Publish, PublishTrace, RunStart, RunTrace};
 
 use super::runs::Live;
-use super::{Committed, Seen, carried_of, context_of};
+use super::{Committed, Seen, context_of, propagation_of};
 
 /// Where an artifact comes from, in words of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,8 @@ impl Seen {
         OfRun { workflow, origin, .. }: OfRun<'_>,
         at: Timestamp,
     ) -> RunTrace {
-        let parent: Option<Carried> = origin.and_then(|origin| origin.parent.as_ref()).and_then(carried_of);
+        let parent: Option<Propagation> =
+            origin.and_then(|origin| origin.parent.as_ref()).and_then(propagation_of);
         let (run, tenant) = (artifact.run(), artifact.tenant());
         self.spans.run(RunStart {
             tenant: (tenant != volery_blackboard::Tenant::default()).then_some(tenant.as_str()),
@@ -179,13 +180,13 @@ impl Open {
         } else {
             None
         };
-        let carried = match &publish {
-            Some(publish) => Some(context_of(publish.carried())),
+        let propagation = match &publish {
+            Some(publish) => Some(context_of(publish.propagation())),
             // Without a tracer the caller's place goes on.
-            None => trace.carried().as_ref().map(unsampled).or_else(|| of.origin?.parent.clone()),
+            None => trace.propagation().as_ref().map(unsampled).or_else(|| of.origin?.parent.clone()),
         };
         self.items.push(Item { run, kind, trace: publish });
-        carried.into_iter().fold(artifact, Artifact::with_trace)
+        propagation.into_iter().fold(artifact, Artifact::with_trace)
     }
 
     /// Holds the run of the first artifact in it. A run of its own that is not recorded is not kept.
@@ -260,11 +261,11 @@ pub(super) fn text_of(artifact: &Artifact) -> String {
 }
 
 /// The trace context of an artifact whose run is not recorded: the decision, for the next artifact.
-fn unsampled(carried: &Carried) -> TraceContext {
+fn unsampled(propagation: &Propagation) -> TraceContext {
     TraceContext {
-        trace_id: carried.trace_id(),
-        span_id: carried.span_id(),
-        flags: carried.flags(),
+        trace_id: propagation.trace_id(),
+        span_id: propagation.span_id(),
+        flags: propagation.flags(),
         state: None,
     }
 }

@@ -12,12 +12,12 @@ use opentelemetry::baggage::BaggageExt;
 
 use super::baggage::Baggage;
 use super::call::Here;
-use super::carried::Carried;
 use super::ending::Ending;
 use super::job::{JobTrace, Restart};
-use super::node::Node;
-use super::part::{Draft, Part, Recorded};
+use super::nested::NestedSpan;
+use super::propagation::Propagation;
 use super::publish::{Publish, PublishTrace, TOO_SHORT};
+use super::root::{Draft, Recorded, Root};
 use super::scope::Scope;
 use super::settings::Detail;
 use super::text::{count, text};
@@ -29,9 +29,9 @@ use crate::names::{attribute, event};
 #[must_use = "an attempt's span ends when its commit is done"]
 pub struct AttemptTrace {
     span: Option<Recorded>,
-    part: Arc<Part>,
+    root: Arc<Root>,
     /// The nearest span that is recorded.
-    node: Arc<Node>,
+    nested: Arc<NestedSpan>,
     agent: Arc<str>,
     detail: Detail,
     /// Whether the agent says that it calls models.
@@ -42,11 +42,11 @@ impl JobTrace {
     /// Begins an attempt, counted from 1, of an agent that was restarted so many times before.
     pub fn attempt(&self, attempt: u32, restarts: u32, start: SystemTime) -> AttemptTrace {
         let span = self.attempt_span(attempt, restarts, start);
-        let node = Arc::clone(span.as_ref().map_or_else(|| self.node(), |span| &span.node));
+        let nested = Arc::clone(span.as_ref().map_or_else(|| self.nested(), |span| &span.nested));
         AttemptTrace {
             span,
-            part: Arc::clone(&self.part),
-            node,
+            root: Arc::clone(&self.root),
+            nested,
             agent: Arc::clone(&self.agent),
             detail: self.detail,
             models: self.models,
@@ -57,8 +57,8 @@ impl JobTrace {
 impl AttemptTrace {
     /// The attempt's place, for whoever is called next.
     #[must_use]
-    pub fn carried(&self) -> Carried {
-        self.part.carried(&self.node)
+    pub fn propagation(&self) -> Propagation {
+        self.root.propagation(&self.nested)
     }
 
     /// Begins the engine's call.
@@ -77,23 +77,23 @@ impl AttemptTrace {
             .with(text(attribute::ENGINE, engine))
             .long();
         let span = self.child(draft, Detail::Phase);
-        let node = span.as_ref().map_or(&self.node, |span| &span.node);
+        let nested = span.as_ref().map_or(&self.nested, |span| &span.nested);
         let here = Here {
-            part: Arc::clone(&self.part),
-            node: Arc::clone(node),
-            attempt: self.span.as_ref().map(|span| Arc::clone(&span.node)),
+            root: Arc::clone(&self.root),
+            nested: Arc::clone(nested),
+            attempt: self.span.as_ref().map(|span| Arc::clone(&span.nested)),
             agent: Arc::clone(&self.agent),
             detail: self.detail,
             models: AtomicBool::new(self.models),
         };
-        let context = self.with_baggage(node.context().clone());
+        let context = self.with_baggage(nested.context().clone());
         EvaluateTrace { context, span, here: Arc::new(here) }
     }
 
     /// The place of the attempt itself.
     #[must_use]
     pub fn scope(&self) -> Scope {
-        Scope::of(Some(self.with_baggage(self.node.context().clone())))
+        Scope::of(Some(self.with_baggage(self.nested.context().clone())))
     }
 
     /// Shows a step around the engine: a span if it took more than 1 ms, an event otherwise.
@@ -107,41 +107,41 @@ impl AttemptTrace {
             }
         } else if let Some(span) = self.span.as_ref().filter(|_| self.detail >= Detail::Phase) {
             let took = count(attribute::DURATION_US, took.as_micros());
-            span.node.event(event::STEP, start, vec![name, took]);
+            span.nested.event(event::STEP, start, vec![name, took]);
         }
     }
 
     /// Notes that the agent was restarted while the attempt was open.
     pub fn agent_restarted(&self, restart: &Restart<'_>, at: SystemTime) {
         if let Some(span) = &self.span {
-            restart.show(&span.node, at);
+            restart.show(&span.nested, at);
         }
     }
 
     /// Begins the publish of an output. No attempt is ever below it.
     pub fn publish(&self, publish: &Publish<'_>) -> PublishTrace {
         let span = self.child(publish.draft(), Detail::Job);
-        let node = span.as_ref().map_or(&self.node, |span| &span.node);
-        PublishTrace { carried: self.part.carried(node), span, detail: self.detail }
+        let nested = span.as_ref().map_or(&self.nested, |span| &span.nested);
+        PublishTrace { propagation: self.root.propagation(nested), span, detail: self.detail }
     }
 
     /// Ends the attempt. Its span ends now, or with the last of its children that is still open.
     pub fn end(self, ending: &Ending<'_>, at: SystemTime) {
         if let Some(span) = &self.span {
-            ending.close(&span.node, at);
+            ending.close(&span.nested, at);
         }
     }
 
     fn child(&self, draft: Draft, least: Detail) -> Option<Recorded> {
         if self.detail < least {
-            self.part.suppress();
+            self.root.suppress();
             return None;
         }
-        self.part.child(&self.node, draft)
+        self.root.child(&self.nested, draft)
     }
 
     fn with_baggage(&self, context: Context) -> Context {
-        with_baggage(context, self.part.facts.baggage.as_ref())
+        with_baggage(context, self.root.facts.baggage.as_ref())
     }
 }
 
@@ -175,7 +175,7 @@ impl EvaluateTrace {
     /// Ends the call.
     pub fn end(self, ending: &Ending<'_>, at: SystemTime) {
         if let Some(span) = &self.span {
-            ending.close(&span.node, at);
+            ending.close(&span.nested, at);
         }
     }
 }
@@ -218,8 +218,8 @@ impl std::fmt::Display for LogId {
             Self::Text(text) => return f.write_str(text),
             Self::Uuid(id) => *id,
         };
-        let part = |from: u32, digits: u32| (id >> (128 - from - digits * 4)) & ((1 << (digits * 4)) - 1);
-        let (a, b, c, d, e) = (part(0, 8), part(32, 4), part(48, 4), part(64, 4), part(80, 12));
+        let field = |from: u32, digits: u32| (id >> (128 - from - digits * 4)) & ((1 << (digits * 4)) - 1);
+        let (a, b, c, d, e) = (field(0, 8), field(32, 4), field(48, 4), field(64, 4), field(80, 12));
         write!(f, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
     }
 }

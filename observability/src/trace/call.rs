@@ -13,8 +13,8 @@ use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
 
 use super::ending::Ending;
-use super::node::Node;
-use super::part::{Draft, Part, Recorded};
+use super::nested::NestedSpan;
+use super::root::{Draft, Recorded, Root};
 use super::scope::Scope;
 use super::settings::Detail;
 use super::text::{count, text, texts};
@@ -106,11 +106,11 @@ impl<'a> From<&'a str> for ToolCall<'a> {
 
 /// Where an engine runs, for the calls it makes.
 pub(crate) struct Here {
-    pub(crate) part: Arc<Part>,
+    pub(crate) root: Arc<Root>,
     /// The nearest span of the engine's that is recorded.
-    pub(crate) node: Arc<Node>,
+    pub(crate) nested: Arc<NestedSpan>,
     /// The attempt's span, which outlives the engine's.
-    pub(crate) attempt: Option<Arc<Node>>,
+    pub(crate) attempt: Option<Arc<NestedSpan>>,
     pub(crate) agent: Arc<str>,
     pub(crate) detail: Detail,
     /// Whether the attempt says that it calls a model.
@@ -120,7 +120,7 @@ pub(crate) struct Here {
 impl Here {
     /// Says on the attempt and on the run, each once, that a model is called: nobody has to declare it.
     fn calls_model(&self) {
-        self.part.calls_model();
+        self.root.calls_model();
         if let Some(attempt) = self.attempt.as_ref().filter(|_| !self.models.swap(true, Ordering::Relaxed)) {
             attempt.set(KeyValue::new(attribute::GEN_AI_OPERATION, "invoke_agent"));
             attempt.set(text(attribute::GEN_AI_AGENT, &self.agent));
@@ -130,29 +130,29 @@ impl Here {
     /// Begins a span below the engine's, or below a span of the service's own that is current in it.
     fn child(&self, own: &Context, draft: Draft) -> Option<Recorded> {
         if self.detail < Detail::Phase {
-            self.part.suppress();
+            self.root.suppress();
             return None;
         }
         // A fallback is called when the engine's span has ended.
-        let holder = self.attempt.as_ref().filter(|_| self.node.is_ending()).unwrap_or(&self.node);
-        let engine = self.node.span_context();
+        let holder = self.attempt.as_ref().filter(|_| self.nested.is_ending()).unwrap_or(&self.nested);
+        let engine = self.nested.span_context();
         let current = Context::current();
         let place = current.span().span_context().clone();
         if place.trace_id() == engine.trace_id() && place.span_id() != engine.span_id() {
-            return self.part.child_at(holder, &current, draft);
+            return self.root.child_at(holder, &current, draft);
         }
         let above = own.with_remote_span_context(holder.span_context());
-        self.part.child_at(holder, &above, draft)
+        self.root.child_at(holder, &above, draft)
     }
 }
 
-impl Part {
+impl Root {
     /// Says on the root, once, that a model is called in the run.
     pub(crate) fn calls_model(&self) {
         let workflow = self.facts.base.iter().find(|base| base.key.as_str() == attribute::WORKFLOW);
         if let Some(workflow) = workflow.filter(|_| !self.models.swap(true, Ordering::Relaxed)) {
-            self.root.set(KeyValue::new(attribute::GEN_AI_OPERATION, "invoke_workflow"));
-            self.root.set(KeyValue::new(attribute::GEN_AI_WORKFLOW, workflow.value.clone()));
+            self.span.set(KeyValue::new(attribute::GEN_AI_OPERATION, "invoke_workflow"));
+            self.span.set(KeyValue::new(attribute::GEN_AI_WORKFLOW, workflow.value.clone()));
         }
     }
 }
@@ -209,7 +209,7 @@ impl Scope {
         let own = context.as_ref();
         let span =
             own.zip(here.as_ref()).and_then(|(own, here)| here.child(own, asked.draft(&here.agent, start)));
-        let context = span.as_ref().map(|span| span.node.context().clone());
+        let context = span.as_ref().map(|span| span.nested.context().clone());
         OpenCall(Some(Box::new(Open {
             scope: Scope { context, here: None },
             span,
@@ -343,8 +343,8 @@ impl OpenCall {
             tokens_output: open.tokens_output,
         });
         if let Some(span) = &open.span {
-            open.answer.into_iter().for_each(|answer| span.node.set(answer));
-            ending.close(&span.node, at);
+            open.answer.into_iter().for_each(|answer| span.nested.set(answer));
+            ending.close(&span.nested, at);
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::Status;
 
-use super::node::{End, Node};
+use super::nested::{End, NestedSpan};
 use super::text::{cut, text};
 use crate::names::{attribute, event};
 
@@ -90,8 +90,8 @@ impl Ending<'_> {
     }
 
     /// Ends a span this way.
-    pub(crate) fn close(&self, node: &Node, at: SystemTime) -> bool {
-        self.events(node, at);
+    pub(crate) fn close(&self, nested: &NestedSpan, at: SystemTime) -> bool {
+        self.events(nested, at);
         let mut attributes = vec![KeyValue::new(attribute::OUTCOME, self.outcome())];
         if let Some(class) = self.error_type() {
             attributes.push(text(attribute::ERROR_TYPE, class));
@@ -99,10 +99,10 @@ impl Ending<'_> {
         if let Self::Dead { reason, .. } | Self::Discarded(reason) | Self::Cancelled(reason) = self {
             attributes.push(text(attribute::REASON, reason));
         }
-        node.end(End { at, attributes, status: self.status() })
+        nested.end(End { at, attributes, status: self.status() })
     }
 
-    fn events(&self, node: &Node, at: SystemTime) {
+    fn events(&self, nested: &NestedSpan, at: SystemTime) {
         match self {
             Self::Failed(failure) | Self::Dead { failure, .. } => {
                 let mut room = CHAIN_MAX;
@@ -115,15 +115,15 @@ impl Ending<'_> {
                     // What a short text leaves is for those after it.
                     let message = cut(message, room / (shown - place));
                     room -= message.len();
-                    exception(node, at, class, &message);
+                    exception(nested, at, class, &message);
                 }
             }
-            Self::Panicked(message) => exception(node, at, "panic", &cut(message, CHAIN_MAX)),
+            Self::Panicked(message) => exception(nested, at, "panic", &cut(message, CHAIN_MAX)),
             Self::TimedOut(clock) => {
-                node.event(event::DEADLINE_EXCEEDED, at, vec![text(attribute::DEADLINE_CLOCK, clock)]);
+                nested.event(event::DEADLINE_EXCEEDED, at, vec![text(attribute::DEADLINE_CLOCK, clock)]);
             }
             Self::Cancelled(by) => {
-                node.event(event::CANCEL_REQUESTED, at, vec![text(attribute::CANCEL_BY, by)]);
+                nested.event(event::CANCEL_REQUESTED, at, vec![text(attribute::CANCEL_BY, by)]);
             }
             Self::Ok | Self::Discarded(_) => {}
         }
@@ -140,8 +140,8 @@ impl Ending<'_> {
     }
 }
 
-fn exception(node: &Node, at: SystemTime, class: &str, message: &str) {
+fn exception(nested: &NestedSpan, at: SystemTime, class: &str, message: &str) {
     let attributes =
         vec![text(attribute::EXCEPTION_TYPE, class), text(attribute::EXCEPTION_MESSAGE, message)];
-    node.event(event::EXCEPTION, at, attributes);
+    nested.event(event::EXCEPTION, at, attributes);
 }

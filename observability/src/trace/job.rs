@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 
-use super::carried::Carried;
 use super::ending::{Ending, Failure};
-use super::node::Node;
-use super::part::{Draft, INSTANT, Part, Recorded};
+use super::nested::NestedSpan;
+use super::propagation::Propagation;
 use super::publish::{Commit, TOO_SHORT, show_commit};
+use super::root::{Draft, INSTANT, Recorded, Root};
 use super::run::{RunTrace, State};
 use super::settings::Detail;
 use super::text::{count, shown, text, texts};
@@ -32,7 +32,7 @@ pub struct JobStart<'a> {
     /// Whether the agent says that it calls models. A call that it makes tells as well.
     pub models: bool,
     /// The batch or join that gave the inputs; the job links to it and not to each input then.
-    pub gathered: Option<&'a Carried>,
+    pub collected: Option<&'a Propagation>,
     /// When the inputs were complete.
     pub start: SystemTime,
 }
@@ -41,7 +41,7 @@ impl<'a> JobStart<'a> {
     /// A job of single inputs.
     #[must_use]
     pub fn new(agent: &'a str, job: &'a dyn Display, start: SystemTime) -> Self {
-        Self { agent, job, trigger: "single", models: false, gathered: None, start }
+        Self { agent, job, trigger: "single", models: false, collected: None, start }
     }
 }
 
@@ -59,7 +59,7 @@ pub struct Input<'a, I> {
     /// Its kind.
     pub kind: &'a str,
     /// What it carries of its trace.
-    pub carried: Option<Carried>,
+    pub propagation: Option<Propagation>,
 }
 
 /// A job of a sampled run, and its open span unless the level of detail leaves it out. Dropped without an end, the span
@@ -68,7 +68,7 @@ pub struct Input<'a, I> {
 #[must_use = "a job's span ends when the job does"]
 pub struct JobTrace {
     span: Option<Recorded>,
-    pub(crate) part: Arc<Part>,
+    pub(crate) root: Arc<Root>,
     pub(crate) agent: Arc<str>,
     pub(crate) models: bool,
     pub(crate) detail: Detail,
@@ -82,29 +82,29 @@ impl RunTrace {
         inputs: impl IntoIterator<Item = Input<'a, I>>,
     ) -> Option<JobTrace> {
         let State::Sampled(run) = &self.0 else { return None };
-        let detail = run.catalogue().settings.of_agent(start.agent, run.facts.detail);
-        // What was gathered in no time ends an instant after it began.
-        let begin = if start.gathered.is_some() { start.start + INSTANT } else { start.start };
+        let detail = run.recorder().settings.of_agent(start.agent, run.facts.detail);
+        // What was collected in no time ends an instant after it began.
+        let begin = if start.collected.is_some() { start.start + INSTANT } else { start.start };
         let mut draft = Draft::internal(format!("job {}", start.agent), begin)
             .with(text(attribute::AGENT, start.agent))
             .with(shown(attribute::JOB_ID, start.job))
             .with(text(attribute::TRIGGER, start.trigger));
         draft = draft.long();
         if detail >= Detail::Job {
-            draft = with_inputs(draft, run.catalogue(), start, inputs);
+            draft = with_inputs(draft, run.recorder(), start, inputs);
         }
-        let (part, span) = run.child(draft, Detail::Job, detail);
+        let (root, span) = run.child(draft, Detail::Job, detail);
         if start.models {
-            part.calls_model();
+            root.calls_model();
         }
         let agent = Arc::from(start.agent);
-        Some(JobTrace { span, part, agent, models: start.models, detail })
+        Some(JobTrace { span, root, agent, models: start.models, detail })
     }
 }
 
 fn with_inputs<'a, I: Display>(
     draft: Draft,
-    catalogue: &super::catalogue::Catalogue,
+    recorder: &super::spans::Recorder,
     start: &JobStart<'_>,
     inputs: impl IntoIterator<Item = Input<'a, I>>,
 ) -> Draft {
@@ -118,18 +118,18 @@ fn with_inputs<'a, I: Display>(
         if !kinds.contains(&input.kind) && kinds.len() < INPUT_IDS_MAX {
             kinds.push(input.kind);
         }
-        publishes.extend(input.carried);
+        publishes.extend(input.propagation);
     }
     let draft = draft
         .with(texts(attribute::INPUT_IDS, ids))
         .with(texts(attribute::INPUT_KINDS, kinds))
         .with(count(attribute::INPUT_COUNT, total));
-    match start.gathered {
-        Some(gathered) => {
+    match start.collected {
+        Some(collected) => {
             let role = if start.trigger == "join" { "join" } else { "batch" };
-            draft.linked(catalogue, [gathered.clone()], role)
+            draft.linked(recorder, [collected.clone()], role)
         }
-        None => draft.linked(catalogue, publishes, "input"),
+        None => draft.linked(recorder, publishes, "input"),
     }
 }
 
@@ -145,14 +145,7 @@ impl JobTrace {
         self.pause("backoff", Detail::Job, "backoff", start, end);
     }
 
-    fn pause(
-        &self,
-        name: &str,
-        least: Detail,
-        reason: &str,
-        start: SystemTime,
-        end: SystemTime,
-    ) {
+    fn pause(&self, name: &str, least: Detail, reason: &str, start: SystemTime, end: SystemTime) {
         if end.duration_since(start).unwrap_or_default() <= TOO_SHORT {
             return;
         }
@@ -173,13 +166,13 @@ impl JobTrace {
             count(attribute::RETRY_DELAY_MS, delay.as_millis()),
             text(attribute::ERROR_TYPE, failure.class),
         ];
-        span.node.event(event::RETRY_SCHEDULED, at, attributes);
+        span.nested.event(event::RETRY_SCHEDULED, at, attributes);
     }
 
     /// Notes that the agent was restarted while the job was open.
     pub fn agent_restarted(&self, restart: &Restart<'_>, at: SystemTime) {
         if let Some(span) = &self.span {
-            restart.show(&span.node, at);
+            restart.show(&span.nested, at);
         }
     }
 
@@ -193,22 +186,22 @@ impl JobTrace {
     /// Ends the job. Its span ends now, or with the last of its attempts that is still open.
     pub fn end(self, ending: &Ending<'_>, at: SystemTime) {
         if let Some(span) = &self.span {
-            ending.close(&span.node, at);
+            ending.close(&span.nested, at);
         }
     }
 
     /// The nearest span that is recorded: the job's, or the run's.
-    pub(crate) fn node(&self) -> &Arc<Node> {
-        self.span.as_ref().map_or(&self.part.root, |span| &span.node)
+    pub(crate) fn nested(&self) -> &Arc<NestedSpan> {
+        self.span.as_ref().map_or(&self.root.span, |span| &span.nested)
     }
 
     /// Begins a span below the job. `None` when it was left out.
     pub(crate) fn child(&self, draft: Draft, least: Detail) -> Option<Recorded> {
         if self.detail < least {
-            self.part.suppress();
+            self.root.suppress();
             return None;
         }
-        self.part.child(self.node(), draft)
+        self.root.child(self.nested(), draft)
     }
 
     pub(crate) fn attempt_span(&self, attempt: u32, restarts: u32, start: SystemTime) -> Option<Recorded> {
@@ -245,13 +238,13 @@ pub struct Restart<'a> {
 }
 
 impl Restart<'_> {
-    pub(crate) fn show(&self, node: &Node, at: SystemTime) {
+    pub(crate) fn show(&self, nested: &NestedSpan, at: SystemTime) {
         let attributes = vec![
             count(attribute::RESTART_COUNT, self.count),
             text(attribute::RESTART_STRATEGY, self.strategy),
             count(attribute::RESTART_BACKOFF_MS, self.backoff.as_millis()),
             text(attribute::RESTART_CAUSE, self.cause),
         ];
-        node.event(event::AGENT_RESTARTED, at, attributes);
+        nested.event(event::AGENT_RESTARTED, at, attributes);
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::{KeyValue, Value};
 
-use super::carried::{CarriedError, hex, short_hex, span};
+use super::propagation::{PropagationError, hex, short_hex, span};
 use super::text::text;
 use crate::names::attribute;
 
@@ -93,7 +93,7 @@ impl fmt::Display for OpenSpan {
 }
 
 impl FromStr for OpenSpan {
-    type Err = CarriedError;
+    type Err = PropagationError;
 
     fn from_str(note: &str) -> Result<Self, Self::Err> {
         let parsed = || {
@@ -114,7 +114,7 @@ impl FromStr for OpenSpan {
             let attributes = lines.map(attribute_of).collect::<Option<_>>()?;
             Some(Self { key, parent, start_us, name, is_attempt, attributes })
         };
-        parsed().ok_or_else(|| CarriedError { header: note.chars().take(80).collect() })
+        parsed().ok_or_else(|| PropagationError { header: note.chars().take(80).collect() })
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanKind, Status};
 
-use super::carried::Carried;
-use super::node::End;
-use super::part::{Draft, Recorded};
+use super::nested::End;
+use super::propagation::Propagation;
+use super::root::{Draft, Recorded};
 use super::run::{RunTrace, State};
 use super::settings::Detail;
 use super::text::{count, shown, text};
@@ -81,7 +81,7 @@ pub struct Commit<'a> {
 #[must_use = "a publish ends when its commit is done"]
 pub struct PublishTrace {
     pub(crate) span: Option<Recorded>,
-    pub(crate) carried: Carried,
+    pub(crate) propagation: Propagation,
     pub(crate) detail: Detail,
 }
 
@@ -89,24 +89,24 @@ impl RunTrace {
     /// Begins a publish from outside; `None` when the run is not sampled.
     pub fn publish(&self, publish: &Publish<'_>) -> Option<PublishTrace> {
         let State::Sampled(run) = &self.0 else { return None };
-        let (part, span) = run.child(publish.draft(), Detail::Job, run.facts.detail);
-        let node = span.as_ref().map_or(&part.root, |span| &span.node);
-        Some(PublishTrace { carried: part.carried(node), span, detail: run.facts.detail })
+        let (root, span) = run.child(publish.draft(), Detail::Job, run.facts.detail);
+        let nested = span.as_ref().map_or(&root.span, |span| &span.nested);
+        Some(PublishTrace { propagation: root.propagation(nested), span, detail: run.facts.detail })
     }
 }
 
 impl PublishTrace {
     /// What the artifact carries: this span, or the nearest one that is recorded.
     #[must_use]
-    pub const fn carried(&self) -> &Carried {
-        &self.carried
+    pub const fn propagation(&self) -> &Propagation {
+        &self.propagation
     }
 
     /// Records the payload, if its kind is recorded. `payload` is called only then; its text is redacted and cut.
     pub fn payload(&self, kind: &str, payload: impl FnOnce() -> String) {
         let Some(span) = &self.span else { return };
-        if let Some(recording) = span.part.catalogue.settings.payload(kind) {
-            span.node.set(KeyValue::new(attribute::PAYLOAD, recording.apply(&payload())));
+        if let Some(recording) = span.root.recorder.settings.payload(kind) {
+            span.nested.set(KeyValue::new(attribute::PAYLOAD, recording.apply(&payload())));
         }
     }
 
@@ -128,7 +128,7 @@ impl PublishTrace {
     pub fn fail(self, error_type: &str, at: SystemTime) {
         let Some(span) = self.span else { return };
         let attributes = vec![text(attribute::ERROR_TYPE, error_type)];
-        span.node.end(End { at, attributes, status: Status::error(error_type.to_owned()) });
+        span.nested.end(End { at, attributes, status: Status::error(error_type.to_owned()) });
     }
 }
 
@@ -138,7 +138,7 @@ pub(crate) fn show_commit(span: &Recorded, commit: &Commit<'_>, detail: Detail) 
         return;
     }
     if detail < Detail::Phase && commit.error.is_none() {
-        span.part.suppress();
+        span.root.suppress();
         return;
     }
     let mut draft = Draft::internal("store.commit", commit.start)
@@ -146,12 +146,12 @@ pub(crate) fn show_commit(span: &Recorded, commit: &Commit<'_>, detail: Detail) 
         .with(KeyValue::new(attribute::DB_OPERATION, "commit"))
         .with(count(attribute::DB_BATCH_SIZE, commit.changes));
     draft.kind = SpanKind::Client;
-    let Some(child) = span.part.child(&span.node, draft) else { return };
+    let Some(child) = span.root.child(&span.nested, draft) else { return };
     match commit.error {
         None => child.end(commit.end),
         Some(class) => {
             let attributes = vec![text(attribute::ERROR_TYPE, class)];
-            child.node.end(End { at: commit.end, attributes, status: Status::error(class.to_owned()) });
+            child.nested.end(End { at: commit.end, attributes, status: Status::error(class.to_owned()) });
         }
     }
 }

@@ -13,11 +13,11 @@ use opentelemetry::{Context, KeyValue};
 
 use super::attempt::with_baggage;
 use super::baggage::Baggage;
-use super::carried::Carried;
-use super::catalogue::{Catalogue, Facts};
-use super::part::{Draft, Opened, Part, Place, Recorded, RootDraft};
+use super::propagation::Propagation;
+use super::root::{Draft, Opened, Place, Recorded, Root, RootDraft};
 use super::scope::Scope;
 use super::settings::Detail;
+use super::spans::{Facts, Recorder};
 use super::text::{count, text};
 use crate::names::{attribute, event};
 
@@ -37,9 +37,9 @@ pub(crate) enum State {
 /// A sampled run: its facts, and the trace that it is in now.
 #[derive(Debug)]
 pub(crate) struct OpenRun {
-    catalogue: Arc<Catalogue>,
+    recorder: Arc<Recorder>,
     pub(crate) facts: Arc<Facts>,
-    part: Mutex<Arc<Part>>,
+    root: Mutex<Arc<Root>>,
 }
 
 /// How a run ended.
@@ -122,20 +122,20 @@ impl RunTrace {
 
     /// Asks the sampler. The facts are made only if it says yes; the baggage passes anyhow.
     pub(crate) fn open(
-        catalogue: &Arc<Catalogue>,
+        recorder: &Arc<Recorder>,
         draft: RootDraft<'_>,
         baggage: Option<Arc<Baggage>>,
         facts: impl FnOnce() -> Facts,
     ) -> Self {
         let start = draft.start;
-        match Part::open(catalogue, draft) {
+        match Root::open(recorder, draft) {
             Opened::Nothing => Self::off(),
             Opened::Unsampled(place) => Self::unsampled(place, baggage),
             Opened::Recorded(opening) => {
                 let facts = Arc::new(Facts { baggage, ..facts() });
-                let part = opening.into_part(catalogue, &facts);
-                begun(&part, start, None);
-                let run = OpenRun { catalogue: Arc::clone(catalogue), facts, part: Mutex::new(part) };
+                let root = opening.into_root(recorder, &facts);
+                begun(&root, start, None);
+                let run = OpenRun { recorder: Arc::clone(recorder), facts, root: Mutex::new(root) };
                 Self(State::Sampled(Arc::new(run)))
             }
         }
@@ -149,13 +149,13 @@ impl RunTrace {
 
     /// The root's place, for whoever is called next and for an artifact without a span of its own.
     #[must_use]
-    pub fn carried(&self) -> Option<Carried> {
+    pub fn propagation(&self) -> Option<Propagation> {
         match &self.0 {
             State::Off => None,
-            State::Unsampled(place, _) => Some(place.carried(false, None)),
+            State::Unsampled(place, _) => Some(place.propagation(false, None)),
             State::Sampled(run) => {
-                let part = Arc::clone(&run.part());
-                Some(part.carried(&part.root))
+                let root = Arc::clone(&run.root());
+                Some(root.propagation(&root.span))
             }
         }
     }
@@ -170,8 +170,8 @@ impl RunTrace {
                 Some(with_baggage(context, baggage.as_ref()))
             }
             State::Sampled(run) => {
-                let part = Arc::clone(&run.part());
-                Some(with_baggage(part.root.context().clone(), run.facts.baggage.as_ref()))
+                let root = Arc::clone(&run.root());
+                Some(with_baggage(root.span.context().clone(), run.facts.baggage.as_ref()))
             }
         })
     }
@@ -207,15 +207,15 @@ impl RunTrace {
 
     /// Notes that an artifact of this run went into a job over several runs.
     pub fn handed_to(&self, shared: &RunTrace, at: SystemTime) {
-        let (State::Sampled(run), Some(carried)) = (&self.0, shared.carried()) else { return };
-        let trace = format!("{:032x}", carried.trace_id());
-        run.part().root.event(event::HANDED_TO, at, vec![KeyValue::new(attribute::NEXT_TRACE, trace)]);
+        let (State::Sampled(run), Some(propagation)) = (&self.0, shared.propagation()) else { return };
+        let trace = format!("{:032x}", propagation.trace_id());
+        run.root().span.event(event::HANDED_TO, at, vec![KeyValue::new(attribute::NEXT_TRACE, trace)]);
     }
 
     /// Notes that somebody asked for the end of the run.
     pub fn cancel_requested(&self, by: &str, at: SystemTime) {
         let State::Sampled(run) = &self.0 else { return };
-        run.part().root.event(event::CANCEL_REQUESTED, at, vec![text(attribute::CANCEL_BY, by)]);
+        run.root().span.event(event::CANCEL_REQUESTED, at, vec![text(attribute::CANCEL_BY, by)]);
     }
 
     /// Ends the run: its root ends now, or with the last of the spans that are still open in it.
@@ -235,17 +235,17 @@ impl RunTrace {
             RunStatus::Interrupted => Status::error("the process ended first"),
             RunStatus::Completed | RunStatus::Cancelled => Status::Unset,
         };
-        run.part().end(end.at, attributes, status);
+        run.root().end(end.at, attributes, status);
     }
 
     /// The first child after a restart, which links to the trace that was cut. The root must not: some versions of
     /// Jaeger take a root with a link for a span whose parent is missing.
-    pub(crate) fn resumed_from(&self, earlier: &Carried, at: SystemTime) {
+    pub(crate) fn resumed_from(&self, earlier: &Propagation, at: SystemTime) {
         let State::Sampled(run) = &self.0 else { return };
-        let root = Place::of(earlier).carried(earlier.sampled, None);
+        let root = Place::of(earlier).propagation(earlier.sampled, None);
         let draft = Draft::internal("resume run", at)
             .with(count(attribute::RUN_ATTEMPT, run.facts.attempt))
-            .linked(&run.catalogue, [root], "resumed_from");
+            .linked(&run.recorder, [root], "resumed_from");
         if let (_, Some(span)) = run.child(draft, Detail::Run, run.facts.detail) {
             span.end(at);
         }
@@ -254,60 +254,60 @@ impl RunTrace {
 
 impl OpenRun {
     /// Begins a child of the root, in this trace or the next. `None` beside the trace when the span was left out.
-    pub(crate) fn child(&self, draft: Draft, least: Detail, detail: Detail) -> (Arc<Part>, Option<Recorded>) {
-        let mut current = self.part();
+    pub(crate) fn child(&self, draft: Draft, least: Detail, detail: Detail) -> (Arc<Root>, Option<Recorded>) {
+        let mut current = self.root();
         if detail < least {
             current.suppress();
             return (Arc::clone(&current), None);
         }
-        if (current.is_full() || current.root.is_ending())
+        if (current.is_full() || current.span.is_ending())
             && let Some(next) = self.next(&current, draft.start)
         {
             *current = next;
         }
         // Under the lock: nobody may end this part between the look at it and the child.
-        let span = current.child(&current.root, draft);
+        let span = current.child(&current.span, draft);
         (Arc::clone(&current), span)
     }
 
-    pub(crate) fn catalogue(&self) -> &Catalogue {
-        &self.catalogue
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     /// Opens the trace that follows. `None` when the service's sampler does not want it: the run stays where it is.
-    fn next(&self, before: &Arc<Part>, at: SystemTime) -> Option<Arc<Part>> {
+    fn next(&self, before: &Arc<Root>, at: SystemTime) -> Option<Arc<Root>> {
         let number = before.number + 1;
         let name = format!("{} (part {number})", self.facts.name);
-        let draft = RootDraft { name, start: at, part: number, parent: None, forced: Some("copied") };
-        let Opened::Recorded(next) = Part::open(&self.catalogue, draft) else { return None };
-        let next = next.into_part(&self.catalogue, &self.facts);
+        let draft = RootDraft { name, start: at, number, parent: None, forced: Some("copied") };
+        let Opened::Recorded(next) = Root::open(&self.recorder, draft) else { return None };
+        let next = next.into_root(&self.recorder, &self.facts);
         let trace = format!("{:032x}", next.trace_id());
-        if !before.root.is_ending() {
-            before.root.event(event::ROLLED_OVER, at, vec![KeyValue::new(attribute::NEXT_TRACE, trace)]);
+        if !before.span.is_ending() {
+            before.span.event(event::ROLLED_OVER, at, vec![KeyValue::new(attribute::NEXT_TRACE, trace)]);
             before.end(at, vec![KeyValue::new(attribute::RUN_STATUS, "rolled_over")], Status::Unset);
         }
         begun(&next, at, Some(before));
         Some(next)
     }
 
-    pub(crate) fn part(&self) -> MutexGuard<'_, Arc<Part>> {
-        self.part.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn root(&self) -> MutexGuard<'_, Arc<Root>> {
+        self.root.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for OpenRun {
     /// A run that nobody ended, such as one that a stopping process keeps for the next.
     fn drop(&mut self) {
-        self.part().root.abandon(KeyValue::new(attribute::RUN_STATUS, "abandoned"));
+        self.root().span.abandon(KeyValue::new(attribute::RUN_STATUS, "abandoned"));
     }
 }
 
 /// The child that makes a run findable while its root is open; it links to the part before.
-fn begun(part: &Arc<Part>, at: SystemTime, before: Option<&Arc<Part>>) {
-    let draft = Draft::internal("run started", at).with(count(attribute::RUN_PART, part.number));
-    let before = before.map(|before| before.carried(&before.root));
-    let draft = draft.linked(&part.catalogue, before, "rolled_over_from");
-    if let Some(span) = part.child(&part.root, draft) {
+fn begun(root: &Arc<Root>, at: SystemTime, before: Option<&Arc<Root>>) {
+    let draft = Draft::internal("run started", at).with(count(attribute::RUN_PART, root.number));
+    let before = before.map(|before| before.propagation(&before.span));
+    let draft = draft.linked(&root.recorder, before, "rolled_over_from");
+    if let Some(span) = root.child(&root.span, draft) {
         span.end(at);
     }
 }

@@ -12,7 +12,7 @@ use opentelemetry::trace::TraceContextExt as _;
 
 use super::attempt::LogIds;
 use super::call::Here;
-use super::carried::{self, Carried};
+use super::propagation::{self, Propagation};
 
 /// Where code runs. Cheap to clone; the default is nowhere, and costs nothing.
 #[derive(Clone, Default)]
@@ -35,8 +35,8 @@ impl Scope {
 
     /// The place that an artifact carries, which is recorded somewhere else or not at all.
     #[must_use]
-    pub fn at(carried: &Carried) -> Self {
-        Self::of(Some(Context::new().with_remote_span_context(carried.span_context())))
+    pub fn at(propagation: &Propagation) -> Self {
+        Self::of(Some(Context::new().with_remote_span_context(propagation.span_context())))
     }
 
     /// The same place, with the ids that belong on log lines.
@@ -67,10 +67,10 @@ impl Scope {
 
     /// The place, for whoever is called next. `None` when there is no trace.
     #[must_use]
-    pub fn carried(&self) -> Option<Carried> {
+    pub fn propagation(&self) -> Option<Propagation> {
         let context = self.context.as_ref()?.span().span_context().clone();
-        let (trace, span) = carried::ids(&context);
-        Carried::from_ids(trace, span, u8::from(context.is_sampled()), None)
+        let (trace, span) = propagation::ids(&context);
+        Propagation::from_ids(trace, span, u8::from(context.is_sampled()), None)
     }
 }
 

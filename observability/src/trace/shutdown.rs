@@ -5,15 +5,15 @@ use std::time::SystemTime;
 
 use opentelemetry::trace::Status;
 
-use super::node::End;
-use super::part::{Draft, Part};
+use super::nested::End;
+use super::root::{Draft, Root};
 use super::text::text;
 use crate::names::attribute;
 
 /// The open trace of a shutdown. Dropped without an end, it ends with its last phase.
 #[derive(Debug)]
 #[must_use = "a shutdown's trace ends when the shutdown does"]
-pub struct ShutdownTrace(Option<Arc<Part>>);
+pub struct ShutdownTrace(Option<Arc<Root>>);
 
 impl ShutdownTrace {
     /// Nothing is recorded.
@@ -21,33 +21,33 @@ impl ShutdownTrace {
         Self(None)
     }
 
-    pub(crate) const fn new(part: Arc<Part>) -> Self {
-        Self(Some(part))
+    pub(crate) const fn new(root: Arc<Root>) -> Self {
+        Self(Some(root))
     }
 
     /// Shows a phase that is over. One that failed says so by its status.
     pub fn phase(&self, phase: &str, status: &str, failed: Option<&str>, start: SystemTime, end: SystemTime) {
-        let Some(part) = &self.0 else { return };
+        let Some(root) = &self.0 else { return };
         let draft = Draft::internal(format!("shutdown {phase}"), start)
             .with(text(attribute::PHASE, phase))
             .with(text(attribute::PHASE_STATUS, status));
-        let Some(span) = part.child(&part.root, draft) else { return };
+        let Some(span) = root.child(&root.span, draft) else { return };
         let status = failed.map_or(Status::Unset, |why| Status::error(why.to_owned()));
-        span.node.end(End { at: end, attributes: Vec::new(), status });
+        span.nested.end(End { at: end, attributes: Vec::new(), status });
     }
 
     /// Ends the shutdown. The first call counts.
     pub fn end(&self, at: SystemTime) {
-        if let Some(part) = &self.0 {
-            part.end(at, Vec::new(), Status::Unset);
+        if let Some(root) = &self.0 {
+            root.end(at, Vec::new(), Status::Unset);
         }
     }
 }
 
 impl Drop for ShutdownTrace {
     fn drop(&mut self) {
-        if let Some(part) = &self.0 {
-            part.root.abandon(text(attribute::OUTCOME, "abandoned"));
+        if let Some(root) = &self.0 {
+            root.span.abandon(text(attribute::OUTCOME, "abandoned"));
         }
     }
 }

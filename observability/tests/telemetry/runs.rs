@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use volery_observability::trace::{
-    Carried, Detail, Ending, Input, JobStart, OnExported, OpenSpan, PayloadRecording, Publish, RunStart,
+    Detail, Ending, Input, JobStart, OnExported, OpenSpan, PayloadRecording, Propagation, Publish, RunStart,
     RunTrace, SpanKey, TraceSettings,
 };
 use volery_observability::{Environment, Otlp, Providers, Sampling, Telemetry, init};
@@ -68,8 +68,8 @@ fn a_run_that_is_not_sampled_builds_nothing_and_says_so_to_whoever_comes_next() 
         assert!(run.job(&JobStart::new("settle", &"job-1", at(1)), inputs).is_none());
         let tracer = telemetry.tracer_provider().expect("spans are exported").tracer("service");
         run.scope().call(|| drop(tracer.start("of the service")));
-        let carried = run.scope().carried().expect("there is a trace, though it is not recorded");
-        assert_eq!((carried.trace_id(), carried.is_sampled()), (order.trace_id(), false));
+        let propagation = run.scope().propagation().expect("there is a trace, though it is not recorded");
+        assert_eq!((propagation.trace_id(), propagation.is_sampled()), (order.trace_id(), false));
         run.end(run_end(9));
         // What goes on after a restart is not sampled either.
         let again = telemetry.providers().spans().resume(RunStart::new(&"run-1", "quiet", at(0)), &order, 2);
@@ -152,7 +152,8 @@ fn a_run_that_is_published_to_after_its_end_has_another_part() {
 fn what_nobody_ends_is_abandoned_at_its_last_known_time() {
     let spans = seen(Sampling::Always, TraceSettings::default(), |telemetry| {
         let run = telemetry.providers().spans().run(RunStart::new(&"run-1", "left", at(0)));
-        let job = run.job(&JobStart::new("settle", &"job-1", at(1)), no_inputs()).expect("the run is sampled");
+        let job =
+            run.job(&JobStart::new("settle", &"job-1", at(1)), no_inputs()).expect("the run is sampled");
         let attempt = job.attempt(1, 0, at(2));
         attempt.step("hook", at(2), at(7));
         drop(job);
@@ -193,7 +194,8 @@ fn a_level_of_detail_leaves_spans_out_and_keeps_the_tree_whole() {
                 small_job(&run, "b", &order, 3, &Ending::Ok);
             } else {
                 small_job(&run, "a", &order, 2, &Ending::Ok);
-                let job = run.job(&JobStart::new("b", &"job", at(3)), no_inputs()).expect("the run is sampled");
+                let job =
+                    run.job(&JobStart::new("b", &"job", at(3)), no_inputs()).expect("the run is sampled");
                 job.attempt(1, 0, at(3)).end(&Ending::Ok, at(4));
             }
             run.end(run_end(20));
@@ -207,7 +209,7 @@ fn a_level_of_detail_leaves_spans_out_and_keeps_the_tree_whole() {
 #[test]
 fn a_callers_trace_goes_on_in_the_run_and_leaves_it_again() {
     let spans = seen(Sampling::Never, TraceSettings::default(), |telemetry| {
-        let caller = Carried::parse(PARENT, Some("rojo=1,congo=2")).expect("it is well formed");
+        let caller = Propagation::parse(PARENT, Some("rojo=1,congo=2")).expect("it is well formed");
         let start = RunStart { parent: Some(&caller), ..RunStart::new(&"run-1", "called", at(0)) };
         let run = telemetry.providers().spans().run(start);
         let order = publish(&run, "Order", 0, 1);
@@ -230,9 +232,9 @@ fn a_run_that_goes_on_after_a_restart_links_to_the_trace_that_was_cut() {
         let order = publish(&run, "Order", 0, 1);
         run.end(run_end(2));
         // The text comes back from the log.
-        let order = Carried::parse(&order.traceparent(), Some(&order.tracestate())).expect("it is ours");
+        let order = Propagation::parse(&order.traceparent(), Some(&order.tracestate())).expect("it is ours");
         let again = spans.resume(RunStart::new(&"run-1", "w", at(10)), &order, 2);
-        assert_ne!(again.carried().map(|carried| carried.trace_id()), Some(order.trace_id()));
+        assert_ne!(again.propagation().map(|propagation| propagation.trace_id()), Some(order.trace_id()));
         again.end(run_end(20));
     });
     laws::assert_all(&spans);
@@ -255,7 +257,7 @@ fn a_trace_that_a_kill_cut_off_gets_its_root_and_its_open_spans_afterwards() {
         let spans = telemetry.providers().spans();
         let run = spans.run(RunStart::new(&"run-1", "cut", at(0)));
         let order = publish(&run, "Order", 0, 1);
-        let inputs = [Input { id: "Order-1", kind: "Order", carried: Some(order) }];
+        let inputs = [Input { id: "Order-1", kind: "Order", propagation: Some(order) }];
         let job = run.job(&JobStart::new("settle", &"job-1", at(1)), inputs).expect("the run is sampled");
         let attempt = job.attempt(1, 0, at(2));
         attempt.step("hook", at(2), at(9));
@@ -348,7 +350,8 @@ fn an_engine_runs_in_the_context_of_its_call_with_the_allowed_baggage() {
         let start = RunStart { baggage: Some("team=birds,secret=1"), ..RunStart::new(&"run-1", "w", at(0)) };
         let run = telemetry.providers().spans().run(start);
         assert_eq!(run.baggage().as_deref(), Some("team=birds"));
-        let job = run.job(&JobStart::new("settle", &"job-1", at(0)), no_inputs()).expect("the run is sampled");
+        let job =
+            run.job(&JobStart::new("settle", &"job-1", at(0)), no_inputs()).expect("the run is sampled");
         let attempt = job.attempt(1, 0, at(0));
         let call = attempt.evaluate("settle", at(0));
         let tracer = telemetry.tracer_provider().expect("spans are exported").tracer("service");
@@ -378,7 +381,7 @@ fn a_job_over_several_runs_has_a_trace_of_its_own_that_each_run_names() {
         let orders = [publish(&runs[0], "Order", 0, 1), publish(&runs[1], "Order", 0, 1)];
         let shared = spans.shared("audit", at(1), runs.iter().any(RunTrace::is_sampled));
         runs.iter().for_each(|run| run.handed_to(&shared, at(5)));
-        let inputs = orders.map(|order| Input { id: "Order-1", kind: "Order", carried: Some(order) });
+        let inputs = orders.map(|order| Input { id: "Order-1", kind: "Order", propagation: Some(order) });
         let job = shared.job(&JobStart::new("audit", &"job-1", at(5)), inputs);
         job.expect("it is sampled").end(&Ending::Ok, at(6));
         shared.end(run_end(7));
@@ -397,7 +400,8 @@ fn a_job_over_several_runs_has_a_trace_of_its_own_that_each_run_names() {
 fn a_wait_of_a_millisecond_is_no_span() {
     let spans = seen(Sampling::Always, TraceSettings::default(), |telemetry| {
         let run = telemetry.providers().spans().run(RunStart::new(&"run-1", "w", at(0)));
-        let job = run.job(&JobStart::new("settle", &"job-1", at(0)), no_inputs()).expect("the run is sampled");
+        let job =
+            run.job(&JobStart::new("settle", &"job-1", at(0)), no_inputs()).expect("the run is sampled");
         job.wait("queue", at(0), at(1));
         job.wait("concurrency", at(1), at(3));
         job.end(&Ending::Ok, at(3));
@@ -454,7 +458,7 @@ fn a_run_whose_next_part_a_sampler_refuses_stays_as_it_is() {
     run.end(run_end(2));
     // The root has ended; a span below it would stick out.
     let late = publish(&run, "Order", 3, 4);
-    assert_eq!(Some(late.span_id()), run.carried().map(|carried| carried.span_id()));
+    assert_eq!(Some(late.span_id()), run.propagation().map(|propagation| propagation.span_id()));
     assert_eq!(spans.left_out().spans, 1);
     let names: Vec<_> =
         exporter.get_finished_spans().expect("it is in memory").into_iter().map(|span| span.name).collect();

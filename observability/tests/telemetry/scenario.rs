@@ -1,11 +1,11 @@
-//! A synthetic run in the shape of the catalogue, as a runtime would make it: with a join, a batch, a retry,
+//! A synthetic run in the shape of the recorder, as a runtime would make it: with a join, a batch, a retry,
 //! a panic and a cancellation. All times are made up.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use volery_observability::trace::{
-    BatchClosed, Carried, Commit, DeadLetter, Ending, Failure, Input, JobStart, JoinClosed, Publish, Restart,
-    RunEnd, RunStart, RunStatus, RunTrace, Spans,
+    BatchClosed, Commit, DeadLetter, Ending, Failure, Input, JobStart, JoinClosed, Propagation, Publish,
+    Restart, RunEnd, RunStart, RunStatus, RunTrace, Spans,
 };
 
 /// A time, in milliseconds after the begin of everything.
@@ -25,19 +25,21 @@ pub(crate) fn run_end(ms: u64) -> RunEnd {
 }
 
 /// Publishes from outside, and returns what the artifact carries.
-pub(crate) fn publish(run: &RunTrace, kind: &str, start: u64, end: u64) -> Carried {
+pub(crate) fn publish(run: &RunTrace, kind: &str, start: u64, end: u64) -> Propagation {
     let publish =
         run.publish(&Publish { size: Some(12), ..Publish::new(kind, &format!("{kind}-1"), at(start)) });
-    let Some(publish) = publish else { return run.carried().expect("the run has a trace") };
-    let carried = publish.carried().clone();
+    let Some(publish) = publish else { return run.propagation().expect("the run has a trace") };
+    let propagation = publish.propagation().clone();
     publish.end(at(end));
-    carried
+    propagation
 }
 
 /// A job with one attempt that does `ending`.
-pub(crate) fn small_job(run: &RunTrace, agent: &str, input: &Carried, start: u64, ending: &Ending<'_>) {
-    let inputs = [Input { id: "Receipt-1", kind: "Receipt", carried: Some(input.clone()) }];
-    let job = run.job(&JobStart::new(agent, &format!("job-{agent}"), at(start)), inputs).expect("the run is sampled");
+pub(crate) fn small_job(run: &RunTrace, agent: &str, input: &Propagation, start: u64, ending: &Ending<'_>) {
+    let inputs = [Input { id: "Receipt-1", kind: "Receipt", propagation: Some(input.clone()) }];
+    let job = run
+        .job(&JobStart::new(agent, &format!("job-{agent}"), at(start)), inputs)
+        .expect("the run is sampled");
     let attempt = job.attempt(1, 0, at(start + 1));
     let call = attempt.evaluate(agent, at(start + 1));
     call.end(ending, at(start + 8));
@@ -62,13 +64,13 @@ pub(crate) fn checkout(spans: &Spans) {
     small_job(&run, "mail", &receipt, 70, &Ending::Ok);
     small_job(&run, "print", &receipt, 71, &Ending::Cancelled("run"));
     let batch = BatchClosed { agent: "audit", reason: "deadline", key: None, start: at(65), end: at(85) };
-    let gathered = run.batch(&batch, [receipt.clone()]);
+    let collected = run.batch(&batch, [receipt.clone()]);
     let start = JobStart {
         trigger: "batch",
-        gathered: gathered.as_ref(),
+        collected: collected.as_ref(),
         ..JobStart::new("audit", &"job-audit", at(85))
     };
-    let job = run.job(&start, [Input { id: "Receipt-1", kind: "Receipt", carried: Some(receipt) }]);
+    let job = run.job(&start, [Input { id: "Receipt-1", kind: "Receipt", propagation: Some(receipt) }]);
     let job = job.expect("the run is sampled");
     let attempt = job.attempt(1, 1, at(86));
     attempt.end(&Ending::Panicked("index out of bounds"), at(90));
@@ -87,14 +89,14 @@ pub(crate) fn checkout(spans: &Spans) {
 }
 
 /// A job that fails once, waits, and succeeds. Returns what its output carries.
-fn settle(run: &RunTrace, joined: Option<&Carried>, inputs: [Carried; 2]) -> Carried {
+fn settle(run: &RunTrace, joined: Option<&Propagation>, inputs: [Propagation; 2]) -> Propagation {
     let [order, payment] = inputs;
     let inputs = [
-        Input { id: "Order-1", kind: "Order", carried: Some(order) },
-        Input { id: "Payment-1", kind: "Payment", carried: Some(payment) },
+        Input { id: "Order-1", kind: "Order", propagation: Some(order) },
+        Input { id: "Payment-1", kind: "Payment", propagation: Some(payment) },
     ];
     let start =
-        JobStart { trigger: "join", gathered: joined, ..JobStart::new("settle", &"job-settle", at(5)) };
+        JobStart { trigger: "join", collected: joined, ..JobStart::new("settle", &"job-settle", at(5)) };
     let job = run.job(&start, inputs).expect("the run is sampled");
     job.wait("concurrency", at(5), at(10));
     let attempt = job.attempt(1, 0, at(10));
@@ -118,9 +120,9 @@ fn settle(run: &RunTrace, joined: Option<&Carried>, inputs: [Carried; 2]) -> Car
     let output = attempt.publish(&Publish::new("Receipt", &"Receipt-1", at(51)));
     let commit = Commit { store: "sqlite", changes: 4, error: None, start: at(52), end: at(60) };
     output.commit(&commit);
-    let carried = output.carried().clone();
+    let propagation = output.propagation().clone();
     output.end(at(60));
     attempt.end(&Ending::Ok, at(61));
     job.end(&Ending::Ok, at(62));
-    carried
+    propagation
 }

@@ -76,7 +76,7 @@ fn a_job_keeps_more_than_128_links_and_says_how_many_it_left_out() {
     let spans = telemetry.providers().spans();
     let run = spans.run(RunStart::new(&"run-1", "links", at(0)));
     let order = publish(&run, "Order", 0, 1);
-    let input = || Input { id: "Order-1", kind: "Order", carried: Some(order.clone()) };
+    let input = || Input { id: "Order-1", kind: "Order", propagation: Some(order.clone()) };
     for (agent, inputs) in [("few", 500), ("many", 1_500)] {
         let inputs = std::iter::repeat_with(input).take(inputs);
         let job = run.job(&JobStart::new(agent, &agent, at(2)), inputs);

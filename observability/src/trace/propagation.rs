@@ -19,7 +19,7 @@ const STATE_LENGTH_MAX: usize = 2048;
 ///
 /// It goes with the artifact into the log, and comes back from there after a restart. Two of the same text are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Carried {
+pub struct Propagation {
     /// The trace, never zero.
     pub(crate) trace: u128,
     /// The span, never zero.
@@ -32,7 +32,7 @@ pub struct Carried {
     pub(crate) foreign: Option<Arc<str>>,
 }
 
-impl Carried {
+impl Propagation {
     /// The key of our member of `tracestate`. A caller's is not to be believed.
     pub const STATE_KEY: &str = MEMBER;
 
@@ -41,9 +41,9 @@ impl Carried {
     /// A `tracestate` that is malformed is passed over, as the specification asks; the `traceparent` counts then.
     ///
     /// # Errors
-    /// [`CarriedError`] when the `traceparent` is malformed.
-    pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Result<Self, CarriedError> {
-        let malformed = || CarriedError { header: traceparent.chars().take(80).collect() };
+    /// [`PropagationError`] when the `traceparent` is malformed.
+    pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Result<Self, PropagationError> {
+        let malformed = || PropagationError { header: traceparent.chars().take(80).collect() };
         let (trace, span, flags) = parse_traceparent(traceparent).ok_or_else(malformed)?;
         let (root, foreign) = tracestate.and_then(parse_tracestate).unwrap_or_default();
         Ok(Self { trace, span, sampled: flags & 1 == 1, root, foreign })
@@ -107,7 +107,7 @@ impl Carried {
 /// A text that names no place in a trace.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{header}` names no place in a trace")]
-pub struct CarriedError {
+pub struct PropagationError {
     /// The text, cut after 80 characters.
     pub header: String,
 }

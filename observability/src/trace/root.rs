@@ -13,10 +13,10 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue};
 
-use super::carried::{self, Carried};
-use super::catalogue::{Catalogue, Facts};
-use super::node::{End, Node};
+use super::nested::{End, NestedSpan};
 use super::open::{OpenSpan, SpanKey};
+use super::propagation::{self, Propagation};
+use super::spans::{Facts, Recorder};
 use super::text::count;
 use crate::names::attribute;
 
@@ -26,10 +26,10 @@ const OVERSHOOT: u32 = 4;
 
 /// One trace of a run.
 #[derive(Debug)]
-pub(crate) struct Part {
-    pub(crate) catalogue: Arc<Catalogue>,
+pub(crate) struct Root {
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) facts: Arc<Facts>,
-    pub(crate) root: Arc<Node>,
+    pub(crate) span: Arc<NestedSpan>,
     pub(crate) number: u32,
     place: Place,
     foreign: Option<Arc<str>>,
@@ -49,18 +49,18 @@ pub(crate) struct Place {
 
 impl Place {
     /// The place of what is not recorded, from what an artifact carries.
-    pub(crate) fn of(carried: &Carried) -> Self {
-        Self { trace: carried.trace, root: carried.root.unwrap_or(carried.span) }
+    pub(crate) fn of(propagation: &Propagation) -> Self {
+        Self { trace: propagation.trace, root: propagation.root.unwrap_or(propagation.span) }
     }
 
     /// What an artifact carries when there is no span for its publish.
-    pub(crate) fn carried(self, sampled: bool, foreign: Option<Arc<str>>) -> Carried {
-        Carried { trace: self.trace, span: self.root, sampled, root: Some(self.root), foreign }
+    pub(crate) fn propagation(self, sampled: bool, foreign: Option<Arc<str>>) -> Propagation {
+        Propagation { trace: self.trace, span: self.root, sampled, root: Some(self.root), foreign }
     }
 
     /// The context of the root.
     pub(crate) fn span_context(self, sampled: bool) -> SpanContext {
-        carried::context(self.trace, self.root, sampled, false, TraceState::default())
+        propagation::context(self.trace, self.root, sampled, false, TraceState::default())
     }
 }
 
@@ -80,21 +80,21 @@ pub(crate) struct Opening {
     place: Place,
     start: SystemTime,
     /// Which part of its run it is.
-    part: u32,
+    number: u32,
     /// Its parent in a trace that came from outside; 0 if it has none.
     above: u64,
 }
 
 impl Opening {
-    pub(crate) fn into_part(mut self, catalogue: &Arc<Catalogue>, facts: &Arc<Facts>) -> Arc<Part> {
+    pub(crate) fn into_root(mut self, recorder: &Arc<Recorder>, facts: &Arc<Facts>) -> Arc<Root> {
         self.span.set_attributes(facts.base.iter().chain(&facts.root).cloned());
-        let (number, above) = (self.part, self.above);
+        let (number, above) = (self.number, self.above);
         self.span.set_attribute(count(attribute::RUN_PART, number));
-        let foreign = carried::foreign_of(self.span.span_context());
-        catalogue.begun(|| OpenSpan {
+        let foreign = propagation::foreign_of(self.span.span_context());
+        recorder.begun(|| OpenSpan {
             key: SpanKey { trace: self.place.trace, span: self.place.root },
             parent: above,
-            start_us: carried::micros(self.start),
+            start_us: propagation::micros(self.start),
             name: if number > 1 { format!("{} (part {number})", facts.name) } else { facts.name.clone() },
             is_attempt: false,
             attributes: OpenSpan::noted(&facts.base)
@@ -102,12 +102,11 @@ impl Opening {
                 .chain([count(attribute::RUN_PART, number)])
                 .collect(),
         });
-        let root = Node::root(Context::new().with_span(self.span), self.start);
-        Arc::new(Part {
-            catalogue: Arc::clone(catalogue),
+        Arc::new(Root {
+            recorder: Arc::clone(recorder),
             facts: Arc::clone(facts),
             foreign,
-            root,
+            span: NestedSpan::root(Context::new().with_span(self.span), self.start),
             number,
             place: self.place,
             spans: AtomicU32::new(1),
@@ -129,9 +128,9 @@ pub(crate) struct RootDraft<'a> {
     pub(crate) name: String,
     pub(crate) start: SystemTime,
     /// Which part of the run it is, from 1.
-    pub(crate) part: u32,
+    pub(crate) number: u32,
     /// The caller's span.
-    pub(crate) parent: Option<&'a Carried>,
+    pub(crate) parent: Option<&'a Propagation>,
     /// Why the sampler is not to draw.
     pub(crate) forced: Option<&'static str>,
 }
@@ -165,17 +164,17 @@ impl Draft {
         self
     }
 
-    /// Links to at most as many as the catalogue allows, and counts the others.
+    /// Links to at most as many as the recorder allows, and counts the others.
     pub(crate) fn linked(
         mut self,
-        catalogue: &Catalogue,
-        targets: impl IntoIterator<Item = Carried>,
+        recorder: &Recorder,
+        targets: impl IntoIterator<Item = Propagation>,
         role: &'static str,
     ) -> Self {
         let mut dropped = 0_u64;
         // What is not recorded arrives nowhere: a link to it would lead into nothing.
-        for target in targets.into_iter().filter(Carried::is_sampled) {
-            if self.links.len() < catalogue.settings.links_max {
+        for target in targets.into_iter().filter(Propagation::is_sampled) {
+            if self.links.len() < recorder.settings.links_max {
                 let role = vec![KeyValue::new(attribute::LINK_ROLE, role)];
                 self.links.push(Link::new(target.span_context(), role, 0));
             } else {
@@ -188,7 +187,7 @@ impl Draft {
         }
         if dropped > 0 {
             self.attributes.push(count(attribute::LINKS_DROPPED, dropped));
-            catalogue.links_dropped.fetch_add(dropped, Ordering::Relaxed);
+            recorder.links_dropped.fetch_add(dropped, Ordering::Relaxed);
         }
         self
     }
@@ -205,9 +204,9 @@ impl Draft {
     }
 }
 
-impl Part {
+impl Root {
     /// Opens a root, if the sampler wants it. It is told the name, and whether the decision was made before.
-    pub(crate) fn open(catalogue: &Catalogue, draft: RootDraft<'_>) -> Opened {
+    pub(crate) fn open(recorder: &Recorder, draft: RootDraft<'_>) -> Opened {
         let above = draft.parent.map_or_else(Context::new, |parent| {
             Context::new().with_remote_span_context(parent.span_context())
         });
@@ -217,24 +216,24 @@ impl Part {
             builder = builder.with_attributes([KeyValue::new(attribute::SAMPLING, forced)]);
         }
         // Samplers are code of the service, and whoever begins a run here must not die of their panics.
-        let build = || catalogue.tracer.build_with_context(builder, &above);
+        let build = || recorder.tracer.build_with_context(builder, &above);
         let Ok(span) = catch_unwind(AssertUnwindSafe(build)) else { return Opened::Nothing };
         let context = span.span_context();
         if !context.is_valid() {
             return Opened::Nothing;
         }
-        let (trace, id) = carried::ids(context);
+        let (trace, id) = propagation::ids(context);
         let place = Place { trace, root: id };
         if !context.is_sampled() {
             return Opened::Unsampled(place);
         }
-        let above = draft.parent.map_or(0, Carried::span_id);
-        Opened::Recorded(Opening { span, place, start: draft.start, part: draft.part, above })
+        let above = draft.parent.map_or(0, Propagation::span_id);
+        Opened::Recorded(Opening { span, place, start: draft.start, number: draft.number, above })
     }
 
     /// Tells whether the budget is used up.
     pub(crate) fn is_full(&self) -> bool {
-        self.spans.load(Ordering::Relaxed) >= self.catalogue.settings.spans_max
+        self.spans.load(Ordering::Relaxed) >= self.recorder.settings.spans_max
     }
 
     pub(crate) fn trace_id(&self) -> u128 {
@@ -244,75 +243,75 @@ impl Part {
     /// Notes that a span was left out.
     pub(crate) fn suppress(&self) {
         self.suppressed.fetch_add(1, Ordering::Relaxed);
-        self.catalogue.suppressed.fetch_add(1, Ordering::Relaxed);
+        self.recorder.suppressed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Begins a span under another. `None` when it was left out.
-    pub(crate) fn child(self: &Arc<Self>, parent: &Arc<Node>, draft: Draft) -> Option<Recorded> {
+    pub(crate) fn child(self: &Arc<Self>, parent: &Arc<NestedSpan>, draft: Draft) -> Option<Recorded> {
         self.child_at(parent, parent.context(), draft)
     }
 
     /// The same at a place: the other one, or a span of the service below it.
     pub(crate) fn child_at(
         self: &Arc<Self>,
-        parent: &Arc<Node>,
+        parent: &Arc<NestedSpan>,
         above: &Context,
         draft: Draft,
     ) -> Option<Recorded> {
-        let room = self.catalogue.settings.spans_max.saturating_mul(OVERSHOOT);
+        let room = self.recorder.settings.spans_max.saturating_mul(OVERSHOOT);
         if self.spans.load(Ordering::Relaxed) >= room || !parent.enter() {
             self.suppress();
             return None;
         }
         self.spans.fetch_add(1, Ordering::Relaxed);
         let start = draft.start.max(parent.start()) + INSTANT;
-        let noted = (draft.is_long && self.catalogue.holds_back()).then(|| {
+        let noted = (draft.is_long && self.recorder.holds_back()).then(|| {
             let attributes = OpenSpan::noted(&self.facts.base).chain(OpenSpan::noted(&draft.attributes));
             (draft.name.clone(), draft.kind == SpanKind::Consumer, attributes.collect())
         });
         let builder = draft.build(&self.facts.base, start);
-        let span: BoxedSpan = self.catalogue.tracer.build_with_context(builder, above);
+        let span: BoxedSpan = self.recorder.tracer.build_with_context(builder, above);
         let context = above.with_span(span);
         if let Some((name, is_attempt, attributes)) = noted {
-            let (trace, span) = carried::ids(context.span().span_context());
-            let (_, parent) = carried::ids(parent.context().span().span_context());
-            let (key, start_us) = (SpanKey { trace, span }, carried::micros(start));
-            self.catalogue.begun(|| OpenSpan { key, parent, start_us, name, is_attempt, attributes });
+            let (trace, span) = propagation::ids(context.span().span_context());
+            let (_, parent) = propagation::ids(parent.context().span().span_context());
+            let (key, start_us) = (SpanKey { trace, span }, propagation::micros(start));
+            self.recorder.begun(|| OpenSpan { key, parent, start_us, name, is_attempt, attributes });
         }
-        let node = Node::child(Arc::clone(parent), context, start);
-        Some(Recorded { part: Arc::clone(self), node })
+        let nested = NestedSpan::child(Arc::clone(parent), context, start);
+        Some(Recorded { root: Arc::clone(self), nested })
     }
 
     /// What an artifact carries that is published at a span of this trace.
-    pub(crate) fn carried(&self, node: &Node) -> Carried {
-        let (trace, span) = carried::ids(&node.span_context());
-        Carried { trace, span, sampled: true, root: Some(self.place.root), foreign: self.foreign.clone() }
+    pub(crate) fn propagation(&self, nested: &NestedSpan) -> Propagation {
+        let (trace, span) = propagation::ids(&nested.span_context());
+        Propagation { trace, span, sampled: true, root: Some(self.place.root), foreign: self.foreign.clone() }
     }
 
     /// Ends the root, as soon as its children have.
     pub(crate) fn end(&self, at: SystemTime, mut attributes: Vec<KeyValue>, status: Status) -> bool {
         let suppressed = self.suppressed.load(Ordering::Relaxed);
         attributes.push(count(attribute::SPANS_SUPPRESSED, suppressed));
-        self.root.end(End { at, attributes, status })
+        self.span.end(End { at, attributes, status })
     }
 }
 
 /// A recorded span whose holder has to end it; dropped without an end it is abandoned.
 #[derive(Debug)]
 pub(crate) struct Recorded {
-    pub(crate) part: Arc<Part>,
-    pub(crate) node: Arc<Node>,
+    pub(crate) root: Arc<Root>,
+    pub(crate) nested: Arc<NestedSpan>,
 }
 
 impl Recorded {
     /// Ends it with nothing to say.
     pub(crate) fn end(self, at: SystemTime) {
-        self.node.end(End::at(at));
+        self.nested.end(End::at(at));
     }
 }
 
 impl Drop for Recorded {
     fn drop(&mut self) {
-        self.node.abandon(KeyValue::new(attribute::OUTCOME, "abandoned"));
+        self.nested.abandon(KeyValue::new(attribute::OUTCOME, "abandoned"));
     }
 }

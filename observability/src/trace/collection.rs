@@ -4,8 +4,8 @@
 
 use std::time::SystemTime;
 
-use super::carried::Carried;
-use super::part::{Draft, INSTANT};
+use super::propagation::Propagation;
+use super::root::{Draft, INSTANT};
 use super::run::{RunTrace, State};
 use super::settings::Detail;
 use super::text::{count, text, texts};
@@ -49,15 +49,15 @@ impl RunTrace {
     pub fn batch(
         &self,
         batch: &BatchClosed<'_>,
-        inputs: impl IntoIterator<Item = Carried>,
-    ) -> Option<Carried> {
-        self.gathering(batch.agent, batch.end, |catalogue| {
+        inputs: impl IntoIterator<Item = Propagation>,
+    ) -> Option<Propagation> {
+        self.collection(batch.agent, batch.end, |recorder| {
             let mut total = 0_u64;
             let inputs = inputs.into_iter().inspect(|_| total += 1);
             let mut draft = Draft::internal(format!("batch {}", batch.agent), batch.start)
                 .with(text(attribute::AGENT, batch.agent))
                 .with(text(attribute::BATCH_CLOSE_REASON, batch.reason))
-                .linked(catalogue, inputs, "input");
+                .linked(recorder, inputs, "input");
             draft.attributes.extend(batch.key.map(|key| text(attribute::BATCH_KEY, key)));
             draft.with(count(attribute::MESSAGING_BATCH_COUNT, total))
         })
@@ -65,13 +65,17 @@ impl RunTrace {
 
     /// Shows a join, with a link to each input. What it returns is for the join's job to link to.
     #[must_use = "the join's job links to it"]
-    pub fn join(&self, join: &JoinClosed<'_>, inputs: impl IntoIterator<Item = Carried>) -> Option<Carried> {
-        self.gathering(join.agent, join.end, |catalogue| {
+    pub fn join(
+        &self,
+        join: &JoinClosed<'_>,
+        inputs: impl IntoIterator<Item = Propagation>,
+    ) -> Option<Propagation> {
+        self.collection(join.agent, join.end, |recorder| {
             let draft = Draft::internal(format!("join {}", join.agent), join.start)
                 .with(text(attribute::AGENT, join.agent))
                 .with(text(attribute::JOIN_KEY, join.key))
                 .with(text(attribute::JOIN_RESULT, join.result))
-                .linked(catalogue, inputs, "input");
+                .linked(recorder, inputs, "input");
             if join.missing.is_empty() {
                 draft
             } else {
@@ -80,23 +84,23 @@ impl RunTrace {
         })
     }
 
-    fn gathering(
+    fn collection(
         &self,
         agent: &str,
         end: SystemTime,
-        draft: impl FnOnce(&super::catalogue::Catalogue) -> Draft,
-    ) -> Option<Carried> {
+        draft: impl FnOnce(&super::spans::Recorder) -> Draft,
+    ) -> Option<Propagation> {
         let State::Sampled(run) = &self.0 else { return None };
-        let detail = run.catalogue().settings.of_agent(agent, run.facts.detail);
+        let detail = run.recorder().settings.of_agent(agent, run.facts.detail);
         if detail < Detail::Job {
-            run.part().suppress();
+            run.root().suppress();
             return None;
         }
-        let (part, span) = run.child(draft(run.catalogue()), Detail::Job, detail);
+        let (root, span) = run.child(draft(run.recorder()), Detail::Job, detail);
         let span = span?;
-        let carried = part.carried(&span.node);
+        let propagation = root.propagation(&span.nested);
         // Not together with the job that gave the last input, or the path would never go through that one.
         span.end(end - INSTANT);
-        Some(carried)
+        Some(propagation)
     }
 }

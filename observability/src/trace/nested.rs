@@ -15,9 +15,9 @@ use crate::names::target::TELEMETRY;
 
 /// A span, its parent, and how many children are open.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub(crate) struct NestedSpan {
     context: Context,
-    parent: Option<Arc<Node>>,
+    parent: Option<Arc<NestedSpan>>,
     start: SystemTime,
     state: Mutex<State>,
 }
@@ -48,7 +48,7 @@ impl End {
     }
 }
 
-impl Node {
+impl NestedSpan {
     /// A root. The context has its span.
     pub(crate) fn root(context: Context, start: SystemTime) -> Arc<Self> {
         Self::new(context, None, start)

@@ -11,9 +11,9 @@ use opentelemetry::global::{BoxedTracer, ObjectSafeTracerProvider};
 use opentelemetry::{InstrumentationScope, KeyValue};
 
 use super::baggage::Baggage;
-use super::carried::Carried;
 use super::open::{Given, OnExported, OpenSpan, OpenSpans, SpanKey};
-use super::part::{Opened, Part, Place, RootDraft};
+use super::propagation::Propagation;
+use super::root::{Opened, Place, Root, RootDraft};
 use super::run::RunTrace;
 use super::settings::{Detail, TraceSettings};
 use super::shutdown::ShutdownTrace;
@@ -23,12 +23,12 @@ use crate::names::{SCHEMA_URL, SCOPE, attribute};
 /// The spans of a runtime. Cheap to clone; without a tracer every call is a branch and nothing more.
 #[derive(Clone, Debug, Default)]
 pub struct Spans {
-    inner: Option<Arc<Catalogue>>,
+    inner: Option<Arc<Recorder>>,
 }
 
 /// What all spans of a runtime share.
 #[derive(Debug)]
-pub(crate) struct Catalogue {
+pub(crate) struct Recorder {
     pub(crate) tracer: BoxedTracer,
     pub(crate) settings: TraceSettings,
     /// What holds spans back, and the number of this runtime in it.
@@ -63,7 +63,7 @@ pub struct RunStart<'a> {
     /// What the service groups runs by.
     pub session: Option<&'a str>,
     /// The caller's place in a trace: the run becomes a child of it, and is sampled if it is.
-    pub parent: Option<&'a Carried>,
+    pub parent: Option<&'a Propagation>,
     /// The caller's W3C `baggage`; only allowed keys are kept.
     pub baggage: Option<&'a str>,
     /// When it began.
@@ -120,39 +120,39 @@ impl Spans {
         let tracer = BoxedTracer::new(provider.boxed_tracer(scope));
         let (suppressed, links_dropped) = (AtomicU64::new(0), AtomicU64::new(0));
         let open = open.map(|open| (open.join(), open));
-        Self { inner: Some(Arc::new(Catalogue { tracer, settings, open, suppressed, links_dropped })) }
+        Self { inner: Some(Arc::new(Recorder { tracer, settings, open, suppressed, links_dropped })) }
     }
 
     /// Tells whether there is a tracer.
     #[must_use]
     pub const fn is_on(&self) -> bool {
-        self.catalogue().is_some()
+        self.recorder().is_some()
     }
 
     /// What spans are made with. Without the feature `record` the compiler knows that there is nothing.
-    const fn catalogue(&self) -> Option<&Arc<Catalogue>> {
+    const fn recorder(&self) -> Option<&Arc<Recorder>> {
         if cfg!(feature = "record") { self.inner.as_ref() } else { None }
     }
 
     /// Tells whether some of a caller's baggage is passed on.
     #[must_use]
     pub fn passes_baggage(&self) -> bool {
-        self.catalogue().is_some_and(|catalogue| !catalogue.settings.baggage.is_empty())
+        self.recorder().is_some_and(|recorder| !recorder.settings.baggage.is_empty())
     }
 
     /// Opens the trace of a run.
     #[must_use]
     pub fn run(&self, start: RunStart<'_>) -> RunTrace {
-        let Some(catalogue) = self.catalogue() else { return RunTrace::off() };
-        let forced = catalogue.settings.is_always_sampled(start.workflow).then_some("always");
+        let Some(recorder) = self.recorder() else { return RunTrace::off() };
+        let forced = recorder.settings.is_always_sampled(start.workflow).then_some("always");
         let draft = RootDraft {
             name: root_name(start.workflow),
             start: start.start,
-            part: 1,
+            number: 1,
             parent: start.parent,
             forced,
         };
-        RunTrace::open(catalogue, draft, catalogue.baggage(&start), || Facts::of(catalogue, &start, 1))
+        RunTrace::open(recorder, draft, recorder.baggage(&start), || Facts::of(recorder, &start, 1))
     }
 
     /// Opens a new trace for a run that an earlier process began, linked to the trace that was cut.
@@ -160,20 +160,20 @@ impl Spans {
     /// `earlier` is what any artifact of the run carries; its sampling decision counts. `attempt` is 2 after the first
     /// restart. Jobs run again in the new trace; nothing is hung below spans of the old one.
     #[must_use]
-    pub fn resume(&self, start: RunStart<'_>, earlier: &Carried, attempt: u32) -> RunTrace {
-        let Some(catalogue) = self.catalogue() else { return RunTrace::off() };
-        let baggage = catalogue.baggage(&start);
+    pub fn resume(&self, start: RunStart<'_>, earlier: &Propagation, attempt: u32) -> RunTrace {
+        let Some(recorder) = self.recorder() else { return RunTrace::off() };
+        let baggage = recorder.baggage(&start);
         if !earlier.sampled {
             return RunTrace::unsampled(Place::of(earlier), baggage);
         }
         let draft = RootDraft {
             name: root_name(start.workflow),
             start: start.start,
-            part: 1,
+            number: 1,
             parent: None,
             forced: Some("copied"),
         };
-        let trace = RunTrace::open(catalogue, draft, baggage, || Facts::of(catalogue, &start, attempt));
+        let trace = RunTrace::open(recorder, draft, baggage, || Facts::of(recorder, &start, attempt));
         trace.resumed_from(earlier, start.start);
         trace
     }
@@ -183,17 +183,17 @@ impl Spans {
     /// It is sampled if one of the runs is. Tell each run of it with [`RunTrace::handed_to`].
     #[must_use]
     pub fn shared(&self, agent: &str, start: SystemTime, any_sampled: bool) -> RunTrace {
-        let Some(catalogue) = self.catalogue() else { return RunTrace::off() };
+        let Some(recorder) = self.recorder() else { return RunTrace::off() };
         if !any_sampled {
             return RunTrace::off();
         }
         let name = format!("shared {agent}");
-        let draft = RootDraft { name: name.clone(), start, part: 1, parent: None, forced: Some("copied") };
-        RunTrace::open(catalogue, draft, None, || Facts {
+        let draft = RootDraft { name: name.clone(), start, number: 1, parent: None, forced: Some("copied") };
+        RunTrace::open(recorder, draft, None, || Facts {
             base: Vec::new(),
             root: vec![text(attribute::AGENT, agent)],
             name,
-            detail: catalogue.settings.of_workflow(""),
+            detail: recorder.settings.of_workflow(""),
             attempt: 1,
             baggage: None,
         })
@@ -201,10 +201,10 @@ impl Spans {
 
     /// Opens the trace of a shutdown.
     pub fn shutdown(&self, runtime: &str, start: SystemTime) -> ShutdownTrace {
-        let Some(catalogue) = self.catalogue() else { return ShutdownTrace::off() };
+        let Some(recorder) = self.recorder() else { return ShutdownTrace::off() };
         let name = "volery shutdown".to_owned();
-        let draft = RootDraft { name: name.clone(), start, part: 1, parent: None, forced: Some("always") };
-        let Opened::Recorded(opening) = Part::open(catalogue, draft) else { return ShutdownTrace::off() };
+        let draft = RootDraft { name: name.clone(), start, number: 1, parent: None, forced: Some("always") };
+        let Opened::Recorded(opening) = Root::open(recorder, draft) else { return ShutdownTrace::off() };
         let facts = Arc::new(Facts {
             base: vec![text(attribute::RUNTIME, runtime)],
             root: Vec::new(),
@@ -213,23 +213,23 @@ impl Spans {
             attempt: 1,
             baggage: None,
         });
-        ShutdownTrace::new(opening.into_part(catalogue, &facts))
+        ShutdownTrace::new(opening.into_root(recorder, &facts))
     }
 
     /// How long a span is open before it is noted in the log. `None` when nobody holds spans back: only the providers of
     /// `Telemetry` do.
     #[must_use]
     pub fn noted_after(&self) -> Option<Duration> {
-        self.catalogue().filter(|catalogue| catalogue.open.is_some()).map(|catalogue| catalogue.settings.wait)
+        self.recorder().filter(|recorder| recorder.open.is_some()).map(|recorder| recorder.settings.wait)
     }
 
     /// Gives what has been open for so long that the log is to have it, and does not have it yet. `given`
     /// is called for each before it can end, and names who hears of its export.
     #[must_use = "the log is to have it"]
     pub fn to_note(&self, now: SystemTime, given: &mut Given<'_>) -> Vec<OpenSpan> {
-        let Some(catalogue) = self.catalogue() else { return Vec::new() };
-        let before = now.checked_sub(catalogue.settings.wait);
-        let noted = catalogue.open.as_ref().zip(before);
+        let Some(recorder) = self.recorder() else { return Vec::new() };
+        let before = now.checked_sub(recorder.settings.wait);
+        let noted = recorder.open.as_ref().zip(before);
         noted.map(|((runtime, open), before)| open.to_note(*runtime, before, given)).unwrap_or_default()
     }
 
@@ -251,23 +251,23 @@ impl Spans {
     }
 
     fn open(&self) -> Option<&(u64, Arc<dyn OpenSpans>)> {
-        self.catalogue()?.open.as_ref()
+        self.recorder()?.open.as_ref()
     }
 
     /// What was left out so far.
     #[must_use]
     pub fn left_out(&self) -> LeftOut {
-        let Some(catalogue) = self.catalogue() else { return LeftOut::default() };
+        let Some(recorder) = self.recorder() else { return LeftOut::default() };
         LeftOut {
-            spans: catalogue.suppressed.load(Ordering::Relaxed),
-            links: catalogue.links_dropped.load(Ordering::Relaxed),
+            spans: recorder.suppressed.load(Ordering::Relaxed),
+            links: recorder.links_dropped.load(Ordering::Relaxed),
         }
     }
 }
 
 impl Facts {
-    fn of(catalogue: &Catalogue, start: &RunStart<'_>, attempt: u32) -> Self {
-        let settings = &catalogue.settings;
+    fn of(recorder: &Recorder, start: &RunStart<'_>, attempt: u32) -> Self {
+        let settings = &recorder.settings;
         let mut base = vec![
             shared(shown(attribute::RUN_ID, start.run)),
             shared(name(attribute::WORKFLOW, start.workflow)),
@@ -286,7 +286,7 @@ impl Facts {
     }
 }
 
-impl Catalogue {
+impl Recorder {
     /// A span has begun that may be open for long.
     pub(crate) fn begun(&self, span: impl FnOnce() -> OpenSpan) {
         if let Some((runtime, open)) = &self.open {
