@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
+use volery::Fault;
 use volery::agent::PastIntensity;
 use volery::prelude::*;
 use volery::supervision::Intensity;
-use volery::supervision::{ChildSpec, Fault, Life, NoObserver, Supervisor, SupervisorSpec};
+use volery::supervision::{ChildSpec, Life, NoObserver, Supervisor, SupervisorSpec};
 
 /// Panics that the storm's agent is allowed within [`STORM_WINDOW`]; past them it rests for as long. A panic
 /// costs about ten microseconds of unwinding, so that this many take a twentieth of one core.

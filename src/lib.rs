@@ -87,14 +87,15 @@ pub mod agent {
 
 /// Artifacts: the types of their parts.
 pub mod artifact {
+    pub use volery_blackboard::visibility::Admission;
     pub use volery_blackboard::{
-        BlackboardError, Body, Discard, Expiry, JobId, Key, Kinds, Producer, Tenant, TraceContext,
+        BlackboardError, Body, Discard, Expiry, JobId, Key, Kinds, Producer, Tenant, TraceContext, Viewer,
     };
 }
 
 /// The feed: what happens in a runtime, as it happens.
 ///
-/// [`Event`] hands out records of [`store`](crate::store) and of [`supervision`](crate::supervision).
+/// An [`Event`](feed::Event) hands out records of [`store`] and of [`supervision`].
 pub mod feed {
     pub use volery_actors::{Event, FeedItem, FeedReader};
 }
@@ -112,6 +113,7 @@ pub mod letters {
 pub mod query {
     pub use volery_actors::{CauseTree, FateTree, LineageQuery, LineageTree, Pages, Query, ResultTree};
     pub use volery_blackboard::Page;
+    pub use volery_blackboard::filter::Conditions;
     pub use volery_blackboard::store::{Fate, Lineage, Summary, SummaryBy};
 }
 
@@ -150,7 +152,7 @@ pub mod sqlite {
 /// Stores: retention, and the contract that a store of your own fulfils.
 pub mod store {
     pub use volery_blackboard::claim::{Backlog, Claim, Claimed, LogEntry, Settled};
-    pub use volery_blackboard::job::{Member, PairVerdict, Resumed, Start};
+    pub use volery_blackboard::job::{Aside, Member, PairVerdict, Resumed, Start, Wait, WaitsFor};
     #[cfg(feature = "testing")]
     pub use volery_blackboard::store::conformance;
     pub use volery_blackboard::store::{

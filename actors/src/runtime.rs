@@ -99,7 +99,7 @@ impl Volery {
     }
 
     /// Publishes several artifacts in one run, all or nothing: a `Vec<T>`, a tuple of `Publish(x)`, options and lists, or
-    /// [`Outputs`](crate::Outputs) for kinds and particulars of all sorts.
+    /// [`Outputs`] for kinds and particulars of all sorts.
     ///
     /// # Errors
     /// As for a single publish; nothing is published then. Dropped while it waits for room, nothing is published; dropped

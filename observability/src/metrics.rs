@@ -126,7 +126,11 @@ impl Metrics {
     const fn inner(&self) -> Option<&Arc<Inner>> {
         if cfg!(feature = "record") { self.inner.as_ref() } else { None }
     }
+}
 
+/// The runtime's side: one method per event. Not for services.
+#[doc(hidden)]
+impl Metrics {
     /// Replaces the levels that the gauges show. A level that is missing is not shown any more.
     pub fn set_levels(&self, levels: Levels) {
         if let Some(inner) = self.inner() {

@@ -115,6 +115,19 @@ impl Providers {
         self
     }
 
+    /// Sends what is waiting. `None` when nobody knows how.
+    ///
+    /// It blocks the thread for up to `limit` of real time; within an async runtime, call it on a thread for blocking
+    /// work.
+    #[must_use]
+    pub fn flush_blocking(&self, limit: Duration) -> Option<FlushReport> {
+        self.flusher.as_ref().map(|flusher| flusher.flush(limit))
+    }
+}
+
+/// The runtime's side. Not for services.
+#[doc(hidden)]
+impl Providers {
     /// The spans of one runtime.
     #[must_use]
     pub fn spans(&self) -> Spans {
@@ -131,15 +144,6 @@ impl Providers {
             metrics.watch_spans(spans);
         }
         metrics
-    }
-
-    /// Sends what is waiting. `None` when nobody knows how.
-    ///
-    /// It blocks the thread for up to `limit` of real time; within an async runtime, call it on a thread for blocking
-    /// work.
-    #[must_use]
-    pub fn flush_blocking(&self, limit: Duration) -> Option<FlushReport> {
-        self.flusher.as_ref().map(|flusher| flusher.flush(limit))
     }
 }
 

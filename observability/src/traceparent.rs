@@ -31,7 +31,7 @@ pub fn traceparent_of(span: &Span) -> Option<String> {
 /// [`ParentError`] says what to change; the span is as it was then.
 pub fn set_parent(span: &Span, traceparent: &str) -> Result<(), ParentError> {
     let place = parse(traceparent).ok_or_else(|| ParentError::malformed(traceparent))?;
-    span.set_parent(Context::new().with_remote_span_context(place)).map_err(ParentError::from)
+    span.set_parent(Context::new().with_remote_span_context(place)).map_err(ParentError::refused)
 }
 
 /// Why a span did not become a child of the named one.
@@ -71,8 +71,9 @@ impl fmt::Display for ParentError {
 
 impl std::error::Error for ParentError {}
 
-impl From<SetParentError> for ParentError {
-    fn from(error: SetParentError) -> Self {
+impl ParentError {
+    /// The reason of the bridge, whose own type stays out of the signatures here.
+    fn refused(error: SetParentError) -> Self {
         match error {
             SetParentError::LayerNotFound => Self::NoLayer,
             SetParentError::AlreadyStarted => Self::TooLate,

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
+use volery_actors::Fault;
 use volery_actors::supervision::{
-    Address, Backoff, ChildId, ChildSpec, Exit, Fault, Intensity, Life, LifeEvent, Observer, Reply,
-    SupervisorSpec,
+    Address, Backoff, ChildId, ChildSpec, Exit, Intensity, Life, LifeEvent, Observer, Reply, SupervisorSpec,
 };
 
 /// Long enough that only a mistake reaches it; time is paused, so waiting costs nothing.

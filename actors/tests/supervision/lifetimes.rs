@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use volery_actors::Fault;
 use volery_actors::supervision::{
-    Address, AskError, Backoff, ChildSpec, Exit, Fault, Intensity, Life, LifeEvent, NoObserver, Observer,
+    Address, AskError, Backoff, ChildSpec, Exit, Intensity, Life, LifeEvent, NoObserver, Observer,
     SendRefusal, Supervisor, SupervisorExit, SupervisorSpec,
 };
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use volery_actors::Fault;
 use volery_actors::supervision::{
-    Backoff, ChildSpec, Fault, Intensity, Life, NoObserver, Reply, Supervisor, SupervisorSpec,
+    Backoff, ChildSpec, Intensity, Life, NoObserver, Reply, Supervisor, SupervisorSpec,
 };
 
 use crate::kit::{Journal, LONG, Message, child, hush};
