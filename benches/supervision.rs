@@ -16,8 +16,7 @@ use tokio::task::JoinSet;
 use volery::Fault;
 use volery::agent::PastIntensity;
 use volery::prelude::*;
-use volery::supervision::Intensity;
-use volery::supervision::{ChildSpec, Life, NoObserver, Supervisor, SupervisorSpec};
+use volery::supervision::{ChildSpec, Intensity, Life, NoObserver, Supervisor, SupervisorSpec};
 
 /// Panics that the storm's agent is allowed within [`STORM_WINDOW`]; past them it rests for as long. A panic
 /// costs about ten microseconds of unwinding, so that this many take a twentieth of one core.

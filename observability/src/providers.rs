@@ -98,6 +98,7 @@ impl Providers {
     }
 
     /// Sets what holds spans back, and exports those of a process that is gone.
+    #[doc(hidden)]
     pub fn open_spans(mut self, open: Arc<dyn OpenSpans>) -> Self {
         self.open = Some(open);
         self
