@@ -1,27 +1,30 @@
 //! Agents: what a user declares, what an engine may see and do, and the actor that runs attempts.
 //!
-//! An agent is a name, subscriptions with an engine each, and limits. Its actor accepts jobs within its credit and runs
-//! every attempt as a unit of its own, so that neither a slow nor a panicking engine can block its mailbox.
+//! An agent is a name, subscriptions with an engine each, and limits. Its actor has a slot for each job that may run at
+//! once, and runs every attempt as a unit of its own, so that neither a slow nor a panicking engine can block its mailbox.
 
 mod actor;
 mod attempt;
-mod bench;
 mod call;
+mod cell;
 mod child;
 mod context;
 mod definition;
 mod engine;
+mod environment;
+mod execution;
 mod failure;
 mod fallback;
 mod outputs;
+mod poll;
 #[cfg(feature = "process")]
 mod process;
-mod pulse;
+mod progress;
 mod retry;
-mod roll;
-mod seat;
+mod slots;
+#[cfg(test)]
+mod tests;
 mod timeout;
-mod watch;
 
 pub use call::{OpenModelCall, OpenToolCall};
 pub use child::{ChildError, ChildTask};
@@ -37,11 +40,11 @@ pub use retry::Retry;
 pub use timeout::{TimedOut, TimeoutKind};
 
 pub(crate) use actor::{AgentActor, AgentMessage};
-pub(crate) use attempt::{AttemptEnd, Ended, EngineState};
-pub(crate) use bench::{Bench, Workshop};
+pub(crate) use attempt::Attempt;
 pub(crate) use definition::AgentParts;
-pub(crate) use fallback::Fallbacks;
+pub(crate) use engine::Calls;
+pub(crate) use environment::{Environment, Services};
 pub(crate) use outputs::Output;
+pub(crate) use slots::{Attempts, Instruments, Slots};
 #[cfg(test)]
-pub(crate) use roll::tests::enter;
-pub(crate) use roll::{Entry, Roll};
+pub(crate) use tests::{Present, job};

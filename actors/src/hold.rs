@@ -68,24 +68,18 @@ impl Drop for Held {
 /// the facade's `protect`, for sections of the service itself. The deadline of a shutdown wins over it.
 #[must_use = "the section ends when this is dropped"]
 pub struct Protection {
-    _attempt: Option<Box<dyn Send + Sync>>,
-    _runtime: Option<Held>,
+    _section: Option<Box<dyn Send + Sync>>,
 }
 
 impl Protection {
-    /// Protects a section of the service.
-    pub(crate) fn of_service(service: &Arc<Hold>) -> Self {
-        Self { _attempt: None, _runtime: Some(service.take()) }
-    }
-
-    /// Protects a section of an attempt, whose own count is given back with it.
-    pub(crate) fn of_attempt(attempt: impl Send + Sync + 'static, attempts: &Arc<Hold>) -> Self {
-        Self { _attempt: Some(Box::new(attempt)), _runtime: Some(attempts.take()) }
+    /// Protects until it is dropped, and the section with it.
+    pub(crate) fn of(section: impl Send + Sync + 'static) -> Self {
+        Self { _section: Some(Box::new(section)) }
     }
 
     /// Protects nothing: what it was to protect has ended.
     pub(crate) fn none() -> Self {
-        Self { _attempt: None, _runtime: None }
+        Self { _section: None }
     }
 }
 

@@ -13,7 +13,7 @@ use volery_blackboard::{
     AgentIndex, AgentName, Artifact, Filter, Offset, Page, Payload, RunId, Timestamp, Visibility,
 };
 
-use crate::agent::{AgentMessage, IntoOutputs, Outputs, Workshop};
+use crate::agent::{AgentMessage, Attempts, IntoOutputs, Outputs, Services};
 use crate::error::{Cause, Result};
 use crate::feed::{Feed, FeedReader};
 use crate::health::FirstSeen;
@@ -62,7 +62,7 @@ pub struct Volery(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     name: String,
-    workshop: Arc<Workshop>,
+    services: Arc<Services>,
     feed: Feed,
     root: RootHandle,
     agents: Vec<(AgentName, Address<AgentMessage>)>,
@@ -73,6 +73,7 @@ struct Parts {
     first_seen: Mutex<FirstSeen>,
     loops: Loops,
     findings: Arc<Findings>,
+    attempts: Attempts,
 }
 
 impl Volery {
@@ -90,7 +91,7 @@ impl Volery {
     /// Returns the runtime's time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.0.workshop.clock.now()
+        self.0.services.clock.now()
     }
 
     /// Publishes an artifact in a run of its own, named after its kind.
@@ -183,7 +184,7 @@ impl Volery {
     /// # Errors
     /// When the store cannot be read, or is closed after a shutdown.
     pub async fn artifacts(&self, filter: &Filter) -> Result<Page> {
-        Ok(self.0.workshop.store.find(filter).await?)
+        Ok(self.0.services.store.find(filter).await?)
     }
 
     /// Reads artifacts by their places in the log, in the order asked for: those that a waiting list, a dead letter or an
@@ -192,7 +193,7 @@ impl Volery {
     /// # Errors
     /// When one of them was never written or is not kept any more, or the store cannot be read.
     pub async fn read(&self, offsets: &[Offset]) -> Result<Arc<[Arc<Artifact>]>> {
-        Ok(self.0.workshop.store.read(offsets).wait().await?)
+        Ok(self.0.services.store.read(offsets).wait().await?)
     }
 
     /// Starts no jobs of an agent until it is resumed; running ones finish.
@@ -235,7 +236,7 @@ impl Volery {
     }
 
     fn new_run(&self) -> RunId {
-        self.0.workshop.clock.run_id()
+        self.0.services.clock.run_id()
     }
 
     pub(crate) fn supervisor(&self) -> &Supervisor {
@@ -243,12 +244,12 @@ impl Volery {
     }
 
     #[cfg(test)]
-    pub(crate) fn workshop(&self) -> &Arc<Workshop> {
-        &self.0.workshop
+    pub(crate) fn services(&self) -> &Arc<Services> {
+        &self.0.services
     }
 
     fn ingress(&self) -> &Ingress {
-        &self.0.workshop.ingress
+        &self.0.services.ingress
     }
 
     fn agent(&self, name: &str) -> Result<AgentIndex> {

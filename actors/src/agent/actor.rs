@@ -1,7 +1,7 @@
-//! The agent's actor: accepts jobs within its credit and runs each attempt as a task of its own.
+//! The agent's actor: fills slots with the jobs that it is given, each attempt in a task of its own.
 //!
-//! It decides nothing about jobs; the board does. It holds at most as many jobs as the board gave it credit for, and
-//! when it ends, attempts that still run are cancelled and hand their jobs back. It calls no code of the user.
+//! It decides nothing about jobs; the board does, and gives it at most one job for each slot. When the actor
+//! ends, attempts that still run are aborted and hand their jobs back. It calls no code of the user.
 //!
 //! | message | effect | fails with |
 //! | --- | --- | --- |
@@ -11,22 +11,22 @@
 //! | `ReleaseAll` | cancels every attempt; the jobs are handed back | never |
 //! | `CutOff` | aborts every attempt, and waits for none of them | never |
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rustc_hash::FxHashMap;
-use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 use volery_blackboard::job::Start;
 use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Artifacts, Response};
 use volery_blackboard::{JobId, SubscriptionIndex};
 
-use super::attempt::{Guard, Reaped, Task, bury, run};
-use super::bench::Bench;
-use super::definition::Factory;
-use super::pulse::Pulse;
-use super::roll::Entry;
-use super::seat::Seat;
+use super::attempt::Attempt;
+use super::cell::EngineCell;
+use super::engine::Calls;
+use super::environment::Environment;
+use super::execution::{Execution, Work, bury, run};
+use super::slots::SlotNumber;
 use crate::fault::Fault;
 use crate::supervision::Life;
 
@@ -52,73 +52,66 @@ pub(crate) enum AgentMessage {
 
 /// One life of an agent.
 pub(crate) struct AgentActor {
-    bench: Arc<Bench>,
+    environment: Arc<Environment>,
     /// The agent's first subscription; the others follow it.
     first: SubscriptionIndex,
-    factories: Arc<[Factory]>,
-    seats: Vec<Arc<Seat>>,
-    attempts: JoinSet<Reaped>,
-    /// The running attempt of each job.
-    running: FxHashMap<JobId, Arc<Entry>>,
+    /// One for each subscription.
+    cells: Vec<Arc<EngineCell>>,
+    /// The tasks of this life's attempts.
+    tasks: TaskTracker,
     /// Attempts that do not end are not waited for.
     cut_off: bool,
 }
 
 impl AgentActor {
-    pub(crate) fn new(bench: Arc<Bench>, first: SubscriptionIndex, factories: Arc<[Factory]>) -> Self {
-        let seats = factories.iter().map(|make| Arc::new(Seat::new(&bench.name, make))).collect();
-        let (attempts, running) = (JoinSet::new(), FxHashMap::default());
-        Self { bench, first, factories, seats, attempts, running, cut_off: false }
+    pub(crate) fn new(environment: Arc<Environment>, first: SubscriptionIndex, calls: &[Calls]) -> Self {
+        let cells = calls.iter().map(|calls| Arc::new(EngineCell::new(environment.agent(), calls))).collect();
+        Self { environment, first, cells, tasks: TaskTracker::new(), cut_off: false }
     }
 
     fn start(&mut self, start: Arc<Start>, inputs: Response<Artifacts>) {
-        self.reap();
-        let rescued = self.bench.fallbacks.of(start.subscription).is_some();
-        let pulse = if rescued { Pulse::with_fallback() } else { Pulse::new() };
-        let expected = self.bench.expected;
-        let (guard, entry) = Guard::new(Arc::clone(&start), Arc::clone(&self.bench), pulse, expected);
-        if self.takes_nothing() {
-            return drop(guard);
-        }
         let ordinal = (start.subscription.0 - self.first.0) as usize;
-        self.running.insert(start.job, Arc::clone(&entry));
-        let seat = &mut self.seats[ordinal];
-        let fresh = || Arc::new(Seat::new(&self.bench.name, &self.factories[ordinal]));
-        let retired = seat.is_suspect().then(|| std::mem::replace(seat, fresh()));
-        let seat = Arc::clone(seat);
-        self.attempts.spawn(run(Task { start, inputs, entry, seat, retired }, guard));
-    }
-
-    fn bury(&mut self, start: Arc<Start>, inputs: Response<Artifacts>, why: Burial) {
-        self.reap();
-        let (guard, _) = Guard::new(Arc::clone(&start), Arc::clone(&self.bench), Pulse::new(), None);
+        let (execution, slot) = Execution::begin(&self.environment, start);
         if self.takes_nothing() {
-            return drop(guard);
+            return drop(execution);
         }
-        self.attempts.spawn(bury(start, inputs, why, guard));
+        let cell = &mut self.cells[ordinal];
+        let retired = cell.is_suspect().then(|| {
+            let anew = Arc::new(cell.anew());
+            std::mem::replace(cell, anew)
+        });
+        let work = Work { inputs, cell: Arc::clone(cell), retired };
+        self.spawn(slot, run(execution, work));
     }
 
-    /// Its attempts have been released or cut off, and nobody would do that for another one: a job that comes is handed
-    /// back, by the drop of its guard.
+    fn bury(&self, start: Arc<Start>, inputs: Response<Artifacts>, why: Burial) {
+        let (execution, slot) = Execution::begin(&self.environment, start);
+        if self.takes_nothing() {
+            return drop(execution);
+        }
+        self.spawn(slot, bury(execution, inputs, why));
+    }
+
+    fn spawn(&self, slot: SlotNumber, attempt: impl Future<Output = ()> + Send + 'static) {
+        let task = tokio::spawn(self.tasks.track_future(attempt));
+        self.environment.slots.attach(slot, task.abort_handle());
+    }
+
+    /// Its attempts have been released or cut off, and nobody would do that for another one: a job that comes
+    /// is handed back, by the drop of its execution.
     fn takes_nothing(&self) -> bool {
-        self.cut_off || self.bench.stopping.load(Ordering::Acquire)
+        self.cut_off || self.environment.is_stopping()
     }
 
-    /// Takes note of attempts that have ended.
-    fn reap(&mut self) {
-        while let Some(ended) = self.attempts.try_join_next() {
-            // An aborted task has no result; attempts are aborted only when this life ends.
-            let Ok(reaped) = ended else { continue };
-            // The next attempt of the same job may have begun before this one was reaped.
-            if self.running.get(&reaped.job).is_some_and(|entry| entry.attempt == reaped.attempt) {
-                self.running.remove(&reaped.job);
-            }
-        }
+    /// Cancels the attempts that `picks` takes.
+    fn call_off(&self, picks: impl Fn(&Attempt) -> bool) {
+        let now = self.environment.services.clock.now();
+        self.environment.slots.pick(picks).iter().for_each(|attempt| attempt.call_off(now));
     }
 
     /// A job that an earlier life of the curator sent has been started anew by this one.
     fn is_stale(&self, epoch: u64) -> bool {
-        epoch != self.bench.workshop.ingress.epoch()
+        epoch != self.environment.services.ingress.epoch()
     }
 }
 
@@ -130,19 +123,14 @@ impl Life for AgentActor {
             AgentMessage::Run { epoch, .. } | AgentMessage::Bury { epoch, .. } if self.is_stale(epoch) => {}
             AgentMessage::Run { start, inputs, .. } => self.start(start, inputs),
             AgentMessage::Bury { start, inputs, why, .. } => self.bury(start, inputs, why),
-            AgentMessage::Cancel(job) => {
-                if let Some(entry) = self.running.get(&job) {
-                    entry.pulse.cancel(self.bench.workshop.clock.now());
-                }
-            }
+            AgentMessage::Cancel(job) => self.call_off(|attempt| attempt.start.job == job),
             AgentMessage::ReleaseAll => {
-                self.bench.stopping.store(true, Ordering::Release);
-                let now = self.bench.workshop.clock.now();
-                self.running.values().for_each(|entry| entry.pulse.cancel(now));
+                self.environment.stopping.store(true, Ordering::Release);
+                self.call_off(|_| true);
             }
             AgentMessage::CutOff => {
                 self.cut_off = true;
-                self.attempts.abort_all();
+                self.environment.slots.abort();
             }
         }
         Ok(())
@@ -150,20 +138,30 @@ impl Life for AgentActor {
 
     async fn ended(&mut self) {
         // Dropping an engine is code of the user: not here, but in a task.
-        let seats = std::mem::take(&mut self.seats);
-        // Dropping an attempt runs its guard, which hands the job back, and cuts its children off.
+        let cells = std::mem::take(&mut self.cells);
+        // An aborted attempt drops its execution, which hands the job back, and cuts its children off.
+        self.environment.slots.abort();
         if self.cut_off {
-            // All of them have been aborted; whoever is left blocks its thread, and the root has named it.
-            self.attempts.detach_all();
-            drop(tokio::task::spawn(async move { drop(seats) }));
+            // Whoever is left blocks its thread, and the root has named it.
+            drop(tokio::spawn(async move { drop(cells) }));
             return;
         }
-        self.attempts.shutdown().await;
-        self.bench.children.close();
-        self.bench.children.wait().await;
-        self.bench.children.reopen();
-        if tokio::task::spawn(async move { drop(seats) }).await.is_err() {
-            tracing::debug!(target: "volery::agent", agent = %self.bench.name, "the async runtime ended before the engines");
+        self.tasks.close();
+        self.tasks.wait().await;
+        let children = &self.environment.slots.children;
+        children.close();
+        children.wait().await;
+        children.reopen();
+        if tokio::spawn(async move { drop(cells) }).await.is_err() {
+            let agent = self.environment.agent();
+            tracing::debug!(target: "volery::agent", %agent, "the async runtime ended before the engines");
         }
+    }
+}
+
+impl Drop for AgentActor {
+    fn drop(&mut self) {
+        // After a kill as well.
+        self.environment.slots.abort();
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use volery_blackboard::{AgentName, BlackboardError, Kinds, Shape, Subscription, Tenant, Viewer};
 
-use super::engine::{Assembling, Engine, Runner};
-use super::fallback::{GaveUp, Rescue, Rescuing};
+use super::engine::{Assembling, Calls, Engine, Factory, Rescue, Runner};
+use super::fallback::GaveUp;
 use super::outputs::IntoOutputs;
 use super::retry::Retry;
 use super::timeout::{TIMEOUT_MIN, Timeouts};
@@ -27,9 +27,6 @@ const CONCURRENCY_DEFAULT: u32 = 8;
 /// thousands of jobs into dead letters first.
 const INTENSITY_DEFAULT: Intensity = Intensity { restarts: 100, within: Duration::from_secs(10) };
 
-/// Makes an engine.
-pub(crate) type Factory = Arc<dyn Fn() -> Result<Arc<dyn Runner>, Fault> + Send + Sync>;
-
 /// Registers the kinds that an engine may publish.
 pub(crate) type RegisterOutputs = fn(&mut Kinds) -> Result<(), BlackboardError>;
 
@@ -41,10 +38,8 @@ pub struct Agent {
 
 pub(crate) struct AgentParts {
     pub(crate) viewer: Viewer,
-    pub(crate) subscriptions: Vec<(Subscription, Factory)>,
+    pub(crate) subscriptions: Vec<(Subscription, Calls)>,
     pub(crate) outputs: Vec<RegisterOutputs>,
-    /// For every subscription, if it has one.
-    pub(crate) fallbacks: Vec<Option<Arc<dyn Rescue>>>,
     pub(crate) concurrency: u32,
     pub(crate) retry: Retry,
     pub(crate) cancel_grace: Duration,
@@ -66,7 +61,6 @@ impl Agent {
                 viewer,
                 subscriptions: Vec::new(),
                 outputs: Vec::new(),
-                fallbacks: Vec::new(),
                 concurrency: CONCURRENCY_DEFAULT,
                 retry: Retry::none(),
                 cancel_grace: Duration::ZERO,
@@ -267,16 +261,15 @@ impl<S: Shape + 'static> AgentDraft<S> {
     /// It is part of the last attempt: cut short by a stop or by the end of the process, it runs again after another attempt.
     /// It is not called for jobs that no engine was called for, such as those that waited too long for a slot.
     pub fn fallback<E: Engine<(S::Input, GaveUp)>>(self, engine: E) -> Self {
-        let rescue: Arc<dyn Rescue> = Arc::new(Rescuing::<S, E>::new(engine));
+        let rescue: Arc<dyn Rescue> = Arc::new(Assembling::<S, E>::new(engine));
         Self { fallback: Some((rescue, E::Output::register)), ..self }
     }
 
-    fn with_factory<O: IntoOutputs>(self, factory: Factory) -> Agent {
+    fn with_factory<O: IntoOutputs>(self, make: Factory) -> Agent {
         let mut agent = self.agent;
         let (fallback, register) = self.fallback.unzip();
-        agent.parts.fallbacks.push(fallback);
         agent.parts.outputs.extend(register);
-        agent.parts.subscriptions.push((self.shape.subscription(), factory));
+        agent.parts.subscriptions.push((self.shape.subscription(), Calls { make, fallback }));
         agent.parts.outputs.push(O::register);
         agent
     }

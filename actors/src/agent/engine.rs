@@ -1,7 +1,7 @@
 //! Engines: what an agent calls with a job's inputs. Async functions and closures are engines.
 //!
-//! The typed contract is [`Engine`]; the actor sees an engine through [`Runner`], which knows how to read a job's
-//! inputs for it.
+//! The typed contract is [`Engine`]; the actor sees an engine through [`Runner`], which knows how to read a
+//! job's inputs for it.
 
 use std::any::type_name;
 use std::future::Future;
@@ -9,18 +9,18 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use volery_blackboard::job::Start;
+use volery_blackboard::Shape;
 use volery_blackboard::shape::Inputs;
-use volery_blackboard::{Artifact, Shape};
 
 use super::context::Context;
+use super::fallback::GaveUp;
 use super::outputs::{IntoOutputs, Outputs};
 use crate::fault::Fault;
 
 /// What an agent calls. `I` is fixed by the shape of the subscription.
 ///
-/// Implemented for every `Fn(I, Context) -> impl Future<Output = Result<O, E>>`. Implement it for a type to keep state
-/// between jobs; several attempts may run at once, up to the agent's concurrency.
+/// Implemented for every `Fn(I, Context) -> impl Future<Output = Result<O, E>>`. Implement it for a type to
+/// keep state between jobs; several attempts may run at once, up to the agent's concurrency.
 ///
 /// The future is dropped, and what it holds released, in these cases:
 ///
@@ -38,9 +38,9 @@ pub trait Engine<I>: Send + Sync + 'static {
     /// Any error fails the attempt; the agent's retry policy decides what follows.
     fn run(&self, input: I, context: Context) -> impl Future<Output = Result<Self::Output, Fault>> + Send;
 
-    /// Returns the name of the type that its errors have, as [`std::any::type_name`] writes it, if all have the same one:
-    /// without generics it is the `error.type` of a failed attempt. Asked only then. An error may say a class of its own,
-    /// see [`Classed`](crate::Classed).
+    /// Returns the name of the type that its errors have, as [`std::any::type_name`] writes it, if all have
+    /// the same one: without generics it is the `error.type` of a failed attempt. Asked only then. An error
+    /// may say a class of its own, see [`Classed`](crate::Classed).
     ///
     /// Functions and closures name their error's type. Default: none.
     fn error_type(&self) -> Option<&'static str> {
@@ -73,9 +73,9 @@ pub struct OnThread<F>(Arc<F>);
 
 /// Runs a synchronous function as an engine, on tokio's blocking threads instead of an async worker.
 ///
-/// At most the agent's concurrency run at once, those included whose attempt has ended. The function cannot be
-/// interrupted: when its run is cancelled or the runtime stops, its result is dropped, and the thread goes on until the
-/// function returns.
+/// At most the agent's concurrency run at once, those included whose attempt has ended. The function cannot
+/// be interrupted: when its run is cancelled or the runtime stops, its result is dropped, and the thread goes
+/// on until the function returns.
 pub fn on_thread<F>(function: F) -> OnThread<F> {
     OnThread(Arc::new(function))
 }
@@ -116,30 +116,45 @@ where
 
 pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Outputs, Fault>> + Send>>;
 
-/// An engine as the actor sees it: given artifacts, it returns outputs.
+/// An engine as an attempt sees it: it reads the inputs in the context, and returns outputs.
 pub(crate) trait Runner: Send + Sync + 'static {
-    fn run(&self, start: Arc<Start>, artifacts: Arc<[Arc<Artifact>]>, context: Context) -> Running;
+    fn run(&self, context: Context) -> Running;
 
     /// See [`Engine::error_type`].
     fn error_type(&self) -> Option<&'static str>;
 }
 
-pub(crate) struct Assembling<S, E> {
+/// Makes an engine.
+pub(crate) type Factory = Arc<dyn Fn() -> Result<Arc<dyn Runner>, Fault> + Send + Sync>;
+
+/// A fallback as an attempt sees it.
+pub(crate) trait Rescue: Send + Sync + 'static {
+    fn run(&self, gave_up: GaveUp, context: Context) -> Running;
+}
+
+/// The code of the user that is called for jobs of one subscription.
+#[derive(Clone)]
+pub(crate) struct Calls {
+    pub(crate) make: Factory,
+    pub(crate) fallback: Option<Arc<dyn Rescue>>,
+}
+
+pub(super) struct Assembling<S, E> {
     engine: Arc<E>,
     shape: PhantomData<fn() -> S>,
 }
 
 impl<S, E> Assembling<S, E> {
-    pub(crate) fn new(engine: E) -> Self {
+    pub(super) fn new(engine: E) -> Self {
         Self { engine: Arc::new(engine), shape: PhantomData }
     }
 }
 
 impl<S: Shape + 'static, E: Engine<S::Input>> Runner for Assembling<S, E> {
-    fn run(&self, start: Arc<Start>, artifacts: Arc<[Arc<Artifact>]>, context: Context) -> Running {
+    fn run(&self, context: Context) -> Running {
         let engine = Arc::clone(&self.engine);
         Box::pin(async move {
-            let input = S::assemble(&mut Inputs::new(&start.members, &artifacts))?;
+            let input = S::assemble(&mut Inputs::new(context.members(), context.inputs()))?;
             let mut outputs = Outputs::none();
             engine.run(input, context).await?.add_to(&mut outputs);
             Ok(outputs)
@@ -148,5 +163,17 @@ impl<S: Shape + 'static, E: Engine<S::Input>> Runner for Assembling<S, E> {
 
     fn error_type(&self) -> Option<&'static str> {
         self.engine.error_type()
+    }
+}
+
+impl<S: Shape + 'static, E: Engine<(S::Input, GaveUp)>> Rescue for Assembling<S, E> {
+    fn run(&self, gave_up: GaveUp, context: Context) -> Running {
+        let engine = Arc::clone(&self.engine);
+        Box::pin(async move {
+            let input = S::assemble(&mut Inputs::new(context.members(), context.inputs()))?;
+            let mut outputs = Outputs::none();
+            engine.run((input, gave_up), context).await?.add_to(&mut outputs);
+            Ok(outputs)
+        })
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use volery_blackboard::Timestamp;
 use volery_blackboard::outcome::Overdue;
 
-use super::pulse::Pulse;
+use super::progress::Progress;
 use crate::clock::Clock;
 
 /// The shortest time-out that is accepted. Timers tick in milliseconds; anything shorter would be a lie.
@@ -67,8 +67,8 @@ impl TimedOut {
         self.waiting_for.as_deref()
     }
 
-    fn of_attempt(kind: TimeoutKind, elapsed: Duration, pulse: &Pulse, now: Timestamp) -> Self {
-        let note = pulse.note();
+    fn of_attempt(kind: TimeoutKind, elapsed: Duration, progress: &Progress, now: Timestamp) -> Self {
+        let note = progress.note();
         let waiting_for = note.map(|note| format!("{} for {:?}", note.text, now.since(note.since)));
         Self { kind, elapsed, waiting_for }
     }
@@ -120,16 +120,16 @@ pub(crate) struct Timeouts {
 impl Timeouts {
     /// Waits until an attempt has taken too long; for ever without a limit. One timer, set anew when it finds that there was
     /// progress since.
-    pub(super) async fn run_out(&self, begun: Timestamp, pulse: &Pulse, clock: &Clock) -> TimedOut {
+    pub(super) async fn run_out(&self, begun: Timestamp, progress: &Progress, clock: &Clock) -> TimedOut {
         loop {
-            let idle_since = pulse.last().unwrap_or(begun);
+            let idle_since = progress.last().unwrap_or(begun);
             let total = self.attempt.map(|limit| (begun.after(limit), TimeoutKind::Attempt, begun));
             let idle = self.idle.map(|limit| (idle_since.after(limit), TimeoutKind::Idle, idle_since));
             let first = total.into_iter().chain(idle).min_by_key(|(deadline, ..)| *deadline);
             let Some((deadline, kind, since)) = first else { return std::future::pending().await };
             let now = clock.now();
             if deadline <= now {
-                return TimedOut::of_attempt(kind, now.since(since), pulse, now);
+                return TimedOut::of_attempt(kind, now.since(since), progress, now);
             }
             clock.sleep_until(deadline).await;
         }

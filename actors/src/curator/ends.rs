@@ -7,9 +7,9 @@ use volery_blackboard::{AgentIndex, AgentName};
 
 use super::actor::Curator;
 use super::step::{Action, Claims, Finished, Then};
-use crate::agent::{AttemptEnd, Ended, EngineState};
 use crate::feed::Event;
 use crate::ingress::Counted;
+use crate::ingress::{AttemptEnd, Ended, EngineState};
 use crate::seen::AttemptSeen;
 
 impl Curator {

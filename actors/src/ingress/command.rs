@@ -9,8 +9,8 @@ use volery_blackboard::input::Input;
 use volery_blackboard::store::{Few, NewArtifact, Redrive, StoreError, Stored};
 use volery_blackboard::{JobId, Offset, Tally};
 
+use super::end::Ended;
 use super::waiters::Until;
-use crate::agent::Ended;
 use crate::seen::{PublishSeen, SpanNote};
 
 /// One command. The head of `ingress.rs` says what each is answered with.

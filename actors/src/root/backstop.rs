@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::phase::Phase;
 use super::progress::Progress;
 use super::report::{CutOff, PhaseReport, PhaseStatus, ShutdownReport, StopCause};
-use crate::agent::Roll;
+use crate::agent::Attempts;
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::ingress::Ingress;
@@ -38,7 +38,7 @@ pub(super) struct Backstop {
     pub(super) name: String,
     pub(super) within: Duration,
     pub(super) clock: Clock,
-    pub(super) roll: Arc<Roll>,
+    pub(super) attempts: Attempts,
     pub(super) ingress: Arc<Ingress>,
     pub(super) feed: Feed,
     pub(super) progress: Progress,
@@ -120,7 +120,7 @@ impl Backstop {
     fn report(&self) -> ShutdownReport {
         let now = self.clock.now();
         let cut_off: Vec<CutOff> =
-            self.roll.call().iter().map(|entry| CutOff::of(entry, now).still_running()).collect();
+            self.attempts.all().iter().map(|attempt| CutOff::of(attempt, now).still_running()).collect();
         let state = self.progress.state();
         let mut phases = state.phases.clone();
         for phase in Phase::ALL.into_iter().rev().skip(phases.len()) {

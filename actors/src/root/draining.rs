@@ -16,7 +16,7 @@ use super::parts::Root;
 use super::phase::Phase;
 use super::report::{CutOff, PhaseReport, PhaseStatus};
 use super::urgency::Stopping;
-use crate::agent::{AgentMessage, Entry};
+use crate::agent::{AgentMessage, Attempt};
 use crate::error::Result;
 use crate::ingress::Until;
 use crate::settings::Partial;
@@ -114,7 +114,7 @@ impl Root {
         loop {
             tokio::time::sleep(SAID_EVERY).await;
             let left = names(&self.agents_now(deadlines).await, work).join(", ");
-            let running = named(&self.roll.call(), self.clock.now());
+            let running = named(&self.attempts.all(), self.clock.now());
             tracing::info!(target: "volery::root", runtime = self.name, left, running, "still stopping");
         }
     }
@@ -125,15 +125,15 @@ impl Root {
         self.tell_agents(|| AgentMessage::ReleaseAll);
         let protected = async {
             self.clock.sleep_until(deadlines.release_from(self.clock.now())).await;
-            if self.roll.has_protected() {
-                self.roll.unprotected().await;
+            if self.attempts.has_protected() {
+                self.attempts.none_protected().await;
                 // Those that were protected until now have been cancelled long ago, and are dropped right
                 // after.
                 self.clock.sleep_until(deadlines.release_from(self.clock.now())).await;
             }
         };
         let empty = async {
-            self.roll.empty().await;
+            self.attempts.none().await;
             // All have sent their ends; the question to the curator comes after them in its queue.
             self.ingress.wait(Until::NoAttempts).await
         };
@@ -147,15 +147,15 @@ impl Root {
 
     /// Aborts what is left, and says who that was.
     async fn cut_off_attempts(&self, cut_off: &mut Vec<CutOff>) {
-        let (entries, now) = (self.roll.call(), self.clock.now());
+        let (attempts, now) = (self.attempts.all(), self.clock.now());
         self.tell_agents(|| AgentMessage::CutOff);
-        if entries.is_empty() {
+        if attempts.is_empty() {
             return;
         }
-        *cut_off = entries.iter().map(|entry| CutOff::of(entry, now)).collect();
-        if timeout(DROP_WITHIN, self.roll.empty()).await.is_err() {
-            for (cut, entry) in cut_off.iter_mut().zip(&entries) {
-                cut.still_running = entry.is_present();
+        *cut_off = attempts.iter().map(|attempt| CutOff::of(attempt, now)).collect();
+        if timeout(DROP_WITHIN, self.attempts.none()).await.is_err() {
+            for (cut, attempt) in cut_off.iter_mut().zip(&attempts) {
+                cut.still_running = attempt.is_present();
             }
         }
         for cut in cut_off {
@@ -182,14 +182,14 @@ fn work(agent: &AgentStatus) -> u64 {
 }
 
 /// Attempts as a log record names them.
-fn named(entries: &[Arc<Entry>], now: Timestamp) -> String {
-    let named = entries.iter().take(NAMED_MAX).map(|entry| {
-        let ran = now.since(entry.since);
-        format!("{}: job {}, attempt {}, for {ran:.1?}", entry.agent, entry.job, entry.attempt)
+fn named(attempts: &[Arc<Attempt>], now: Timestamp) -> String {
+    let named = attempts.iter().take(NAMED_MAX).map(|attempt| {
+        let (agent, start, ran) = (attempt.agent(), &attempt.start, now.since(attempt.began));
+        format!("{agent}: job {}, attempt {}, for {ran:.1?}", start.job, start.attempt)
     });
     let mut named: Vec<String> = named.collect();
-    if entries.len() > NAMED_MAX {
-        named.push(format!("and {} more", entries.len() - NAMED_MAX));
+    if attempts.len() > NAMED_MAX {
+        named.push(format!("and {} more", attempts.len() - NAMED_MAX));
     }
     named.join("; ")
 }
@@ -201,24 +201,22 @@ fn names(agents: &[AgentStatus], count: impl Fn(&AgentStatus) -> u64) -> Vec<Str
 
 #[cfg(test)]
 mod tests {
-    use volery_blackboard::{JobId, Offset};
-
     use super::*;
-    use crate::agent::{Roll, enter};
+    use crate::agent::{Attempts, Present, job};
 
-    #[test]
-    fn a_record_of_who_is_left_names_agent_job_and_attempt_and_is_bounded() {
-        let (roll, at) = (Arc::new(Roll::default()), Timestamp::from_millis_since_epoch);
-        let job = |number| JobId::derive("agent/0", at(0), std::iter::once(Offset::new(number)));
-        let enter = |number: u64| enter(&roll, job(number), at(0));
-        let mut entries = vec![enter(0)];
-        let one = named(&roll.call(), at(1_500));
+    #[tokio::test(start_paused = true)]
+    async fn a_record_of_who_is_left_names_agent_job_and_attempt_and_is_bounded() {
+        let attempts = Attempts::of_one_agent();
+        let begin = |number| Present::begin(&attempts, job(number));
+        let mut present = vec![begin(0)];
+        let (began, later) = (Timestamp::default(), Timestamp::default().after(Duration::from_millis(1_500)));
+        let one = named(&attempts.all(), later);
         assert_eq!(one, format!("agent: job {}, attempt 1, for 1.5s", job(0)));
-        entries.extend((1..12).map(enter));
-        assert!(named(&roll.call(), at(0)).ends_with("; and 2 more"));
-        entries.truncate(1);
-        assert_eq!(named(&roll.call(), at(1_500)), one, "whoever has ended is not named");
-        drop(entries);
-        assert_eq!(named(&roll.call(), at(0)), "");
+        present.extend((1..12).map(begin));
+        assert!(named(&attempts.all(), began).ends_with("; and 2 more"));
+        present.truncate(1);
+        assert_eq!(named(&attempts.all(), later), one, "whoever has ended is not named");
+        drop(present);
+        assert_eq!(named(&attempts.all(), began), "");
     }
 }

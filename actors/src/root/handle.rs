@@ -73,6 +73,6 @@ impl RootHandle {
 
     /// Begins a protected section of the service.
     pub(crate) fn protect(&self) -> Protection {
-        Protection::of_service(&self.service)
+        Protection::of(self.service.take())
     }
 }

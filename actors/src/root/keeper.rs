@@ -49,7 +49,7 @@ impl Root {
             name: self.name.clone(),
             within: self.settings.shutdown_within,
             clock: self.clock.clone(),
-            roll: Arc::clone(&self.roll),
+            attempts: self.attempts.clone(),
             ingress: Arc::clone(&self.ingress),
             feed: self.feed.clone(),
             progress: Progress::default(),
@@ -157,7 +157,7 @@ impl Keeper {
             self.phase(Phase::Flush, self.flush(&cause, deadlines)).await;
             self.phase(Phase::Board, async { failed(Phase::Board) }).await;
             let now = root.clock.now();
-            root.roll.call().iter().map(|entry| CutOff::of(entry, now).still_running()).collect()
+            root.attempts.all().iter().map(|attempt| CutOff::of(attempt, now).still_running()).collect()
         } else {
             let mut cut_off = Vec::new();
             self.phase(Phase::Upkeep, root.stop_upkeep(deadlines)).await;

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use volery_blackboard::{AgentName, Store};
 
-use crate::agent::{AgentMessage, Roll};
+use crate::agent::{AgentMessage, Attempts};
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::ingress::Ingress;
@@ -25,7 +25,7 @@ pub(crate) struct Root {
     pub(crate) feed: Feed,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) agents: Vec<(AgentName, Address<AgentMessage>)>,
-    pub(crate) roll: Arc<Roll>,
+    pub(crate) attempts: Attempts,
     pub(crate) resources: Vec<Kept>,
     pub(crate) sentry: Arc<SentryParts>,
     /// The curator left a question of this stop without an answer.

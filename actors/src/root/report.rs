@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use volery_blackboard::Timestamp;
 
 use super::phase::Phase;
-use crate::agent::Entry;
+use crate::agent::Attempt;
 
 /// How a runtime stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,13 +187,13 @@ impl fmt::Display for StopCause {
 }
 
 impl CutOff {
-    pub(crate) fn of(entry: &Entry, now: Timestamp) -> Self {
+    pub(crate) fn of(attempt: &Attempt, now: Timestamp) -> Self {
         Self {
-            agent: entry.agent.to_string(),
-            job: entry.job.to_string(),
-            attempt: entry.attempt,
-            ran: now.since(entry.since),
-            protected: entry.is_protected(),
+            agent: attempt.agent().to_string(),
+            job: attempt.start.job.to_string(),
+            attempt: attempt.start.attempt,
+            ran: now.since(attempt.began),
+            protected: attempt.is_protected(),
             still_running: false,
         }
     }

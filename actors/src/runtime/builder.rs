@@ -7,8 +7,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 use volery_blackboard::matching::Matcher;
 use volery_blackboard::store::{Memory, Store};
 use volery_blackboard::{AgentName, SubscriptionIndex};
@@ -16,7 +14,9 @@ use volery_observability::{Metrics, Providers};
 
 use super::plan::Plan;
 use super::{Parts, Volery};
-use crate::agent::{Agent, AgentActor, AgentMessage, Bench, Fallbacks, Workshop};
+use crate::agent::{
+    Agent, AgentActor, AgentMessage, Attempts, Calls, Environment, Instruments, Services, Slots,
+};
 use crate::clock::Clock;
 use crate::curator::{Curator, CuratorParts, Timekeeper};
 use crate::error::{Cause, Result};
@@ -189,16 +189,15 @@ impl Builder {
         let panics = Panics::new(plan.agents.iter().map(|agent| agent.rule));
         let ingress = Arc::new(Ingress::new(self.name.clone(), limits, panics));
         seen.connect(&ingress);
-        let workshop = Arc::new(Workshop {
+        let services = Arc::new(Services {
             store: self.store,
             ingress,
             matcher,
             kinds: KindTable::new(plan.kinds.clone()),
             clock,
-            roll: Arc::default(),
             seen,
         });
-        assemble(self.name, self.settings, workshop, plan, self.beside).await
+        assemble(self.name, self.settings, services, plan, self.beside).await
     }
 }
 
@@ -217,7 +216,7 @@ impl fmt::Debug for Builder {
 async fn assemble(
     name: String,
     settings: Settings,
-    workshop: Arc<Workshop>,
+    services: Arc<Services>,
     plan: Plan,
     beside: Beside,
 ) -> Result<Volery> {
@@ -225,8 +224,8 @@ async fn assemble(
     let owners = plan.subscriptions().map(|(agent, ..)| agent).collect();
     let feed = Feed::new(settings.feed_capacity, names, owners);
     let board = plan.board(settings.jobs_in_memory_max);
-    let (agent_specs, agents) = agent_children(plan, &workshop);
-    let (clock, ingress) = (workshop.clock.clone(), Arc::clone(&workshop.ingress));
+    let AgentChildren { tree: agent_specs, addresses: agents, attempts } = agent_children(plan, &services);
+    let (clock, ingress) = (services.clock.clone(), Arc::clone(&services.ingress));
     let (timekeeper_spec, timekeeper) = {
         let (clock, ingress) = (clock.clone(), Arc::clone(&ingress));
         ChildSpec::actor("timekeeper", move |own| {
@@ -235,25 +234,25 @@ async fn assemble(
         })
     };
     let parts = Arc::new(CuratorParts {
-        store: Arc::clone(&workshop.store),
+        store: Arc::clone(&services.store),
         ingress: Arc::clone(&ingress),
         clock: clock.clone(),
         feed: feed.clone(),
         agents: agents.iter().map(|(_, address)| address.clone()).collect(),
         timekeeper: timekeeper.clone(),
-        seen: Arc::clone(&workshop.seen),
+        seen: Arc::clone(&services.seen),
         board,
     });
     let (curator_spec, curator) = ChildSpec::actor("curator", move |_| Curator::begin(Arc::clone(&parts)));
     let mailboxes = Mailboxes::of(&agents, &timekeeper, &curator);
     ingress.connect(curator);
-    let metrics = workshop.seen.metrics().clone();
+    let metrics = services.seen.metrics().clone();
     let findings = Arc::new(Findings::new(feed.clone(), metrics.clone()));
     let resources: Arc<[Arc<dyn Evict>]> = beside.resources.into();
     let kept: Vec<Kept> = resources.iter().cloned().map(Kept::new).collect();
     let sentry = Arc::new(SentryParts {
         blocked_after: settings.blocked_after,
-        roll: Arc::clone(&workshop.roll),
+        attempts: attempts.clone(),
         findings: Arc::clone(&findings),
         clock: clock.clone(),
         metrics: metrics.clone(),
@@ -262,7 +261,7 @@ async fn assemble(
     let (upkeep, loops) = upkeep_children(
         &settings,
         Upkeep {
-            workshop: Arc::clone(&workshop),
+            services: Arc::clone(&services),
             sentry: Arc::clone(&sentry),
             metrics,
             feed: feed.clone(),
@@ -279,7 +278,7 @@ async fn assemble(
         .child(curator_spec.shutdown(Shutdown::After(STOP_WITHIN)))
         .child(ChildSpec::supervisor(agent_specs))
         .child(ChildSpec::supervisor(upkeep));
-    let observer = Arc::new(LifeObserver(feed.clone(), Arc::clone(&workshop.seen)));
+    let observer = Arc::new(LifeObserver(feed.clone(), Arc::clone(&services.seen)));
     let supervisor = Supervisor::start(tree, observer)
         .await
         .map_err(|error| Cause::Start { what: format!("starting runtime `{name}`"), source: error.into() })?;
@@ -290,18 +289,18 @@ async fn assemble(
         supervisor: supervisor.clone(),
         ingress,
         feed: feed.clone(),
-        store: Arc::clone(&workshop.store),
+        store: Arc::clone(&services.store),
         agents: agents.clone(),
-        roll: Arc::clone(&workshop.roll),
+        attempts: attempts.clone(),
         resources: kept,
         sentry,
         silent: AtomicBool::new(false),
-        seen: Arc::clone(&workshop.seen),
+        seen: Arc::clone(&services.seen),
     };
     let root = root.keep();
     Ok(Volery(Arc::new(Parts {
         name,
-        workshop,
+        services,
         feed,
         root,
         agents,
@@ -311,43 +310,54 @@ async fn assemble(
         first_seen: Mutex::default(),
         loops,
         findings,
+        attempts,
     })))
 }
 
-type AgentAddresses = Vec<(AgentName, Address<AgentMessage>)>;
+/// The agents' supervisor, the way to each of them, and their slots.
+struct AgentChildren {
+    tree: SupervisorSpec,
+    addresses: Vec<(AgentName, Address<AgentMessage>)>,
+    attempts: Attempts,
+}
 
-fn agent_children(plan: Plan, workshop: &Arc<Workshop>) -> (SupervisorSpec, AgentAddresses) {
+fn agent_children(plan: Plan, services: &Arc<Services>) -> AgentChildren {
     let mut tree = SupervisorSpec::new("agents").strategy(Strategy::OneForOne).intensity(INTENSITY);
     let mut addresses = Vec::with_capacity(plan.agents.len());
+    let mut all_slots = Vec::with_capacity(plan.agents.len());
     let mut first = SubscriptionIndex(0);
+    let instruments = Instruments {
+        clock: services.clock.clone(),
+        metrics: services.seen.metrics().clone(),
+        looks: Arc::default(),
+    };
     for agent in plan.agents {
-        let name = agent.viewer.name.clone();
-        let bench = Arc::new(Bench {
+        let name = agent.viewer.name;
+        let slots = Slots::new(name.clone(), agent.concurrency, agent.expected, instruments.clone());
+        let slots = Arc::new(slots);
+        all_slots.push(Arc::clone(&slots));
+        let environment = Arc::new(Environment {
             workflow: Arc::from(name.as_str()),
-            name: name.clone(),
             retry: agent.retry,
-            fallbacks: Fallbacks { first, list: agent.fallbacks },
-            expected: agent.expected,
             cancel_grace: agent.cancel_grace,
             timeouts: agent.timeouts,
             stopping: AtomicBool::new(false),
-            children: TaskTracker::new(),
-            blocking: Arc::new(Semaphore::new((agent.concurrency as usize).min(Semaphore::MAX_PERMITS))),
-            workshop: Arc::clone(workshop),
+            slots,
+            services: Arc::clone(services),
         });
-        let factories: Arc<[_]> = agent.subscriptions.into_iter().map(|(_, factory)| factory).collect();
-        let (own_first, count) = (first, u32::try_from(factories.len()).unwrap_or(u32::MAX));
+        let calls: Vec<Calls> = agent.subscriptions.into_iter().map(|(_, calls)| calls).collect();
+        let (own_first, count) = (first, u32::try_from(calls.len()).unwrap_or(u32::MAX));
         let (spec, address) = ChildSpec::actor(name.as_str().to_owned(), move |_| {
-            let life = AgentActor::new(Arc::clone(&bench), own_first, Arc::clone(&factories));
+            let life = AgentActor::new(Arc::clone(&environment), own_first, &calls);
             async move { Ok(life) }
         });
-        // Credit bounds what can be in the mailbox: a start and a burial per slot, and a cancel for each start.
+        // At most a start and a burial for each slot, and a cancel for each start, can be in the mailbox at once.
         let bound = (agent.concurrency as usize).saturating_mul(3).saturating_add(16);
         tree = tree.child(spec.mailbox(bound).shutdown(Shutdown::After(STOP_WITHIN)));
         addresses.push((name, address));
         first = SubscriptionIndex(first.0 + count);
     }
-    (tree, addresses)
+    AgentChildren { tree, addresses, attempts: Attempts::new(all_slots, instruments.looks) }
 }
 
 fn upkeep_children(settings: &Settings, upkeep: Upkeep) -> (SupervisorSpec, Loops) {

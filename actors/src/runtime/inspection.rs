@@ -83,7 +83,7 @@ impl Volery {
         if let Some((since, why)) = ingress.status().store_trouble.clone() {
             findings.add_since(Severity::NotReady, "store", "down", (why, since));
         }
-        let damage = self.0.workshop.store.damage();
+        let damage = self.0.services.store.damage();
         if let Some(first) = damage.first() {
             let what = format!("{} damaged records were set aside, the first: {first}", damage.len());
             findings.add(Severity::Degraded, "store", "damaged", what);

@@ -39,13 +39,13 @@ impl Volery {
     }
 
     async fn inspected(&self, number: u64) -> Result<Inspected> {
-        let found = self.0.workshop.store.dead_letter(number).await?;
+        let found = self.0.services.store.dead_letter(number).await?;
         found.ok_or_else(|| Cause::NoSuchLetter(number).into())
     }
 
     /// Reads one page.
     async fn list_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>> {
-        Ok(self.0.workshop.store.dead_letters(filter).await?)
+        Ok(self.0.services.store.dead_letters(filter).await?)
     }
 
     /// Drives every open dead letter that a filter accepts again:

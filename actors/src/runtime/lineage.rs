@@ -28,7 +28,7 @@ impl Volery {
 
     /// One step each way.
     async fn lineage_of(&self, artifact: ArtifactId) -> Result<Option<Lineage>> {
-        Ok(self.0.workshop.store.lineage(artifact).await?)
+        Ok(self.0.services.store.lineage(artifact).await?)
     }
 }
 

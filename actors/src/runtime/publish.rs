@@ -172,7 +172,7 @@ impl Volery {
         run: RunId,
         workflow: Option<&Arc<str>>,
     ) -> Publishing {
-        let kind = self.0.workshop.kinds.kind_of::<T>();
+        let kind = self.0.services.kinds.kind_of::<T>();
         let draft = self.draft(kind, Body::typed(Arc::new(payload)), run, workflow);
         Publishing { volery: self.clone(), draft, opens: None }
     }
@@ -184,7 +184,7 @@ impl Volery {
         run: RunId,
         workflow: Option<&Arc<str>>,
     ) -> Result<Draft> {
-        let (kind, clock) = (kind?, &self.0.workshop.clock);
+        let (kind, clock) = (kind?, &self.0.services.clock);
         let now = clock.now();
         let fresh = workflow.is_none();
         let workflow = workflow.map_or_else(|| kind.shared_name(), Arc::clone);
@@ -199,13 +199,13 @@ impl Volery {
         run: RunId,
         workflow: Option<&Arc<str>>,
     ) -> Result<Vec<Published>> {
-        let workshop = &self.0.workshop;
-        let now = workshop.clock.now();
+        let services = &self.0.services;
+        let now = services.clock.now();
         let fresh = workflow.is_none();
         let draft = |output: Output| {
-            let kind = workshop.kinds.kind(output.type_id, output.kind)?;
+            let kind = services.kinds.kind(output.type_id, output.kind)?;
             let workflow = workflow.map_or_else(|| kind.shared_name(), Arc::clone);
-            let id = workshop.clock.artifact_id(now);
+            let id = services.clock.artifact_id(now);
             let mut artifact = output.adorn(Artifact::new(id, kind, output.body.clone(), run, now));
             if let Some(key) = output.idempotency_key {
                 artifact = artifact.with_idempotency_key(key);
@@ -218,25 +218,25 @@ impl Volery {
 
     /// Publishes drafts, all or nothing, and returns once they are committed.
     async fn commit(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<Few<Published>> {
-        let workshop = &self.0.workshop;
-        let mut seen = workshop.seen.publish(Source::External);
+        let services = &self.0.services;
+        let mut seen = services.seen.publish(Source::External);
         let prepare = |Draft { artifact, workflow, fresh, origin }: Draft| {
-            if workshop.store.writes_payloads() {
+            if services.store.writes_payloads() {
                 artifact.json()?;
             }
-            let claims = workshop.matcher.claims(&artifact);
+            let claims = services.matcher.claims(&artifact);
             let of = OfRun { workflow: &workflow, fresh, origin: origin.as_deref() };
             let artifact = Arc::new(seen.artifact(artifact, of));
             Ok(NewArtifact { claims, artifact, workflow })
         };
         let artifacts = drafts.into_iter().map(prepare).collect::<Result<_>>()?;
-        let stored = workshop.ingress.publish(artifacts, seen).await?;
+        let stored = services.ingress.publish(artifacts, seen).await?;
         Ok(stored.iter().map(published).collect())
     }
 
     fn check_taken(&self, artifact: &Artifact, agent: &str) -> Result<()> {
         let index = self.agent(agent)?;
-        let claims = self.0.workshop.matcher.claims(artifact);
+        let claims = self.0.services.matcher.claims(artifact);
         if claims.iter().any(|claim| self.0.feed.owner(claim.subscription) == Some(index)) {
             return Ok(());
         }

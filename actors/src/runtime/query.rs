@@ -133,7 +133,7 @@ impl Query {
     /// # Errors
     /// When the store cannot be read, or is closed after a shutdown; when the partition was no key.
     pub async fn summary(self, by: SummaryBy) -> Result<Vec<Summary>> {
-        Ok(self.volery.0.workshop.store.summary(&self.filter?, by).await?)
+        Ok(self.volery.0.services.store.summary(&self.filter?, by).await?)
     }
 
     /// Reads page after page.

@@ -222,7 +222,7 @@ impl Run {
         if tally.matched > 0 {
             return Ok(tally);
         }
-        Ok(self.0.volery.0.workshop.store.tally(self.0.id).await?)
+        Ok(self.0.volery.0.services.store.tally(self.0.id).await?)
     }
 }
 

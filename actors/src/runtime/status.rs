@@ -1,6 +1,6 @@
 //! The status of a runtime: agents, running jobs, waiting artifacts, loops, findings.
 //!
-//! The board is asked about agents and jobs, the roll about the progress of attempts, and the store about artifacts that
+//! The board is asked about agents and jobs, the slots about the progress of attempts, and the store about artifacts that
 //! wait in the log only. It is read page by page in the caller's task.
 
 use rustc_hash::FxHashMap;
@@ -47,7 +47,7 @@ impl Volery {
         let asked = filter.clone();
         let look = move |board: &Board| (board.waiting(&asked), board.in_log());
         let (mut found, in_log) = self.ingress().ask(look).await?;
-        add_from_log(self.0.workshop.store.as_ref(), &in_log, &filter, &mut found).await?;
+        add_from_log(self.0.services.store.as_ref(), &in_log, &filter, &mut found).await?;
         Ok(found)
     }
 
@@ -58,15 +58,15 @@ impl Volery {
     /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
     pub async fn running(&self) -> Result<Vec<RunningJob>> {
         let mut running = self.ingress().ask(Board::running).await?;
-        let entered = self.0.workshop.roll.pick(|_| true);
-        let mut entered: FxHashMap<_, _> =
-            entered.iter().map(|entry| ((entry.job, entry.attempt), entry)).collect();
+        let present = self.0.attempts.pick(|_| true);
+        let present: FxHashMap<_, _> =
+            present.iter().map(|attempt| ((attempt.start.job, attempt.start.attempt), attempt)).collect();
         for job in &mut running {
-            if let Some(entry) = entered.remove(&(job.job, job.attempt)) {
-                let beat = entry.beat();
-                job.last_progress = beat.last_progress;
-                job.note = beat.note;
-                if let (RunningState::Running, Some(since)) = (job.state, beat.cancelled_at) {
+            if let Some(attempt) = present.get(&(job.job, job.attempt)) {
+                let look = attempt.look();
+                job.last_progress = look.last_progress;
+                job.note = look.note;
+                if let (RunningState::Running, Some(since)) = (job.state, look.cancelled_at) {
                     // Its time is over, or the runtime is stopping; the board knows neither.
                     job.state = RunningState::Cancelling { since };
                 }

@@ -11,7 +11,7 @@ use volery_blackboard::board::Board;
 use volery_blackboard::{AgentName, Timestamp};
 
 use super::periodic::{Loop, Next};
-use crate::agent::{AgentMessage, Workshop};
+use crate::agent::{AgentMessage, Services};
 use crate::curator::TimekeeperMessage;
 use crate::fault::Fault;
 use crate::feed::Feed;
@@ -24,7 +24,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// The loop that reads them.
 pub(super) struct Gauges {
     pub(super) period: Duration,
-    pub(super) workshop: Arc<Workshop>,
+    pub(super) services: Arc<Services>,
     pub(super) feed: Feed,
     pub(super) mailboxes: Mailboxes,
     /// As they last stood.
@@ -65,7 +65,7 @@ impl Loop for Gauges {
     }
 
     async fn tick(&mut self) -> Result<(), Fault> {
-        let ingress = &self.workshop.ingress;
+        let ingress = &self.services.ingress;
         let asked = timeout(ANSWER_WITHIN, ingress.ask(Board::agents)).await;
         let answered: Result<(), Fault> = match asked {
             Ok(Ok(agents)) => {
@@ -77,7 +77,7 @@ impl Loop for Gauges {
         };
         // A curator that waits for a commit does not answer, and then it counts what waits for it.
         let waiting = (ingress.waiting_commands(), self.feed.lag());
-        self.workshop.seen.show_levels(&self.agents, waiting, self.mailboxes.depths());
+        self.services.seen.show_levels(&self.agents, waiting, self.mailboxes.depths());
         answered
     }
 }

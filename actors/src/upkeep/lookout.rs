@@ -12,7 +12,7 @@ use volery_blackboard::Timestamp;
 use volery_blackboard::board::Board;
 
 use super::periodic::{Loop, Next};
-use crate::agent::Roll;
+use crate::agent::Attempts;
 use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::finding::{Finding, FindingKind};
@@ -37,7 +37,7 @@ const LOOKS_AT_AGENTS: u32 = 10;
 pub(super) struct Lookout {
     pub(super) period: Duration,
     pub(super) oldest_age: Duration,
-    pub(super) roll: Arc<Roll>,
+    pub(super) attempts: Attempts,
     pub(super) findings: Arc<Findings>,
     pub(super) ingress: Arc<Ingress>,
     pub(super) clock: Clock,
@@ -47,11 +47,11 @@ pub(super) struct Lookout {
 
 impl Lookout {
     fn look_at_attempts(&self, now: Timestamp) {
-        let overdue = self.roll.pick(|entry| entry.overdue(now).is_some());
-        let found = overdue.iter().filter_map(|entry| {
-            let expected = entry.overdue(now)?;
-            let (agent, job, attempt) = (entry.agent.clone(), entry.job, entry.attempt);
-            Some(Finding::AttemptOverdue { agent, job, attempt, since: entry.since, expected })
+        let overdue = self.attempts.pick(|attempt| attempt.overdue(now).is_some());
+        let found = overdue.iter().filter_map(|attempt| {
+            let (expected, since) = (attempt.overdue(now)?, attempt.began);
+            let (agent, job, attempt) = (attempt.agent().clone(), attempt.start.job, attempt.start.attempt);
+            Some(Finding::AttemptOverdue { agent, job, attempt, since, expected })
         });
         self.findings.replace(FindingKind::AttemptOverdue, found.collect());
     }

@@ -16,7 +16,7 @@ use volery_observability::Metrics;
 use volery_observability::metrics::Counted;
 
 use super::periodic::{Loop, Next};
-use crate::agent::Workshop;
+use crate::agent::Services;
 use crate::error::{Cause, ErrorKind, Result};
 use crate::fault::{Fault, take_text};
 use crate::kinds::KindTable;
@@ -147,7 +147,7 @@ impl fmt::Debug for Schedule {
 pub(super) struct Firing {
     schedule: Schedule,
     timing: Timing,
-    workshop: Arc<Workshop>,
+    services: Arc<Services>,
     metrics: Metrics,
     /// The planned time of the next firing; `MAX` when there is none.
     upcoming: Timestamp,
@@ -156,12 +156,12 @@ pub(super) struct Firing {
 }
 
 impl Firing {
-    pub(super) fn new(schedule: Schedule, workshop: Arc<Workshop>, metrics: Metrics) -> Result<Self, Fault> {
+    pub(super) fn new(schedule: Schedule, services: Arc<Services>, metrics: Metrics) -> Result<Self, Fault> {
         let timing = schedule.timing.clone()?;
-        let now = workshop.clock.now();
+        let now = services.clock.now();
         let unsure = schedule.missed == Missed::Once;
         let upcoming = if unsure { now } else { timing.after(now) };
-        Ok(Self { schedule, timing, workshop, metrics, upcoming, unsure })
+        Ok(Self { schedule, timing, services, metrics, upcoming, unsure })
     }
 
     /// Asks the store for the last firing, and plans the first one that was missed since.
@@ -171,7 +171,7 @@ impl Firing {
         let planned = self.timing.after(now);
         self.upcoming = planned.min(now.after(LOOK_AGAIN_AFTER));
         let last = Filter::all().tagged(self.schedule.tag()).newest_first().limit(1);
-        let page = self.workshop.store.find(&last).await?;
+        let page = self.services.store.find(&last).await?;
         let last = page.artifacts.first();
         self.upcoming = last.map_or(planned, |last| self.timing.after(last.published_at()));
         self.unsure = false;
@@ -179,21 +179,21 @@ impl Firing {
     }
 
     async fn fire(&self, planned: Timestamp) -> Result<Counted, Fault> {
-        let make = || (self.schedule.make)(&self.workshop.kinds);
+        let make = || (self.schedule.make)(&self.services.kinds);
         let made = catch_unwind(AssertUnwindSafe(make));
         let (kind, body) = made.map_err(|panic| format!("the closure panicked: {}", take_text(panic)))??;
-        let (clock, now) = (&self.workshop.clock, self.workshop.clock.now());
+        let (clock, now) = (&self.services.clock, self.services.clock.now());
         let tag = self.schedule.tag();
         let artifact = Artifact::new(clock.artifact_id(now), kind, body, clock.run_id(), now)
             .with_idempotency_key(format!("{tag}:{planned}").into())
             .with_tags(BTreeSet::from([tag]));
-        let claims = self.workshop.matcher.claims(&artifact);
+        let claims = self.services.matcher.claims(&artifact);
         let workflow = Arc::clone(&self.schedule.name);
-        let mut seen = self.workshop.seen.publish(Source::Schedule);
+        let mut seen = self.services.seen.publish(Source::Schedule);
         let of = OfRun { workflow: &workflow, fresh: true, origin: None };
         let artifact = Arc::new(seen.artifact(artifact, of));
         let publish = NewArtifact { claims, artifact, workflow };
-        let stored = self.workshop.ingress.publish(Few::from([publish]), seen).await?;
+        let stored = self.services.ingress.publish(Few::from([publish]), seen).await?;
         let repeat = stored.iter().any(|stored| matches!(stored, Stored::Repeat { .. }));
         Ok(if repeat { Counted::Repeat } else { Counted::Ok })
     }
@@ -205,7 +205,7 @@ impl Loop for Firing {
     }
 
     async fn tick(&mut self) -> Result<(), Fault> {
-        let now = self.workshop.clock.now();
+        let now = self.services.clock.now();
         if self.unsure {
             self.look_back(now).await?;
         }
@@ -217,7 +217,7 @@ impl Loop for Firing {
         self.upcoming = self.timing.after(now);
         let fired = self.fire(planned).await;
         if self.schedule.missed == Missed::Skip {
-            self.upcoming = self.timing.after(self.workshop.clock.now());
+            self.upcoming = self.timing.after(self.services.clock.now());
         }
         let outcome = fired.as_ref().map_or(Counted::Error, |outcome| *outcome);
         self.metrics.firing(&self.schedule.name, outcome);

@@ -9,14 +9,14 @@ use std::time::Duration;
 use volery_blackboard::Timestamp;
 
 use super::periodic::{Loop, Next};
-use crate::agent::Workshop;
+use crate::agent::Services;
 use crate::fault::Fault;
 
 /// The loop that notes them.
 pub(super) struct SpanNotes {
     /// As long as a span is open before it is noted: a quarter would note them hardly earlier.
     pub(super) period: Duration,
-    pub(super) workshop: Arc<Workshop>,
+    pub(super) services: Arc<Services>,
 }
 
 impl Loop for SpanNotes {
@@ -25,7 +25,7 @@ impl Loop for SpanNotes {
     }
 
     async fn tick(&mut self) -> Result<(), Fault> {
-        self.workshop.seen.note_open_spans();
+        self.services.seen.note_open_spans();
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ use super::schedule::Firing;
 use super::status::LoopRecord;
 use super::sweep::Sweep;
 use super::{Missed, Schedule};
+use crate::agent::Attempts;
 use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::runtime::{Builder, Volery};
@@ -166,7 +167,7 @@ async fn the_sentrys_thread_ends_with_its_life() {
     let feed = crate::feed::Feed::new(1, Vec::new(), Vec::new());
     let parts = Arc::new(SentryParts {
         blocked_after: Duration::from_secs(3_600),
-        roll: Arc::default(),
+        attempts: Attempts::default(),
         findings: Arc::new(super::Findings::new(feed, Metrics::default())),
         clock: Clock::system(),
         metrics: Metrics::default(),
@@ -213,7 +214,7 @@ async fn run_beside<L: Loop>(
     make: impl Fn() -> Result<L, Fault> + Send + Sync + 'static,
 ) -> (Supervisor, Arc<LoopRecord>) {
     let record = Arc::new(LoopRecord::new("second".to_owned(), Metrics::default()));
-    let (clock, of_life) = (runtime.workshop().clock.clone(), Arc::clone(&record));
+    let (clock, of_life) = (runtime.services().clock.clone(), Arc::clone(&record));
     let (spec, _) = ChildSpec::actor("second", move |own| {
         let life = make().map(|work| Periodic::new(work, clock.clone(), Arc::clone(&of_life), own));
         async move { life }
@@ -226,8 +227,8 @@ async fn run_beside<L: Loop>(
 #[tokio::test(start_paused = true)]
 async fn two_schedules_of_one_name_publish_each_firing_once() {
     let runtime = start(Volery::builder("twice").schedule(beat(Missed::Skip))).await;
-    let workshop = Arc::clone(runtime.workshop());
-    let make = move || Firing::new(beat(Missed::Skip), Arc::clone(&workshop), Metrics::default());
+    let services = Arc::clone(runtime.services());
+    let make = move || Firing::new(beat(Missed::Skip), Arc::clone(&services), Metrics::default());
     let (second, record) = run_beside(&runtime, make).await;
     tokio::time::sleep(30 * SECOND).await;
     assert_eq!(record.status().ticks, 3, "the second one fired as often");
@@ -244,7 +245,7 @@ async fn two_sweeps_settle_what_is_due_once() {
         .engine(|_: (Beat, String), _| async { Ok::<_, Fault>(()) });
     let runtime = start(Volery::builder("twice").agent(pairs)).await;
     // Should the timekeeper be first, the sweeps find nothing; either way there is one outcome.
-    let ingress = Arc::clone(&runtime.workshop().ingress);
+    let ingress = Arc::clone(&runtime.services().ingress);
     let make = move || Ok(Sweep { period: 5 * SECOND, ingress: Arc::clone(&ingress) });
     let (second, _) = run_beside(&runtime, make).await;
     let mut feed = runtime.feed();

@@ -15,7 +15,7 @@ use super::schedule::{Firing, Schedule};
 use super::spans::SpanNotes;
 use super::status::{LoopRecord, LoopStatus};
 use super::sweep::Sweep;
-use crate::agent::Workshop;
+use crate::agent::Services;
 use crate::clock::Clock;
 use crate::error::{Cause, Result};
 use crate::fault::Fault;
@@ -26,7 +26,7 @@ use crate::supervision::{Address, ChildSpec, SupervisorSpec};
 
 /// The parts that the loops need.
 pub(crate) struct Upkeep {
-    pub(crate) workshop: Arc<Workshop>,
+    pub(crate) services: Arc<Services>,
     pub(crate) sentry: Arc<SentryParts>,
     pub(crate) metrics: Metrics,
     pub(crate) feed: Feed,
@@ -79,7 +79,7 @@ impl Upkeep {
         settings: &Settings,
         terms: impl Fn(ChildSpec) -> ChildSpec,
     ) -> (SupervisorSpec, Loops) {
-        let (clock, ingress) = (self.workshop.clock.clone(), Arc::clone(&self.workshop.ingress));
+        let (clock, ingress) = (self.services.clock.clone(), Arc::clone(&self.services.ingress));
         let mut grove = Grove {
             tree,
             loops: Loops::default(),
@@ -94,27 +94,27 @@ impl Upkeep {
             let ingress = Arc::clone(&ingress);
             grove.plant(name, move || Ok(Sweep { period, ingress: Arc::clone(&ingress) }));
         }
-        let parts = (Arc::clone(&self.workshop), settings.clone(), self.metrics.clone());
+        let parts = (Arc::clone(&self.services), settings.clone(), self.metrics.clone());
         grove.plant("janitor", move || {
-            let (workshop, settings, metrics) = &parts;
+            let (services, settings, metrics) = &parts;
             Ok(Janitor {
                 period: settings.janitor_every,
                 policy: settings.retention.clone(),
-                store: Arc::clone(&workshop.store),
-                clock: workshop.clock.clone(),
+                store: Arc::clone(&services.store),
+                clock: services.clock.clone(),
                 metrics: metrics.clone(),
             })
         });
-        let parts = (Arc::clone(&self.workshop), settings.clone(), Arc::clone(&self.sentry.findings));
+        let parts = (Arc::clone(&self.services), settings.clone(), Arc::clone(&self.sentry));
         grove.plant("lookout", move || {
-            let (workshop, settings, findings) = &parts;
+            let (services, settings, sentry) = &parts;
             Ok(Lookout {
                 period: settings.look_every,
                 oldest_age: settings.oldest_age,
-                roll: Arc::clone(&workshop.roll),
-                findings: Arc::clone(findings),
-                ingress: Arc::clone(&workshop.ingress),
-                clock: workshop.clock.clone(),
+                attempts: sentry.attempts.clone(),
+                findings: Arc::clone(&sentry.findings),
+                ingress: Arc::clone(&services.ingress),
+                clock: services.clock.clone(),
                 agents_from: Timestamp::MIN,
             })
         });
@@ -128,22 +128,22 @@ impl Upkeep {
             });
         }
         if self.metrics.is_on() {
-            let (period, workshop, feed) =
-                (settings.levels_every, Arc::clone(&self.workshop), self.feed.clone());
+            let (period, services, feed) =
+                (settings.levels_every, Arc::clone(&self.services), self.feed.clone());
             let mailboxes = self.mailboxes.clone();
             grove.plant("gauges", move || {
-                let (workshop, feed) = (Arc::clone(&workshop), feed.clone());
-                Ok(Gauges { period, workshop, feed, mailboxes: mailboxes.clone(), agents: Vec::new() })
+                let (services, feed) = (Arc::clone(&services), feed.clone());
+                Ok(Gauges { period, services, feed, mailboxes: mailboxes.clone(), agents: Vec::new() })
             });
         }
-        if let Some(period) = self.workshop.seen.notes_after() {
-            let workshop = Arc::clone(&self.workshop);
-            grove.plant("spans", move || Ok(SpanNotes { period, workshop: Arc::clone(&workshop) }));
+        if let Some(period) = self.services.seen.notes_after() {
+            let services = Arc::clone(&self.services);
+            grove.plant("spans", move || Ok(SpanNotes { period, services: Arc::clone(&services) }));
         }
         for schedule in self.schedules {
-            let (workshop, metrics) = (Arc::clone(&self.workshop), self.metrics.clone());
+            let (services, metrics) = (Arc::clone(&self.services), self.metrics.clone());
             grove.plant(&format!("schedule/{}", schedule.name()), move || {
-                Firing::new(schedule.clone(), Arc::clone(&workshop), metrics.clone())
+                Firing::new(schedule.clone(), Arc::clone(&services), metrics.clone())
             });
         }
         (grove.tree, grove.loops)

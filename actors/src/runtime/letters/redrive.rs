@@ -105,7 +105,7 @@ impl Volery {
             let offset = letter.inputs.get(input);
             let old = inputs.iter().find(|artifact| Some(&artifact.offset()) == offset);
             let old = old.ok_or_else(|| misfit(format!("it has no input {input}, or not any more")))?;
-            let (kind, body) = payload(&self.0.workshop.kinds, old.kind()).map_err(misfit)?;
+            let (kind, body) = payload(&self.0.services.kinds, old.kind()).map_err(misfit)?;
             let publish = self.replacing(old, subscription, kind, body)?;
             if publish.claims.first().is_none_or(|claim| claim.refused.is_some()) {
                 let (agent, kind) = (letter.agent.to_string(), old.kind().name().to_owned());
@@ -125,8 +125,8 @@ impl Volery {
         kind: Kind,
         body: Body,
     ) -> Result<NewArtifact> {
-        let workshop = &self.0.workshop;
-        let now = workshop.clock.now();
+        let services = &self.0.services;
+        let now = services.clock.now();
         let adorn = |mut artifact: Artifact| {
             artifact = artifact
                 .with_tenant(old.tenant())
@@ -140,13 +140,13 @@ impl Volery {
                 None => artifact,
             }
         };
-        let artifact = adorn(Artifact::new(workshop.clock.artifact_id(now), kind, body, old.run(), now));
-        if workshop.store.writes_payloads() {
+        let artifact = adorn(Artifact::new(services.clock.artifact_id(now), kind, body, old.run(), now));
+        if services.store.writes_payloads() {
             artifact.json()?;
         }
         let by = |producer| artifact.clone().caused_by(producer, [old.id()], old.generation());
         // A subscription that takes from certain agents only takes what replaces their artifacts as well.
-        let claims = workshop.matcher.claims(&by(old.producer().clone()));
+        let claims = services.matcher.claims(&by(old.producer().clone()));
         let own = claims.iter().find(|claim| claim.subscription == subscription);
         Ok(NewArtifact {
             claims: own.into_iter().cloned().collect(),

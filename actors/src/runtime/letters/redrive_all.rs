@@ -79,7 +79,7 @@ impl Volery {
     async fn redrive_all(&self, filter: DeadFilter, every: Duration) -> Result<Redriven> {
         let mut filter = filter.only_open().limit(PAGE);
         let Some(last) = self.last_letter(filter.clone()).await? else { return Ok(Redriven::default()) };
-        let clock = &self.0.workshop.clock;
+        let clock = &self.0.services.clock;
         let (mut report, mut next) = (Redriven::default(), clock.now());
         loop {
             let page = self.list_letters(&filter).await?;
@@ -92,7 +92,7 @@ impl Volery {
                 if !every.is_zero() {
                     let came = clock.now();
                     clock.sleep_until(next).await;
-                    self.0.workshop.seen.metrics().rate_limited("redrive", clock.now().since(came));
+                    self.0.services.seen.metrics().rate_limited("redrive", clock.now().since(came));
                     next = clock.now().max(next).after(every);
                 }
                 self.redrive_one(letter.number, &mut report).await?;

@@ -48,7 +48,7 @@ async fn an_agent_that_cannot_be_given_a_job_holds_nobody_else_up_and_is_no_trou
     let health = runtime.health().await;
     let parts: Vec<&str> = health.reasons.iter().map(|reason| reason.part.as_str()).collect();
     assert!(health.ready && parts == ["full"], "{health}");
-    let asked = runtime.workshop().ingress.ask(|board| board.waiting(&WaitingFilter::default()));
+    let asked = runtime.services().ingress.ask(|board| board.waiting(&WaitingFilter::default()));
     let waiting = asked.await.expect("it answers");
     assert_eq!(waiting.len(), 3);
     assert!(waiting.iter().all(|waiting| waiting.reason == WaitingReason::AgentUnavailable), "{waiting:?}");

@@ -5,7 +5,7 @@
 //! it. Nobody waits for that before the runtime's keeper does, last of all. It looks four times in
 //! `blocked_after`, in real time, whatever a test has done to the runtime's clock.
 //!
-//! Two things are looked at: polls of engines that do not return (see `agent/watch.rs`), which name their
+//! Two things are looked at: polls of engines that do not return (see `agent/poll.rs`), which name their
 //! agent, and a probe, a task that has nothing to do but to answer when it is polled.
 //!
 //! A panic in the thread, as a subscriber or a meter of the service may cause, ends this life, so that it is
@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use volery_observability::Metrics;
 
 use super::findings::Findings;
-use crate::agent::Roll;
+use crate::agent::Attempts;
 use crate::clock::{Clock, Stopwatch};
 use crate::fault::Fault;
 use crate::fault::take_text;
@@ -43,7 +43,7 @@ const LOOKS: u64 = 4;
 pub(crate) struct SentryParts {
     /// 0 turns it off.
     pub(crate) blocked_after: Duration,
-    pub(crate) roll: Arc<Roll>,
+    pub(crate) attempts: Attempts,
     pub(crate) findings: Arc<Findings>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
@@ -199,17 +199,17 @@ impl Probe {
 fn keep_watch(parts: &SentryParts, post: &Post) {
     let period = (parts.blocked_after / u32::try_from(LOOKS).unwrap_or(1)).max(Duration::from_millis(1));
     while post.wait(period) {
-        let look = parts.roll.look();
+        let look = parts.attempts.look();
         let since = |looks: u64| {
             let past = period.saturating_mul(u32::try_from(looks).unwrap_or(u32::MAX));
             parts.clock.now().before(past)
         };
-        let blocked = parts.roll.pick(|entry| entry.looks_in_poll(look) >= LOOKS);
-        let blocked = blocked.iter().map(|entry| Finding::WorkerBlocked {
-            agent: entry.agent.clone(),
-            job: entry.job,
-            attempt: entry.attempt,
-            since: since(entry.looks_in_poll(look).max(LOOKS)),
+        let blocked = parts.attempts.pick(|attempt| attempt.looks_in_poll(look) >= LOOKS);
+        let blocked = blocked.iter().map(|attempt| Finding::WorkerBlocked {
+            agent: attempt.agent().clone(),
+            job: attempt.start.job,
+            attempt: attempt.start.attempt,
+            since: since(attempt.looks_in_poll(look).max(LOOKS)),
         });
         parts.findings.replace(FindingKind::WorkerBlocked, blocked.collect());
         let unanswered = post.probe.ask(look);

@@ -1,0 +1,391 @@
+//! The execution of an attempt, from reading its inputs to telling the curator how it ended.
+//!
+//! It runs in the task of the attempt's slot, and owns the attempt. Whatever happens to the task, exactly one
+//! end is told: an execution that is dropped before it could tell one hands its job back. How outputs and
+//! errors become an end stands in `results.rs`.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use volery_blackboard::Timestamp;
+use volery_blackboard::job::Start;
+use volery_blackboard::outcome::Burial;
+use volery_blackboard::store::{Artifacts, Response};
+
+use super::attempt::Attempt;
+use super::cell::{EngineCell, NotMade};
+use super::context::Context;
+use super::engine::{Rescue, Runner};
+use super::environment::Environment;
+use super::fallback::{FellThrough, GaveUp};
+use super::outputs::Outputs;
+use super::slots::SlotNumber;
+use super::timeout::TimedOut;
+use crate::fault::{Fault, chain, take_text};
+use crate::ingress::{AttemptEnd, Ended, EngineState};
+use crate::seen::{AttemptSeen, How, Step};
+
+mod results;
+
+/// The one owner of an attempt. It frees the slot and tells the end, at the latest when it is dropped.
+pub(super) struct Execution {
+    attempt: Arc<Attempt>,
+    environment: Arc<Environment>,
+    /// Its slot, until it is freed.
+    slot: Option<SlotNumber>,
+    seen: AttemptSeen,
+}
+
+/// What an attempt is given.
+pub(super) struct Work {
+    pub(super) inputs: Response<Artifacts>,
+    pub(super) cell: Arc<EngineCell>,
+    /// The cell before, whose engine panicked: dropped here, because dropping an engine is code of the user.
+    pub(super) retired: Option<Arc<EngineCell>>,
+}
+
+/// Why a call of the user's code has no outputs that can be published.
+enum Stopped {
+    /// It failed; the engine is sound, and names the type of its errors.
+    Failed(Fault, Option<&'static str>),
+    /// Its outputs are not in order.
+    Misfit(Fault),
+    NotMade(NotMade),
+    Panicked(String),
+    TimedOut(TimedOut, EngineState),
+    /// Its run was cancelled, or the runtime is stopping.
+    Cancelled,
+}
+
+impl Stopped {
+    /// How it is shown.
+    fn how(&self) -> How {
+        match self {
+            Self::Failed(error, named) => How::of(error, *named),
+            Self::Misfit(_) => How::Failed("output"),
+            Self::NotMade(_) => How::Failed("not_made"),
+            Self::Panicked(_) => How::Panicked,
+            Self::TimedOut(error, _) => How::TimedOut(error.clock()),
+            Self::Cancelled => How::Cancelled,
+        }
+    }
+
+    /// The texts that go with it, the root cause last.
+    fn causes(&self) -> Vec<String> {
+        match self {
+            Self::Failed(error, _) | Self::Misfit(error) => chain(error.as_ref()),
+            Self::NotMade(error) => chain(error),
+            Self::Panicked(text) => vec![text.clone()],
+            Self::TimedOut(error, _) => chain(error),
+            Self::Cancelled => Vec::new(),
+        }
+    }
+
+    /// Its error, and whether the engine may be used again; none for what was cancelled.
+    fn into_fault(self) -> Option<(Fault, EngineState)> {
+        Some(match self {
+            Self::Failed(error, _) | Self::Misfit(error) => (error, EngineState::Sound),
+            Self::NotMade(error) => (error.into(), EngineState::NotMade),
+            Self::Panicked(text) => (format!("engine panicked: {text}").into(), EngineState::Suspect),
+            Self::TimedOut(error, engine) => (error.into(), engine),
+            Self::Cancelled => return None,
+        })
+    }
+}
+
+/// Runs one attempt to its end. Cancel safe: dropped early, the job is handed back.
+pub(super) async fn run(mut execution: Execution, work: Work) {
+    let cell = Arc::clone(&work.cell);
+    // Code of the user runs outside the engine, too: schemas, the texts of errors, drops.
+    let ended = AssertUnwindSafe(execution.execute(work)).catch_unwind().await;
+    let (end, engine) = match ended {
+        Ok(ended) => ended,
+        Err(panic) => (execution.panicked_beside(&take_text(panic)), EngineState::Suspect),
+    };
+    if engine == EngineState::Suspect {
+        cell.suspect();
+    }
+    execution.end(end, engine);
+}
+
+/// Gives up a job without another attempt; calls no engine. Cancel safe: dropped early, the job is handed
+/// back.
+pub(super) async fn bury(mut execution: Execution, inputs: Response<Artifacts>, why: Burial) {
+    // Without its inputs the failure cannot name its causes; it is told all the same.
+    execution.attempt.learn(inputs.wait().await.unwrap_or_default());
+    let how = how_buried(&why);
+    let start = &execution.attempt.start;
+    let gave_up = match why {
+        Burial::Overdue(overdue) => {
+            let error = TimedOut::in_queue(execution.attempt.agent().as_str(), &overdue);
+            GaveUp { attempts: start.failures, error: vec![error.to_string()] }
+        }
+        Burial::DiedAlone(times) => {
+            let error = format!("the process died {times} times while this job ran alone");
+            GaveUp { attempts: start.failures, error: vec![error] }
+        }
+        Burial::EndRefused { attempts, error } => GaveUp { attempts, error },
+    };
+    let services = &execution.environment.services;
+    execution.seen = services.seen.burial(start, execution.attempt.inputs(), how, services.clock.now());
+    let end = execution.give_up(gave_up);
+    execution.end(end, EngineState::Sound);
+}
+
+impl Execution {
+    /// Begins an attempt in a free slot.
+    pub(super) fn begin(environment: &Arc<Environment>, start: Arc<Start>) -> (Self, SlotNumber) {
+        let (attempt, slot) = environment.slots.fill(start);
+        let environment = Arc::clone(environment);
+        (Self { attempt, environment, slot: Some(slot), seen: AttemptSeen::default() }, slot)
+    }
+
+    async fn execute(&mut self, Work { inputs, cell, retired }: Work) -> (AttemptEnd, EngineState) {
+        drop(retired);
+        if self.environment.cancel_grace.is_zero() && self.attempt.is_cancelled(&self.attempt.engine) {
+            return (self.environment.called_off(), EngineState::Sound);
+        }
+        let stopped = match self.call_engine(&cell, inputs).await {
+            Ok(outputs) => {
+                self.seen.over(How::Done, &[]);
+                match self.publishes(outputs) {
+                    Ok(outputs) => {
+                        if !outputs.is_empty() {
+                            self.seen.checked();
+                        }
+                        return (AttemptEnd::Done(outputs), EngineState::Sound);
+                    }
+                    Err(error) => Stopped::Misfit(error),
+                }
+            }
+            Err(stopped) => stopped,
+        };
+        let how = stopped.how();
+        let Some((fault, engine)) = stopped.into_fault() else {
+            let end = self.environment.called_off();
+            let how = if matches!(end, AttemptEnd::Released) { How::Released } else { How::Cancelled };
+            self.seen.over(how, &[]);
+            return (end, EngineState::Sound);
+        };
+        if self.attempt.is_called_off(&self.attempt.engine) {
+            // It was told to end and did, in its way: that is no failure.
+            let Start { run, job, attempt, .. } = &*self.attempt.start;
+            self.attempt.engine.scope().call(|| {
+                tracing::debug!(target: "volery::agent", agent = %self.attempt.agent(), %run, %job, attempt, error = %fault, "a cancelled attempt failed");
+            });
+            self.seen.over(How::Cancelled, &[]);
+            return (self.environment.called_off(), engine);
+        }
+        self.seen.over(how, &chain(fault.as_ref()));
+        let end = match (self.fail(&fault), cell.fallback()) {
+            (AttemptEnd::Dead { attempts, error, .. }, Some(fallback))
+                if !self.attempt.inputs().is_empty() =>
+            {
+                // Boxed, because it comes to few and is larger than all the rest.
+                Box::pin(self.rescue(fallback, GaveUp { attempts, error }, fault)).await
+            }
+            (end, _) => end,
+        };
+        (end, engine)
+    }
+
+    /// Reads the inputs, makes the engine if nobody has, and calls it. When this returns, the engine's future
+    /// has been dropped, and what it started beside itself is gone.
+    async fn call_engine(
+        &mut self,
+        cell: &EngineCell,
+        inputs: Response<Artifacts>,
+    ) -> Result<Outputs, Stopped> {
+        let Self { attempt, environment, seen, .. } = self;
+        let context = Context::of_engine(attempt);
+        let cut_off = attempt.engine.cut_off_children();
+        let ended = {
+            let work = async {
+                let fetched = matches!(inputs, Response::Pending(_));
+                let read = inputs.wait().await;
+                let known = read.as_deref().unwrap_or_default();
+                let (begun, scope) = environment.services.seen.attempt(&attempt.start, known, attempt.began);
+                *seen = begun;
+                if fetched {
+                    seen.step(Step::Read, attempt.began);
+                }
+                attempt.learn(read.map_err(|error| Stopped::Failed(error.into(), None))?);
+                let runner = match cell.made() {
+                    Some(runner) => runner,
+                    None => Box::pin(make(cell, environment, seen)).await?,
+                };
+                let scope = attempt.engine.enter(seen.evaluate().unwrap_or(scope));
+                context.progress();
+                let ran = scope.run(async { runner.run(context.clone()).await }).await;
+                ran.map_err(|error| Stopped::Failed(error, runner.error_type()))
+            };
+            // Code of the user is called within the first poll, so that it is watched as well.
+            let work = pin!(AssertUnwindSafe(work).catch_unwind());
+            supervise(attempt.at_work(work), environment, &context, attempt.began).await
+        };
+        drop(cut_off);
+        attempt.engine.end_children().await;
+        ended
+    }
+
+    /// Runs the fallback of a job that would be given up. When this returns, its future has been dropped, and
+    /// what it started beside itself is gone.
+    async fn rescue(&mut self, fallback: &dyn Rescue, gave_up: GaveUp, cause: Fault) -> AttemptEnd {
+        let failed = gave_up.clone();
+        let ended = self.call_fallback(fallback, gave_up).await;
+        let stopped = match ended.and_then(|outputs| self.publishes(outputs).map_err(Stopped::Misfit)) {
+            Ok(outputs) => return AttemptEnd::Done(outputs),
+            Err(stopped) => stopped,
+        };
+        let text = match stopped {
+            Stopped::Cancelled => return self.environment.called_off(),
+            Stopped::Panicked(text) => format!("it panicked: {text}"),
+            stopped => stopped.causes().join(": "),
+        };
+        let error = chain(&FellThrough { text, cause });
+        self.give_up(GaveUp { error, ..failed })
+    }
+
+    async fn call_fallback(&mut self, fallback: &dyn Rescue, gave_up: GaveUp) -> Result<Outputs, Stopped> {
+        let Self { attempt, environment, seen, .. } = self;
+        let context = Context::of_fallback(attempt);
+        let call = context.call();
+        let scope = call.enter(seen.fallback().unwrap_or_else(|| attempt.engine.scope()));
+        scope.call(|| {
+            let Start { run, job, attempt: number, .. } = &*attempt.start;
+            tracing::warn!(target: "volery::agent", agent = %attempt.agent(), %run, %job, attempt = number, attempts = gave_up.attempts, "a job falls back");
+        });
+        let cut_off = call.cut_off_children();
+        let ended = {
+            let work = async {
+                context.progress();
+                let ran = scope.run(async { fallback.run(gave_up, context.clone()).await }).await;
+                ran.map_err(|error| Stopped::Failed(error, None))
+            };
+            let work = pin!(AssertUnwindSafe(work).catch_unwind());
+            let begun = environment.services.clock.now();
+            supervise(attempt.at_work(work), environment, &context, begun).await
+        };
+        drop(cut_off);
+        call.end_children().await;
+        match &ended {
+            Ok(_) => seen.fallback_over(&How::Done, &[]),
+            Err(stopped) => seen.fallback_over(&stopped.how(), &stopped.causes()),
+        }
+        ended
+    }
+
+    /// The user's code panicked outside of the engine's call.
+    fn panicked_beside(&mut self, text: &str) -> AttemptEnd {
+        if self.attempt.is_called_off(&self.attempt.engine) {
+            let Start { run, job, attempt, .. } = &*self.attempt.start;
+            self.seen.scope().call(|| {
+                tracing::warn!(target: "volery::agent", agent = %self.attempt.agent(), %run, %job, attempt, text, "a cancelled attempt panicked");
+            });
+            self.seen.over(How::Cancelled, &[]);
+            return self.environment.called_off();
+        }
+        let error: Fault = format!("panicked beside the engine: {text}").into();
+        self.seen.over(How::Panicked, &chain(error.as_ref()));
+        self.fail(&error)
+    }
+
+    /// Frees the slot and tells the end, once.
+    fn end(&mut self, end: AttemptEnd, engine: EngineState) {
+        let Some(slot) = self.slot.take() else { return };
+        // Before anything is told: whoever hears of the end finds the slot free.
+        self.environment.slots.free(slot);
+        let mut seen = std::mem::take(&mut self.seen);
+        if matches!(end, AttemptEnd::Released) && self.environment.is_stopping() {
+            seen.released_by("shutdown");
+        }
+        let start = Arc::clone(&self.attempt.start);
+        self.environment.services.ingress.ended(Ended { start, end, engine, seen });
+    }
+}
+
+impl Drop for Execution {
+    fn drop(&mut self) {
+        self.end(AttemptEnd::Released, EngineState::Sound);
+    }
+}
+
+/// Makes the engine, or waits for whoever makes it.
+async fn make<'a>(
+    cell: &'a EngineCell,
+    environment: &Environment,
+    seen: &AttemptSeen,
+) -> Result<&'a dyn Runner, Stopped> {
+    let since = environment.services.clock.now();
+    let made = seen.scope().run(cell.runner()).await;
+    seen.step(Step::Make, since);
+    made.map_err(Stopped::NotMade)
+}
+
+/// What a supervised call ended with: by itself, or in a panic.
+type Ran = Result<Result<Outputs, Stopped>, Box<dyn Any + Send>>;
+
+/// Waits for a call of the user's code, its cancellation, or the end of its time.
+async fn supervise(
+    mut work: impl Future<Output = Ran> + Unpin,
+    environment: &Environment,
+    context: &Context,
+    begun: Timestamp,
+) -> Result<Outputs, Stopped> {
+    let (clock, progress) = (&environment.services.clock, &context.call().progress);
+    let timed_out = tokio::select! {
+        biased;
+        ended = &mut work => return ended.unwrap_or_else(|panic| Err(Stopped::Panicked(take_text(panic)))),
+        () = given_up(environment, context) => return Err(Stopped::Cancelled),
+        timed_out = environment.timeouts.run_out(begun, progress, clock) => timed_out,
+    };
+    let engine = Box::pin(outlive(work, environment, context)).await;
+    Err(Stopped::TimedOut(timed_out, engine))
+}
+
+/// Ends a call whose time is over: it is cancelled like that of a cancelled run, and fails whatever it still
+/// returns.
+async fn outlive(
+    work: impl Future<Output = Ran> + Unpin,
+    environment: &Environment,
+    context: &Context,
+) -> EngineState {
+    context.time_out();
+    let ended = tokio::select! {
+        biased;
+        () = given_up(environment, context) => return EngineState::Sound,
+        ended = work => ended,
+    };
+    let Err(panic) = ended else { return EngineState::Sound };
+    let text = take_text(panic);
+    context.scope().call(|| {
+        let (run, job, attempt) = (context.run(), context.job(), context.attempt());
+        tracing::warn!(target: "volery::agent", agent = %context.agent(), %run, %job, attempt, text, "an engine panicked after its time was over");
+    });
+    EngineState::Suspect
+}
+
+/// Waits until a call is to be given up: cancelled, its grace over, and in no protected section.
+async fn given_up(environment: &Environment, context: &Context) {
+    context.cancelled().await;
+    // Boxed, because few come here.
+    Box::pin(async {
+        if !environment.cancel_grace.is_zero() {
+            tokio::time::sleep(environment.cancel_grace).await;
+        }
+        context.unprotected().await;
+    })
+    .await;
+}
+
+/// How a job that gets no attempt is shown: its end, and why it dies.
+const fn how_buried(why: &Burial) -> (How, &'static str) {
+    match why {
+        Burial::Overdue(_) => (How::TimedOut("queue"), "queue_timeout"),
+        Burial::DiedAlone(_) => (How::Failed("process_died"), "died_alone"),
+        Burial::EndRefused { .. } => (How::Failed("store"), "end_refused"),
+    }
+}
