@@ -230,6 +230,15 @@ impl Volery {
         self.ingress().ask(Board::next_deadline).await
     }
 
+    /// Audits the board: the inner error says which count is wrong.
+    ///
+    /// # Errors
+    /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
+    #[cfg(feature = "testing")]
+    pub async fn audit(&self) -> Result<std::result::Result<(), String>> {
+        self.ingress().ask(Board::audit).await
+    }
+
     /// Reads what happens from now on. Slow readers miss events and are told how many.
     pub fn feed(&self) -> FeedReader {
         self.0.feed.read()

@@ -214,9 +214,9 @@ impl Harness {
         Events::of(self.volery.feed())
     }
 
-    /// Shuts down, and checks that nothing is left: every phase ended in good order, nothing was cancelled,
-    /// every artifact has its outcome, and every task that was begun since the start has ended, those that
-    /// engines spawned included.
+    /// Audits the board, shuts down, and checks that nothing is left: every phase ended in good order, nothing
+    /// was cancelled, every artifact has its outcome, and every task that was begun since the start has ended,
+    /// those that engines spawned included.
     ///
     /// For a test that leaves something on purpose there is [`Volery::shutdown`]. Of several harnesses in one
     /// async runtime, those that were started first are to be finished last, because tasks are counted
@@ -230,6 +230,10 @@ impl Harness {
         async move {
             settle().await;
             let evidence = self.evidence(None).await;
+            // A runtime that has stopped cannot be asked.
+            if let Some(Ok(Err(difference))) = within_patience(self.volery.audit()).await {
+                fail(at, &format!("the board counts wrongly: {difference}{evidence}"));
+            }
             let report = match within_patience(self.volery.shutdown()).await {
                 Some(Ok(report)) => report,
                 Some(Err(error)) => fail(at, &format!("the shutdown failed: {error}{evidence}")),

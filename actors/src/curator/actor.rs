@@ -133,6 +133,7 @@ impl Curator {
 
     /// Everything is committed: tells those who wait, and when to be woken next.
     fn rest(&mut self) {
+        debug_assert_eq!(self.board.audit_if_small(), Ok(()), "the board counts everything once");
         self.give_answers();
         self.parts.ingress.count_backlog(self.board.queued(), self.board.collected());
         self.arm_timekeeper();
