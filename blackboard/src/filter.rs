@@ -13,6 +13,14 @@ use crate::visibility::Visibility;
 pub const PAGE_MAX: usize = 1_000;
 
 /// Which artifacts a query is after. The default is: everything of the default tenant, oldest first.
+///
+/// ```
+/// use volery_blackboard::Filter;
+///
+/// // The last ten orders that are tagged as urgent.
+/// let urgent = Filter::all().kind("Order").tagged("urgent").newest_first().limit(10);
+/// # let _ = urgent;
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Filter {

@@ -18,28 +18,47 @@ use crate::subscription::{Batch, SIDES_MAX, Side, Subscription};
 use crate::time::Timestamp;
 
 mod join;
+mod sealed;
 mod tuple;
 mod unit;
+
+use sealed::Sealed;
 
 pub use join::{By, EveryPair, Join, Once, Outer, by, join};
 pub use tuple::{AllOf, AllOfTuple, all_of};
 pub use unit::{Count, One, count, one};
 
 /// A subscription whose type fixes the engine's input.
-pub trait Shape: Sized {
+///
+/// The trait is sealed: the shapes are [`one`], [`count`], [`all_of`], [`join`], and each of them in batches. A runtime
+/// reads a shape with methods that are not public.
+pub trait Shape: Sealed + Sized {
     /// The input of the engine.
     type Input: Send + 'static;
 
     /// Returns the subscription without its types.
+    #[doc(hidden)]
     fn subscription(self) -> Subscription;
 
     /// Reads one group of a job's inputs.
     ///
     /// # Errors
     /// [`BlackboardError`] when an input is missing or does not fit its type.
+    #[doc(hidden)]
     fn assemble(inputs: &mut Inputs<'_>) -> Result<Self::Input, BlackboardError>;
 
     /// Collects what this shape yields into batches; the engine is given a `Vec`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use volery_blackboard::Batch;
+    /// use volery_blackboard::shape::{Shape, one};
+    ///
+    /// # fn given<I>(_: impl Shape<Input = I>) {}
+    /// // The engine is given up to 25 numbers, the first of which has waited for at most two seconds.
+    /// given::<Vec<u32>>(one::<u32>().batch(Batch::of(25).or_after(Duration::from_secs(2))));
+    /// ```
     fn batch(self, batch: Batch) -> Batched<Self> {
         Batched { inner: self, batch }
     }
@@ -137,6 +156,8 @@ pub struct Batched<S> {
     inner: S,
     batch: Batch,
 }
+
+impl<S> Sealed for Batched<S> {}
 
 impl<S: Shape> Shape for Batched<S> {
     type Input = Vec<S::Input>;

@@ -117,6 +117,17 @@ pub(crate) enum Window {
 /// Whichever bound is reached first closes the batch. With or without a bound ([`Batch::until_finished`]), it
 /// also closes when a run with inputs in it is finished, or the runtime stops and flushes. Time counts from
 /// the publication of the last input of its first group.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use volery_blackboard::Batch;
+///
+/// let small = Batch::of(25).or_after(Duration::from_secs(2)); // 25 groups, or two seconds
+/// let heavy = Batch::weighing(8_000).or_after(Duration::from_secs(2)); // 8,000 tokens, say
+/// let all = Batch::until_finished(); // everything of a run, when the run is finished
+/// # let _ = (small, heavy, all);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Batch {

@@ -12,6 +12,22 @@ use crate::id::{AgentName, Tenant};
 use crate::time::Timestamp;
 
 /// The agents that may see an artifact.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use volery_blackboard::visibility::Admission;
+/// use volery_blackboard::{Timestamp, Viewer, Visibility};
+///
+/// let auditor = Viewer { name: "auditor".into(), ..Viewer::default() };
+/// let published = Timestamp::default();
+/// let admits = |visibility: Visibility| visibility.admits(&auditor, published);
+/// assert_eq!(admits(Visibility::Public), Admission::Now);
+/// assert_eq!(admits(Visibility::only(["planner"])), Admission::Never);
+/// assert_eq!(admits(Visibility::labelled(["finance"])), Admission::Never);
+/// let hour = Duration::from_secs(3_600);
+/// assert_eq!(admits(Visibility::after(hour)), Admission::From(published.after(hour)));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::sealed::Sealed;
 use super::{Inputs, Shape, Take, side_modifiers};
 use crate::body::Shared;
 use crate::error::BlackboardError;
@@ -71,6 +72,28 @@ pub struct Join<T, M = Once> {
 /// Joins two kinds by key: the engine is given `(A, B)` once for every complete pair, in declaration order.
 ///
 /// Without a window inputs wait until their partner comes. [`Join::and`] adds further sides.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use schemars::JsonSchema;
+/// use serde::{Deserialize, Serialize};
+/// use volery_blackboard::shape::{Shape, by, join};
+///
+/// #[derive(Clone, Serialize, Deserialize, JsonSchema)]
+/// struct Order { id: u64 }
+/// #[derive(Clone, Serialize, Deserialize, JsonSchema)]
+/// struct Payment { order: u64 }
+///
+/// let paid = || join(by(|order: &Order| order.id), by(|payment: &Payment| payment.order));
+/// # fn given<I>(_: impl Shape<Input = I>) {}
+/// // A payment that comes within an hour, or none at all.
+/// given::<(Order, Payment)>(paid().within(Duration::from_secs(3_600)));
+/// // After an hour without the other side, the engine is given the side that is there.
+/// given::<(Option<Order>, Option<Payment>)>(paid().within(Duration::from_secs(3_600)).outer());
+/// // Each payment with each order of the last hour.
+/// given::<(Order, Payment)>(paid().within(Duration::from_secs(3_600)).every_pair());
+/// ```
 #[must_use]
 pub fn join<A, B>(first: By<A>, second: By<B>) -> Join<(A, B)> {
     Join { sides: vec![first.side, second.side], rule: JoinRule::default(), input: PhantomData }
@@ -153,6 +176,8 @@ impl<A, B, C> Join<(A, B, C), Once> {
         Join { sides, rule: self.rule, input: PhantomData }
     }
 }
+
+impl<T, M> Sealed for Join<T, M> {}
 
 impl<A: Take, B: Take> Shape for Join<(A, B), EveryPair> {
     type Input = (A, B);

@@ -5,6 +5,7 @@
 use std::any::TypeId;
 use std::marker::PhantomData;
 
+use super::sealed::Sealed;
 use super::{Inputs, Shape, Take};
 use crate::error::BlackboardError;
 use crate::id::AgentName;
@@ -22,6 +23,14 @@ pub struct AllOf<T> {
 ///
 /// Artifacts are used in log order. A kind that stands twice is needed twice. Surplus waits for the next
 /// group.
+///
+/// ```
+/// use volery_blackboard::shape::{Shape, all_of};
+///
+/// # fn given<I>(_: impl Shape<Input = I>) {}
+/// given::<(u32, String)>(all_of::<(u32, String)>()); // a number and a text
+/// given::<(u32, u32, String)>(all_of::<(u32, u32, String)>().filter(|n: &u32| n % 2 == 0)); // two even numbers and a text
+/// ```
 #[must_use]
 pub fn all_of<T: AllOfTuple>() -> AllOf<T> {
     AllOf { sides: T::sides(), input: PhantomData }
@@ -48,6 +57,8 @@ impl<T: AllOfTuple> AllOf<T> {
     }
 }
 
+impl<T> Sealed for AllOf<T> {}
+
 impl<T: AllOfTuple> Shape for AllOf<T> {
     type Input = T;
 
@@ -60,8 +71,8 @@ impl<T: AllOfTuple> Shape for AllOf<T> {
     }
 }
 
-/// Tuples that [`all_of`] understands: two to six inputs.
-pub trait AllOfTuple: Sized + Send + 'static {
+/// Tuples that [`all_of`] understands: two to six inputs. Sealed.
+pub trait AllOfTuple: Sealed + Sized + Send + 'static {
     #[doc(hidden)]
     fn sides() -> Vec<Side>;
 
@@ -94,6 +105,8 @@ fn side_of(kinds: &[Mention], position: usize) -> usize {
 
 macro_rules! all_of_tuple {
     ($($input:ident at $position:literal),+) => {
+        impl<$($input: Take),+> Sealed for ($($input,)+) {}
+
         impl<$($input: Take),+> AllOfTuple for ($($input,)+) {
             fn sides() -> Vec<Side> {
                 sides(&[$((TypeId::of::<$input::Payload>(), || Side::of::<$input::Payload>(1))),+])

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use serde::Serialize;
 
+use super::sealed::Sealed;
 use super::{Inputs, Shape, Take, side_modifiers};
 use crate::error::BlackboardError;
 use crate::subscription::{Collecting, JoinRule, Side, Subscription};
@@ -18,6 +19,22 @@ pub struct One<I> {
 }
 
 /// Subscribes to one kind: the engine is given `I`, which is the payload type or `Shared` of it.
+///
+/// ```
+/// use schemars::JsonSchema;
+/// use serde::{Deserialize, Serialize};
+/// use volery_blackboard::shape::{Shape, one};
+///
+/// #[derive(Clone, Serialize, Deserialize, JsonSchema)]
+/// struct Order { customer: String, cents: u64 }
+///
+/// // Large orders, those of one customer one after the other.
+/// let large = one::<Order>()
+///     .filter(|order| order.cents >= 10_000)
+///     .ordered_by(|order| order.customer.clone());
+/// # fn given<I>(_: impl Shape<Input = I>) {}
+/// given::<Order>(large);
+/// ```
 #[must_use]
 pub fn one<I: Take>() -> One<I> {
     One { side: Side::of::<I::Payload>(1), input: PhantomData }
@@ -34,6 +51,8 @@ impl<I: Take> One<I> {
         self
     }
 }
+
+impl<I> Sealed for One<I> {}
 
 impl<I: Take> Shape for One<I> {
     type Input = I;
@@ -54,7 +73,15 @@ pub struct Count<I> {
     input: PhantomData<fn() -> I>,
 }
 
-/// Subscribes to `need` artifacts of one kind at a time, in log order; what is left over waits for the next.
+/// Subscribes to `need` artifacts of one kind at a time, in log order; surplus artifacts wait for the next job.
+///
+/// ```
+/// use volery_blackboard::shape::{Shape, count};
+///
+/// # fn given<I>(_: impl Shape<Input = I>) {}
+/// given::<Vec<String>>(count::<String>(3)); // three at a time
+/// given::<Vec<String>>(count::<String>(3).per(|word| word.len())); // three of the same length at a time
+/// ```
 #[must_use]
 pub fn count<I: Take>(need: u32) -> Count<I> {
     Count { side: Side::of::<I::Payload>(need), input: PhantomData }
@@ -70,6 +97,8 @@ impl<I: Take> Count<I> {
         self
     }
 }
+
+impl<I> Sealed for Count<I> {}
 
 impl<I: Take> Shape for Count<I> {
     type Input = Vec<I>;
