@@ -25,14 +25,14 @@
 //! expired + discarded + cancelled + dead + outstanding`, and everything outstanding either runs or has a
 //! waiting reason. Pure: no I/O, no clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::collect::{Collector, Entry, Step};
+use crate::collect::{Collector, Step};
 use crate::effect::Effect;
-use crate::id::{AgentIndex, AgentName, JobId, Key, Offset, RunId, SubscriptionIndex};
+use crate::id::{AgentIndex, AgentName, JobId, Offset, RunId, SubscriptionIndex};
 use crate::input::Input;
 use crate::outcome::{Outcome, Tally};
 use crate::subscription::Subscription;
@@ -58,6 +58,7 @@ mod start;
 mod subscription;
 mod waits;
 
+use admission::Delayed;
 use agent::Agent;
 use backlog::Reading;
 use halt::{Halt, HaltReason};
@@ -79,7 +80,7 @@ pub struct Board {
     runs: FxHashMap<RunId, Run>,
     jobs: FxHashMap<JobId, Job>,
     /// Claims whose visibility rule has a delay.
-    delayed: BTreeMap<(Timestamp, SubscriptionIndex, Offset), (Entry, Option<Key>)>,
+    delayed: FxHashMap<(SubscriptionIndex, Offset), Delayed>,
     deadlines: BTreeSet<(Timestamp, Due)>,
     /// The time of the input at hand.
     now: Timestamp,
@@ -110,14 +111,15 @@ pub struct Board {
 enum Due {
     Subscription(SubscriptionIndex),
     Job(JobId),
-    Delayed,
+    /// A claim becomes visible.
+    Delayed(SubscriptionIndex, Offset),
     /// The end of a quarantine.
     Quarantine(AgentIndex),
-    /// The end of the patience of what waits for the agent.
+    /// The queue time-out of the work that waits longest for the agent.
     Queue(AgentIndex),
     /// The end of a run's time.
     Run(RunId),
-    /// An agent that was away is tried again.
+    /// An agent that was unavailable is tried again.
     Available(AgentIndex),
 }
 
@@ -273,7 +275,7 @@ impl Board {
                     self.fire_due(index, now, effects);
                 }
                 Due::Job(job) => self.end_back_off(job),
-                Due::Delayed => self.reveal(now, effects),
+                Due::Delayed(index, offset) => self.reveal(index, offset, effects),
                 Due::Quarantine(agent) => self.lift_quarantine(agent, effects),
                 Due::Queue(agent) => {
                     self.agents[agent.at()].armed = None;
@@ -285,7 +287,7 @@ impl Board {
         }
     }
 
-    pub(super) fn agent_indices(&self) -> impl Iterator<Item = AgentIndex> + use<> {
+    fn agent_indices(&self) -> impl Iterator<Item = AgentIndex> + use<> {
         (0..u32::try_from(self.agents.len()).unwrap_or(u32::MAX)).map(AgentIndex)
     }
 
@@ -293,16 +295,14 @@ impl Board {
         (0..u32::try_from(self.subscriptions.len()).unwrap_or(u32::MAX)).map(SubscriptionIndex)
     }
 
-    pub(super) fn subscriptions_of(
-        &self,
-        agent: AgentIndex,
-    ) -> impl Iterator<Item = SubscriptionIndex> + use<> {
+    fn subscriptions_of(&self, agent: AgentIndex) -> impl Iterator<Item = SubscriptionIndex> + use<> {
         let all = (0..).map(SubscriptionIndex).zip(&self.subscriptions);
         let own: Vec<_> = all.filter(|(_, state)| state.agent == agent).map(|(index, _)| index).collect();
         own.into_iter()
     }
 
-    pub(super) fn touch_agent(&mut self, agent: AgentIndex) {
+    /// Notes that an agent may have something to start.
+    fn touch_agent(&mut self, agent: AgentIndex) {
         if self.touched_agents.last() != Some(&agent) {
             self.touched_agents.push(agent);
         }

@@ -7,8 +7,17 @@ use super::run::Motion;
 use super::{Board, Due, Effect, Outcome};
 use crate::claim::{Claim, LogEntry};
 use crate::collect::Entry;
+use crate::id::{Key, Offset, SubscriptionIndex};
 use crate::outcome::Discard;
 use crate::time::Timestamp;
+
+/// A claim whose artifact the subscriber may not see yet.
+#[derive(Debug)]
+pub(super) struct Delayed {
+    pub(super) opens: Timestamp,
+    pub(super) entry: Entry,
+    pub(super) key: Option<Key>,
+}
 
 impl Board {
     /// Admits the claims on an artifact that was committed, or leaves them in the log.
@@ -62,8 +71,9 @@ impl Board {
             self.settle(entry.settled(index, outcome), effects);
         } else if let Some(opens) = claim.visible_at.filter(|opens| *opens > now) {
             self.count(run, Motion::Delayed, 1);
-            self.delayed.insert((opens, index, entry.offset), (entry, claim.key.clone()));
-            self.deadlines.insert((opens, Due::Delayed));
+            let place = (index, entry.offset);
+            self.deadlines.insert((opens, Due::Delayed(index, entry.offset)));
+            self.delayed.insert(place, Delayed { opens, entry, key: claim.key.clone() });
         } else {
             if let Some(marks) = &claim.marks {
                 self.advance_marks(index, marks, effects);
@@ -89,18 +99,12 @@ impl Board {
         }
     }
 
-    /// Offers claims that have become visible.
-    pub(super) fn reveal(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        while let Some(first) = self.delayed.first_entry() {
-            let (opens, index, _) = *first.key();
-            if opens > now {
-                break;
-            }
-            let (entry, key) = first.remove();
-            let run = entry.run;
-            self.offer(index, entry, key, effects);
-            self.uncount(run, Motion::Delayed, 1);
-            self.drop_lost_pairs(index, effects);
-        }
+    /// Offers a claim that has become visible.
+    pub(super) fn reveal(&mut self, index: SubscriptionIndex, offset: Offset, effects: &mut Vec<Effect>) {
+        let Some(Delayed { entry, key, .. }) = self.delayed.remove(&(index, offset)) else { return };
+        let run = entry.run;
+        self.offer(index, entry, key, effects);
+        self.uncount(run, Motion::Delayed, 1);
+        self.drop_lost_pairs(index, effects);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::admission::Delayed;
 use super::job::JobState;
 use super::ledger::Cancel;
 use super::queue::Taken;
@@ -63,14 +64,14 @@ impl Board {
             }
             self.rearm(index);
         }
-        let delayed: Vec<_> =
-            self.delayed.iter().filter(|(_, (entry, _))| entry.run == run).map(|(key, _)| *key).collect();
-        for key in delayed {
-            if let Some((entry, _)) = self.delayed.remove(&key) {
-                self.uncount(run, Motion::Delayed, 1);
-                self.settle(entry.settled(key.1, Outcome::Cancelled), effects);
-                self.drop_lost_pairs(key.1, effects);
-            }
+        let mut delayed: Vec<_> = self.delayed.extract_if(|_, held| held.entry.run == run).collect();
+        // The map has no order; effects should have one.
+        delayed.sort_unstable_by_key(|((index, offset), _)| (*index, *offset));
+        for ((index, offset), Delayed { opens, entry, .. }) in delayed {
+            self.deadlines.remove(&(opens, Due::Delayed(index, offset)));
+            self.uncount(run, Motion::Delayed, 1);
+            self.settle(entry.settled(index, Outcome::Cancelled), effects);
+            self.drop_lost_pairs(index, effects);
         }
     }
 
@@ -132,10 +133,10 @@ impl Board {
     /// Has the claims of a run that are in the log only cancelled there.
     pub(super) fn cancel_in_log(&mut self, run: RunId, effects: &mut Vec<Effect>) {
         let none = self.runs.get(&run).is_some_and(|state| self.is_in_memory(state));
-        if self.is_caught_up() || none || self.ledger.cancels.contains_key(&run) {
+        if self.is_caught_up() || none || self.ledger.cancels_run(run) {
             return;
         }
-        self.ledger.cancels.insert(run, Cancel::Asked);
+        self.ledger.cancels.push((run, Cancel::Asked));
         self.agents.iter_mut().for_each(|agent| agent.reading.drop_page());
         let mut behind = Vec::new();
         for agent in self.agent_indices().filter(|agent| self.agents[agent.at()].reading.is_behind()) {
@@ -152,7 +153,7 @@ impl Board {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        self.ledger.cancels.remove(&run);
+        self.ledger.end_cancel(run);
         for (index, count) in cancelled {
             let subscription = &mut self.subscriptions[index.at()];
             subscription.tally.cancelled += count;
@@ -172,14 +173,14 @@ impl Board {
     }
 
     pub(super) fn cancel_refused(&mut self, run: RunId) {
-        self.ledger.cancels.insert(run, Cancel::Refused);
+        self.ledger.end_cancel(run);
+        self.ledger.cancels.push((run, Cancel::Refused));
     }
 
     pub(super) fn cancel_again(&mut self, effects: &mut Vec<Effect>) {
-        let refused = self.ledger.cancels.iter().filter(|(_, cancel)| **cancel == Cancel::Refused);
-        let refused: Vec<RunId> = refused.map(|(run, _)| *run).collect();
-        for run in refused {
-            self.ledger.cancels.remove(&run);
+        let refused: Vec<_> =
+            self.ledger.cancels.extract_if(.., |(_, cancel)| *cancel == Cancel::Refused).collect();
+        for (run, _) in refused {
             self.cancel_in_log(run, effects);
         }
     }

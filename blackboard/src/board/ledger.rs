@@ -5,7 +5,6 @@
 //! board meets while something is in the log may have claims there which the board cannot know of; it is
 //! recounted before anything is said about its end. Pure: no I/O, no clock.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
@@ -23,7 +22,7 @@ pub(super) struct Ledger {
     /// Numbers questions.
     tickets: u64,
     /// Runs whose claims in the log are being cancelled. Nothing is read meanwhile: it could be one of them.
-    pub(super) cancels: BTreeMap<RunId, Cancel>,
+    pub(super) cancels: Vec<(RunId, Cancel)>,
     /// Runs that were forgotten after an outcome that may not be written yet; what the store counts for them
     /// is stale.
     forgotten: FxHashSet<RunId>,
@@ -49,6 +48,14 @@ impl Ledger {
         self.tickets
     }
 
+    pub(super) fn cancels_run(&self, run: RunId) -> bool {
+        self.cancels.iter().any(|(other, _)| *other == run)
+    }
+
+    pub(super) fn end_cancel(&mut self, run: RunId) {
+        self.cancels.retain(|(other, _)| *other != run);
+    }
+
     pub(super) fn is_cancelling(&self) -> bool {
         !self.cancels.is_empty()
     }
@@ -65,7 +72,7 @@ impl Board {
     /// log.
     #[must_use]
     pub fn knows(&self, run: RunId) -> bool {
-        self.runs.contains_key(&run) || self.ledger.cancels.contains_key(&run)
+        self.runs.contains_key(&run) || self.ledger.cancels_run(run)
     }
 
     pub(super) fn pin_run(&mut self, run: RunId, workflow: &Arc<str>, tally: Option<Tally>) {

@@ -157,7 +157,7 @@ impl Board {
         let read = !self.agents[subscription.agent.at()].reading.is_behind();
         let expects = read && subscription.pairs.expects_pairs();
         // An input that is not visible yet may still form them.
-        if expects && !self.delayed.keys().any(|(_, of, _)| *of == index) {
+        if expects && !self.delayed.keys().any(|(of, _)| *of == index) {
             let lost = self.subscriptions[index.at()].pairs.give_up();
             effects.extend(lost.into_iter().map(Effect::Drop));
         }

@@ -290,8 +290,8 @@ impl Board {
         for (index, subscription) in (0..).map(SubscriptionIndex).zip(&self.subscriptions) {
             subscription.collector.visit_waiting(&mut |entry, reason| visit(index, entry, reason));
         }
-        for ((opens, index, _), (entry, _)) in &self.delayed {
-            visit(*index, entry, WaitingReason::NotVisibleUntil(*opens));
+        for ((index, _), delayed) in &self.delayed {
+            visit(*index, &delayed.entry, WaitingReason::NotVisibleUntil(delayed.opens));
         }
         for agent in &self.agents {
             let reason = match agent.queue.quarantine() {

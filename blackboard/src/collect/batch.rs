@@ -117,7 +117,7 @@ impl Batches {
         for key in changed {
             self.reopen(key);
         }
-        left.sort_by_key(|entry| entry.offset);
+        left.sort_unstable_by_key(|entry| entry.offset);
         left
     }
 

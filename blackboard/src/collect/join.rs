@@ -6,7 +6,7 @@
 //! clock.
 
 use super::window::{Held, Leaving, Pool};
-use super::{Company, Entry, Group, INSTANT, Step, missing};
+use super::{Company, Entry, Group, INSTANT, Step, missing, sort_by_side};
 use crate::id::{Key, Offset, RunId};
 use crate::marks::Marks;
 use crate::outcome::{Expiry, WaitingReason};
@@ -122,7 +122,7 @@ impl Join {
         let mut group: Vec<Entry> =
             others.into_iter().filter_map(|(side, offset)| self.pool.remove(key, side, offset)).collect();
         group.extend(self.pool.remove(key, side, offset));
-        group.sort_by_key(|entry| (entry.side, entry.offset));
+        sort_by_side(&mut group);
         steps.push(Step::Complete(Group::single(group, false).with_key(key)));
     }
 
@@ -186,7 +186,7 @@ impl Join {
             self.pool.remove(&key, other.side, other.offset);
         }
         group.push(entry);
-        group.sort_by_key(|entry| (entry.side, entry.offset));
+        sort_by_side(&mut group);
         steps.push(Step::Complete(Group::single(group, false).with_key(&key)));
     }
 

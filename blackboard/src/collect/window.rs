@@ -35,7 +35,7 @@ pub(crate) struct Pool {
     /// Wall-clock deadlines: end of a publication-time window, or of patience.
     deadlines: BTreeMap<(Timestamp, Offset), Place>,
     /// Event times, per side, for expiry by watermark.
-    event_times: Vec<BTreeMap<(Timestamp, Offset), Key>>,
+    event_times: Vec<BTreeMap<(Timestamp, Offset), Place>>,
     /// Largest event time seen, per side.
     marks: Vec<Option<Timestamp>>,
     /// Arrival numbers, for count windows. Entries that left early are skipped when their turn comes.
@@ -134,9 +134,8 @@ impl Pool {
         let window = self.time_window()?;
         let passed = |side: usize| {
             let watermark = self.watermark_against(side)?;
-            let ((time, offset), key) = self.event_times[side].first_key_value()?;
-            let place = || Place { key: key.clone(), side: u16::try_from(side).unwrap_or(u16::MAX) };
-            (time.after(window) < watermark).then(|| (*time, *offset, place()))
+            let ((time, offset), place) = self.event_times[side].first_key_value()?;
+            (time.after(window) < watermark).then(|| (*time, *offset, place.clone()))
         };
         let first = (0..self.sides).filter_map(passed).min_by_key(|(time, offset, _)| (*time, *offset));
         let (_, offset, place) = first?;
@@ -150,7 +149,7 @@ impl Pool {
             self.deadlines.insert((deadline, entry.offset), place.clone());
         }
         if self.rule.event_time {
-            self.event_times[usize::from(entry.side)].insert((entry.time, entry.offset), key.clone());
+            self.event_times[usize::from(entry.side)].insert((entry.time, entry.offset), place.clone());
         }
         if matches!(self.rule.window, Some(Window::Count(_))) {
             self.arrivals.push_back((self.arrived, entry.offset, place));
