@@ -5,7 +5,7 @@
 //! ```text
 //!   take ──────► commands from the ingress, in order                                 ingress.rs
 //!   prepare ───► commands become steps: a write or an action           actor.rs, ends.rs, letters.rs, decisions.rs
-//!   commit ────► the writes of all steps, in one Store::commit; waits for the store  commit.rs
+//!   commit ────► the writes of all steps, in one Log::commit; waits for the store    commit.rs
 //!   apply ─────► each step in order, with the store's answer: traces, the feed and   apply.rs, refusal.rs
 //!                the board are told, and started jobs go to their agents             dispatch.rs
 //!   look ──────► pages and counts that the board asks of the log; waits for the store  log.rs

@@ -144,7 +144,7 @@ impl Error {
             | Cause::LetterRefused(..)
             | Cause::Misuse(_)
             | Cause::Blackboard(_)
-            | Cause::Store(StoreError::Missing { .. }) => ErrorKind::FixInput,
+            | Cause::Store(StoreError::Missing { .. } | StoreError::NotOffered { .. }) => ErrorKind::FixInput,
             Cause::Start { .. } | Cause::Load { .. } | Cause::Store(_) | Cause::Other(_) => ErrorKind::Report,
         }
     }

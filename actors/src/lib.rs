@@ -61,7 +61,7 @@ pub use root::{
 #[cfg(unix)]
 pub use runtime::Systemd;
 pub use runtime::{
-    Builder, CauseTree, DeadLetters, FateTree, Letter, LineageQuery, LineageTree, Pages, Published,
+    Builder, CauseTree, ClaimTree, DeadLetters, Letter, LineageQuery, LineageTree, Pages, Published,
     Publishing, Query, RedriveAll, Redriven, Redriving, ResultTree, Run, RunPublishing, RunReport, RunStart,
     Tree, TreeNode, Volery,
 };

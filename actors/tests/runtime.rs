@@ -15,8 +15,8 @@ use volery_actors::{
     Agent, Context, ErrorKind, Event, Fault, FeedItem, FeedReader, Publish, Result, Retry, Run, Volery,
 };
 use volery_blackboard::shape::{by, count, join, one};
-use volery_blackboard::store::{FailingStore, Memory};
-use volery_blackboard::{Batch, Filter, Payload, Shape, Store, Visibility};
+use volery_blackboard::store::{FailingStore, Log, Memory};
+use volery_blackboard::{Batch, Filter, Payload, Shape, Visibility};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -24,22 +24,38 @@ pub const PAGE_MAX: usize = 1_000;
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Filter {
-    pub(crate) tenant: Tenant,
-    pub(crate) any_tenant: bool,
-    pub(crate) kind: Option<String>,
-    pub(crate) run: Option<RunId>,
-    pub(crate) producer: Option<Producer>,
-    pub(crate) tags_all: Vec<String>,
-    pub(crate) tags_any: Vec<String>,
-    pub(crate) partition: Option<Key>,
-    pub(crate) visibility: Option<Visibility>,
-    pub(crate) from: Option<Offset>,
-    pub(crate) to: Option<Offset>,
-    pub(crate) since: Option<Timestamp>,
-    pub(crate) until: Option<Timestamp>,
-    pub(crate) newest_first: bool,
-    pub(crate) after: Option<Offset>,
-    pub(crate) limit: Option<usize>,
+    /// The tenant, unless every one is asked for.
+    pub tenant: Tenant,
+    /// Artifacts of every tenant.
+    pub any_tenant: bool,
+    /// The kind's name.
+    pub kind: Option<String>,
+    /// The run.
+    pub run: Option<RunId>,
+    /// The producer.
+    pub producer: Option<Producer>,
+    /// Tags that are all there.
+    pub tags_all: Vec<String>,
+    /// Tags of which one is there, unless the list is empty.
+    pub tags_any: Vec<String>,
+    /// The partition key.
+    pub partition: Option<Key>,
+    /// The visibility rule.
+    pub visibility: Option<Visibility>,
+    /// This place in the log, or behind it.
+    pub from: Option<Offset>,
+    /// Before this place in the log.
+    pub to: Option<Offset>,
+    /// Published at this time or later.
+    pub since: Option<Timestamp>,
+    /// Published before this time.
+    pub until: Option<Timestamp>,
+    /// The newest come first.
+    pub newest_first: bool,
+    /// Behind this place, in the order asked for.
+    pub after: Option<Offset>,
+    /// The number of artifacts on a page, unless it is more than [`PAGE_MAX`].
+    pub limit: Option<usize>,
 }
 
 impl Filter {
@@ -165,62 +181,6 @@ impl Filter {
             && self.to.is_none_or(|to| artifact.offset() < to)
             && self.since.is_none_or(|since| artifact.published_at() >= since)
             && self.until.is_none_or(|until| artifact.published_at() < until)
-    }
-}
-
-/// The conditions of a filter, for stores that turn them into a query of their own.
-#[derive(Clone, Copy, Debug)]
-pub struct Conditions<'a> {
-    /// The tenant; `None` for every one.
-    pub tenant: Option<&'a Tenant>,
-    /// The kind's name.
-    pub kind: Option<&'a str>,
-    /// The run.
-    pub run: Option<RunId>,
-    /// The producer.
-    pub producer: Option<&'a Producer>,
-    /// Tags that are all there.
-    pub tags_all: &'a [String],
-    /// Tags of which one is there, unless the list is empty.
-    pub tags_any: &'a [String],
-    /// The partition.
-    pub partition: Option<&'a Key>,
-    /// The visibility rule.
-    pub visibility: Option<&'a Visibility>,
-    /// This place in the log, or behind it.
-    pub from: Option<Offset>,
-    /// Before this place in the log.
-    pub to: Option<Offset>,
-    /// Published at this time or later.
-    pub since: Option<Timestamp>,
-    /// Published before this time.
-    pub until: Option<Timestamp>,
-    /// Whether the newest come first.
-    pub newest_first: bool,
-    /// Behind this place, in the order asked for.
-    pub after: Option<Offset>,
-}
-
-impl Filter {
-    /// Returns the conditions, all of which must hold.
-    #[must_use]
-    pub fn conditions(&self) -> Conditions<'_> {
-        Conditions {
-            tenant: (!self.any_tenant).then_some(&self.tenant),
-            kind: self.kind.as_deref(),
-            run: self.run,
-            producer: self.producer.as_ref(),
-            tags_all: &self.tags_all,
-            tags_any: &self.tags_any,
-            partition: self.partition.as_ref(),
-            visibility: self.visibility.as_ref(),
-            from: self.from,
-            to: self.to,
-            since: self.since,
-            until: self.until,
-            newest_first: self.newest_first,
-            after: self.after,
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The blackboard of Volery: artifacts, and the decisions about them.
 //!
 //! ```text
-//! publish ─► matching ─► Store::commit ─► Board::handle ─► collect ─► Effect::Start ─► (an agent runs the job)
+//! publish ─► matching ─► Log::commit ─► Board::handle ─► collect ─► Effect::Start ─► (an agent runs the job)
 //!            claims        log order        decides          groups      a job            │
 //!               ▲                                                                         │ outputs + end, one commit
 //!               └─────────────────────────────────────────────────────────────────────────┘

@@ -19,13 +19,13 @@ use crate::service::{
 pub(crate) struct Audit {
     artifacts: Vec<Arc<Artifact>>,
     /// Subscription and outcome, by id of the artifact.
-    fates: BTreeMap<String, Vec<(String, Option<Outcome>)>>,
+    claims: BTreeMap<String, Vec<(String, Option<Outcome>)>>,
     dead: u64,
 }
 
 impl Audit {
     pub(crate) async fn of(store: &dyn Store) -> volery::Result<Self> {
-        let (mut artifacts, mut fates) = (Vec::new(), BTreeMap::new());
+        let (mut artifacts, mut claims) = (Vec::new(), BTreeMap::new());
         let mut filter = Filter::all().limit(1_000);
         loop {
             let page = store.find(&filter).await?;
@@ -35,15 +35,15 @@ impl Audit {
         }
         for artifact in &artifacts {
             let lineage = store.lineage(artifact.id()).await?.expect("what is listed has a lineage");
-            let found = lineage.fates.into_iter().map(|fate| (fate.subscription, fate.outcome)).collect();
-            let twice = fates.insert(artifact.id().to_string(), found);
+            let found = lineage.claims.into_iter().map(|claim| (claim.subscription, claim.outcome)).collect();
+            let twice = claims.insert(artifact.id().to_string(), found);
             assert!(twice.is_none(), "artifact {} stands twice in the log", artifact.id());
         }
         let mut dead = 0;
         while let Some(last) = store.dead_letters(&DeadFilter::all().after(dead).limit(1_000)).await?.last() {
             dead = last.number;
         }
-        Ok(Self { artifacts, fates, dead })
+        Ok(Self { artifacts, claims, dead })
     }
 
     /// Every acknowledged artifact is there, in its place.
@@ -132,13 +132,13 @@ impl Audit {
             _ => None,
         };
         let hopeless = kind == "Flaky" && is_hopeless(read::<Flaky>(artifact).n);
-        let fates = &self.fates[&artifact.id().to_string()];
+        let claims = &self.claims[&artifact.id().to_string()];
         let Some(wanted) = wanted else {
-            assert!(fates.is_empty(), "nobody takes a {kind}: {fates:?}");
+            assert!(claims.is_empty(), "nobody takes a {kind}: {claims:?}");
             return;
         };
-        let [(subscription, Some(outcome))] = fates.as_slice() else {
-            panic!("{kind} {} has not one outcome: {fates:?}", artifact.id());
+        let [(subscription, Some(outcome))] = claims.as_slice() else {
+            panic!("{kind} {} has not one outcome: {claims:?}", artifact.id());
         };
         assert_eq!(subscription, wanted);
         let as_expected = match outcome {

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use volery::Sqlite;
 use volery::letters::DeadFilter;
 use volery::prelude::*;
-use volery::store::Store;
+use volery::store::{History, Letters};
 use volery::{ArtifactId, Fault, Outcome};
 
 use crate::child::{self, Child, say};
@@ -95,8 +95,8 @@ async fn ends(store: &Sqlite) -> volery::Result<Vec<(Grain, Option<Outcome>)>> {
     for artifact in &page.artifacts {
         let id: ArtifactId = artifact.id();
         let lineage = store.lineage(id).await?.expect("what is listed has a lineage");
-        let [fate] = lineage.fates.as_slice() else { panic!("one agent takes it: {:?}", lineage.fates) };
-        ends.push((*artifact.payload::<Grain>()?, fate.outcome.clone()));
+        let [claim] = lineage.claims.as_slice() else { panic!("one agent takes it: {:?}", lineage.claims) };
+        ends.push((*artifact.payload::<Grain>()?, claim.outcome.clone()));
     }
     Ok(ends)
 }

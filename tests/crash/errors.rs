@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use volery::Sqlite;
 use volery::artifact::{Body, Kinds};
 use volery::sqlite::Durability;
-use volery::store::{Catalogue, Few, NewArtifact, Store, Stored, Write, Written};
+use volery::store::{Catalogue, Few, Log, NewArtifact, Stored, Write, Written};
 use volery::{ArtifactId, Kind, RunId, Timestamp};
 
 use crate::audit::Audit;

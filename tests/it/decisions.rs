@@ -135,7 +135,7 @@ async fn a_run_that_was_cancelled_when_the_process_died_is_cancelled_in_the_next
     }
     soon(gate.reached()).await;
     // The note is written; what follows from it is not any more.
-    store.refuse_only(|group| !matches!(group, Write::Note(_)));
+    store.refuse_only(|write| !matches!(write, Write::Note(_)));
     run.cancel();
     let published = first.publish(a(0, 9)).await;
     assert!(published.is_err(), "it is refused, behind the note");
@@ -233,7 +233,7 @@ async fn nothing_is_noted_about_a_run_that_is_over(place: &Place) -> Tested {
     drop((finished, cancelled));
     commit(&volery).await?;
     commit(&volery).await?;
-    let notes = volery::store::Store::notes(&store).await.expect("it reads");
+    let notes = volery::store::Log::notes(&store).await.expect("it reads");
     assert_eq!(notes, []);
     Ok(())
 }

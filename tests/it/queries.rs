@@ -136,8 +136,8 @@ async fn lineage_tells_causes_consumers_and_refusals() -> Tested {
         └─ waiting/0: outstanding";
     assert_eq!(tree.to_string(), drawn);
     let tree = volery.lineage(first.id).await?.expect("it is there");
-    assert_eq!(tree.fates[0].published[0].artifact.id(), middle, "and down from the other end");
-    assert_eq!(tree.fates[0].published[0].fates.len(), 3);
+    assert_eq!(tree.claims[0].published[0].artifact.id(), middle, "and down from the other end");
+    assert_eq!(tree.claims[0].published[0].claims.len(), 3);
     assert!(!tree.cut);
     let tree = volery.lineage(first.id).depth(0).await?.expect("it is there");
     assert_eq!(

@@ -22,7 +22,7 @@ enum Refused {
 
 fn refusing(what: Refused) -> FailingStore {
     let store = FailingStore::over(Memory::new());
-    store.refuse_only(move |group| match group {
+    store.refuse_only(move |write| match write {
         Write::Finish(finish) => match finish.end {
             JobEnd::Done => true,
             _ => what == Refused::All || what == Refused::Outputs && !finish.outputs.is_empty(),
@@ -96,8 +96,8 @@ async fn a_job_whose_start_the_store_refuses_holds_nobody_else_up_and_is_tried_a
     let store = FailingStore::over(Memory::new());
     store.refuse_only({
         let refused = Arc::clone(&refused);
-        move |group| {
-            let Write::Start(start) = group else { return false };
+        move |write| {
+            let Write::Start(start) = write else { return false };
             let picked = start.agent == AgentIndex(0) && start.members[0].offset.get() == 1;
             refused.fetch_add(u32::from(picked), Ordering::Relaxed);
             picked
@@ -125,7 +125,7 @@ async fn a_job_whose_start_the_store_refuses_holds_nobody_else_up_and_is_tried_a
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_whose_failure_is_refused_counts_no_attempt_that_was_not_made() -> Tested {
     let store = FailingStore::over(Memory::new());
-    store.refuse_only(|group| matches!(group, Write::Finish(finish) if !finish.outputs.is_empty()));
+    store.refuse_only(|write| matches!(write, Write::Finish(finish) if !finish.outputs.is_empty()));
     let busy = Agent::new("busy").concurrency(1).queue_timeout(SECOND).consumes(one::<A>());
     let busy = busy.engine(|_: A, _| std::future::pending::<Result<(), Fault>>());
     let volery = Volery::builder("t").agent(busy).store(store).start().await?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use volery::prelude::*;
 use volery::runtime::Clock;
-use volery::store::Store;
+use volery::store::History;
 use volery::testing::{self, Events, FailingStore, Gate, Harness, Pattern, Probe, Script, Test};
 use volery::{ErrorKind, Fault, Outcome, Settings, Timestamp};
 

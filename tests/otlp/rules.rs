@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use volery::Memory;
 use volery::prelude::*;
-use volery::store::{Note as Noted, Store};
+use volery::store::{Log, Note as Noted};
 use volery::telemetry::{Detail, PayloadRecording, Sampling, TraceSettings};
 use volery::testing::{FailingStore, Gate};
 use volery::{Fault, Publish};

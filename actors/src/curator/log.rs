@@ -10,7 +10,7 @@ use volery_blackboard::RunId;
 use volery_blackboard::board::Board;
 use volery_blackboard::effect::PageRequest;
 use volery_blackboard::input::Input;
-use volery_blackboard::store::{Store, StoreError};
+use volery_blackboard::store::{Log, StoreError};
 
 use super::parts::CuratorParts;
 use crate::feed::Event;
@@ -106,7 +106,7 @@ impl Lookups {
     }
 
     /// Shows the joins that come next here. Many are read together: each by itself would hold up the board.
-    async fn show_expired(&mut self, store: &dyn Store, board: &Board) {
+    async fn show_expired(&mut self, store: &dyn Log, board: &Board) {
         while matches!(self.waiting.front(), Some(Lookup::Expired(_))) {
             let (mut all, mut offsets) = (Vec::new(), Vec::new());
             while offsets.len() < INPUTS_MAX
@@ -150,7 +150,7 @@ async fn tell_ended(parts: &CuratorParts, run: RunId) {
     }
 }
 
-async fn read(store: &dyn Store, lookup: &Lookup) -> Result<Option<Input>, StoreError> {
+async fn read(store: &dyn Log, lookup: &Lookup) -> Result<Option<Input>, StoreError> {
     Ok(Some(match lookup {
         Lookup::Page(PageRequest { agent, ticket, subscriptions, after, limit }) => {
             let claims = store.claims(subscriptions, Some(*after), *limit).await?;

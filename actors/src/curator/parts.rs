@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use volery_blackboard::Store;
 use volery_blackboard::board::Board;
+use volery_blackboard::store::Log;
 
 use super::timekeeper::TimekeeperMessage;
 use crate::agent::AgentMessage;
@@ -15,7 +15,7 @@ use crate::supervision::Address;
 
 /// What every life of the curator works with.
 pub(crate) struct CuratorParts {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Log>,
     pub(crate) ingress: Arc<Ingress>,
     pub(crate) clock: Clock,
     pub(crate) feed: Feed,

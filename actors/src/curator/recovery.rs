@@ -10,7 +10,7 @@ use std::sync::Arc;
 use volery_blackboard::board::Board;
 use volery_blackboard::effect::Effect;
 use volery_blackboard::input::Input;
-use volery_blackboard::store::{Cursor, Note, Store, StoreError, Unfinished};
+use volery_blackboard::store::{Cursor, Log, Note, StoreError, Unfinished};
 use volery_blackboard::{AgentIndex, RunId, Timestamp};
 
 use super::parts::CuratorParts;
@@ -113,15 +113,15 @@ fn decide(run: RunId, decided: RunDecision, tell: &mut (dyn FnMut(Input) + Send)
 }
 
 /// Feeds the jobs that are unfinished to a board, and tells it how much waits in the log: it reads that itself.
-async fn replay(store: &dyn Store, tell: &mut (dyn FnMut(Input) + Send)) -> Result<Recovered, StoreError> {
+async fn replay(store: &dyn Log, tell: &mut (dyn FnMut(Input) + Send)) -> Result<Recovered, StoreError> {
     let (mut recovered, mut runs) = (Recovered::default(), HashSet::new());
     for backlog in store.backlog().await? {
         recovered.inputs += backlog.count;
         tell(Input::Backlog(backlog));
     }
-    let mut cursor = Cursor::default();
-    while !matches!(cursor, Cursor::Claims(_)) {
-        let (slice, next) = store.unfinished(cursor, SLICE).await?;
+    let mut cursor = Some(Cursor::default());
+    while let Some(after) = cursor {
+        let (slice, next) = store.unfinished(after, SLICE).await?;
         for unfinished in slice {
             tell(match unfinished {
                 Unfinished::Job(resumed) => {
@@ -134,11 +134,8 @@ async fn replay(store: &dyn Store, tell: &mut (dyn FnMut(Input) + Send)) -> Resu
                 Unfinished::Pair { subscription, job, verdict } => {
                     Input::PairFinished { subscription, job, verdict }
                 }
-                // The board pages them in.
-                Unfinished::Claims(_) => continue,
             });
         }
-        let Some(next) = next else { break };
         cursor = next;
     }
     for (subscription, marks) in store.marks().await? {

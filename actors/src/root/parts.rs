@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use volery_blackboard::{AgentName, Store};
+use volery_blackboard::AgentName;
+use volery_blackboard::store::Log;
 
 use crate::agent::{AgentMessage, Attempts};
 use crate::clock::Clock;
@@ -23,7 +24,7 @@ pub(crate) struct Root {
     pub(crate) supervisor: Supervisor,
     pub(crate) ingress: Arc<Ingress>,
     pub(crate) feed: Feed,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Log>,
     pub(crate) agents: Vec<(AgentName, Address<AgentMessage>)>,
     pub(crate) attempts: Attempts,
     pub(crate) resources: Vec<Kept>,

@@ -234,7 +234,7 @@ async fn assemble(
         })
     };
     let parts = Arc::new(CuratorParts {
-        store: Arc::clone(&services.store),
+        store: services.store.clone(),
         ingress: Arc::clone(&ingress),
         clock: clock.clone(),
         feed: feed.clone(),
@@ -289,7 +289,7 @@ async fn assemble(
         supervisor: supervisor.clone(),
         ingress,
         feed: feed.clone(),
-        store: Arc::clone(&services.store),
+        store: services.store.clone(),
         agents: agents.clone(),
         attempts: attempts.clone(),
         resources: kept,

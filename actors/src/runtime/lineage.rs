@@ -7,7 +7,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use volery_blackboard::store::{Fate, Lineage};
+use volery_blackboard::store::{ClaimRecord, Lineage};
 use volery_blackboard::{Artifact, ArtifactId};
 
 use super::Volery;
@@ -44,7 +44,7 @@ pub struct LineageQuery {
 }
 
 impl LineageQuery {
-    /// Goes this many steps up and down. Default 16; with 0 the tree has the artifact and its fates only.
+    /// Goes this many steps up and down. Default 16; with 0 the tree has the artifact and its claims only.
     pub fn depth(self, steps: usize) -> Self {
         Self { depth: steps, ..self }
     }
@@ -59,7 +59,7 @@ pub struct LineageTree {
     /// The inputs of the job that published it, as far as the store still keeps them.
     pub causes: Vec<CauseTree>,
     /// What became of it, by subscription.
-    pub fates: Vec<FateTree>,
+    pub claims: Vec<ClaimTree>,
     /// Whether there is more than the tree shows: it was cut at its depth or at its size.
     pub cut: bool,
 }
@@ -77,9 +77,9 @@ pub struct CauseTree {
 /// What became of an artifact for one subscription, and what its job published.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct FateTree {
+pub struct ClaimTree {
     /// The subscription, the outcome with its reason, and the job.
-    pub fate: Fate,
+    pub claim: ClaimRecord,
     /// What that job published, as far as the store still keeps it.
     pub published: Vec<ResultTree>,
 }
@@ -91,7 +91,7 @@ pub struct ResultTree {
     /// The artifact.
     pub artifact: Arc<Artifact>,
     /// What became of it, by subscription.
-    pub fates: Vec<FateTree>,
+    pub claims: Vec<ClaimTree>,
 }
 
 impl IntoFuture for LineageQuery {
@@ -103,8 +103,8 @@ impl IntoFuture for LineageQuery {
             let Some(found) = self.volery.lineage_of(self.artifact).await? else { return Ok(None) };
             let mut walk = Walk { volery: &self.volery, left: ARTIFACTS_MAX, cut: false };
             let causes = walk.causes(found.causes, self.depth).await?;
-            let fates = walk.fates(found.fates, self.depth).await?;
-            Ok(Some(LineageTree { artifact: found.artifact, causes, fates, cut: walk.cut }))
+            let claims = walk.claims(found.claims, self.depth).await?;
+            Ok(Some(LineageTree { artifact: found.artifact, causes, claims, cut: walk.cut }))
         })
     }
 }
@@ -147,24 +147,24 @@ impl Walk<'_> {
         })
     }
 
-    fn fates(&mut self, fates: Vec<Fate>, depth: usize) -> Steps<'_, FateTree> {
+    fn claims(&mut self, claims: Vec<ClaimRecord>, depth: usize) -> Steps<'_, ClaimTree> {
         Box::pin(async move {
-            let mut trees = Vec::with_capacity(fates.len());
-            for fate in fates {
-                let published = self.published(&fate, depth).await?;
-                trees.push(FateTree { fate, published });
+            let mut trees = Vec::with_capacity(claims.len());
+            for claim in claims {
+                let published = self.published(&claim, depth).await?;
+                trees.push(ClaimTree { claim, published });
             }
             Ok(trees)
         })
     }
 
-    async fn published(&mut self, fate: &Fate, depth: usize) -> Result<Vec<ResultTree>> {
+    async fn published(&mut self, claim: &ClaimRecord, depth: usize) -> Result<Vec<ResultTree>> {
         if depth == 0 {
-            self.cut |= !fate.published.is_empty();
+            self.cut |= !claim.published.is_empty();
             return Ok(Vec::new());
         }
         let mut trees = Vec::new();
-        for offset in &fate.published {
+        for offset in &claim.published {
             if !self.takes() {
                 break;
             }
@@ -176,8 +176,8 @@ impl Walk<'_> {
             };
             let Some(artifact) = artifact else { continue };
             let found = self.volery.lineage_of(artifact.id()).await?;
-            let fates = self.fates(found.map(|found| found.fates).unwrap_or_default(), depth - 1).await?;
-            trees.push(ResultTree { artifact, fates });
+            let claims = self.claims(found.map(|found| found.claims).unwrap_or_default(), depth - 1).await?;
+            trees.push(ResultTree { artifact, claims });
         }
         Ok(trees)
     }
@@ -193,12 +193,12 @@ fn named(artifact: &Artifact) -> String {
     format!("{} #{} by {}", artifact.kind().name(), artifact.offset(), artifact.producer())
 }
 
-fn told(fate: &Fate) -> String {
-    let how = match &fate.outcome {
+fn told(claim: &ClaimRecord) -> String {
+    let how = match &claim.outcome {
         None => "outstanding".to_owned(),
         Some(outcome) => outcome.to_string(),
     };
-    format!("{}: {how}", fate.subscription)
+    format!("{}: {how}", claim.subscription)
 }
 
 fn cause_lines(causes: &[CauseTree]) -> Vec<Line> {
@@ -209,12 +209,14 @@ fn cause_lines(causes: &[CauseTree]) -> Vec<Line> {
     causes.iter().map(line).collect()
 }
 
-fn fate_lines(fates: &[FateTree]) -> Vec<Line> {
+fn claim_lines(claims: &[ClaimTree]) -> Vec<Line> {
     let result =
-        |result: &ResultTree| Line { text: named(&result.artifact), below: fate_lines(&result.fates) };
-    let line =
-        |tree: &FateTree| Line { text: told(&tree.fate), below: tree.published.iter().map(result).collect() };
-    fates.iter().map(line).collect()
+        |result: &ResultTree| Line { text: named(&result.artifact), below: claim_lines(&result.claims) };
+    let line = |tree: &ClaimTree| Line {
+        text: told(&tree.claim),
+        below: tree.published.iter().map(result).collect(),
+    };
+    claims.iter().map(line).collect()
 }
 
 fn draw(f: &mut fmt::Formatter<'_>, lines: &[Line], indent: &str) -> fmt::Result {
@@ -231,7 +233,7 @@ impl fmt::Display for LineageTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&named(&self.artifact))?;
         let mut lines = cause_lines(&self.causes);
-        lines.extend(fate_lines(&self.fates));
+        lines.extend(claim_lines(&self.claims));
         if self.cut {
             lines.push(Line { text: "… and more".to_owned(), below: Vec::new() });
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use volery_blackboard::Timestamp;
-use volery_blackboard::store::{Retention, Store, StoreError};
+use volery_blackboard::store::{History, Retention, StoreError};
 use volery_observability::Metrics;
 
 use super::periodic::{Loop, Next};
@@ -22,7 +22,7 @@ const SLICE: usize = 1_000;
 pub(super) struct Janitor {
     pub(super) period: Duration,
     pub(super) policy: Retention,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn History>,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
 }

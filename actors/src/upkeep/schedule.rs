@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use volery_blackboard::store::{Few, NewArtifact, Stored};
+use volery_blackboard::store::{Few, NewArtifact, StoreError, Stored};
 use volery_blackboard::{Artifact, BlackboardError, Body, Filter, Kind, Kinds, Payload, Timestamp};
 use volery_observability::Metrics;
 use volery_observability::metrics::Counted;
@@ -171,8 +171,15 @@ impl Firing {
         let planned = self.timing.after(now);
         self.upcoming = planned.min(now.after(LOOK_AGAIN_AFTER));
         let last = Filter::all().tagged(self.schedule.tag()).newest_first().limit(1);
-        let page = self.services.store.find(&last).await?;
-        let last = page.artifacts.first();
+        let last = match self.services.store.find(&last).await {
+            Ok(page) => page.artifacts.into_iter().next(),
+            Err(error @ StoreError::NotOffered { .. }) => {
+                let child = &*self.schedule.name;
+                tracing::warn!(target: "volery::upkeep", child, %error, "missed firings are not known");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
         self.upcoming = last.map_or(planned, |last| self.timing.after(last.published_at()));
         self.unsure = false;
         Ok(())

@@ -100,7 +100,7 @@ impl Upkeep {
             Ok(Janitor {
                 period: settings.janitor_every,
                 policy: settings.retention.clone(),
-                store: Arc::clone(&services.store),
+                store: services.store.clone(),
                 clock: services.clock.clone(),
                 metrics: metrics.clone(),
             })

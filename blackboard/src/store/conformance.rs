@@ -1,9 +1,13 @@
-//! The conformance suite: what every [`Store`] must do, as cases that run against a fresh store each.
+//! The conformance suite: the cases that every [`Store`] passes, each against a fresh store.
 //!
-//! A store's own test calls [`check`]. The cases know the contract only; they look into no store. They are
-//! grouped as the log (`log`), queries (`query`), unfinished work (`work`), paging (`paging`), several lives
-//! (`lives`), history (`history`), and what is kept of the rest (`retention`). A failed case panics with its
-//! name.
+//! The test of a store calls [`check`], or the part for a trait while the others are still to come. The cases know the
+//! contract only; they look into no store. A failed case panics with its name.
+//!
+//! | part | cases |
+//! | --- | --- |
+//! | [`check_log`] | `log`: artifacts; `work`: claims, jobs, pairs; `lives`: deaths of the process; `paging`: claims page by page |
+//! | [`check_history`] | `query`, `lineage`, `retention` |
+//! | [`check_letters`] | `letters` |
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -15,8 +19,8 @@ use std::thread::{self, Thread};
 use uuid::Uuid;
 
 use super::{
-    Catalogue, Cursor, DeadFilter, Few, Finish, JobEnd, NewArtifact, Store, StoreError, Stored, Unfinished,
-    Write, Written,
+    Catalogue, Cursor, DeadFilter, Few, Finish, JobEnd, NewArtifact, Retained, Retention, Store, StoreError,
+    Stored, Unfinished, Write, Written,
 };
 use crate::artifact::Artifact;
 use crate::body::Body;
@@ -28,12 +32,15 @@ use crate::kind::{Kind, Kinds};
 use crate::outcome::Outcome;
 use crate::time::Timestamp;
 
-mod history;
+mod letters;
+mod lineage;
 mod lives;
 mod log;
 mod paging;
 mod query;
 mod retention;
+#[cfg(test)]
+mod tests;
 mod work;
 
 /// Makes the stores that cases run against.
@@ -62,35 +69,42 @@ impl<S: Store, F: Fn() -> Arc<S> + Sync> Stores for F {
     }
 }
 
-/// Runs every case, each on a store of its own.
+/// Runs cases of the suite, each on a store of its own.
+macro_rules! run {
+    ($stores:expr; $($file:ident::$case:ident),+ $(,)?) => {
+        $($file::$case(&Case::open(stringify!($case), $stores).await).await;)+
+    };
+}
+
+/// Runs every case.
 ///
 /// # Panics
 /// When the store does not conform; the message begins with the name of the case.
 pub async fn check(stores: &dyn Stores) {
-    macro_rules! run {
-        ($($group:ident::$case:ident),+ $(,)?) => {
-            $($group::$case(&Case::open(stringify!($case), stores).await).await;)+
-        };
-    }
+    check_log(stores).await;
+    check_history(stores).await;
+    check_letters(stores).await;
+}
+
+/// Runs the cases of [`Log`](super::Log): a runtime runs over a store that passes them.
+///
+/// # Panics
+/// As [`check`].
+pub async fn check_log(stores: &dyn Stores) {
     run![
+        stores;
         log::offsets_are_dense_and_in_log_order,
         log::artifacts_come_back_as_they_were,
         log::an_idempotency_key_returns_the_first_artifact,
         log::an_idempotency_key_belongs_to_its_tenant,
         log::an_id_returns_the_first_artifact,
-        log::a_repeat_within_one_group_is_a_repeat,
+        log::a_repeat_within_one_write_is_a_repeat,
         log::reads_come_in_the_order_asked_for,
         log::a_missing_offset_is_an_error,
-        log::a_closed_store_refuses,
-        query::find_obeys_every_condition,
-        query::find_lists_the_newest_first,
-        query::pages_cover_everything_exactly_once,
-        query::pages_have_limits,
-        query::tenants_see_their_own,
-        query::the_tally_of_a_run_counts_its_outcomes,
-        query::a_run_names_its_workflow,
-        query::dead_letters_are_numbered_and_paged,
-        work::claims_without_a_job_are_unfinished_in_log_order,
+        log::a_closed_log_refuses,
+        log::the_tally_of_a_run_counts_its_outcomes,
+        log::a_run_names_its_workflow,
+        work::claims_without_a_job_are_read_in_log_order,
         work::claims_come_back_as_they_were,
         work::a_started_job_hides_its_claims,
         work::a_job_of_a_batch_keeps_its_groups,
@@ -115,18 +129,47 @@ pub async fn check(stores: &dyn Stores) {
         paging::what_a_job_covers_is_no_backlog,
         paging::claims_of_a_run_are_cancelled_where_they_lie,
         paging::pairs_of_cancelled_claims_are_forgotten,
-        history::a_dead_letter_tells_all_attempts_and_inputs,
-        history::dead_letters_are_filtered,
-        history::a_redriven_job_is_unfinished_again,
-        history::a_redrive_may_replace_inputs,
-        history::a_dead_pair_is_not_driven_again,
-        history::lineage_tells_causes_and_fates,
-        history::the_lineage_of_a_pair_names_every_pair,
-        history::summaries_count_what_a_filter_accepts,
+    ];
+}
+
+/// Runs the cases of [`History`](super::History), for stores that conform to [`Log`](super::Log).
+///
+/// # Panics
+/// As [`check`].
+pub async fn check_history(stores: &dyn Stores) {
+    run![
+        stores;
+        query::find_obeys_every_condition,
+        query::find_lists_the_newest_first,
+        query::pages_cover_everything_exactly_once,
+        query::pages_have_limits,
+        query::tenants_see_their_own,
+        query::a_closed_history_refuses,
+        lineage::lineage_tells_causes_and_outcomes,
+        lineage::the_lineage_of_a_pair_names_every_pair,
+        lineage::summaries_count_what_a_filter_accepts,
         retention::without_bounds_nothing_is_removed,
         retention::what_is_not_finished_is_kept_whatever_the_bounds,
         retention::what_is_removed_is_counted_and_gone,
-        retention::letters_that_are_over_may_go_and_no_others,
+    ];
+}
+
+/// Runs the cases of [`Letters`](super::Letters), for stores that conform to [`Log`](super::Log).
+///
+/// # Panics
+/// As [`check`].
+pub async fn check_letters(stores: &dyn Stores) {
+    run![
+        stores;
+        letters::dead_letters_are_numbered_and_paged,
+        letters::a_dead_letter_tells_all_attempts_and_inputs,
+        letters::dead_letters_are_filtered,
+        letters::a_redriven_job_is_unfinished_again,
+        letters::a_redrive_may_replace_inputs,
+        letters::a_dead_pair_is_not_driven_again,
+        letters::letters_that_are_over_may_go_and_no_others,
+        letters::an_unknown_job_leaves_no_letter,
+        letters::closed_letters_refuse,
     ];
 }
 
@@ -260,26 +303,45 @@ impl<'a> Case<'a> {
     }
 
     async fn unfinished(&self) -> Listed {
-        let mut listed = Listed::default();
+        let mut listed = Listed { claims: self.claims().await, ..Listed::default() };
         for entry in self.unfinished_by(1_000).await {
             match entry {
                 Unfinished::Job(job) => {
-                    assert!(
-                        listed.claims.is_empty() && listed.pairs.is_empty(),
-                        "{}: jobs come first",
-                        self.name
-                    );
+                    assert!(listed.pairs.is_empty(), "{}: jobs come first", self.name);
                     listed.jobs.push(job);
                 }
                 Unfinished::Pair { job, verdict, .. } => listed.pairs.push((job, verdict)),
-                Unfinished::Claims(published) => {
-                    listed.claims.extend(
-                        published.claims.iter().map(|claim| (published.offset.get(), claim.subscription.0)),
-                    );
-                }
             }
         }
         listed
+    }
+
+    /// Place and subscription of every claim that no job covers.
+    async fn claims(&self) -> Vec<(u64, u32)> {
+        let all: Vec<_> = (0..).map(SubscriptionIndex).take(SUBSCRIPTIONS.len()).collect();
+        let found = self.good(self.store().claims(&all, None, 1_000).await, "reads claims");
+        let entries = found.iter().map(|found| &found.published);
+        entries
+            .flat_map(|entry| entry.claims.iter().map(|claim| (entry.offset.get(), claim.subscription.0)))
+            .collect()
+    }
+
+    /// Retains, long after everything was published.
+    async fn retain(&self, policy: &Retention, limit: usize) -> Retained {
+        self.good(self.store().retain(policy, at(1_000_000), limit).await, "retains")
+    }
+
+    /// Places of the artifacts that are there, up to the first that is not.
+    async fn offsets(&self) -> Vec<u64> {
+        let mut found = Vec::new();
+        for offset in 1.. {
+            match self.store().read(&[Offset::new(offset)]).wait().await {
+                Ok(_) => found.push(offset),
+                Err(StoreError::Missing { .. }) => return found,
+                Err(error) => panic!("{}: reads: {error}", self.name),
+            }
+        }
+        found
     }
 }
 

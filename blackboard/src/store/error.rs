@@ -34,6 +34,14 @@ pub enum StoreError {
         /// The contradiction.
         cause: String,
     },
+    /// The store does not implement what was asked for.
+    #[error("store `{store}` offers no {what}; use one that does")]
+    NotOffered {
+        /// The store.
+        store: String,
+        /// What was asked for.
+        what: &'static str,
+    },
     /// The store was closed.
     #[error("store `{store}` is closed")]
     Closed {

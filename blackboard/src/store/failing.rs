@@ -10,10 +10,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Answer, Artifacts, Backlog, Catalogue, Claimed, Cursor, Damage, DeadFilter, DeadLetter, Inspected,
-    Lineage, Note, Response, Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished, Write,
-    Written,
+    Answer, Artifacts, Catalogue, Cursor, Damage, DeadFilter, DeadLetter, History, Inspected, Letters,
+    Lineage, Log, Note, Response, Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished,
+    Write, Written,
 };
+use crate::claim::{Backlog, Claimed};
 use crate::filter::{Filter, Page};
 use crate::id::{ArtifactId, Offset, RunId, SubscriptionIndex};
 use crate::marks::Marks;
@@ -261,7 +262,7 @@ impl fmt::Debug for FailingStore {
     }
 }
 
-impl Store for FailingStore {
+impl Log for FailingStore {
     fn name(&self) -> String {
         self.inner.name()
     }
@@ -315,10 +316,6 @@ impl Store for FailingStore {
         }))
     }
 
-    fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
-        self.reading(self.inner.find(filter))
-    }
-
     fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {
         self.reading(self.inner.unfinished(after, limit))
     }
@@ -337,14 +334,6 @@ impl Store for FailingStore {
 
     fn outlives_process(&self) -> bool {
         self.inner.outlives_process()
-    }
-
-    fn summary<'a>(&'a self, filter: &'a Filter, by: SummaryBy) -> Answer<'a, Vec<Summary>> {
-        self.reading(self.inner.summary(filter, by))
-    }
-
-    fn lineage(&self, artifact: ArtifactId) -> Answer<'_, Option<Lineage>> {
-        self.reading(self.inner.lineage(artifact))
     }
 
     fn notes(&self) -> Answer<'_, Vec<Note>> {
@@ -381,18 +370,6 @@ impl Store for FailingStore {
         self.reading(self.inner.backlog())
     }
 
-    fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>> {
-        self.reading(self.inner.dead_letters(filter))
-    }
-
-    fn dead_letter(&self, number: u64) -> Answer<'_, Option<Inspected>> {
-        self.reading(self.inner.dead_letter(number))
-    }
-
-    fn retain<'a>(&'a self, policy: &'a Retention, now: Timestamp, limit: usize) -> Answer<'a, Retained> {
-        self.inner.retain(policy, now, limit)
-    }
-
     fn close(&self) -> Answer<'_, ()> {
         let (delay, refused, stays_open) = {
             let rules = self.rules();
@@ -407,6 +384,34 @@ impl Store for FailingStore {
                 self.inner.close().await
             }),
         }
+    }
+}
+
+impl History for FailingStore {
+    fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
+        self.reading(self.inner.find(filter))
+    }
+
+    fn summary<'a>(&'a self, filter: &'a Filter, by: SummaryBy) -> Answer<'a, Vec<Summary>> {
+        self.reading(self.inner.summary(filter, by))
+    }
+
+    fn lineage(&self, artifact: ArtifactId) -> Answer<'_, Option<Lineage>> {
+        self.reading(self.inner.lineage(artifact))
+    }
+
+    fn retain<'a>(&'a self, policy: &'a Retention, now: Timestamp, limit: usize) -> Answer<'a, Retained> {
+        self.inner.retain(policy, now, limit)
+    }
+}
+
+impl Letters for FailingStore {
+    fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>> {
+        self.reading(self.inner.dead_letters(filter))
+    }
+
+    fn dead_letter(&self, number: u64) -> Answer<'_, Option<Inspected>> {
+        self.reading(self.inner.dead_letter(number))
     }
 }
 

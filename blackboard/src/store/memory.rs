@@ -9,9 +9,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Answer, Artifacts, Backlog, Catalogue, Claimed, Cursor, DeadFilter, DeadLetter, Inspected, Lineage, Note,
-    Response, Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished, Write, Written,
+    Answer, Artifacts, Catalogue, Cursor, DeadFilter, DeadLetter, History, Inspected, Letters, Lineage, Log,
+    Note, Response, Retained, Retention, StoreError, Summary, SummaryBy, Unfinished, Write, Written,
 };
+use crate::claim::{Backlog, Claimed};
 use crate::filter::{Filter, Page};
 use crate::id::{ArtifactId, Offset, RunId, SubscriptionIndex};
 use crate::marks::Marks;
@@ -74,7 +75,7 @@ impl fmt::Debug for Memory {
     }
 }
 
-impl Store for Memory {
+impl Log for Memory {
     fn name(&self) -> String {
         "memory".to_owned()
     }
@@ -108,24 +109,12 @@ impl Store for Memory {
         }))
     }
 
-    fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
-        self.answer(|shelf| Ok(shelf.find(filter)))
-    }
-
     fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {
         self.answer(|shelf| Ok(shelf.unfinished(after, limit)))
     }
 
     fn tally(&self, run: RunId) -> Answer<'_, Tally> {
         self.answer(|shelf| Ok(shelf.tally(run)))
-    }
-
-    fn summary<'a>(&'a self, filter: &'a Filter, by: SummaryBy) -> Answer<'a, Vec<Summary>> {
-        self.answer(|shelf| Ok(shelf.summary(filter, by)))
-    }
-
-    fn lineage(&self, artifact: ArtifactId) -> Answer<'_, Option<Lineage>> {
-        self.answer(|shelf| Ok(shelf.lineage(artifact)))
     }
 
     fn workflow(&self, run: RunId) -> Answer<'_, Option<Arc<str>>> {
@@ -153,12 +142,25 @@ impl Store for Memory {
         self.answer(|shelf| Ok(shelf.backlog()))
     }
 
-    fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>> {
-        self.answer(|shelf| Ok(shelf.dead_letters(filter)))
+    fn close(&self) -> Answer<'_, ()> {
+        self.answer(|shelf| {
+            shelf.closed = true;
+            Ok(())
+        })
+    }
+}
+
+impl History for Memory {
+    fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
+        self.answer(|shelf| Ok(shelf.find(filter)))
     }
 
-    fn dead_letter(&self, number: u64) -> Answer<'_, Option<Inspected>> {
-        self.answer(|shelf| Ok(shelf.dead_letter(number)))
+    fn summary<'a>(&'a self, filter: &'a Filter, by: SummaryBy) -> Answer<'a, Vec<Summary>> {
+        self.answer(|shelf| Ok(shelf.summary(filter, by)))
+    }
+
+    fn lineage(&self, artifact: ArtifactId) -> Answer<'_, Option<Lineage>> {
+        self.answer(|shelf| Ok(shelf.lineage(artifact)))
     }
 
     fn retain<'a>(&'a self, policy: &'a Retention, now: Timestamp, limit: usize) -> Answer<'a, Retained> {
@@ -170,12 +172,15 @@ impl Store for Memory {
         });
         Box::pin(ready(retained))
     }
+}
 
-    fn close(&self) -> Answer<'_, ()> {
-        self.answer(|shelf| {
-            shelf.closed = true;
-            Ok(())
-        })
+impl Letters for Memory {
+    fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>> {
+        self.answer(|shelf| Ok(shelf.dead_letters(filter)))
+    }
+
+    fn dead_letter(&self, number: u64) -> Answer<'_, Option<Inspected>> {
+        self.answer(|shelf| Ok(shelf.dead_letter(number)))
     }
 }
 

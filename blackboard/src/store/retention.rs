@@ -1,6 +1,6 @@
 //! Retention: how much of what is finished a store keeps, as data.
 //!
-//! It removes nothing; [`Store::retain`](super::Store::retain) does, when the runtime's janitor asks for it.
+//! It removes nothing; [`History::retain`](super::History::retain) does, when the runtime's janitor asks for it.
 //! Pure: no I/O, no clock.
 
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ pub struct Bounds {
     pub bytes_max: Option<u64>,
 }
 
-/// The result of one call of [`Store::retain`](super::Store::retain).
+/// The result of one call of [`History::retain`](super::History::retain).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
     /// Artifacts that were removed.

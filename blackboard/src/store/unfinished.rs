@@ -2,25 +2,25 @@
 //!
 //! Pure: no I/O, no clock.
 
-use crate::claim::LogEntry;
-use crate::id::{JobId, Offset, SubscriptionIndex};
+use crate::id::{JobId, SubscriptionIndex};
 use crate::job::{PairVerdict, Resumed};
 
-/// A place in the list of unfinished work: what has been read already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A place in the list of unfinished work: the entries before it have been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
-    /// Nothing.
-    #[default]
-    Start,
     /// Jobs up to this number.
     Jobs(u64),
     /// All jobs, and pairs up to this number.
     Pairs(u64),
-    /// All jobs and pairs, and claims up to this place in the log.
-    Claims(Offset),
 }
 
-/// Something that has no outcome yet.
+impl Default for Cursor {
+    fn default() -> Self {
+        Self::Jobs(0)
+    }
+}
+
+/// A job or pair that a board has to know when it is read back.
 #[derive(Clone, Debug)]
 pub enum Unfinished {
     /// A job that was started.
@@ -34,6 +34,4 @@ pub enum Unfinished {
         /// How it ended.
         verdict: PairVerdict,
     },
-    /// An artifact with claims that no unfinished job covers.
-    Claims(LogEntry),
 }

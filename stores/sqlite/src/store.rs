@@ -9,8 +9,9 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
 use volery_blackboard::claim::{Backlog, Claimed};
 use volery_blackboard::store::{
-    Answer, Artifacts, Catalogue, Cursor, Damage, DeadFilter, DeadLetter, Inspected, Lineage, Note, Response,
-    Retained, Retention, Store, StoreError, Summary, SummaryBy, Unfinished, Write, Written,
+    Answer, Artifacts, Catalogue, Cursor, Damage, DeadFilter, DeadLetter, History, Inspected, Letters,
+    Lineage, Log, Note, Response, Retained, Retention, StoreError, Summary, SummaryBy, Unfinished, Write,
+    Written,
 };
 use volery_blackboard::{
     ArtifactId, Filter, Marks, Offset, Page, RunId, SubscriptionIndex, Tally, Timestamp,
@@ -26,7 +27,7 @@ use crate::{file, schema, session, writer};
 
 /// A store in one SQLite file.
 ///
-/// Dropped without [`Store::close`], it ends its threads all the same, and waits for them; what was committed is kept
+/// Dropped without [`Log::close`], it ends its threads all the same, and waits for them; what was committed is kept
 /// either way.
 #[derive(Debug)]
 pub struct Sqlite {
@@ -128,7 +129,7 @@ impl Drop for Sqlite {
     }
 }
 
-impl Store for Sqlite {
+impl Log for Sqlite {
     fn name(&self) -> String {
         self.base.place.name()
     }
@@ -164,20 +165,6 @@ impl Store for Sqlite {
         Response::Pending(self.readers.ask(move |session| session.read(&offsets)))
     }
 
-    fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
-        let filter = filter.clone();
-        self.readers.ask(move |session| session.find(&filter))
-    }
-
-    fn summary<'a>(&'a self, filter: &'a Filter, by: SummaryBy) -> Answer<'a, Vec<Summary>> {
-        let filter = filter.clone();
-        self.readers.ask(move |session| session.summary(&filter, by))
-    }
-
-    fn lineage(&self, artifact: ArtifactId) -> Answer<'_, Option<Lineage>> {
-        self.readers.ask(move |session| session.lineage(artifact))
-    }
-
     fn notes(&self) -> Answer<'_, Vec<Note>> {
         self.readers.ask(Session::notes)
     }
@@ -205,13 +192,9 @@ impl Store for Sqlite {
     }
 
     fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {
-        let jobs = |after| self.tell(|reply| Command::Jobs { after, limit, reply });
         match after {
-            Cursor::Start => jobs(0),
-            Cursor::Jobs(number) => jobs(number),
-            Cursor::Pairs(_) | Cursor::Claims(_) => {
-                self.readers.ask(move |session| session.unfinished(after, limit))
-            }
+            Cursor::Jobs(after) => self.tell(|reply| Command::Jobs { after, limit, reply }),
+            Cursor::Pairs(number) => self.readers.ask(move |session| session.pairs(number, limit)),
         }
     }
 
@@ -223,13 +206,32 @@ impl Store for Sqlite {
         self.readers.ask(move |session| session.workflow(run))
     }
 
-    fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>> {
+    fn close(&self) -> Answer<'_, ()> {
+        let ending = self.tell(Command::Close);
+        drop(self.commands().take());
+        Box::pin(async move {
+            // The writer is the last to leave the file, so that it can put the log away.
+            self.readers.close();
+            let ended = ending.await;
+            self.end();
+            ended
+        })
+    }
+}
+
+impl History for Sqlite {
+    fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
         let filter = filter.clone();
-        self.readers.ask(move |session| session.dead_letters(&filter))
+        self.readers.ask(move |session| session.find(&filter))
     }
 
-    fn dead_letter(&self, number: u64) -> Answer<'_, Option<Inspected>> {
-        self.readers.ask(move |session| session.dead_letter(number))
+    fn summary<'a>(&'a self, filter: &'a Filter, by: SummaryBy) -> Answer<'a, Vec<Summary>> {
+        let filter = filter.clone();
+        self.readers.ask(move |session| session.summary(&filter, by))
+    }
+
+    fn lineage(&self, artifact: ArtifactId) -> Answer<'_, Option<Lineage>> {
+        self.readers.ask(move |session| session.lineage(artifact))
     }
 
     fn retain<'a>(&'a self, policy: &'a Retention, now: Timestamp, limit: usize) -> Answer<'a, Retained> {
@@ -254,16 +256,15 @@ impl Store for Sqlite {
             Ok(retained)
         })
     }
+}
 
-    fn close(&self) -> Answer<'_, ()> {
-        let ending = self.tell(Command::Close);
-        drop(self.commands().take());
-        Box::pin(async move {
-            // The writer is the last to leave the file, so that it can put the log away.
-            self.readers.close();
-            let ended = ending.await;
-            self.end();
-            ended
-        })
+impl Letters for Sqlite {
+    fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>> {
+        let filter = filter.clone();
+        self.readers.ask(move |session| session.dead_letters(&filter))
+    }
+
+    fn dead_letter(&self, number: u64) -> Answer<'_, Option<Inspected>> {
+        self.readers.ask(move |session| session.dead_letter(number))
     }
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use volery_blackboard::claim::Claim;
 use volery_blackboard::store::conformance::{Stores, block_on, check};
 use volery_blackboard::store::{
-    Catalogue, Cursor, DeadFilter, Few, NewArtifact, Note, Response, Retained, Retention, Store, StoreError,
-    SummaryBy, Unfinished, Write, Written,
+    Catalogue, Cursor, DeadFilter, Few, History, Letters, Log, NewArtifact, Note, Response, Retained,
+    Retention, Store, StoreError, SummaryBy, Unfinished, Write, Written,
 };
 use volery_blackboard::{
     Artifact, ArtifactId, Body, Filter, Kind, Kinds, RunId, SubscriptionIndex, Timestamp,

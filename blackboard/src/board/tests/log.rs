@@ -11,7 +11,7 @@ use crate::effect::Effect;
 use crate::input::Input;
 use crate::outcome::Outcome;
 use crate::store::conformance::block_on;
-use crate::store::{Store, Write, Written};
+use crate::store::{Log as _, Write, Written};
 
 #[derive(Debug, Default)]
 pub(super) struct Log {

@@ -23,7 +23,7 @@ use crate::kind::Kind;
 use crate::outcome::{Burial, CloseReason, Outcome, Overdue, Quarantine};
 use crate::store::conformance::block_on;
 use crate::store::{
-    Catalogue, Cursor, Finish, JobEnd, Memory, NewArtifact, Response, Store, Stored, Unfinished, Write,
+    Catalogue, Cursor, Finish, JobEnd, Log as _, Memory, NewArtifact, Response, Stored, Unfinished, Write,
     Written,
 };
 use crate::subscription::Subscription;
@@ -534,17 +534,16 @@ impl World {
         self.crash_after = None;
         self.life += 1;
         let mut inputs = self.backlog();
-        let mut after = Cursor::default();
-        while !matches!(after, Cursor::Claims(_)) {
-            let (slice, next) = block_on(self.store.unfinished(after, limit)).expect("memory reads");
+        let mut after = Some(Cursor::default());
+        while let Some(cursor) = after {
+            let (slice, next) = block_on(self.store.unfinished(cursor, limit)).expect("memory reads");
             inputs.extend(slice.into_iter().map(|entry| match entry {
                 Unfinished::Job(resumed) => Input::Resumed(resumed),
                 Unfinished::Pair { subscription, job, verdict } => {
                     Input::PairFinished { subscription, job, verdict }
                 }
-                Unfinished::Claims(_) => panic!("claims come last"),
             }));
-            after = next.expect("claims are still to come");
+            after = next;
         }
         inputs.extend(
             block_on(self.store.marks())
@@ -584,6 +583,7 @@ impl World {
             // crash.
             assert!(self.restarted || self.told.iter().any(settled), "{of} was told to be settled");
         }
+        assert_eq!(block_on(self.store.backlog()).expect("memory reads"), [], "no claim is left in the log");
         let mut after = Some(Cursor::default());
         while let Some(cursor) = after {
             let (unfinished, next) = block_on(self.store.unfinished(cursor, 1_000)).expect("memory reads");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::artifact::Producer;
 use crate::id::{Key, Tenant};
+use crate::outcome::{Discard, Expiry, Tally};
 use crate::trace::TraceContext;
 use crate::visibility::Visibility;
 
@@ -90,7 +91,7 @@ async fn check_repeat(case: &Case<'_>, first: Artifact, second: Artifact) {
         }
         other => panic!("{}: it is a repeat: {other:?}", case.name),
     }
-    case.same(case.find(Filter::all()).await, vec![1], "a repeat writes nothing");
+    case.same(case.offsets().await, vec![1], "a repeat writes nothing");
     case.same(case.unfinished().await.claims, vec![(1, 0)], "a repeat adds no claim");
     let tally = case.good(case.store().tally(run(1)).await, "counts");
     case.same(tally.matched, 1, "a repeat counts nothing");
@@ -115,7 +116,7 @@ pub(super) async fn an_id_returns_the_first_artifact(case: &Case<'_>) {
     check_repeat(case, number(1), number(1).with_idempotency_key("another".into())).await;
 }
 
-pub(super) async fn a_repeat_within_one_group_is_a_repeat(case: &Case<'_>) {
+pub(super) async fn a_repeat_within_one_write_is_a_repeat(case: &Case<'_>) {
     let key = |value| number(value).with_idempotency_key("same".into());
     let artifacts = vec![
         publish(key(1), Vec::new()),
@@ -155,17 +156,15 @@ pub(super) async fn a_missing_offset_is_an_error(case: &Case<'_>) {
     }
 }
 
-pub(super) async fn a_closed_store_refuses(case: &Case<'_>) {
+pub(super) async fn a_closed_log_refuses(case: &Case<'_>) {
     let places = case.claimed(1..2).await;
     case.good(case.store().close().await, "closes");
-    let filter = Filter::all();
     let answers = [
         ("commit", case.try_commit(vec![Write::Publish(Few::new())]).await.err()),
         ("read", case.store().read(&places).wait().await.err()),
-        ("find", case.store().find(&filter).await.err()),
         ("unfinished", case.store().unfinished(Cursor::default(), 10).await.err()),
         ("tally", case.store().tally(run(1)).await.err()),
-        ("dead_letters", case.store().dead_letters(&DeadFilter::all()).await.err()),
+        ("backlog", case.store().backlog().await.err()),
     ];
     for (call, error) in answers {
         assert!(
@@ -174,4 +173,34 @@ pub(super) async fn a_closed_store_refuses(case: &Case<'_>) {
             case.name
         );
     }
+}
+
+pub(super) async fn the_tally_of_a_run_counts_its_outcomes(case: &Case<'_>) {
+    let places = case.claimed(1..8).await;
+    let other = publish(number_in(20, 2), vec![claim(0, 0), claim(1, 0)]);
+    case.write(Write::Publish(vec![other].into())).await;
+    let jobs: Vec<Start> = places[..3].iter().map(|place| start(0, &[*place])).collect();
+    for job in &jobs {
+        case.write(begin(job)).await;
+    }
+    case.write(finish(jobs[0].job, JobEnd::Done, Vec::new())).await;
+    case.write(finish(jobs[1].job, dead(60), Vec::new())).await;
+    case.write(finish(jobs[2].job, JobEnd::Cancelled, Vec::new())).await;
+    case.write(settle(0, places[3], Outcome::Expired(Expiry::Patience))).await;
+    case.write(settle(0, places[4], Outcome::Discarded(Discard::LoopGuard))).await;
+    case.write(settle(0, places[5], Outcome::Cancelled)).await;
+    let wanted = Tally { matched: 7, consumed: 1, expired: 1, discarded: 1, cancelled: 2, dead: 1 };
+    case.same(case.good(case.store().tally(run(1)).await, "counts"), wanted, "every outcome once");
+    let untouched = Tally { matched: 2, ..Tally::default() };
+    case.same(case.good(case.store().tally(run(2)).await, "counts"), untouched, "another run");
+    case.same(case.good(case.store().tally(run(9)).await, "counts"), Tally::default(), "an unknown run");
+}
+
+pub(super) async fn a_run_names_its_workflow(case: &Case<'_>) {
+    case.write(Write::Publish([publish(number(1), Vec::new())].into())).await;
+    case.die().await;
+    let workflow = case.good(case.store().workflow(run(1)).await, "reads a run");
+    case.same(workflow.as_deref(), Some("test"), "a run with an artifact");
+    let unknown = case.good(case.store().workflow(run(7)).await, "reads a run");
+    case.same(unknown.as_deref(), None, "a run without one");
 }

@@ -6,7 +6,6 @@ use super::*;
 use crate::artifact::Producer;
 use crate::filter::PAGE_MAX;
 use crate::id::{Key, Tenant};
-use crate::outcome::{Discard, Expiry, Tally};
 use crate::visibility::Visibility;
 
 /// Six artifacts that differ in what filters ask for.
@@ -128,55 +127,9 @@ pub(super) async fn tenants_see_their_own(case: &Case<'_>) {
     case.same(case.find(Filter::all().tenant("nobody")).await, vec![], "an unknown tenant");
 }
 
-pub(super) async fn the_tally_of_a_run_counts_its_outcomes(case: &Case<'_>) {
-    let places = case.claimed(1..8).await;
-    let other = publish(number_in(20, 2), vec![claim(0, 0), claim(1, 0)]);
-    case.write(Write::Publish(vec![other].into())).await;
-    let jobs: Vec<Start> = places[..3].iter().map(|place| start(0, &[*place])).collect();
-    for job in &jobs {
-        case.write(begin(job)).await;
-    }
-    case.write(finish(jobs[0].job, JobEnd::Done, Vec::new())).await;
-    case.write(finish(jobs[1].job, dead(60), Vec::new())).await;
-    case.write(finish(jobs[2].job, JobEnd::Cancelled, Vec::new())).await;
-    case.write(settle(0, places[3], Outcome::Expired(Expiry::Patience))).await;
-    case.write(settle(0, places[4], Outcome::Discarded(Discard::LoopGuard))).await;
-    case.write(settle(0, places[5], Outcome::Cancelled)).await;
-    let wanted = Tally { matched: 7, consumed: 1, expired: 1, discarded: 1, cancelled: 2, dead: 1 };
-    case.same(case.good(case.store().tally(run(1)).await, "counts"), wanted, "every outcome once");
-    let untouched = Tally { matched: 2, ..Tally::default() };
-    case.same(case.good(case.store().tally(run(2)).await, "counts"), untouched, "another run");
-    case.same(case.good(case.store().tally(run(9)).await, "counts"), Tally::default(), "an unknown run");
-}
-
-pub(super) async fn dead_letters_are_numbered_and_paged(case: &Case<'_>) {
-    let places = case.claimed(1..4).await;
-    for (second, place) in (60..).zip(&places) {
-        let job = start(0, &[*place]);
-        case.write(begin(&job)).await;
-        case.write(finish(job.job, dead(second), Vec::new())).await;
-    }
-    let letters = case.good(case.store().dead_letters(&DeadFilter::all()).await, "lists");
-    case.same(letters.iter().map(|letter| letter.number).collect(), vec![1, 2, 3], "numbered from 1");
-    let last = &letters[2];
-    case.same(last.job, start(0, &places[2..]).job, "the job");
-    case.same(last.agent.as_str(), "reader", "the agent");
-    case.same((last.run, last.attempts, last.at), (run(1), 3, at(62)), "run, attempts and time");
-    case.same(last.inputs.clone(), vec![places[2]], "the inputs");
-    case.same(last.error.join(": "), "outer: root".to_owned(), "the error, root cause last");
-    for (after, limit, wanted) in [(0, 2, vec![1, 2]), (2, 2, vec![3]), (3, 2, vec![])] {
-        let filter = DeadFilter::all().after(after).limit(limit);
-        let page = case.good(case.store().dead_letters(&filter).await, "lists");
-        let numbers: Vec<u64> = page.iter().map(|letter| letter.number).collect();
-        case.same(numbers, wanted, &format!("{limit} after {after}"));
-    }
-}
-
-pub(super) async fn a_run_names_its_workflow(case: &Case<'_>) {
-    case.write(Write::Publish([publish(number(1), Vec::new())].into())).await;
-    case.die().await;
-    let workflow = case.good(case.store().workflow(run(1)).await, "reads a run");
-    case.same(workflow.as_deref(), Some("test"), "a run with an artifact");
-    let unknown = case.good(case.store().workflow(run(7)).await, "reads a run");
-    case.same(unknown.as_deref(), None, "a run without one");
+pub(super) async fn a_closed_history_refuses(case: &Case<'_>) {
+    case.good(case.store().close().await, "closes");
+    let filter = Filter::all();
+    let error = case.store().find(&filter).await.err();
+    case.same(matches!(error, Some(StoreError::Closed { .. })), true, "it says that it is closed");
 }

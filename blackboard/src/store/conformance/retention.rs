@@ -5,21 +5,12 @@
 use std::time::Duration;
 
 use super::*;
-use crate::store::{Bounds, DeadLetter, Redrive, Retained, Retention};
-
-/// Long after everything here was published.
-const LATER: i64 = 1_000_000;
+use crate::store::{Bounds, Retained, Retention};
 
 /// Lets nothing finished stay.
 fn nothing() -> Retention {
     let (age_max, count_max, bytes_max) = (Some(Duration::ZERO), Some(0), Some(0));
     Retention { age_max, count_max, bytes_max, ..Retention::default() }
-}
-
-impl Case<'_> {
-    async fn retain(&self, policy: &Retention, limit: usize) -> Retained {
-        self.good(self.store().retain(policy, at(LATER), limit).await, "retains")
-    }
 }
 
 pub(super) async fn without_bounds_nothing_is_removed(case: &Case<'_>) {
@@ -66,44 +57,4 @@ pub(super) async fn what_is_removed_is_counted_and_gone(case: &Case<'_>) {
     let last = case.retain(&nothing(), 100).await;
     let left = case.find(Filter::all()).await.len() as u64;
     case.same(left + last.removed + removed, 5, "what ends later goes later");
-}
-
-pub(super) async fn letters_that_are_over_may_go_and_no_others(case: &Case<'_>) {
-    let claimed = case.claimed(1..5).await;
-    for input in &claimed {
-        let work = start(0, std::slice::from_ref(input));
-        case.write(begin(&work)).await;
-        case.write(finish(work.job, dead(60), Vec::new())).await;
-    }
-    // The first is open, the second and third are discarded, the fourth runs again.
-    for letter in [2, 3] {
-        case.write(Write::Discard { letter, at: at(70), reason: "of no use".to_owned() }).await;
-    }
-    let redrive = Redrive { letter: 4, at: at(70), edits: Vec::new() };
-    let driven = case.commit(vec![Write::Redrive(redrive)]).await;
-    assert!(matches!(driven.as_slice(), [Written::Redriven(_)]), "{}: it runs again", case.name);
-    let policy = Retention { letters_age_max: Some(Duration::ZERO), ..Retention::default() };
-    let numbers = |letters: Vec<DeadLetter>| letters.iter().map(|letter| letter.number).collect::<Vec<_>>();
-    let mut removed = 0;
-    loop {
-        let retained = case.retain(&policy, 1).await;
-        assert!(retained.letters <= 1, "{}: removes no more than it was told", case.name);
-        removed += retained.letters;
-        case.same(retained.removed, 0, "artifacts have no bound");
-        if !retained.more {
-            break;
-        }
-    }
-    let left = numbers(case.good(case.store().dead_letters(&DeadFilter::all()).await, "lists"));
-    case.same(left.len() as u64 + removed, 4, "what is gone was counted");
-    assert!(
-        left.contains(&1) && left.contains(&4),
-        "{}: the open one stays, and the one under way",
-        case.name
-    );
-    case.write(finish(start(0, &claimed[3..]).job, JobEnd::Done, Vec::new())).await;
-    let last = case.retain(&policy, 100).await;
-    let left = numbers(case.good(case.store().dead_letters(&DeadFilter::all()).await, "lists"));
-    case.same(left.len() as u64 + removed + last.letters, 4, "what ends later goes later");
-    assert!(left.contains(&1), "{}: the open one stays", case.name);
 }

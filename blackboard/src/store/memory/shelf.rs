@@ -126,7 +126,7 @@ impl Shelf {
                 Ok(Few::new())
             }
             Write::Retry { job, failures, until, at, error } => {
-                self.retry(job, failures, until, FailedAttempt::new(0, at, error))
+                self.retry(job, failures, until, FailedAttempt { number: 0, at, error })
             }
             Write::Release(job) => self.release(job),
             Write::Finish(finish) => self.finish(finish),

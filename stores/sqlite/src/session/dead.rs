@@ -5,9 +5,7 @@ use rusqlite::{OptionalExtension, Row, params_from_iter};
 use serde::{Deserialize, Serialize};
 use volery_blackboard::claim::Claim;
 use volery_blackboard::job::{Aside, Member, Start};
-use volery_blackboard::store::{
-    DeadFilter, DeadLetter, DeadParts, DeadState, FailedAttempt, Inspected, StoreError,
-};
+use volery_blackboard::store::{DeadFilter, DeadLetter, DeadState, FailedAttempt, Inspected, StoreError};
 use volery_blackboard::{
     AgentIndex, AgentName, CloseReason, JobId, Key, Marks, Offset, RunId, SubscriptionIndex, Timestamp,
 };
@@ -156,33 +154,32 @@ impl Session {
 
     /// Returns the statement for a page, or `None` when nothing can meet the filter.
     pub(crate) fn dead_sql(&self, filter: &DeadFilter) -> Result<Option<(String, Vec<Value>)>, Fault> {
-        let wanted = filter.conditions();
-        let (mut conditions, mut values) = (vec!["number > ?"], vec![number(filter.cursor())]);
+        let (mut conditions, mut values) = (vec!["number > ?"], vec![number(filter.after)]);
         // As for artifacts, the most telling condition names the index.
         let mut from = "dead NOT INDEXED";
-        if wanted.only_open {
+        if filter.only_open {
             from = "dead INDEXED BY dead_open";
             conditions.push("state = 0");
         }
-        for (time, condition) in [(wanted.since, "at >= ?"), (wanted.until, "at < ?")] {
+        for (time, condition) in [(filter.since, "at >= ?"), (filter.until, "at < ?")] {
             if let Some(time) = time {
                 from = "dead INDEXED BY dead_at";
                 conditions.push(condition);
                 values.push(time.as_micros_since_epoch().into());
             }
         }
-        if let Some(agent) = &wanted.agent {
+        if let Some(agent) = &filter.agent {
             let Some(agent) = self.name_id(agent.as_str())? else { return Ok(None) };
             from = "dead INDEXED BY dead_agent";
             conditions.push("agent = ?");
             values.push(agent.into());
         }
-        if let Some(run) = wanted.run {
+        if let Some(run) = filter.run {
             from = "dead INDEXED BY dead_run";
             conditions.push("run = ?");
             values.push(run.as_uuid().as_bytes().to_vec().into());
         }
-        if let Some(kind) = &wanted.kind {
+        if let Some(kind) = &filter.kind {
             conditions.push("EXISTS (SELECT 1 FROM json_each(dead.kinds) WHERE json_each.value = ?)");
             values.push(kind.clone().into());
         }
@@ -202,7 +199,7 @@ impl Session {
         let texts = |column| -> Result<Vec<String>, Fault> {
             Ok(serde_json::from_str(&row.get::<_, String>(column)?)?)
         };
-        Ok(DeadLetter::from(DeadParts {
+        Ok(DeadLetter {
             number: row.get(0)?,
             job: row::job(row, 1)?,
             agent: AgentName::from(self.name(row.get(2)?)?),
@@ -214,7 +211,7 @@ impl Session {
             error: texts(7)?,
             at: time(8)?,
             state,
-        }))
+        })
     }
 
     pub(crate) fn dead_letter(&self, number: u64) -> Result<Option<Inspected>, Fault> {
@@ -238,13 +235,10 @@ impl Session {
         let mut failed = Vec::new();
         while let Some(row) = rows.next()? {
             let at = Timestamp::from_micros_since_epoch(row.get(1)?);
-            failed.push(FailedAttempt::new(
-                row.get(0)?,
-                at,
-                serde_json::from_str(&row.get::<_, String>(2)?)?,
-            ));
+            let error = serde_json::from_str(&row.get::<_, String>(2)?)?;
+            failed.push(FailedAttempt { number: row.get(0)?, at, error });
         }
-        Ok(Some(Inspected::new(letter, inputs, failed)))
+        Ok(Some(Inspected { letter, inputs, failed }))
     }
 }
 

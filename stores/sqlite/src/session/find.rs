@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params_from_iter};
-use volery_blackboard::filter::Conditions;
 use volery_blackboard::store::{StoreError, Summary, SummaryBy};
 use volery_blackboard::{Artifact, Filter, Offset, Page, Producer, RunId, Tally, Timestamp, Visibility};
 
@@ -63,12 +62,11 @@ impl Session {
     /// Returns the statement for a page, or `None` when nothing can meet the filter.
     pub(crate) fn find_sql(&self, filter: &Filter) -> Result<Option<(String, Vec<Value>)>, Fault> {
         let Some(mut query) = self.query(filter)? else { return Ok(None) };
-        let conditions = filter.conditions();
-        if let Some(after) = conditions.after {
-            let compare = if conditions.newest_first { "<" } else { ">" };
+        if let Some(after) = filter.after {
+            let compare = if filter.newest_first { "<" } else { ">" };
             query.meets_seq(compare, place(after));
         }
-        let direction = if conditions.newest_first { "DESC" } else { "ASC" };
+        let direction = if filter.newest_first { "DESC" } else { "ASC" };
         query.values.push(place(Offset::new(filter.page_size() as u64 + 1)).into());
         let sql = format!(
             "SELECT {} FROM {} WHERE {} ORDER BY {} {direction} LIMIT ?",
@@ -81,16 +79,15 @@ impl Session {
     }
 
     fn query(&self, filter: &Filter) -> Result<Option<Query>, Fault> {
-        let wanted = filter.conditions();
-        let Some(tenants) = self.tenants(&wanted)? else { return Ok(None) };
+        let Some(tenants) = self.tenants(filter)? else { return Ok(None) };
         let mut query = Query::new(&tenants);
         // Each of these that a filter has names an index, and the last one stands: from common conditions to
         // rare ones.
-        if let Some(kind) = wanted.kind {
+        if let Some(kind) = &filter.kind {
             let Some(kind) = self.name_id(kind)? else { return Ok(None) };
             query.by("artifact a INDEXED BY artifact_kind").meets("a.kind = ?", kind);
         }
-        match wanted.producer {
+        match &filter.producer {
             None => {}
             Some(Producer::External) => query.conditions.push("a.producer IS NULL".to_owned()),
             Some(Producer::Agent(name)) => {
@@ -99,7 +96,7 @@ impl Session {
             }
             Some(_) => query.by("artifact a INDEXED BY artifact_producer").meets("a.producer = ?", RUNTIME),
         }
-        match wanted.visibility {
+        match &filter.visibility {
             None => {}
             Some(Visibility::Public) => query.conditions.push("a.visibility IS NULL".to_owned()),
             Some(visibility) => {
@@ -107,30 +104,30 @@ impl Session {
                 query.by("artifact a INDEXED BY artifact_visibility").meets("a.visibility = ?", text);
             }
         }
-        if let Some(partition) = wanted.partition {
+        if let Some(partition) = &filter.partition {
             let text = partition.as_str().to_owned();
             query.by("artifact a INDEXED BY artifact_partition").meets("a.partition = ?", text);
         }
-        query.meets_tags(&tenants, &wanted);
-        if let Some(run) = wanted.run {
+        query.meets_tags(&tenants, filter);
+        if let Some(run) = filter.run {
             query
                 .by("artifact a INDEXED BY artifact_run")
                 .meets("a.run = ?", run.as_uuid().as_bytes().to_vec());
         }
-        if let Some(from) = wanted.from {
+        if let Some(from) = filter.from {
             query.meets_seq(">=", place(from));
         }
-        if let Some(to) = wanted.to {
+        if let Some(to) = filter.to {
             query.meets_seq("<", place(to));
         }
-        self.meet_times(&mut query, wanted.since, wanted.until)?;
+        self.meet_times(&mut query, filter.since, filter.until)?;
         Ok(Some(query))
     }
 
     /// The ids of the tenants that a filter takes; `None` when there are none.
-    fn tenants(&self, wanted: &Conditions<'_>) -> Result<Option<Vec<i64>>, Fault> {
-        if let Some(tenant) = wanted.tenant {
-            return Ok(self.name_id(tenant.as_str())?.map(|id| vec![id]));
+    fn tenants(&self, filter: &Filter) -> Result<Option<Vec<i64>>, Fault> {
+        if !filter.any_tenant {
+            return Ok(self.name_id(filter.tenant.as_str())?.map(|id| vec![id]));
         }
         // A loose scan over the index: one step per tenant, however many artifacts each has.
         let mut statement = self.conn.prepare_cached(
@@ -276,10 +273,10 @@ impl Query {
 
     /// Without a run, which tells more, a tag that has to be there leads, or else the tags of which one has
     /// to be there.
-    fn meets_tags(&mut self, tenants: &[i64], wanted: &Conditions<'_>) {
+    fn meets_tags(&mut self, tenants: &[i64], filter: &Filter) {
         let tenants = || tenants.iter().map(|tenant| Value::from(*tenant));
-        let leads = wanted.run.is_none();
-        let mut all = wanted.tags_all;
+        let leads = filter.run.is_none();
+        let mut all = &filter.tags_all[..];
         if leads && let [first, others @ ..] = all {
             self.by("tag t CROSS JOIN artifact a ON a.seq = t.seq").seq = "t.seq";
             self.meets_any("t.tenant", tenants());
@@ -290,12 +287,12 @@ impl Query {
             let has = "SELECT 1 FROM tag x WHERE x.tenant = a.tenant AND x.seq = a.seq AND x.tag = ?";
             self.meets(format!("EXISTS ({has})"), tag.clone());
         }
-        let any = || wanted.tags_any.iter().map(|tag| Value::from(tag.clone()));
-        if wanted.tags_any.is_empty() {
+        let any = || filter.tags_any.iter().map(|tag| Value::from(tag.clone()));
+        if filter.tags_any.is_empty() {
             return;
         }
         let places = |count: usize| vec!["?"; count].join(", ");
-        if leads && wanted.tags_all.is_empty() {
+        if leads && filter.tags_all.is_empty() {
             self.by("artifact a NOT INDEXED");
             let (tenant, tag) = (places(tenants().count()), places(any().count()));
             let of = format!("SELECT x.seq FROM tag x WHERE x.tenant IN ({tenant}) AND x.tag IN ({tag})");

@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use rusqlite::OptionalExtension;
-use volery_blackboard::store::{Fate, Lineage};
+use volery_blackboard::store::{ClaimRecord, Lineage};
 use volery_blackboard::{Artifact, ArtifactId, Offset, Outcome};
 
 use super::Session;
 use crate::fault::Fault;
 use crate::row;
 
-/// An ended claim as stored: subscription and its name, how it ended, and the pairs that it took part in.
-struct Ended {
+/// A claim with the file's id of its subscription.
+struct Claimed {
     sub: i64,
-    name: String,
-    outcome: Option<Outcome>,
-    fate: Fate,
+    record: ClaimRecord,
 }
 
 impl Session {
@@ -26,16 +24,16 @@ impl Session {
             causes.extend(self.by_id(*cause)?);
         }
         let offset = artifact.offset();
-        let mut fates = Vec::new();
+        let mut claims = Vec::new();
         for claim in self.ended(offset)?.into_iter().chain(self.outstanding(offset)?) {
             let pairs = self.pairs_of(&claim, offset)?;
             if pairs.is_empty() {
-                fates.push(claim.fate);
+                claims.push(claim.record);
             } else {
-                fates.extend(pairs);
+                claims.extend(pairs);
             }
         }
-        Ok(Some(Lineage::new(artifact, causes, fates)))
+        Ok(Some(Lineage::new(artifact, causes, claims)))
     }
 
     fn by_id(&self, id: ArtifactId) -> Result<Option<Arc<Artifact>>, Fault> {
@@ -45,7 +43,7 @@ impl Session {
         rows.next()?.map(|row| row::artifact(self, row)).transpose()
     }
 
-    fn ended(&self, offset: Offset) -> Result<Vec<Ended>, Fault> {
+    fn ended(&self, offset: Offset) -> Result<Vec<Claimed>, Fault> {
         let mut statement = self.conn.prepare_cached(
             "SELECT o.sub, s.name, o.code, o.reason, o.job, o.first, o.count
              FROM outcome o JOIN subscription s ON s.id = o.sub WHERE o.seq = ?1",
@@ -53,7 +51,6 @@ impl Session {
         let mut rows = statement.query([offset.get()])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            let name: String = row.get(1)?;
             let outcome = Some(outcome(row.get(2)?, row.get::<_, Option<String>>(3)?)?);
             let job = if row.get_ref(4)?.as_blob_or_null().is_ok_and(|job| job.is_some()) {
                 Some(row::job(row, 4)?)
@@ -61,13 +58,13 @@ impl Session {
                 None
             };
             let published = span(row.get(5)?, row.get(6)?);
-            let fate = Fate::new(name.clone(), outcome.clone(), job, published);
-            found.push(Ended { sub: row.get(0)?, name, outcome, fate });
+            let record = ClaimRecord { subscription: row.get(1)?, outcome, job, published };
+            found.push(Claimed { sub: row.get(0)?, record });
         }
         Ok(found)
     }
 
-    fn outstanding(&self, offset: Offset) -> Result<Vec<Ended>, Fault> {
+    fn outstanding(&self, offset: Offset) -> Result<Vec<Claimed>, Fault> {
         let mut statement = self.conn.prepare_cached(
             "SELECT s.id, s.name FROM subscription s
              WHERE EXISTS (SELECT 1 FROM claim c WHERE c.sub = s.id AND c.seq = ?1)",
@@ -75,19 +72,19 @@ impl Session {
         let mut rows = statement.query([offset.get()])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            let (sub, name): (i64, String) = (row.get(0)?, row.get(1)?);
+            let sub: i64 = row.get(0)?;
             let mut started = self
                 .conn
                 .prepare_cached("SELECT job FROM started WHERE sub = ?1 AND seq = ?2 AND shared = 0")?;
             let job =
                 started.query_row((sub, offset.get()), |row| Ok(row::job(row, 0))).optional()?.transpose()?;
-            let fate = Fate::new(name.clone(), None, job, Vec::new());
-            found.push(Ended { sub, name, outcome: None, fate });
+            let record = ClaimRecord { subscription: row.get(1)?, outcome: None, job, published: Vec::new() };
+            found.push(Claimed { sub, record });
         }
         Ok(found)
     }
 
-    fn pairs_of(&self, claim: &Ended, offset: Offset) -> Result<Vec<Fate>, Fault> {
+    fn pairs_of(&self, claim: &Claimed, offset: Offset) -> Result<Vec<ClaimRecord>, Fault> {
         let mut statement = self.conn.prepare_cached(
             "SELECT p.job, p.first, p.count FROM pair_member m JOIN pair p ON p.number = m.number
              WHERE m.sub = ?1 AND m.seq = ?2 ORDER BY m.number",
@@ -97,7 +94,7 @@ impl Session {
         while let Some(row) = rows.next()? {
             let published = span(row.get(1)?, row.get(2)?);
             let job = Some(row::job(row, 0)?);
-            found.push(Fate::new(claim.name.clone(), claim.outcome.clone(), job, published));
+            found.push(ClaimRecord { job, published, ..claim.record.clone() });
         }
         Ok(found)
     }

@@ -84,35 +84,17 @@ impl Session {
         Ok(all)
     }
 
-    /// Reads the next slice of pairs, then of claims. Jobs are the writer's.
-    pub(crate) fn unfinished(
-        &self,
-        after: Cursor,
-        limit: usize,
-    ) -> Result<(Vec<Unfinished>, Option<Cursor>), Fault> {
-        match after {
-            Cursor::Start | Cursor::Jobs(_) => Ok((Vec::new(), Some(Cursor::Pairs(0)))),
-            Cursor::Pairs(number) => self.pairs(number, limit),
-            Cursor::Claims(offset) => {
-                let map = self.base.map();
-                let all: Vec<SubscriptionIndex> = map.subscriptions().map(|(index, _)| index).collect();
-                let claims = self.claims(&all, Some(offset), limit)?;
-                let next = claims.last().map(|last| Cursor::Claims(last.published.offset));
-                Ok((claims.into_iter().map(|claimed| Unfinished::Claims(claimed.published)).collect(), next))
-            }
-        }
-    }
-
-    fn pairs(&self, after: u64, limit: usize) -> Result<(Vec<Unfinished>, Option<Cursor>), Fault> {
+    /// Reads the next slice of finished pairs.
+    pub(crate) fn pairs(&self, after: u64, limit: usize) -> Result<(Vec<Unfinished>, Option<Cursor>), Fault> {
         let map = self.base.map();
         let mut statement = self.conn.prepare_cached(
             "SELECT number, sub, job, dead FROM pair INDEXED BY pair_open
              WHERE open = 1 AND number > ?1 ORDER BY number LIMIT ?2",
         )?;
         let mut rows = statement.query((after, limit))?;
-        let (mut pairs, mut next) = (Vec::new(), Cursor::Claims(Offset::START));
+        let (mut pairs, mut next) = (Vec::new(), None);
         while let Some(row) = rows.next()? {
-            next = Cursor::Pairs(row.get(0)?);
+            next = Some(Cursor::Pairs(row.get(0)?));
             let pair =
                 || -> Result<_, Fault> { Ok((map.index_of(row.get(1)?), row::job(row, 2)?, row.get(3)?)) };
             match pair() {
@@ -125,7 +107,7 @@ impl Session {
                 Err(fault) => drop(fault.damage()?),
             }
         }
-        Ok((pairs, Some(next)))
+        Ok((pairs, next))
     }
 
     /// Reads the inputs of a job, with the job's claim on each.

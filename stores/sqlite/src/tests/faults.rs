@@ -216,7 +216,8 @@ fn random_flips_are_never_a_panic_and_never_served_as_truth() {
             }
         }
         drop(block_on(store.find(&Filter::all())).err());
-        drop(block_on(store.unfinished(Cursor::Claims(Offset::START), 1_000)).err());
+        drop(block_on(store.unfinished(Cursor::default(), 1_000)).err());
+        drop(block_on(store.claims(&[SubscriptionIndex(0)], None, 1_000)).err());
     }
 }
 
@@ -312,12 +313,12 @@ pub(super) fn start(place: u64) -> Start {
 
 /// Unfinished work: the places of jobs' inputs, and of claims with whether they are damaged.
 fn left(store: &Sqlite) -> (Vec<u64>, Vec<(u64, bool)>) {
-    let (mut jobs, mut cursor) = (Vec::new(), Cursor::Start);
-    while let Cursor::Start | Cursor::Jobs(_) = cursor {
+    let (mut jobs, mut cursor) = (Vec::new(), Cursor::default());
+    while let Cursor::Jobs(_) = cursor {
         let (found, next) = block_on(store.unfinished(cursor, 10)).expect("it reads");
         jobs.extend(found.into_iter().filter_map(|unfinished| match unfinished {
             Unfinished::Job(resumed) => Some(resumed.start.members[0].offset.get()),
-            _ => None,
+            Unfinished::Pair { .. } => None,
         }));
         cursor = next.expect("pairs follow");
     }

@@ -31,7 +31,7 @@ impl Shelf {
         if self.graves.len() == DEAD_LETTERS_MAX {
             self.graves.pop_front();
         }
-        failed.push(FailedAttempt::new(start.attempt, at, error.clone()));
+        failed.push(FailedAttempt { number: start.attempt, at, error: error.clone() });
         let inputs: Vec<Offset> = start.members.iter().map(|member| member.offset).collect();
         let mut kinds: Vec<String> = Vec::new();
         for kind in inputs.iter().filter_map(|offset| self.slot(*offset)).map(|slot| slot.artifact.kind()) {
@@ -62,14 +62,14 @@ impl Shelf {
 
     pub(in crate::store::memory) fn dead_letters(&self, filter: &DeadFilter) -> Vec<DeadLetter> {
         let letters = self.graves.iter().map(|grave| &grave.letter);
-        let wanted = letters.filter(|letter| letter.number > filter.cursor() && filter.accepts(letter));
+        let wanted = letters.filter(|letter| letter.number > filter.after && filter.accepts(letter));
         wanted.take(filter.page_size()).cloned().collect()
     }
 
     pub(in crate::store::memory) fn dead_letter(&self, number: u64) -> Option<Inspected> {
         let grave = &self.graves[self.grave(number)?];
         let inputs = grave.letter.inputs.iter().filter_map(|offset| self.artifact(*offset).ok()).collect();
-        Some(Inspected::new(grave.letter.clone(), inputs, grave.failed.clone()))
+        Some(Inspected { letter: grave.letter.clone(), inputs, failed: grave.failed.clone() })
     }
 
     fn grave(&self, number: u64) -> Option<usize> {

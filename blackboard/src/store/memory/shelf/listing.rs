@@ -13,7 +13,7 @@ use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
 use crate::job::{Resumed, Start};
 use crate::marks::Marks;
 use crate::outcome::Tally;
-use crate::store::{Cursor, Fate, Lineage, Note, Summary, SummaryBy, Unfinished};
+use crate::store::{ClaimRecord, Cursor, Lineage, Note, Summary, SummaryBy, Unfinished};
 
 impl Shelf {
     pub(in crate::store::memory) fn tally(&self, run: RunId) -> Tally {
@@ -83,19 +83,24 @@ impl Shelf {
     pub(in crate::store::memory) fn lineage(&self, id: ArtifactId) -> Option<Lineage> {
         let slot = self.slot(*self.ids.get(&id)?)?;
         let causes = slot.artifact.causes().iter().filter_map(|cause| self.by_id(*cause)).collect();
-        let mut fates = Vec::new();
+        let mut claims = Vec::new();
         for (claim, state) in slot.claims.iter().zip(&slot.states) {
             let name = self.catalogue.subscriptions.get(claim.subscription.at()).cloned().unwrap_or_default();
-            let fate = |job, published| Fate::new(name.clone(), state.outcome.clone(), job, published);
+            let record = |job, published| ClaimRecord {
+                subscription: name.clone(),
+                outcome: state.outcome.clone(),
+                job,
+                published,
+            };
             match self.pairs_of.get(&(claim.subscription, slot.artifact.offset())) {
-                None => fates.push(fate(state.job, state.published.offsets())),
+                None => claims.push(record(state.job, state.published.offsets())),
                 Some(pairs) => {
                     let known = pairs.iter().filter_map(|job| Some((*job, self.pairs.get(job)?)));
-                    fates.extend(known.map(|(job, pair)| fate(Some(job), pair.published.offsets())));
+                    claims.extend(known.map(|(job, pair)| record(Some(job), pair.published.offsets())));
                 }
             }
         }
-        Some(Lineage::new(Arc::clone(&slot.artifact), causes, fates))
+        Some(Lineage::new(Arc::clone(&slot.artifact), causes, claims))
     }
 
     fn by_id(&self, id: ArtifactId) -> Option<Arc<Artifact>> {
@@ -108,17 +113,8 @@ impl Shelf {
         limit: usize,
     ) -> (Vec<Unfinished>, Option<Cursor>) {
         match after {
-            Cursor::Start => self.unfinished_jobs(0, limit),
             Cursor::Jobs(number) => self.unfinished_jobs(number, limit),
             Cursor::Pairs(number) => self.unfinished_pairs(number, limit),
-            Cursor::Claims(offset) => {
-                let every = |_: &Claim| true;
-                let places = self.places(offset);
-                let found: Vec<LogEntry> =
-                    places.filter_map(|offset| self.free_claims(offset, every)).take(limit).collect();
-                let cursor = found.last().map(|last| Cursor::Claims(last.offset));
-                (found.into_iter().map(Unfinished::Claims).collect(), cursor)
-            }
         }
     }
 
@@ -139,8 +135,7 @@ impl Shelf {
                 (number, Unfinished::Pair { subscription, job, verdict })
             })
             .unzip();
-        let next = numbers.last().map_or(Cursor::Claims(Offset::START), |last| Cursor::Pairs(*last));
-        (pairs, Some(next))
+        (pairs, numbers.last().map(|last| Cursor::Pairs(*last)))
     }
 
     pub(in crate::store::memory) fn claims(

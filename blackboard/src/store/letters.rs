@@ -1,21 +1,40 @@
 //! Dead letters: jobs that failed for good, how to list them, and what may be done about them.
 //!
-//! Pure: no I/O, no clock.
+//! [`Write::Redrive`](super::Write) and [`Write::Discard`](super::Write) change them. Pure contract; implementations may
+//! do I/O.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::NewArtifact;
+use super::history::not_offered;
+use super::{Answer, Log, NewArtifact};
 use crate::artifact::Artifact;
 use crate::claim::Claim;
 use crate::id::{AgentName, JobId, Offset, RunId};
 use crate::job::Start;
 use crate::time::Timestamp;
 
+/// The dead letters of a store.
+///
+/// A store that implements none of it answers with [`StoreError::NotOffered`](super::StoreError::NotOffered), and refuses
+/// [`Write::Redrive`](super::Write::Redrive) and [`Write::Discard`](super::Write::Discard) with it. The suite's part for
+/// this trait is `store::conformance::check_letters` (feature `testing`).
+#[expect(unused_variables, reason = "a store that keeps no letters needs no question")]
+pub trait Letters: Log {
+    /// Lists dead letters, oldest first.
+    fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>> {
+        not_offered(self.name(), "dead letters")
+    }
+
+    /// Returns all that is known of a dead letter; `None` when there is none with this number.
+    fn dead_letter(&self, number: u64) -> Answer<'_, Option<Inspected>> {
+        not_offered(self.name(), "dead letters")
+    }
+}
+
 /// A job that failed for good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct DeadLetter {
     /// Its number in the list, counted from 1.
     pub number: u64,
@@ -41,41 +60,6 @@ pub struct DeadLetter {
     pub state: DeadState,
 }
 
-/// The parts of a [`DeadLetter`], for stores.
-#[derive(Clone, Debug)]
-pub struct DeadParts {
-    /// As [`DeadLetter::number`].
-    pub number: u64,
-    /// As [`DeadLetter::job`].
-    pub job: JobId,
-    /// As [`DeadLetter::agent`].
-    pub agent: AgentName,
-    /// As [`DeadLetter::subscription`].
-    pub subscription: String,
-    /// As [`DeadLetter::run`].
-    pub run: RunId,
-    /// As [`DeadLetter::inputs`].
-    pub inputs: Vec<Offset>,
-    /// As [`DeadLetter::kinds`].
-    pub kinds: Vec<String>,
-    /// As [`DeadLetter::attempts`].
-    pub attempts: u32,
-    /// As [`DeadLetter::error`].
-    pub error: Vec<String>,
-    /// As [`DeadLetter::at`].
-    pub at: Timestamp,
-    /// As [`DeadLetter::state`].
-    pub state: DeadState,
-}
-
-impl From<DeadParts> for DeadLetter {
-    fn from(parts: DeadParts) -> Self {
-        let DeadParts { number, job, agent, subscription, run, inputs, kinds, attempts, error, at, state } =
-            parts;
-        Self { number, job, agent, subscription, run, inputs, kinds, attempts, error, at, state }
-    }
-}
-
 /// The decision about a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,7 +83,6 @@ pub enum DeadState {
 
 /// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct FailedAttempt {
     /// Its number, counted from 1 over all attempts of the job, also those that were handed back.
     pub number: u32,
@@ -109,17 +92,8 @@ pub struct FailedAttempt {
     pub error: Vec<String>,
 }
 
-impl FailedAttempt {
-    /// Returns a failed attempt; for stores.
-    #[must_use]
-    pub fn new(number: u32, at: Timestamp, error: Vec<String>) -> Self {
-        Self { number, at, error }
-    }
-}
-
 /// All that is known of a dead letter.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Inspected {
     /// The letter.
     pub letter: DeadLetter,
@@ -129,29 +103,13 @@ pub struct Inspected {
     pub failed: Vec<FailedAttempt>,
 }
 
-impl Inspected {
-    /// Returns what is known; for stores.
-    #[must_use]
-    pub fn new(letter: DeadLetter, inputs: Vec<Arc<Artifact>>, failed: Vec<FailedAttempt>) -> Self {
-        Self { letter, inputs, failed }
-    }
-}
-
 /// The most dead letters that one page holds.
 const PAGE_MAX: usize = 1_000;
 
-/// Which dead letters a query is after. All conditions must hold; the default is all letters, oldest first.
+/// A filter of dead letters. All conditions must hold; the default is all letters, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct DeadFilter {
-    wanted: DeadConditions,
-    after: u64,
-    limit: Option<usize>,
-}
-
-/// The conditions of a [`DeadFilter`], for stores that turn them into a query of their own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeadConditions {
     /// The agent.
     pub agent: Option<AgentName>,
     /// The run.
@@ -164,6 +122,10 @@ pub struct DeadConditions {
     pub until: Option<Timestamp>,
     /// Nothing has been done about it.
     pub only_open: bool,
+    /// The number behind which a page begins.
+    pub after: u64,
+    /// The number of letters on a page, unless it is more than 1,000.
+    pub limit: Option<usize>,
 }
 
 impl DeadFilter {
@@ -174,37 +136,37 @@ impl DeadFilter {
 
     /// Accepts the jobs of one agent.
     pub fn agent(mut self, agent: impl Into<AgentName>) -> Self {
-        self.wanted.agent = Some(agent.into());
+        self.agent = Some(agent.into());
         self
     }
 
     /// Accepts one run.
     pub fn run(mut self, run: RunId) -> Self {
-        self.wanted.run = Some(run);
+        self.run = Some(run);
         self
     }
 
     /// Accepts jobs with an input of this kind.
     pub fn kind(mut self, name: impl Into<String>) -> Self {
-        self.wanted.kind = Some(name.into());
+        self.kind = Some(name.into());
         self
     }
 
     /// Accepts what was given up at this time or later.
     pub fn since(mut self, time: Timestamp) -> Self {
-        self.wanted.since = Some(time);
+        self.since = Some(time);
         self
     }
 
     /// Accepts what was given up before this time.
     pub fn until(mut self, time: Timestamp) -> Self {
-        self.wanted.until = Some(time);
+        self.until = Some(time);
         self
     }
 
     /// Accepts only letters that nothing has been done about.
     pub fn only_open(mut self) -> Self {
-        self.wanted.only_open = true;
+        self.only_open = true;
         self
     }
 
@@ -220,34 +182,21 @@ impl DeadFilter {
         self
     }
 
-    /// Returns the conditions, all of which must hold.
-    #[must_use]
-    pub fn conditions(&self) -> &DeadConditions {
-        &self.wanted
-    }
-
     /// Returns how many letters a page holds at most.
     #[must_use]
     pub fn page_size(&self) -> usize {
         self.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX)
     }
 
-    /// Returns the number behind which the page begins.
-    #[must_use]
-    pub fn cursor(&self) -> u64 {
-        self.after
-    }
-
     /// Tells whether a letter meets every condition but the cursor.
     #[must_use]
     pub fn accepts(&self, letter: &DeadLetter) -> bool {
-        let wanted = &self.wanted;
-        wanted.agent.as_ref().is_none_or(|agent| letter.agent == *agent)
-            && wanted.run.is_none_or(|run| letter.run == run)
-            && wanted.kind.as_ref().is_none_or(|kind| letter.kinds.contains(kind))
-            && wanted.since.is_none_or(|since| letter.at >= since)
-            && wanted.until.is_none_or(|until| letter.at < until)
-            && (!wanted.only_open || letter.state == DeadState::Open)
+        self.agent.as_ref().is_none_or(|agent| letter.agent == *agent)
+            && self.run.is_none_or(|run| letter.run == run)
+            && self.kind.as_ref().is_none_or(|kind| letter.kinds.contains(kind))
+            && self.since.is_none_or(|since| letter.at >= since)
+            && self.until.is_none_or(|until| letter.at < until)
+            && (!self.only_open || letter.state == DeadState::Open)
     }
 }
 

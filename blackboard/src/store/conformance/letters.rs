@@ -1,10 +1,12 @@
-//! Cases of history: dead letters and what may be done about them, lineage, summaries.
+//! Cases of dead letters: listing them, driving them again, giving them up, removing those that are over.
+
+use std::time::Duration;
 
 use super::*;
 use crate::artifact::Producer;
 use crate::job::Resumed;
-use crate::outcome::{Discard, Expiry, Tally};
-use crate::store::{DeadState, FailedAttempt, Fate, Redrive, SummaryBy};
+use crate::outcome::Tally;
+use crate::store::{DeadLetter, DeadState, FailedAttempt, Redrive, Retention};
 
 impl Case<'_> {
     /// A job of `subscription` on these inputs that fails twice and is given up.
@@ -56,8 +58,8 @@ pub(super) async fn a_dead_letter_tells_all_attempts_and_inputs(case: &Case<'_>)
     let values: Vec<String> = found.inputs.iter().map(|input| format!("{:?}", input.json())).collect();
     case.same(values, vec![r#"Ok("1")"#.to_owned(), r#"Ok("2")"#.to_owned()], "the inputs' payloads");
     let wanted = vec![
-        FailedAttempt::new(1, at(55), vec!["first".to_owned()]),
-        FailedAttempt::new(2, at(60), vec!["outer".to_owned(), "root".to_owned()]),
+        FailedAttempt { number: 1, at: at(55), error: vec!["first".to_owned()] },
+        FailedAttempt { number: 2, at: at(60), error: vec!["outer".to_owned(), "root".to_owned()] },
     ];
     case.same(found.failed, wanted, "every failed attempt with its time and its chain of causes");
     let none = case.good(case.store().dead_letter(2).await, "inspects");
@@ -136,7 +138,7 @@ pub(super) async fn a_redrive_may_replace_inputs(case: &Case<'_>) {
     ] {
         case.same(case.redrive(1, refused).await.is_err(), true, what);
     }
-    case.same(case.find(Filter::all()).await, vec![1, 2], "what is refused publishes nothing");
+    case.same(case.offsets().await, vec![1, 2], "what is refused publishes nothing");
     let resumed = case.good(case.redrive(1, edit(vec![claim(0, 1)])).await, "runs again");
     let offsets: Vec<u64> = resumed.start.members.iter().map(|member| member.offset.get()).collect();
     case.same(offsets, vec![1, 3], "with the new input in the old one's place");
@@ -159,86 +161,78 @@ pub(super) async fn a_dead_pair_is_not_driven_again(case: &Case<'_>) {
     case.same(case.state(1).await, DeadState::Open, "nothing changed");
 }
 
-pub(super) async fn lineage_tells_causes_and_fates(case: &Case<'_>) {
-    let artifacts = vec![
-        publish(number(1), vec![claim(0, 0), claim(1, 0), claim(2, 0)]),
-        publish(number(2), vec![claim(0, 0)]),
-    ];
-    let places = case.places(case.write(Write::Publish(artifacts.into())).await);
-    let job = start(0, &places);
-    let output =
-        |n| number(n).caused_by(Producer::Agent("reader".into()), vec![number(1).id(), number(2).id()], 1);
-    let outputs = (3..5).map(|n| publish(output(n), Vec::new())).collect();
-    case.commit(vec![begin(&job), finish(job.job, JobEnd::Done, outputs)]).await;
-    let reason = Outcome::Discarded(Discard::ClosurePanicked("why".to_owned()));
-    case.write(settle(1, places[0], reason.clone())).await;
-    let of = |n| number(n).id();
-    let first = case.good(case.store().lineage(of(1)).await, "tells");
-    let Some(first) = first else { panic!("{}: the artifact is there", case.name) };
-    let published = vec![Offset::new(3), Offset::new(4)];
-    let wanted = vec![
-        Fate::new("joiner/0".into(), Some(reason), None, Vec::new()),
-        Fate::new("joiner/1".into(), None, None, Vec::new()),
-        Fate::new("reader/0".into(), Some(Outcome::Consumed), Some(job.job), published),
-    ];
-    case.same(
-        first.fates,
-        wanted,
-        "who took it and what came of it, who refused it and why, who has not ended",
-    );
-    case.same(first.causes.len(), 0, "it came from outside");
-    let third = case.good(case.store().lineage(of(3)).await, "tells");
-    let causes: Vec<_> = third.iter().flat_map(|found| found.causes.iter().map(|cause| cause.id())).collect();
-    case.same(causes, vec![of(1), of(2)], "what led to it, in input order");
-    case.same(
-        case.good(case.store().lineage(of(9)).await, "tells").is_none(),
-        true,
-        "an unknown one has none",
-    );
+pub(super) async fn dead_letters_are_numbered_and_paged(case: &Case<'_>) {
+    let places = case.claimed(1..4).await;
+    for (second, place) in (60..).zip(&places) {
+        let job = start(0, &[*place]);
+        case.write(begin(&job)).await;
+        case.write(finish(job.job, dead(second), Vec::new())).await;
+    }
+    let letters = case.good(case.store().dead_letters(&DeadFilter::all()).await, "lists");
+    case.same(letters.iter().map(|letter| letter.number).collect(), vec![1, 2, 3], "numbered from 1");
+    let last = &letters[2];
+    case.same(last.job, start(0, &places[2..]).job, "the job");
+    case.same(last.agent.as_str(), "reader", "the agent");
+    case.same((last.run, last.attempts, last.at), (run(1), 3, at(62)), "run, attempts and time");
+    case.same(last.inputs.clone(), vec![places[2]], "the inputs");
+    case.same(last.error.join(": "), "outer: root".to_owned(), "the error, root cause last");
+    for (after, limit, wanted) in [(0, 2, vec![1, 2]), (2, 2, vec![3]), (3, 2, vec![])] {
+        let filter = DeadFilter::all().after(after).limit(limit);
+        let page = case.good(case.store().dead_letters(&filter).await, "lists");
+        let numbers: Vec<u64> = page.iter().map(|letter| letter.number).collect();
+        case.same(numbers, wanted, &format!("{limit} after {after}"));
+    }
 }
 
-pub(super) async fn the_lineage_of_a_pair_names_every_pair(case: &Case<'_>) {
-    let artifacts = [(1, 0), (2, 1), (3, 1)].map(|(n, side)| publish(number(n), vec![claim(2, side)]));
-    let places = case.places(case.write(Write::Publish(Vec::from(artifacts).into())).await);
-    let mut wanted = Vec::new();
-    for (n, other) in [(10, places[1]), (11, places[2])] {
-        let job = Start { shared: true, ..start(2, &[places[0], other]) };
-        let outputs = vec![publish(number(n), Vec::new())];
-        case.commit(vec![begin(&job), finish(job.job, JobEnd::Done, outputs)]).await;
-        wanted.push((job.job, vec![Offset::new(u64::from(n) - 6)]));
+pub(super) async fn letters_that_are_over_may_go_and_no_others(case: &Case<'_>) {
+    let claimed = case.claimed(1..5).await;
+    for input in &claimed {
+        let work = start(0, std::slice::from_ref(input));
+        case.write(begin(&work)).await;
+        case.write(finish(work.job, dead(60), Vec::new())).await;
     }
-    case.write(settle(2, places[0], Outcome::Consumed)).await;
-    let found = case.good(case.store().lineage(number(1).id()).await, "tells");
-    let fates = found.map(|found| found.fates).unwrap_or_default();
-    case.same(fates.iter().all(|fate| fate.outcome == Some(Outcome::Consumed)), true, "the input's outcome");
-    let found: Vec<_> = fates.into_iter().filter_map(|fate| Some((fate.job?, fate.published))).collect();
-    case.same(found, wanted, "each pair with what it published");
+    // The first is open, the second and third are discarded, the fourth runs again.
+    for letter in [2, 3] {
+        case.write(Write::Discard { letter, at: at(70), reason: "of no use".to_owned() }).await;
+    }
+    let redrive = Redrive { letter: 4, at: at(70), edits: Vec::new() };
+    let driven = case.commit(vec![Write::Redrive(redrive)]).await;
+    assert!(matches!(driven.as_slice(), [Written::Redriven(_)]), "{}: it runs again", case.name);
+    let policy = Retention { letters_age_max: Some(Duration::ZERO), ..Retention::default() };
+    let numbers = |letters: Vec<DeadLetter>| letters.iter().map(|letter| letter.number).collect::<Vec<_>>();
+    let mut removed = 0;
+    loop {
+        let retained = case.retain(&policy, 1).await;
+        assert!(retained.letters <= 1, "{}: removes no more than it was told", case.name);
+        removed += retained.letters;
+        case.same(retained.removed, 0, "artifacts have no bound");
+        if !retained.more {
+            break;
+        }
+    }
+    let left = numbers(case.good(case.store().dead_letters(&DeadFilter::all()).await, "lists"));
+    case.same(left.len() as u64 + removed, 4, "what is gone was counted");
+    assert!(
+        left.contains(&1) && left.contains(&4),
+        "{}: the open one stays, and the one under way",
+        case.name
+    );
+    case.write(finish(start(0, &claimed[3..]).job, JobEnd::Done, Vec::new())).await;
+    let last = case.retain(&policy, 100).await;
+    let left = numbers(case.good(case.store().dead_letters(&DeadFilter::all()).await, "lists"));
+    case.same(left.len() as u64 + removed + last.letters, 4, "what ends later goes later");
+    assert!(left.contains(&1), "{}: the open one stays", case.name);
 }
 
-pub(super) async fn summaries_count_what_a_filter_accepts(case: &Case<'_>) {
-    let id = ArtifactId::from_uuid(Uuid::from_u128(99));
-    let body = Body::typed(Arc::new("x".to_owned()));
-    let text = Artifact::new(id, Kind::of::<String>(), body, run(2), at(3));
-    let made = number(2).caused_by(Producer::Agent("reader".into()), Vec::new(), 1);
-    let artifacts = vec![
-        publish(number(1), vec![claim(0, 0), claim(1, 0)]),
-        publish(made, vec![claim(0, 0)]),
-        publish(text, vec![claim(1, 0)]),
-    ];
-    case.write(Write::Publish(artifacts.into())).await;
-    case.write(settle(1, Offset::new(1), Outcome::Expired(Expiry::Patience))).await;
-    let (numbers, texts) = (Kind::of::<u32>(), Kind::of::<String>());
-    let of_run = || Filter::all().run(run(1));
-    for (what, filter, by, mut wanted) in [
-        ("kinds", Filter::all(), SummaryBy::Kind, vec![(numbers.name(), 2), (texts.name(), 1)]),
-        ("producers", Filter::all(), SummaryBy::Producer, vec![("external", 2), ("reader", 1)]),
-        ("outcomes", Filter::all(), SummaryBy::Outcome, vec![("expired", 1), ("outstanding", 3)]),
-        ("outcomes of a run", of_run(), SummaryBy::Outcome, vec![("expired", 1), ("outstanding", 2)]),
-        ("nothing", Filter::all().kind("nobody"), SummaryBy::Kind, vec![]),
-    ] {
-        let found = case.good(case.store().summary(&filter, by).await, "counts");
-        let found: Vec<_> = found.iter().map(|row| (row.name.as_str(), row.count)).collect();
-        wanted.sort_unstable();
-        case.same(found, wanted, what);
-    }
+pub(super) async fn an_unknown_job_leaves_no_letter(case: &Case<'_>) {
+    let unknown = start(0, &[Offset::new(1)]).job;
+    let results = case.commit(vec![finish(unknown, dead(60), Vec::new())]).await;
+    case.same(matches!(results.as_slice(), [Written::Refused(_)]), true, "its end is refused");
+    case.same(case.letters(DeadFilter::all()).await, vec![], "and there is no letter of it");
+}
+
+pub(super) async fn closed_letters_refuse(case: &Case<'_>) {
+    case.good(case.store().close().await, "closes");
+    let error = case.store().dead_letters(&DeadFilter::all()).await.err();
+    case.same(matches!(error, Some(StoreError::Closed { .. })), true, "it says that it is closed");
 }
