@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use volery::artifact::{Discard, Producer};
 use volery::prelude::*;
+use volery::report::RunningState;
 use volery::runtime::Clock;
 use volery::supervision::Intensity;
 use volery::testing::{FailingStore, Probe, Script, Test};
@@ -550,6 +551,7 @@ async fn a_fallback_follows_a_time_out_and_is_cancelled_with_its_run() -> Tested
             async move {
                 assert!(!ctx.is_cancelled(), "its time is its own");
                 if input.n == 1 {
+                    ctx.progress_on("making up for it");
                     gate.pass().await;
                 }
                 Ok::<_, Fault>(Publish(b(0, input.n)))
@@ -562,6 +564,10 @@ async fn a_fallback_follows_a_time_out_and_is_cancelled_with_its_run() -> Tested
     assert_eq!(on_board::<B>(&volery).await?, [b(0, 0)]);
     let run = volery.run("w").publish(a(0, 1)).await?;
     gate.reached().await;
+    let running = volery.running().await?;
+    let [job] = &running[..] else { panic!("one runs: {running:?}") };
+    assert_eq!(job.note.as_deref(), Some("making up for it"));
+    assert_eq!(job.state, RunningState::Running, "only the engine's time is over");
     run.cancel();
     let tally = soon(run.settled()).await?.tally;
     assert_eq!((tally.cancelled, tally.consumed), (1, 0));

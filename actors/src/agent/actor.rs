@@ -5,8 +5,8 @@
 //!
 //! | message | effect | fails with |
 //! | --- | --- | --- |
-//! | `Run` | starts an attempt; hands the job back when the runtime stops | never; the attempt tells its own end |
-//! | `Bury` | gives a job up without another attempt, in a task | never; the task tells the end |
+//! | `Run` | starts an attempt; hands the job back when the runtime stops | never; the attempt sends its own end |
+//! | `Bury` | gives a job up without another attempt, in a task | never; the task sends the end |
 //! | `Cancel` | cancels the attempt of a job | never; unknown jobs have ended already |
 //! | `ReleaseAll` | cancels every attempt; the jobs are handed back | never |
 //! | `CutOff` | aborts every attempt, and waits for none of them | never |
@@ -30,7 +30,7 @@ use super::slots::SlotNumber;
 use crate::fault::Fault;
 use crate::supervision::Life;
 
-/// What an agent's actor is told.
+/// The messages of an agent's actor.
 #[derive(Debug)]
 pub(crate) enum AgentMessage {
     /// Run this attempt with these inputs.
@@ -142,7 +142,7 @@ impl Life for AgentActor {
         // An aborted attempt drops its execution, which hands the job back, and cuts its children off.
         self.environment.slots.abort();
         if self.cut_off {
-            // Whoever is left blocks its thread, and the root has named it.
+            // An attempt that is left blocks its thread, and the root has named it.
             drop(tokio::spawn(async move { drop(cells) }));
             return;
         }

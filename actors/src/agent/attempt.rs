@@ -108,7 +108,7 @@ impl Attempt {
         self.fallback.get_or_init(Box::default)
     }
 
-    /// Cancels it, with its run or because the runtime stops; the first time is the one that is told.
+    /// Cancels it, with its run or because the runtime stops; the first time counts.
     pub(super) fn call_off(&self, now: Timestamp) {
         self.called_off.set_once(now);
         self.cancelled.notify_waiters();
@@ -152,8 +152,8 @@ impl Attempt {
         stays.is_ok().then(|| Presence(Arc::clone(self)))
     }
 
-    /// One who kept it present has ended; tells whether it was the last. Called under the lock of the slots,
-    /// so that an attempt that goes on is found where it belongs.
+    /// Ends one of those that kept it present; returns whether it was the last. Called under the lock of the
+    /// slots, so that an attempt that goes on is found where it belongs.
     pub(super) fn ends_one(&self) -> bool {
         self.present.fetch_sub(1, Ordering::AcqRel) == 1
     }

@@ -21,7 +21,7 @@ pub(super) struct EngineCell {
     calls: Calls,
     /// Attempts that come while it is being made wait for it; when that fails, the next of them tries anew.
     made: OnceCell<Arc<dyn Runner>>,
-    /// The engine panicked and may be half-updated. Set before the end of the attempt is told, so that no
+    /// The engine panicked and may be half-updated. Set before the end of the attempt is sent, so that no
     /// attempt that follows from that end can come first.
     suspect: AtomicBool,
 }

@@ -1,4 +1,5 @@
-//! The definition of an agent: name, subscriptions with their engines, limits, policies. A builder; data only.
+//! The definition of an agent: name, subscriptions with their engines, limits, policies. A builder; data
+//! only.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,14 +18,14 @@ use crate::fault::Fault;
 use crate::intensity::{PastIntensity, Rule};
 use crate::supervision::Intensity;
 
-/// Jobs of one agent that run at once unless told otherwise. Half would leave engines that wait for a network idle; a
-/// multiple would surprise services that are called.
+/// Jobs of one agent that run at once unless told otherwise. Half would leave engines that wait for a network
+/// idle; a multiple would surprise services that are called.
 const CONCURRENCY_DEFAULT: u32 = 8;
 
-/// Panics of an agent's engines unless told otherwise. A job whose input makes its engine panic costs one each, and some of
-/// those pass in every service; an agent that panics at every job passes this within a second at most of what a machine
-/// does. A tenth of it would stop an agent for a handful of bad inputs; ten times as much would let a broken one turn
-/// thousands of jobs into dead letters first.
+/// Panics of an agent's engines unless told otherwise. A job whose input makes its engine panic costs one
+/// each, and some of those pass in every service; an agent that panics at every job passes this within a
+/// second at most of what a machine does. A tenth of it would stop an agent for a handful of bad inputs; ten
+/// times as much would let a broken one turn thousands of jobs into dead letters first.
 const INTENSITY_DEFAULT: Intensity = Intensity { restarts: 100, within: Duration::from_secs(10) };
 
 /// Registers the kinds that an engine may publish.
@@ -51,9 +52,9 @@ pub(crate) struct AgentParts {
 }
 
 impl Agent {
-    /// Names a new agent. The name is unique within a runtime and stable over restarts of the process: waiting work is
-    /// found again by it. Subscriptions are known by name and position, so the order of [`consumes`](Self::consumes)
-    /// has to stay the same over restarts, too.
+    /// Names a new agent. The name is unique within a runtime and stable over restarts of the process:
+    /// waiting work is found again by it. Subscriptions are known by name and position, so the order of
+    /// [`consumes`](Self::consumes) has to stay the same over restarts, too.
     pub fn new(name: impl Into<AgentName>) -> Self {
         let viewer = Viewer { name: name.into(), ..Viewer::default() };
         Self {
@@ -72,8 +73,8 @@ impl Agent {
         }
     }
 
-    /// Declares an interest; [`AgentDraft::engine`] completes it. Several interests are alternatives, each with its
-    /// engine.
+    /// Declares an interest; [`AgentDraft::engine`] completes it. Several interests are alternatives, each
+    /// with its engine.
     pub fn consumes<S: Shape + 'static>(self, shape: S) -> AgentDraft<S> {
         AgentDraft { agent: self, shape, fallback: None }
     }
@@ -96,26 +97,27 @@ impl Agent {
         self
     }
 
-    /// Says how long an attempt takes at most when all is well; the lookout tells of those that take longer, and ends
-    /// none. Default: any time.
+    /// Says how long an attempt takes at most when all is well; the lookout tells of those that take longer,
+    /// and ends none. Default: any time.
     pub fn expected(mut self, time: Duration) -> Self {
         self.parts.expected = Some(time);
         self
     }
 
-    /// Lets an attempt take this long in all, reading its inputs and making its engine included. Default: no limit; at least
-    /// 1 ms.
+    /// Lets an attempt take this long in all, reading its inputs and making its engine included. Default: no
+    /// limit; at least 1 ms.
     ///
-    /// When it is over, the attempt is cancelled as its run would cancel it, `cancel_grace` included, and fails with
-    /// [`TimedOut`](super::TimedOut), whatever the engine still returns; [`Retry`] decides what follows. An `on_thread` engine
-    /// goes on in its thread, and its result is dropped.
+    /// When it is over, the attempt is cancelled as its run would cancel it, `cancel_grace` included, and
+    /// fails with [`TimedOut`](super::TimedOut), whatever the engine still returns; [`Retry`] decides what
+    /// follows. An `on_thread` engine goes on in its thread, and its result is dropped.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.parts.timeouts.attempt = Some(limit);
         self
     }
 
-    /// Lets an attempt go on this long without [`Context::progress`](super::Context::progress), counted from the call of the
-    /// engine at first. Default: no limit; at least 1 ms. What follows is as for [`timeout`](Self::timeout).
+    /// Lets an attempt go on this long without [`Context::progress`](super::Context::progress), counted from
+    /// the call of the engine at first. Default: no limit; at least 1 ms. What follows is as for
+    /// [`timeout`](Self::timeout).
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.parts.timeouts.idle = Some(limit);
         self
@@ -123,34 +125,36 @@ impl Agent {
 
     /// Lets a job wait this long for a slot. Default: no limit; at least 1 ms.
     ///
-    /// It counts from when the inputs are complete, and for a further attempt from the end of its back-off. It begins anew
-    /// when the agent is resumed, when a store that was down works again, and when the curator is restarted. What waits too
-    /// long is not tried again: it becomes a dead letter and a `Failure`, with the text of a
-    /// [`TimedOut`](super::TimedOut) that says who had the slots. At most as many as the agent has slots are given up at a
-    /// time.
+    /// It counts from when the inputs are complete, and for a further attempt from the end of its back-off.
+    /// It begins anew when the agent is resumed, when a store that was down works again, and when the curator
+    /// is restarted. What waits too long is not tried again: it becomes a dead letter and a `Failure`, with
+    /// the text of a [`TimedOut`](super::TimedOut) that says who had the slots. At most as many as the agent
+    /// has slots are given up at a time.
     pub fn queue_timeout(mut self, limit: Duration) -> Self {
         self.parts.timeouts.queue = Some(limit);
         self
     }
 
-    /// Tolerates this many panics of the agent's engines in a sliding window; a factory that fails or panics counts as well.
-    /// Default: 100 in 10 s; the window is at least 1 ms long.
+    /// Tolerates this many panics of the agent's engines in a sliding window; a factory that fails or panics
+    /// counts as well. Default: 100 in 10 s; the window is at least 1 ms long.
     ///
-    /// A panic fails its attempt, and [`Retry`] decides about the job. The engine is made anew before the next attempt,
-    /// without a back-off.
+    /// A panic fails its attempt, and [`Retry`] decides about the job. The engine is made anew before the
+    /// next attempt, without a back-off.
     pub fn intensity(mut self, intensity: Intensity) -> Self {
         self.parts.rule.intensity = intensity;
         self
     }
 
-    /// Says what follows when the engines panic more often than that. Default: a quarantine until the agent is resumed.
+    /// Says what follows when the engines panic more often than that. Default: a quarantine until the agent
+    /// is resumed.
     pub fn past_intensity(mut self, past: PastIntensity) -> Self {
         self.parts.rule.past = past;
         self
     }
 
-    /// Says that the agent's engines call models: its attempts and their runs say so in traces. Needed only by engines that
-    /// call models without [`Context::model_call`](super::Context::model_call), which says it when it happens. Default: no.
+    /// Says that the agent's engines call models: its attempts and their runs say so in traces. Needed only
+    /// by engines that call models without [`Context::model_call`](super::Context::model_call), which says it
+    /// when it happens. Default: no.
     pub fn calls_models(mut self) -> Self {
         self.parts.models = true;
         self
@@ -230,18 +234,18 @@ impl<S: Shape + 'static> AgentDraft<S> {
         self.with_factory::<E::Output>(Arc::new(move || Ok(Arc::clone(&runner))))
     }
 
-    /// Makes an engine with state: for every life of the agent (a restart of the curator begins a new one), and again
-    /// after an attempt panicked.
+    /// Makes an engine with state: for every life of the agent (a restart of the curator begins a new one),
+    /// and again after an attempt panicked.
     ///
-    /// The factory runs in the task of the first attempt that needs the engine; others that come meanwhile wait for it. It
-    /// must not block for long, as no engine must. A panic in it fails the attempt and counts against
-    /// [`Agent::intensity`]; the next attempt tries again.
+    /// The factory runs in the task of the first attempt that needs the engine; others that come meanwhile
+    /// wait for it. It must not block for long, as no engine must. A panic in it fails the attempt and counts
+    /// against [`Agent::intensity`]; the next attempt tries again.
     pub fn engine_with<E: Engine<S::Input>>(self, make: impl Fn() -> E + Send + Sync + 'static) -> Agent {
         self.try_engine_with(move || Ok::<E, Fault>(make()))
     }
 
-    /// Makes an engine with state like [`engine_with`](Self::engine_with), with a factory that may fail, which is treated
-    /// like a panic in it.
+    /// Makes an engine with state like [`engine_with`](Self::engine_with), with a factory that may fail,
+    /// which is treated like a panic in it.
     pub fn try_engine_with<E: Engine<S::Input>, F: Into<Fault>>(
         self,
         make: impl Fn() -> Result<E, F> + Send + Sync + 'static,
@@ -253,13 +257,14 @@ impl<S: Shape + 'static> AgentDraft<S> {
         self.with_factory::<E::Output>(Arc::new(factory))
     }
 
-    /// Calls this engine once when a job of this interest would be given up, because its attempts are used up or its error is
-    /// not worth another: with the inputs, and what went wrong. What it returns is published, and the job is done: neither a
-    /// dead letter nor a `Failure` comes of it. When it fails or panics as well, or takes longer than the agent's time-outs
-    /// allow, the job is given up, with both errors.
+    /// Calls this engine once when a job of this interest would be given up, because its attempts are used up
+    /// or its error is not worth another: with the inputs, and what went wrong. What it returns is published,
+    /// and the job is done: neither a dead letter nor a `Failure` comes of it. When it fails or panics as
+    /// well, or takes longer than the agent's time-outs allow, the job is given up, with both errors.
     ///
-    /// It is part of the last attempt: cut short by a stop or by the end of the process, it runs again after another attempt.
-    /// It is not called for jobs that no engine was called for, such as those that waited too long for a slot.
+    /// It is part of the last attempt: cut short by a stop or by the end of the process, it runs again after
+    /// another attempt. It is not called for jobs that no engine was called for, such as those that waited
+    /// too long for a slot.
     pub fn fallback<E: Engine<(S::Input, GaveUp)>>(self, engine: E) -> Self {
         let rescue: Arc<dyn Rescue> = Arc::new(Assembling::<S, E>::new(engine));
         Self { fallback: Some((rescue, E::Output::register)), ..self }

@@ -1,7 +1,7 @@
 //! The execution of an attempt, from reading its inputs to telling the curator how it ended.
 //!
 //! It runs in the task of the attempt's slot, and owns the attempt. Whatever happens to the task, exactly one
-//! end is told: an execution that is dropped before it could tell one hands its job back. How outputs and
+//! end is sent: an execution that is dropped before it could send one hands its job back. How outputs and
 //! errors become an end stands in `results.rs`.
 
 use std::any::Any;
@@ -30,7 +30,7 @@ use crate::seen::{AttemptSeen, How, Step};
 
 mod results;
 
-/// The one owner of an attempt. It frees the slot and tells the end, at the latest when it is dropped.
+/// The one owner of an attempt. It frees the slot and sends the end, at the latest when it is dropped.
 pub(super) struct Execution {
     attempt: Arc<Attempt>,
     environment: Arc<Environment>,
@@ -114,7 +114,7 @@ pub(super) async fn run(mut execution: Execution, work: Work) {
 /// Gives up a job without another attempt; calls no engine. Cancel safe: dropped early, the job is handed
 /// back.
 pub(super) async fn bury(mut execution: Execution, inputs: Response<Artifacts>, why: Burial) {
-    // Without its inputs the failure cannot name its causes; it is told all the same.
+    // Without its inputs the failure cannot name its causes; it is published all the same.
     execution.attempt.learn(inputs.wait().await.unwrap_or_default());
     let how = how_buried(&why);
     let start = &execution.attempt.start;
@@ -171,7 +171,7 @@ impl Execution {
             return (end, EngineState::Sound);
         };
         if self.attempt.is_called_off(&self.attempt.engine) {
-            // It was told to end and did, in its way: that is no failure.
+            // An engine that fails because it is cancelled is no failure.
             let Start { run, job, attempt, .. } = &*self.attempt.start;
             self.attempt.engine.scope().call(|| {
                 tracing::debug!(target: "volery::agent", agent = %self.attempt.agent(), %run, %job, attempt, error = %fault, "a cancelled attempt failed");
@@ -293,10 +293,10 @@ impl Execution {
         self.fail(&error)
     }
 
-    /// Frees the slot and tells the end, once.
+    /// Frees the slot and sends the end, once.
     fn end(&mut self, end: AttemptEnd, engine: EngineState) {
         let Some(slot) = self.slot.take() else { return };
-        // Before anything is told: whoever hears of the end finds the slot free.
+        // Before the end is sent, so that all who see the end find the slot free.
         self.environment.slots.free(slot);
         let mut seen = std::mem::take(&mut self.seen);
         if matches!(end, AttemptEnd::Released) && self.environment.is_stopping() {
@@ -313,7 +313,7 @@ impl Drop for Execution {
     }
 }
 
-/// Makes the engine, or waits for whoever makes it.
+/// Makes the engine, or waits for the attempt that makes it.
 async fn make<'a>(
     cell: &'a EngineCell,
     environment: &Environment,
@@ -381,7 +381,7 @@ async fn given_up(environment: &Environment, context: &Context) {
     .await;
 }
 
-/// How a job that gets no attempt is shown: its end, and why it dies.
+/// The end and the reason in traces of a job that gets no attempt.
 const fn how_buried(why: &Burial) -> (How, &'static str) {
     match why {
         Burial::Overdue(_) => (How::TimedOut("queue"), "queue_timeout"),

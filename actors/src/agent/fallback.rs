@@ -1,13 +1,13 @@
 //! Fallback: what runs once when a job would be given up, and may still end it well.
 //!
-//! It runs in the task of the attempt that failed last, and is an engine like any other: what it returns is published, and
-//! the job is done. When it fails as well, the job is given up after all.
+//! It runs in the task of the attempt that failed last, and is an engine like any other: what it returns is
+//! published, and the job is done. When it fails as well, the job is given up after all.
 
 use std::fmt;
 
 use crate::fault::Fault;
 
-/// Why a job would be given up: what its fallback is told.
+/// Why a job would be given up, for its fallback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GaveUp {

@@ -44,7 +44,7 @@ impl Moment {
     }
 }
 
-/// The progress that an engine tells of.
+/// The progress of one call of an engine.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     last: Moment,

@@ -1,7 +1,8 @@
 //! Slots: the table of an agent's running attempts, and all tables of a runtime for those who read them.
 //!
 //! The board knows which jobs should run; the slots know which attempts do, down to a function that still
-//! blocks its thread. The agent's actor fills a slot; the attempt's owner frees it before the end is told.
+//! blocks its thread. The agent's actor fills a slot; the attempt's owner frees it before it sends
+//! the end.
 //! The lookout and its sentry, the list of what runs and the stop read the tables without waiting for an
 //! actor, and keep no attempt present.
 

@@ -1,7 +1,7 @@
 //! The three clocks of an attempt: its time in all, its time without progress, and its wait for a slot.
 //!
-//! The first two are timers of the attempt's task; the third is a deadline of the board, which this file only puts into
-//! words.
+//! The first two are timers of the attempt's task; the third is a deadline of the board, which this file only
+//! puts into words.
 
 use std::fmt;
 use std::time::Duration;
@@ -60,8 +60,8 @@ impl TimedOut {
         self.elapsed
     }
 
-    /// Returns what it was waiting for: what the engine said last ([`Context::progress_on`](super::Context::progress_on))
-    /// and for how long, or who had the slots.
+    /// Returns what it was waiting for: what the engine said last
+    /// ([`Context::progress_on`](super::Context::progress_on)) and for how long, or who had the slots.
     #[must_use]
     pub fn waiting_for(&self) -> Option<&str> {
         self.waiting_for.as_deref()
@@ -118,8 +118,8 @@ pub(crate) struct Timeouts {
 }
 
 impl Timeouts {
-    /// Waits until an attempt has taken too long; for ever without a limit. One timer, set anew when it finds that there was
-    /// progress since.
+    /// Waits until an attempt has taken too long; for ever without a limit. One timer, set anew when it finds
+    /// that there was progress since.
     pub(super) async fn run_out(&self, begun: Timestamp, progress: &Progress, clock: &Clock) -> TimedOut {
         loop {
             let idle_since = progress.last().unwrap_or(begun);
