@@ -24,7 +24,7 @@ use volery_blackboard::store::{Few, NewArtifact, StoreError, Stored};
 use volery_blackboard::{AgentName, JobId, RunId, Tally, Timestamp};
 
 use crate::error::{Cause, Error, Result, class_of};
-use crate::seen::{PublishSeen, SpanNote};
+use crate::seen::{Host, PublishSeen, SpanNote};
 use crate::supervision::{Address, SendRefusal};
 
 mod admission;
@@ -162,16 +162,6 @@ impl Ingress {
         self.wake();
     }
 
-    /// Has it noted that a run of an earlier process went on.
-    pub(crate) fn run_resumed(&self, run: RunId, times: u32) {
-        self.push(Command::RunResumed(run, times));
-    }
-
-    /// Has a note of a span written.
-    pub(crate) fn span_note(&self, note: SpanNote) {
-        self.push(Command::SpanNote(note));
-    }
-
     /// Shows the board as the commands before left it.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
@@ -217,11 +207,6 @@ impl Ingress {
             self.waiters().forget_gone(run);
             self.wake();
         }
-    }
-
-    /// Tells whether handles to a run exist.
-    pub(crate) fn has_handle(&self, run: RunId) -> bool {
-        self.decisions().handles.contains_key(&run)
     }
 
     /// Asks for a stop of the whole runtime, because of this agent. The first one is told.
@@ -340,6 +325,20 @@ impl Ingress {
     /// Why an answer was dropped without being given: the runtime has stopped, or the curator died over it.
     fn unanswered(&self) -> Error {
         if self.abandoned.load(Ordering::Acquire) { self.admission.shut() } else { Cause::Unanswered.into() }
+    }
+}
+
+impl Host for Ingress {
+    fn has_handle(&self, run: RunId) -> bool {
+        self.decisions().handles.contains_key(&run)
+    }
+
+    fn run_resumed(&self, run: RunId, times: u32) {
+        self.push(Command::RunResumed(run, times));
+    }
+
+    fn span_note(&self, note: SpanNote) {
+        self.push(Command::SpanNote(note));
     }
 }
 

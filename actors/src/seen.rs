@@ -6,6 +6,7 @@
 //! somebody died. No span is made under a lock of this folder, and nothing here waits.
 //! Without a tracer and a meter every call is a branch.
 
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -18,7 +19,6 @@ use volery_observability::trace::{Commit, Propagation, Spans};
 use volery_observability::{FlushReport, Metrics, Providers};
 
 use crate::clock::Clock;
-use crate::ingress::Ingress;
 
 mod attempt;
 mod ended;
@@ -66,8 +66,20 @@ pub(crate) struct Seen {
     begun: OnceLock<()>,
     /// When this process began.
     born: Timestamp,
-    /// Knows which runs have handles. Weak: the ingress holds commands that hold this.
-    ingress: OnceLock<Weak<Ingress>>,
+    /// Weak: the host holds commands that hold this.
+    host: OnceLock<Weak<dyn Host>>,
+}
+
+/// The part of the runtime that its traces depend on: it stands above them, and hands itself in.
+pub(crate) trait Host: Debug + Send + Sync {
+    /// Tells whether handles to a run exist.
+    fn has_handle(&self, run: RunId) -> bool;
+
+    /// Has it noted that a run of an earlier process went on, so many times by now.
+    fn run_resumed(&self, run: RunId, times: u32);
+
+    /// Has a note of a span written.
+    fn span_note(&self, note: SpanNote);
 }
 
 /// What has to be known of a subscription.
@@ -123,14 +135,14 @@ impl Seen {
             jobs: Jobs::default(),
             notes: Notes::default(),
             begun: OnceLock::new(),
-            ingress: OnceLock::new(),
+            host: OnceLock::new(),
         }
     }
 
     /// Names who knows which runs have handles. Called once, when the runtime is built.
-    pub(crate) fn connect(&self, ingress: &Arc<Ingress>) {
-        let first = self.ingress.set(Arc::downgrade(ingress)).is_ok();
-        debug_assert!(first, "a runtime has one ingress");
+    pub(crate) fn connect(&self, host: Weak<dyn Host>) {
+        let first = self.host.set(host).is_ok();
+        debug_assert!(first, "a runtime has one host of its traces");
     }
 
     /// Tells whether anybody looks.
@@ -185,8 +197,8 @@ impl Seen {
     }
 
     fn is_pinned(&self, run: RunId) -> bool {
-        let ingress = self.ingress.get().and_then(Weak::upgrade);
-        ingress.is_some_and(|ingress| ingress.has_handle(run))
+        let host = self.host.get().and_then(Weak::upgrade);
+        host.is_some_and(|host| host.has_handle(run))
     }
 
     fn commit(&self, committed: Committed) -> Commit<'_> {

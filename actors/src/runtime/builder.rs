@@ -25,7 +25,7 @@ use crate::ingress::{Ingress, Limits, Panics};
 use crate::kinds::KindTable;
 use crate::resource::{Evict, Kept, Resource};
 use crate::root::Root;
-use crate::seen::{Seen, Sighted};
+use crate::seen::{Host, Seen, Sighted};
 use crate::settings::Settings;
 use crate::supervision::{
     Address, ChildSpec, Intensity, LifeEvent, Observer, Shutdown, Strategy, Supervisor, SupervisorSpec,
@@ -188,7 +188,8 @@ impl Builder {
         let seen = Arc::new(self.beside.seen(&self.name, &plan, &clock, self.store.system()));
         let panics = Panics::new(plan.agents.iter().map(|agent| agent.rule));
         let ingress = Arc::new(Ingress::new(self.name.clone(), limits, panics));
-        seen.connect(&ingress);
+        let host: Arc<dyn Host> = Arc::<Ingress>::clone(&ingress);
+        seen.connect(Arc::downgrade(&host));
         let services = Arc::new(Services {
             store: self.store,
             ingress,

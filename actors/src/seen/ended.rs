@@ -10,7 +10,7 @@ use volery_blackboard::claim::Settled;
 use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::outcome::Outcome;
 use volery_blackboard::store::{StoreError, Stored};
-use volery_blackboard::{Artifact, Producer, SubscriptionIndex, Timestamp};
+use volery_blackboard::{Artifact, JobId, Producer, RunId, SubscriptionIndex, Timestamp};
 use volery_observability::trace::{DeadLetter, Ending, Failure, JobTrace, Restart};
 
 use super::attempt::{AttemptSeen, How, Open, Traced};
@@ -245,6 +245,51 @@ impl Seen {
         if !self.job_over(start.job, &ending, at) {
             self.metrics.job_ended(self.agent(start.agent), &ending, at.since(start.aside.since));
         }
+    }
+
+    /// A job that was not running ended with its run's cancellation.
+    pub(crate) fn job_dropped(&self, job: JobId, at: Timestamp) {
+        self.job_over(job, &Ending::Cancelled("run"), at);
+    }
+
+    /// Counts a job as ended, and ends what is kept of it; `false` when nothing is.
+    pub(super) fn job_over(&self, job: JobId, ending: &Ending<'_>, at: Timestamp) -> bool {
+        if !self.is_on() {
+            return false;
+        }
+        let Some(kept) = self.jobs.take(job) else { return false };
+        self.metrics.job_ended(self.agent(kept.agent), ending, at.since(kept.complete));
+        self.end_kept(kept, ending, at);
+        true
+    }
+
+    /// Ends jobs that nobody will go on with.
+    pub(super) fn end_jobs_unless(&self, stays: impl Fn(JobId) -> bool, at: Timestamp) {
+        for kept in self.jobs.take_unless(stays) {
+            self.end_kept(kept, &Ending::Cancelled("shutdown"), at);
+        }
+    }
+
+    fn end_kept(&self, kept: Kept, ending: &Ending<'_>, at: Timestamp) {
+        self.count_in_run(kept.run, ending);
+        if let Some(trace) = kept.trace {
+            trace.end(ending, at.into());
+        }
+        if kept.shared {
+            self.let_go(kept.run, at);
+        }
+    }
+
+    /// Counts a job that ended between two attempts in the totals of its run.
+    fn count_in_run(&self, run: RunId, ending: &Ending<'_>) {
+        let Some(live) = self.runs.find(run) else { return };
+        let count = match ending {
+            Ending::Ok => &live.jobs_ok,
+            Ending::Cancelled("run") => &live.jobs_cancelled,
+            Ending::Dead { .. } => &live.jobs_failed,
+            _ => return,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// An artifact got its outcome for one subscription.

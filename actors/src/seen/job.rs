@@ -2,14 +2,11 @@
 //!
 //! Only what somebody looks at is kept. A span is taken out by the next attempt, or ended with its job.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::FxHashMap;
 use volery_blackboard::{AgentIndex, JobId, RunId, Timestamp};
-use volery_observability::trace::{Ending, JobTrace};
-
-use super::Seen;
+use volery_observability::trace::JobTrace;
 
 /// Locks that the jobs are spread over; see `runs.rs`.
 const SHARDS: usize = 16;
@@ -45,7 +42,7 @@ impl Jobs {
         self.shard(job).remove(&job)
     }
 
-    fn take_unless(&self, stays: impl Fn(JobId) -> bool) -> Vec<Kept> {
+    pub(super) fn take_unless(&self, stays: impl Fn(JobId) -> bool) -> Vec<Kept> {
         let mut taken = Vec::new();
         for shard in &self.0 {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,52 +56,5 @@ impl Jobs {
         let index = usize::try_from(job.as_uuid().as_u128() % SHARDS as u128).unwrap_or_default();
         // Every change to the map is a single step; a panic cannot leave it half-changed.
         self.0[index].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Seen {
-    /// A job that was not running ended with its run's cancellation.
-    pub(crate) fn job_dropped(&self, job: JobId, at: Timestamp) {
-        self.job_over(job, &Ending::Cancelled("run"), at);
-    }
-
-    /// Counts a job as ended, and ends what is kept of it; `false` when nothing is.
-    pub(super) fn job_over(&self, job: JobId, ending: &Ending<'_>, at: Timestamp) -> bool {
-        if !self.is_on() {
-            return false;
-        }
-        let Some(kept) = self.jobs.take(job) else { return false };
-        self.metrics.job_ended(self.agent(kept.agent), ending, at.since(kept.complete));
-        self.end_kept(kept, ending, at);
-        true
-    }
-
-    /// Ends jobs that nobody will go on with.
-    pub(super) fn end_jobs_unless(&self, stays: impl Fn(JobId) -> bool, at: Timestamp) {
-        for kept in self.jobs.take_unless(stays) {
-            self.end_kept(kept, &Ending::Cancelled("shutdown"), at);
-        }
-    }
-
-    fn end_kept(&self, kept: Kept, ending: &Ending<'_>, at: Timestamp) {
-        self.count_in_run(kept.run, ending);
-        if let Some(trace) = kept.trace {
-            trace.end(ending, at.into());
-        }
-        if kept.shared {
-            self.let_go(kept.run, at);
-        }
-    }
-
-    /// Counts a job that ended between two attempts in the totals of its run.
-    fn count_in_run(&self, run: RunId, ending: &Ending<'_>) {
-        let Some(live) = self.runs.find(run) else { return };
-        let count = match ending {
-            Ending::Ok => &live.jobs_ok,
-            Ending::Cancelled("run") => &live.jobs_cancelled,
-            Ending::Dead { .. } => &live.jobs_failed,
-            _ => return,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
     }
 }

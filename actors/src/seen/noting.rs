@@ -107,9 +107,9 @@ impl Seen {
             *times
         };
         if self.notes_after().is_some()
-            && let Some(ingress) = self.ingress.get().and_then(Weak::upgrade)
+            && let Some(host) = self.host.get().and_then(Weak::upgrade)
         {
-            ingress.run_resumed(run, times);
+            host.run_resumed(run, times);
         }
         times + 1
     }
@@ -134,8 +134,8 @@ impl Seen {
     }
 
     fn send_note(&self, note: SpanNote) {
-        if let Some(ingress) = self.ingress.get().and_then(Weak::upgrade) {
-            ingress.span_note(note);
+        if let Some(host) = self.host.get().and_then(Weak::upgrade) {
+            host.span_note(note);
         }
     }
 
