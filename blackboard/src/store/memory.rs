@@ -19,9 +19,9 @@ use crate::marks::Marks;
 use crate::outcome::Tally;
 use crate::time::Timestamp;
 
-mod shelf;
+mod state;
 
-use shelf::{Shelf, Slot};
+use state::{Entry, State};
 
 /// How many finished artifacts are kept unless told otherwise: about 10 MiB of small ones, which a processor's cache
 /// still covers in good part. A tenth would make queries forget at once; ten times as many cost every publish half as
@@ -30,7 +30,7 @@ const KEEP_DEFAULT: usize = 10_000;
 
 /// A store in memory.
 pub struct Memory {
-    shelf: Mutex<Shelf>,
+    state: Mutex<State>,
     keep: usize,
 }
 
@@ -38,7 +38,7 @@ impl Memory {
     /// Returns an empty store that keeps the newest 10,000 finished artifacts.
     #[must_use]
     pub fn new() -> Self {
-        Self { shelf: Mutex::new(Shelf::default()), keep: KEEP_DEFAULT }
+        Self { state: Mutex::new(State::default()), keep: KEEP_DEFAULT }
     }
 
     /// Keeps this many finished artifacts. Unfinished ones are always kept.
@@ -47,18 +47,18 @@ impl Memory {
         Self { keep: finished, ..self }
     }
 
-    fn shelf(&self) -> Result<MutexGuard<'_, Shelf>, StoreError> {
+    fn state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
         // A panic while the lock was held would be a bug in this file; the data is plain and every write is complete
         // before the next begins, so it stays readable.
-        let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        if shelf.closed { Err(StoreError::Closed { store: self.name() }) } else { Ok(shelf) }
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.closed { Err(StoreError::Closed { store: self.name() }) } else { Ok(state) }
     }
 
     fn answer<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&mut Shelf) -> Result<T, StoreError>,
+        read: impl FnOnce(&mut State) -> Result<T, StoreError>,
     ) -> Answer<'_, T> {
-        let result = self.shelf().and_then(|mut shelf| read(&mut shelf));
+        let result = self.state().and_then(|mut state| read(&mut state));
         Box::pin(ready(result))
     }
 }
@@ -85,48 +85,48 @@ impl Log for Memory {
     }
 
     fn open(&self, catalogue: Catalogue) -> Answer<'_, ()> {
-        self.answer(|shelf| {
-            shelf.open(catalogue);
+        self.answer(|state| {
+            state.open(catalogue);
             Ok(())
         })
     }
 
     fn commit(&self, writes: Vec<Write>) -> Response<Vec<Written>> {
-        let written = self.shelf().map(|mut shelf| {
-            let results = writes.into_iter().map(|write| shelf.write(write)).collect();
-            (results, shelf.forget_beyond(self.keep))
+        let written = self.state().map(|mut state| {
+            let results = writes.into_iter().map(|write| state.write(write)).collect();
+            (results, state.forget_beyond(self.keep))
         });
         Response::Ready(written.map(|(results, gone)| {
-            let_go(gone);
+            drop_apart(gone);
             results
         }))
     }
 
     fn read(&self, offsets: &[Offset]) -> Response<Artifacts> {
-        Response::Ready(self.shelf().and_then(|shelf| match offsets {
-            [only] => shelf.artifact(*only).map(|artifact| Arc::from([artifact])),
-            several => several.iter().map(|offset| shelf.artifact(*offset)).collect(),
+        Response::Ready(self.state().and_then(|state| match offsets {
+            [only] => state.artifact(*only).map(|artifact| Arc::from([artifact])),
+            several => several.iter().map(|offset| state.artifact(*offset)).collect(),
         }))
     }
 
     fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {
-        self.answer(|shelf| Ok(shelf.unfinished(after, limit)))
+        self.answer(|state| Ok(state.unfinished(after, limit)))
     }
 
     fn tally(&self, run: RunId) -> Answer<'_, Tally> {
-        self.answer(|shelf| Ok(shelf.tally(run)))
+        self.answer(|state| Ok(state.tally(run)))
     }
 
     fn workflow(&self, run: RunId) -> Answer<'_, Option<Arc<str>>> {
-        self.answer(|shelf| Ok(shelf.workflow(run)))
+        self.answer(|state| Ok(state.workflow(run)))
     }
 
     fn notes(&self) -> Answer<'_, Vec<Note>> {
-        self.answer(|shelf| Ok(shelf.notes()))
+        self.answer(|state| Ok(state.notes()))
     }
 
     fn marks(&self) -> Answer<'_, Vec<(SubscriptionIndex, Marks)>> {
-        self.answer(|shelf| Ok(shelf.marks()))
+        self.answer(|state| Ok(state.marks()))
     }
 
     fn claims<'a>(
@@ -135,16 +135,16 @@ impl Log for Memory {
         after: Option<Offset>,
         limit: usize,
     ) -> Answer<'a, Vec<Claimed>> {
-        self.answer(|shelf| Ok(shelf.claims(subscriptions, after, limit)))
+        self.answer(|state| Ok(state.claims(subscriptions, after, limit)))
     }
 
     fn backlog(&self) -> Answer<'_, Vec<Backlog>> {
-        self.answer(|shelf| Ok(shelf.backlog()))
+        self.answer(|state| Ok(state.backlog()))
     }
 
     fn close(&self) -> Answer<'_, ()> {
-        self.answer(|shelf| {
-            shelf.closed = true;
+        self.answer(|state| {
+            state.closed = true;
             Ok(())
         })
     }
@@ -152,23 +152,23 @@ impl Log for Memory {
 
 impl History for Memory {
     fn find<'a>(&'a self, filter: &'a Filter) -> Answer<'a, Page> {
-        self.answer(|shelf| Ok(shelf.find(filter)))
+        self.answer(|state| Ok(state.find(filter)))
     }
 
     fn summary<'a>(&'a self, filter: &'a Filter, by: SummaryBy) -> Answer<'a, Vec<Summary>> {
-        self.answer(|shelf| Ok(shelf.summary(filter, by)))
+        self.answer(|state| Ok(state.summary(filter, by)))
     }
 
     fn lineage(&self, artifact: ArtifactId) -> Answer<'_, Option<Lineage>> {
-        self.answer(|shelf| Ok(shelf.lineage(artifact)))
+        self.answer(|state| Ok(state.lineage(artifact)))
     }
 
     fn retain<'a>(&'a self, policy: &'a Retention, now: Timestamp, limit: usize) -> Answer<'a, Retained> {
-        let pruned = self.shelf().map(|mut shelf| shelf.prune(policy, now, limit));
-        let letters = self.shelf().map(|mut shelf| shelf.prune_letters(policy, now, limit));
+        let pruned = self.state().map(|mut state| state.prune(policy, now, limit));
+        let letters = self.state().map(|mut state| state.prune_letters(policy, now, limit));
         let retained = pruned.and_then(|(gone, more)| {
             let (letters, more_letters) = letters?;
-            Ok(Retained { removed: let_go(gone), letters, more: more || more_letters })
+            Ok(Retained { removed: drop_apart(gone), letters, more: more || more_letters })
         });
         Box::pin(ready(retained))
     }
@@ -176,20 +176,20 @@ impl History for Memory {
 
 impl Letters for Memory {
     fn dead_letters<'a>(&'a self, filter: &'a DeadFilter) -> Answer<'a, Vec<DeadLetter>> {
-        self.answer(|shelf| Ok(shelf.dead_letters(filter)))
+        self.answer(|state| Ok(state.dead_letters(filter)))
     }
 
     fn dead_letter(&self, number: u64) -> Answer<'_, Option<Inspected>> {
-        self.answer(|shelf| Ok(shelf.dead_letter(number)))
+        self.answer(|state| Ok(state.dead_letter(number)))
     }
 }
 
 /// Drops what was taken out, and counts it. Payloads run code of the user when they are dropped: not under the lock, and
 /// their panics end here.
-fn let_go(gone: Vec<Slot>) -> u64 {
+fn drop_apart(gone: Vec<Entry>) -> u64 {
     let count = gone.len() as u64;
-    for slot in gone {
-        drop(catch_unwind(AssertUnwindSafe(|| drop(slot))));
+    for entry in gone {
+        drop(catch_unwind(AssertUnwindSafe(|| drop(entry))));
     }
     count
 }
@@ -228,7 +228,7 @@ mod tests {
         for number in 2..50_000 {
             drop(store.commit(vec![publish(number, Arc::from([]))]));
         }
-        let places = store.shelf().expect("the store is open").places_held();
+        let places = store.state().expect("the store is open").places_held();
         assert!(places < 10_000, "{places} places are held for 11 artifacts");
         let first = crate::store::conformance::block_on(store.read(&[Offset::new(1)]).wait());
         assert_eq!(first.expect("it is open").len(), 1);

@@ -15,13 +15,13 @@ const OVERHEAD: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Cache {
-    shelf: Mutex<Shelf>,
+    entries: Mutex<Entries>,
     count_max: usize,
     bytes_max: usize,
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
+struct Entries {
     held: FxHashMap<Offset, Arc<Artifact>>,
     order: VecDeque<(Offset, usize)>,
     bytes: usize,
@@ -29,15 +29,15 @@ struct Shelf {
 
 impl Cache {
     pub(super) fn new(count_max: usize, bytes_max: usize) -> Self {
-        Self { shelf: Mutex::default(), count_max, bytes_max }
+        Self { entries: Mutex::default(), count_max, bytes_max }
     }
 
     /// Returns artifacts if all of them are here.
     pub(super) fn read(&self, offsets: &[Offset]) -> Option<Arc<[Arc<Artifact>]>> {
-        let shelf = self.shelf();
+        let entries = self.entries();
         match offsets {
-            [only] => shelf.held.get(only).map(|artifact| Arc::from([Arc::clone(artifact)])),
-            several => several.iter().map(|offset| shelf.held.get(offset).cloned()).collect(),
+            [only] => entries.held.get(only).map(|artifact| Arc::from([Arc::clone(artifact)])),
+            several => several.iter().map(|offset| entries.held.get(offset).cloned()).collect(),
         }
     }
 
@@ -45,40 +45,40 @@ impl Cache {
     pub(super) fn add(&self, artifacts: impl IntoIterator<Item = (Arc<Artifact>, usize)>) {
         let mut gone = Vec::new();
         {
-            let mut shelf = self.shelf();
+            let mut entries = self.entries();
             for (artifact, length) in artifacts {
                 let (offset, bytes) = (artifact.offset(), length + OVERHEAD);
-                shelf.bytes += bytes;
-                shelf.order.push_back((offset, bytes));
-                shelf.held.insert(offset, artifact);
+                entries.bytes += bytes;
+                entries.order.push_back((offset, bytes));
+                entries.held.insert(offset, artifact);
             }
-            while shelf.order.len() > self.count_max || shelf.bytes > self.bytes_max {
-                let Some((offset, bytes)) = shelf.order.pop_front() else { break };
-                shelf.bytes -= bytes;
-                gone.extend(shelf.held.remove(&offset));
+            while entries.order.len() > self.count_max || entries.bytes > self.bytes_max {
+                let Some((offset, bytes)) = entries.order.pop_front() else { break };
+                entries.bytes -= bytes;
+                gone.extend(entries.held.remove(&offset));
             }
         }
-        let_go(gone);
+        drop_apart(gone);
     }
 
     /// Forgets artifacts that are not there any more.
     pub(super) fn remove(&self, offsets: &[u64]) {
         let gone: Vec<_> = {
-            let mut shelf = self.shelf();
-            offsets.iter().filter_map(|offset| shelf.held.remove(&Offset::new(*offset))).collect()
+            let mut entries = self.entries();
+            offsets.iter().filter_map(|offset| entries.held.remove(&Offset::new(*offset))).collect()
         };
-        let_go(gone);
+        drop_apart(gone);
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
         // No code of others runs under the lock, so that what a panic could leave behind is still in order.
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Drops artifacts. Payloads run code of the user when they are dropped: not under the lock, and their panics
 /// end here.
-fn let_go(gone: Vec<Arc<Artifact>>) {
+fn drop_apart(gone: Vec<Arc<Artifact>>) {
     for artifact in gone {
         drop(catch_unwind(AssertUnwindSafe(|| drop(artifact))));
     }

@@ -7,7 +7,6 @@
 //!
 //! The crate needs no async runtime: its threads are its own, and its answers can be awaited anywhere.
 
-mod base;
 mod cache;
 mod fault;
 mod file;
@@ -16,6 +15,7 @@ mod reader;
 mod row;
 mod schema;
 mod session;
+mod shared;
 mod store;
 mod writer;
 

@@ -14,19 +14,19 @@ use tokio::sync::{Semaphore, oneshot};
 use volery_blackboard::panic::panic_text;
 use volery_blackboard::store::{Answer, StoreError};
 
-use super::base::Base;
 use super::fault::Fault;
 use super::file;
 use super::session::Session;
+use super::shared::Shared;
 
 /// Questions that wait. Each is a few hundred bytes; more would only hide that the disk cannot keep up.
 const WAITING_MAX: usize = 1_024;
 
-type Question = Box<dyn FnOnce(&mut Desk) + Send>;
+type Question = Box<dyn FnOnce(&mut Reader) + Send>;
 
 /// The threads and their queue.
 pub(super) struct Readers {
-    base: Arc<Base>,
+    shared: Arc<Shared>,
     room: Arc<Semaphore>,
     queue: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -46,8 +46,8 @@ struct Line {
 }
 
 /// The parts that one thread needs.
-struct Desk {
-    base: Arc<Base>,
+struct Reader {
+    shared: Arc<Shared>,
     session: Option<Session>,
     interrupt: Arc<Mutex<Option<InterruptHandle>>>,
 }
@@ -57,26 +57,26 @@ impl Readers {
     ///
     /// # Errors
     /// When the system has no thread left; those that were started end.
-    pub(super) fn start(base: &Arc<Base>) -> Result<Self, StoreError> {
+    pub(super) fn start(shared: &Arc<Shared>) -> Result<Self, StoreError> {
         let mut readers = Self {
-            base: Arc::clone(base),
+            shared: Arc::clone(shared),
             room: Arc::new(Semaphore::new(WAITING_MAX)),
             queue: Arc::default(),
             threads: Mutex::default(),
             interrupts: Vec::new(),
         };
-        for number in 0..base.options.readers {
+        for number in 0..shared.options.readers {
             let interrupt = Arc::new(Mutex::new(None));
             readers.interrupts.push(Arc::clone(&interrupt));
-            let mut desk = Desk { base: Arc::clone(base), session: None, interrupt };
+            let mut reader = Reader { shared: Arc::clone(shared), session: None, interrupt };
             let queue = Arc::clone(&readers.queue);
             let thread = thread::Builder::new().name(format!("volery-read-{number}")).spawn(move || {
                 while let Some(question) = queue.next() {
-                    question(&mut desk);
+                    question(&mut reader);
                 }
             });
             let thread =
-                thread.map_err(|error| base.place.io_error(&error, "starting a thread that reads"))?;
+                thread.map_err(|error| shared.place.io_error(&error, "starting a thread that reads"))?;
             readers.threads().push(thread);
         }
         Ok(readers)
@@ -87,17 +87,18 @@ impl Readers {
         &self,
         read: impl FnOnce(&Session) -> Result<T, Fault> + Send + 'static,
     ) -> Answer<'static, T> {
-        let (base, queue, room) = (Arc::clone(&self.base), Arc::clone(&self.queue), Arc::clone(&self.room));
+        let (shared, queue, room) =
+            (Arc::clone(&self.shared), Arc::clone(&self.queue), Arc::clone(&self.room));
         Box::pin(async move {
-            let permit = room.acquire_owned().await.map_err(|_| base.place.closed())?;
+            let permit = room.acquire_owned().await.map_err(|_| shared.place.closed())?;
             let (answer, answered) = oneshot::channel();
-            queue.add(Box::new(move |desk| {
-                let found = desk.answer(read);
+            queue.add(Box::new(move |reader| {
+                let found = reader.answer(read);
                 drop(permit);
                 // The caller may have gone; an answer that nobody takes is no error.
                 drop(answer.send(found).err());
             }));
-            answered.await.unwrap_or_else(|_| Err(base.place.closed()))
+            answered.await.unwrap_or_else(|_| Err(shared.place.closed()))
         })
     }
 
@@ -165,31 +166,31 @@ impl Queue {
     }
 }
 
-impl Desk {
+impl Reader {
     fn answer<T>(&mut self, read: impl FnOnce(&Session) -> Result<T, Fault>) -> Result<T, StoreError> {
-        let base = Arc::clone(&self.base);
-        let session = self.session().map_err(|fault| base.error(fault))?;
+        let shared = Arc::clone(&self.shared);
+        let session = self.session().map_err(|fault| shared.error(fault))?;
         match catch_unwind(AssertUnwindSafe(|| session.at_once(read))) {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(fault)) => {
                 if !fault.is_of_write() {
                     self.session = None;
                 }
-                Err(base.error(fault))
+                Err(shared.error(fault))
             }
             Err(panic) => {
                 self.session = None;
-                Err(base.place.unavailable(format!("a reader panicked: {}", panic_text(panic.as_ref()))))
+                Err(shared.place.unavailable(format!("a reader panicked: {}", panic_text(panic.as_ref()))))
             }
         }
     }
 
     fn session(&mut self) -> Result<&Session, Fault> {
         if self.session.is_none() {
-            let conn = file::open_reader(&self.base.place)?;
+            let conn = file::open_reader(&self.shared.place)?;
             *self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some(conn.get_interrupt_handle());
-            self.session = Some(Session::new(conn, Arc::clone(&self.base)));
+            self.session = Some(Session::new(conn, Arc::clone(&self.shared)));
         }
         self.session.as_ref().ok_or(Fault::Foreign)
     }

@@ -128,7 +128,7 @@ fn read_artifact(session: &Session, row: &Row<'_>, seq: u64) -> Result<Arc<Artif
 fn build(session: &Session, parts: &Parts<'_>) -> Result<Arc<Artifact>, Fault> {
     let not_utf8 = |_| Fault::Damaged(None, "the payload is no UTF-8".to_owned());
     let body = Body::json(std::str::from_utf8(parts.payload).map_err(not_utf8)?);
-    let kind = session.base.kind(parts.kind, u32::try_from(parts.version).unwrap_or_default());
+    let kind = session.shared.kind(parts.kind, u32::try_from(parts.version).unwrap_or_default());
     let (id, run) = (ArtifactId::from_uuid(uuid(parts.id)?), RunId::from_uuid(uuid(parts.run)?));
     let at = Timestamp::from_micros_since_epoch(parts.at);
     let mut artifact = Artifact::new(id, kind, body, run, at);

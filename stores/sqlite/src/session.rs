@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension};
 use rustc_hash::FxHashMap;
 
-use super::base::Base;
 use super::fault::Fault;
+use super::shared::Shared;
 
 mod dead;
 mod decisions;
@@ -25,7 +25,7 @@ pub(super) use retention::{FINISHED, LETTER_OVER, doomed, doomed_letters};
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) conn: Connection,
-    pub(super) base: Arc<Base>,
+    pub(super) shared: Arc<Shared>,
     names: RefCell<FxHashMap<i64, Arc<str>>>,
 }
 
@@ -34,8 +34,8 @@ pub(super) struct Session {
 const NAMES_MAX: usize = 10_000;
 
 impl Session {
-    pub(super) fn new(conn: Connection, base: Arc<Base>) -> Self {
-        Self { conn, base, names: RefCell::default() }
+    pub(super) fn new(conn: Connection, shared: Arc<Shared>) -> Self {
+        Self { conn, shared, names: RefCell::default() }
     }
 
     /// Returns the text of a name.

@@ -17,11 +17,11 @@ use volery_blackboard::{
     ArtifactId, Filter, Marks, Offset, Page, RunId, SubscriptionIndex, Tally, Timestamp,
 };
 
-use crate::base::Base;
 use crate::fault::Place;
 use crate::options::Options;
 use crate::reader::Readers;
 use crate::session::Session;
+use crate::shared::Shared;
 use crate::writer::{Command, Reply, Writer};
 use crate::{file, schema, session, writer};
 
@@ -31,7 +31,7 @@ use crate::{file, schema, session, writer};
 /// either way.
 #[derive(Debug)]
 pub struct Sqlite {
-    base: Arc<Base>,
+    shared: Arc<Shared>,
     readers: Readers,
     /// `None` once it is closed.
     commands: Mutex<Option<mpsc::Sender<Command>>>,
@@ -61,23 +61,23 @@ impl Sqlite {
         }
         let (mut lock, was_used) = file::lock(&place)?;
         file::inspect(&place, was_used)?;
-        let base = Arc::new(Base::new(place, options));
-        let opened = file::open_writer(&base.place, &base.options).and_then(|conn| {
-            let epoch = schema::prepare(&conn, &base.place)?;
+        let shared = Arc::new(Shared::new(place, options));
+        let opened = file::open_writer(&shared.place, &shared.options).and_then(|conn| {
+            let epoch = schema::prepare(&conn, &shared.place)?;
             if !was_used {
-                file::mark_used(&mut lock, &conn, &base.place)?;
+                file::mark_used(&mut lock, &conn, &shared.place)?;
             }
-            Writer::new(Arc::clone(&base), Session::new(conn, Arc::clone(&base)), epoch)
+            Writer::new(Arc::clone(&shared), Session::new(conn, Arc::clone(&shared)), epoch)
         });
-        let writer = opened.map_err(|fault| base.error(fault))?;
-        let readers = Readers::start(&base)?;
+        let writer = opened.map_err(|fault| shared.error(fault))?;
+        let readers = Readers::start(&shared)?;
         let (commands, receiver) = mpsc::channel(writer::WAITING_MAX);
         let thread =
             thread::Builder::new().name("volery-write".to_owned()).spawn(move || writer.run(receiver));
         let thread =
-            thread.map_err(|error| base.place.io_error(&error, "starting the thread that writes"))?;
+            thread.map_err(|error| shared.place.io_error(&error, "starting the thread that writes"))?;
         let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
-        Ok(Self { base, readers, commands: Mutex::new(Some(commands)), writer, lock })
+        Ok(Self { shared, readers, commands: Mutex::new(Some(commands)), writer, lock })
     }
 
     fn commands(&self) -> MutexGuard<'_, Option<mpsc::Sender<Command>>> {
@@ -90,18 +90,18 @@ impl Sqlite {
         let (reply, answer) = oneshot::channel();
         let sent = match &*self.commands() {
             Some(commands) => commands.try_send(command(reply)),
-            None => return Box::pin(std::future::ready(Err(self.base.place.closed()))),
+            None => return Box::pin(std::future::ready(Err(self.shared.place.closed()))),
         };
-        let base = Arc::clone(&self.base);
+        let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             match sent {
                 Ok(()) => {
-                    answer.await.unwrap_or_else(|_| Err(base.place.unavailable("the writer has ended")))
+                    answer.await.unwrap_or_else(|_| Err(shared.place.unavailable("the writer has ended")))
                 }
                 Err(mpsc::error::TrySendError::Full(_)) => {
-                    Err(base.place.unavailable("too many writes wait for the disk"))
+                    Err(shared.place.unavailable("too many writes wait for the disk"))
                 }
-                Err(mpsc::error::TrySendError::Closed(_)) => Err(base.place.closed()),
+                Err(mpsc::error::TrySendError::Closed(_)) => Err(shared.place.closed()),
             }
         })
     }
@@ -131,7 +131,7 @@ impl Drop for Sqlite {
 
 impl Log for Sqlite {
     fn name(&self) -> String {
-        self.base.place.name()
+        self.shared.place.name()
     }
 
     fn system(&self) -> &'static str {
@@ -156,9 +156,9 @@ impl Log for Sqlite {
 
     fn read(&self, offsets: &[Offset]) -> Response<Artifacts> {
         if self.is_closed() {
-            return Response::Ready(Err(self.base.place.closed()));
+            return Response::Ready(Err(self.shared.place.closed()));
         }
-        if let Some(found) = self.base.cache.read(offsets) {
+        if let Some(found) = self.shared.cache.read(offsets) {
             return Response::Ready(Ok(found));
         }
         let offsets = offsets.to_vec();
@@ -170,7 +170,7 @@ impl Log for Sqlite {
     }
 
     fn damage(&self) -> Vec<Damage> {
-        self.base.damage()
+        self.shared.damage()
     }
 
     fn marks(&self) -> Answer<'_, Vec<(SubscriptionIndex, Marks)>> {

@@ -23,21 +23,21 @@ use tokio::sync::{mpsc, oneshot};
 use volery_blackboard::panic::panic_text;
 use volery_blackboard::store::{Catalogue, Cursor, StoreError, Unfinished, Write, Written};
 
-use super::base::Base;
 use super::fault::Fault;
 use super::file;
 use super::session::Session;
+use super::shared::Shared;
 
-mod book;
 mod damage;
 mod dead;
-mod desk;
+mod index;
 mod outcome;
 mod publish;
 mod removal;
+mod tables;
 mod work;
 
-use desk::Desk;
+use tables::Tables;
 
 /// Writes in one transaction. A thousand amortise the wait for the disk fully; more would only delay the
 /// first of them.
@@ -59,19 +59,19 @@ pub(super) enum Command {
 }
 
 pub(super) struct Writer {
-    base: Arc<Base>,
+    shared: Arc<Shared>,
     /// The number of this owner of the file; a later owner has a higher one.
     epoch: i64,
     /// `None` after a fault, until the next command.
-    desk: Option<Desk>,
+    tables: Option<Tables>,
     /// The connection that failed first, until another one has proved that the disk takes writes.
     failed: Option<Connection>,
 }
 
 impl Writer {
-    pub(super) fn new(base: Arc<Base>, session: Session, epoch: i64) -> Result<Self, Fault> {
-        let desk = Some(Desk::new(session)?);
-        Ok(Self { base, epoch, desk, failed: None })
+    pub(super) fn new(shared: Arc<Shared>, session: Session, epoch: i64) -> Result<Self, Fault> {
+        let tables = Some(Tables::new(session)?);
+        Ok(Self { shared, epoch, tables, failed: None })
     }
 
     /// Serves commands until it is closed, or nobody can send any more.
@@ -80,19 +80,21 @@ impl Writer {
         while let Some(command) = next.take().or_else(|| commands.blocking_recv()) {
             match command {
                 Command::Commit(writes, reply) => next = self.commit(writes, reply, &mut commands),
-                Command::Open(catalogue, reply) => give(reply, self.attempt(|desk| desk.open(&catalogue))),
+                Command::Open(catalogue, reply) => {
+                    give(reply, self.attempt(|tables| tables.open(&catalogue)))
+                }
                 Command::Jobs { after, limit, reply } => {
-                    give(reply, self.attempt(|desk| desk.jobs(after, limit)));
+                    give(reply, self.attempt(|tables| tables.jobs(after, limit)));
                 }
                 Command::Remove(places, reply) => {
-                    let removed = self.attempt(|desk| desk.remove(&places));
+                    let removed = self.attempt(|tables| tables.remove(&places));
                     if removed.is_ok() {
-                        self.base.cache.remove(&places);
+                        self.shared.cache.remove(&places);
                     }
                     give(reply, removed);
                 }
                 Command::RemoveLetters(numbers, reply) => {
-                    give(reply, self.attempt(|desk| desk.remove_letters(&numbers)));
+                    give(reply, self.attempt(|tables| tables.remove_letters(&numbers)));
                 }
                 Command::Close(reply) => {
                     commands.close();
@@ -142,60 +144,60 @@ impl Writer {
     /// Does all writes together; if one of them cannot be done, each behind a savepoint of its own.
     fn write(&mut self, writes: &mut [Write]) -> Result<Vec<Written>, StoreError> {
         let mut apart = false;
-        let together = self.try_on(|desk| match desk.write_together(writes) {
+        let together = self.try_on(|tables| match tables.write_together(writes) {
             Err(fault) if fault.is_of_write() => {
                 apart = true;
                 Ok(Vec::new())
             }
             other => other,
         });
-        if apart { self.try_on(|desk| desk.write_apart(writes)) } else { together }
+        if apart { self.try_on(|tables| tables.write_apart(writes)) } else { together }
     }
 
     /// Does something in one transaction.
-    fn attempt<T>(&mut self, work: impl FnOnce(&mut Desk) -> Result<T, Fault>) -> Result<T, StoreError> {
-        self.try_on(|desk| desk.transaction(work))
+    fn attempt<T>(&mut self, work: impl FnOnce(&mut Tables) -> Result<T, Fault>) -> Result<T, StoreError> {
+        self.try_on(|tables| tables.transaction(work))
     }
 
-    /// Does something on the desk, and clears the desk when that fails.
-    fn try_on<T>(&mut self, work: impl FnOnce(&mut Desk) -> Result<T, Fault>) -> Result<T, StoreError> {
-        let base = Arc::clone(&self.base);
+    /// Does something on the tables, and takes their connection out of use when that fails.
+    fn try_on<T>(&mut self, work: impl FnOnce(&mut Tables) -> Result<T, Fault>) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
         let done = catch_unwind(AssertUnwindSafe(|| {
             let epoch = self.epoch;
-            let desk = self.desk()?;
-            desk.epoch = epoch;
-            work(desk)
+            let tables = self.tables()?;
+            tables.epoch = epoch;
+            work(tables)
         }));
         match done {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(fault)) => {
                 self.retire();
-                Err(base.error(fault))
+                Err(shared.error(fault))
             }
             Err(panic) => {
                 self.retire();
-                Err(base.place.unavailable(format!("the writer panicked: {}", panic_text(panic.as_ref()))))
+                Err(shared.place.unavailable(format!("the writer panicked: {}", panic_text(panic.as_ref()))))
             }
         }
     }
 
-    fn desk(&mut self) -> Result<&mut Desk, Fault> {
-        if self.desk.is_none() {
-            let conn = file::open_writer(&self.base.place, &self.base.options)?;
-            let mut desk = Desk::new(Session::new(conn, Arc::clone(&self.base)))?;
-            desk.epoch = self.epoch;
-            desk.prove()?;
-            self.desk = Some(desk);
+    fn tables(&mut self) -> Result<&mut Tables, Fault> {
+        if self.tables.is_none() {
+            let conn = file::open_writer(&self.shared.place, &self.shared.options)?;
+            let mut tables = Tables::new(Session::new(conn, Arc::clone(&self.shared)))?;
+            tables.epoch = self.epoch;
+            tables.prove()?;
+            self.tables = Some(tables);
             self.failed = None;
         }
-        self.desk.as_mut().ok_or(Fault::Foreign)
+        self.tables.as_mut().ok_or(Fault::Foreign)
     }
 
     /// Takes the connection out of use after a fault, and keeps it open: the last one that leaves a file puts
     /// its log away, or else leaves it to be read back by the next, a commit that failed at its end included.
     fn retire(&mut self) {
-        let Some(desk) = self.desk.take() else { return };
-        let conn = desk.session.conn;
+        let Some(tables) = self.tables.take() else { return };
+        let conn = tables.session.conn;
         if !conn.is_autocommit() {
             drop(conn.execute_batch("ROLLBACK").err());
         }
@@ -206,12 +208,12 @@ impl Writer {
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
-        let base = Arc::clone(&self.base);
+        let shared = Arc::clone(&self.shared);
         if self.failed.is_some() {
-            self.desk().map_err(|fault| base.error(fault))?;
+            self.tables().map_err(|fault| shared.error(fault))?;
         }
-        let Some(desk) = self.desk.take() else { return Ok(()) };
-        desk.close().map_err(|fault| base.error(fault))
+        let Some(tables) = self.tables.take() else { return Ok(()) };
+        tables.close().map_err(|fault| shared.error(fault))
     }
 }
 

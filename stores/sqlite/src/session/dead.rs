@@ -124,7 +124,7 @@ pub(crate) fn dead_letter_work(session: &Session, number: u64) -> Result<(Start,
     if row.get::<_, i64>(4)? != 0 {
         return Err(Fault::Refused(format!("dead letter {number} is not open")));
     }
-    let map = session.base.map();
+    let map = session.shared.map();
     let (Some(agent), Some(subscription)) = (map.agent_of(row.get(1)?), map.index_of(row.get(2)?)) else {
         return Err(Fault::Refused(format!("the agent of dead letter {number} is not here any more")));
     };
@@ -134,7 +134,7 @@ pub(crate) fn dead_letter_work(session: &Session, number: u64) -> Result<(Start,
     for member in &start.members {
         let offset = member.offset;
         if present.query_row([offset.get()], |_| Ok(())).optional()?.is_none() {
-            return Err(StoreError::Missing { store: session.base.place.name(), offset }.into());
+            return Err(StoreError::Missing { store: session.shared.place.name(), offset }.into());
         }
     }
     Ok((start, work))

@@ -76,7 +76,7 @@ impl Session {
     }
 
     pub(crate) fn marks(&self) -> Result<Vec<(SubscriptionIndex, Marks)>, Fault> {
-        let map = self.base.map();
+        let map = self.shared.map();
         let known = self.all_marks()?.0.into_iter().filter(|(sub, _)| map.keeps_marks(*sub));
         Ok(known.filter_map(|(sub, marks)| Some((map.index_of(sub)?, marks))).collect())
     }

@@ -37,7 +37,7 @@ impl Session {
             let place = i64::try_from(offset.get()).unwrap_or(i64::MAX);
             match statement.query([place])?.next()? {
                 Some(found) => row::artifact(self, found),
-                None => Err(StoreError::Missing { store: self.base.place.name(), offset: *offset }.into()),
+                None => Err(StoreError::Missing { store: self.shared.place.name(), offset: *offset }.into()),
             }
         };
         offsets.iter().map(&mut read).collect()

@@ -36,7 +36,7 @@ impl Session {
         after: Option<Offset>,
         limit: usize,
     ) -> Result<Vec<Claimed>, Fault> {
-        let map = self.base.map();
+        let map = self.shared.map();
         let mut found: BTreeMap<u64, (LogEntry, Tally, Vec<Claim>)> = BTreeMap::new();
         for index in subscriptions {
             let sub = map.subscription(*index)?;
@@ -64,7 +64,7 @@ impl Session {
     /// Counts what [`Session::claims`] would read.
     pub(crate) fn backlog(&self) -> Result<Vec<Backlog>, Fault> {
         let mut all = Vec::new();
-        for (subscription, sub) in self.base.map().subscriptions() {
+        for (subscription, sub) in self.shared.map().subscriptions() {
             let one = |sql: &str| -> Result<Option<u64>, Fault> {
                 Ok(self.conn.prepare_cached(sql)?.query_row([sub], |row| row.get(0)).optional()?)
             };
@@ -86,7 +86,7 @@ impl Session {
 
     /// Reads the next slice of finished pairs.
     pub(crate) fn pairs(&self, after: u64, limit: usize) -> Result<(Vec<Unfinished>, Option<Cursor>), Fault> {
-        let map = self.base.map();
+        let map = self.shared.map();
         let mut statement = self.conn.prepare_cached(
             "SELECT number, sub, job, dead FROM pair INDEXED BY pair_open
              WHERE open = 1 AND number > ?1 ORDER BY number LIMIT ?2",
@@ -112,7 +112,7 @@ impl Session {
 
     /// Reads the inputs of a job, with the job's claim on each.
     pub(crate) fn inputs(&self, start: &Start) -> Result<Vec<LogEntry>, Fault> {
-        let sub = self.base.map().subscription(start.subscription)?;
+        let sub = self.shared.map().subscription(start.subscription)?;
         let sql = format!(
             "SELECT {}, a.run, a.at, r.workflow
              FROM claim c LEFT JOIN artifact a ON a.seq = c.seq LEFT JOIN run r ON r.run = a.run

@@ -11,7 +11,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 /// Lets the jobs on these places fail for good.
-fn bury(store: &Sqlite, places: std::ops::RangeInclusive<u64>) {
+fn fail(store: &Sqlite, places: std::ops::RangeInclusive<u64>) {
     for place in places {
         let start = start(place);
         let end = JobEnd::Dead { attempts: 1, error: vec!["no luck".to_owned()], at: at(50) };
@@ -40,7 +40,7 @@ fn letters_that_are_over_go_by_age_and_count_and_open_ones_never() {
     let scratch = Scratch::new();
     let store = open(&scratch.file()).expect("it opens");
     fill(&store, 1..7).expect("it writes");
-    bury(&store, 1..=6);
+    fail(&store, 1..=6);
     (2..=5).for_each(|letter| discard(&store, letter, 100 + i64::try_from(letter).expect("few")));
     let redrive = Redrive { letter: 6, at: at(60), edits: Vec::new() };
     commit(&store, vec![Write::Redrive(redrive)]).expect("it runs again");
@@ -70,12 +70,12 @@ fn numbers_of_letters_are_not_given_again() {
     let scratch = Scratch::new();
     let store = open(&scratch.file()).expect("it opens");
     fill(&store, 1..4).expect("it writes");
-    bury(&store, 1..=2);
+    fail(&store, 1..=2);
     discard(&store, 2, 100);
     let none = bound(|policy| policy.letters_count_max = Some(0));
     block_on(store.retain(&none, at(200), 100)).expect("it removes");
     block_on(store.close()).expect("it closes");
     let store = open(&scratch.file()).expect("it opens");
-    bury(&store, 3..=3);
+    fail(&store, 3..=3);
     assert_eq!(listed(&store), [1, 3]);
 }

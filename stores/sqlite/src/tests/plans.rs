@@ -7,7 +7,7 @@ use volery_blackboard::{Key, Offset, Producer, Visibility};
 
 use super::*;
 use crate::fault::Place;
-use crate::{base::Base, file, options::Options, session::Session};
+use crate::{file, options::Options, session::Session, shared::Shared};
 
 /// A session over a file with one artifact of everything.
 fn session(scratch: &Scratch) -> Session {
@@ -21,7 +21,7 @@ fn session(scratch: &Scratch) -> Session {
     block_on(store.close()).expect("it closes");
     let place = Place::new(&scratch.file());
     let conn = file::open_reader(&place).expect("it opens");
-    Session::new(conn, Arc::new(Base::new(place, Options::new(scratch.file()))))
+    Session::new(conn, Arc::new(Shared::new(place, Options::new(scratch.file()))))
 }
 
 /// The steps of a plan. Values do not matter to it: it is made from the statement alone.

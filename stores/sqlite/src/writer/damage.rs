@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use volery_blackboard::Discard;
 use volery_blackboard::store::Damage;
 
-use super::desk::Desk;
+use super::tables::Tables;
 use crate::fault::Fault;
 
 /// A job whose record is damaged.
@@ -22,23 +22,23 @@ pub(super) struct Broken {
     pub(super) cause: String,
 }
 
-impl Desk {
+impl Tables {
     /// Ends the jobs whose records are damaged, and notes whatever else was found damaged.
     pub(super) fn set_aside(&mut self) -> Result<(), Fault> {
-        let mut broken = std::mem::take(&mut self.book.broken);
+        let mut broken = std::mem::take(&mut self.index.broken);
         broken.extend(self.headless(&broken)?);
         let (mut damage, marks) = (self.session.all_notes()?.1, self.session.all_marks()?.1);
         damage.extend(marks);
         for job in broken {
             damage.push(self.set_job_aside(&job)?);
         }
-        self.session.base.set_damage(damage);
+        self.session.shared.set_damage(damage);
         Ok(())
     }
 
     /// Inputs of jobs whose first one, with what belongs to the job, is not there.
     fn headless(&self, known: &[Broken]) -> Result<Vec<Broken>, Fault> {
-        let map = self.session.base.map();
+        let map = self.session.shared.map();
         let mut statement =
             self.session.conn.prepare("SELECT sub, hex(job), number IS NOT NULL FROM started")?;
         let mut rows = statement.query([])?;

@@ -1,4 +1,4 @@
-//! Dead letters: burying, driving again, discarding.
+//! Dead letters: adding, driving again, discarding.
 
 use std::sync::Arc;
 
@@ -7,20 +7,20 @@ use volery_blackboard::job::{Resumed, Start};
 use volery_blackboard::store::{Few, Redrive, Stored};
 use volery_blackboard::{Offset, Timestamp};
 
-use super::desk::Desk;
 use super::outcome::DEAD;
+use super::tables::Tables;
 use crate::fault::Fault;
 use crate::session::{Work, dead_letter_work};
 
-impl Desk {
-    pub(super) fn bury(
+impl Tables {
+    pub(super) fn add_letter(
         &mut self,
         start: &Start,
         attempts: u32,
         error: &[String],
         at: Timestamp,
     ) -> Result<(), Fault> {
-        let map = self.session.base.map();
+        let map = self.session.shared.map();
         let (sub, agent) = (map.subscription(start.subscription)?, map.agent(start.agent)?);
         let inputs: Vec<Offset> = start.members.iter().map(|member| member.offset).collect();
         let mut kinds: Vec<String> = Vec::new();
@@ -35,7 +35,7 @@ impl Desk {
         let claims = if start.shared { Vec::new() } else { self.session.inputs(start)? };
         let claims: Vec<Claim> = claims.iter().filter_map(|input| input.claims.first().cloned()).collect();
         let work = serde_json::to_string(&Work::new(start, claims))?;
-        let number = self.book.last_dead + 1;
+        let number = self.index.last_dead + 1;
         self.run(
             "INSERT INTO dead VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, NULL, NULL, ?11)",
             (
@@ -52,7 +52,7 @@ impl Desk {
                 work,
             ),
         )?;
-        self.book.last_dead = number;
+        self.index.last_dead = number;
         self.record_attempt(start, at, error)
     }
 
@@ -89,7 +89,7 @@ impl Desk {
                 replaced.push((*old, artifact.offset(), artifact.published_at()));
             }
         }
-        let map = self.session.base.map();
+        let map = self.session.shared.map();
         let sub = map.subscription(start.subscription)?;
         for (offset, claim) in work.claims(start.subscription) {
             if !replaced.iter().any(|(old, ..)| *old == offset) {
@@ -110,7 +110,7 @@ impl Desk {
             let marks = claim.marks.as_ref().map(serde_json::to_string).transpose()?;
             self.insert_claim(sub, seq, claim, marks)?;
             let run = self.run_of(seq)?;
-            self.book.pending.run_revived(run);
+            self.index.pending.run_revived(run);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use volery_blackboard::job::Start;
 use volery_blackboard::store::{Few, Stored};
 use volery_blackboard::{JobId, Offset, Outcome, RunId, SubscriptionIndex, Tally};
 
-use super::desk::Desk;
+use super::tables::Tables;
 use crate::fault::Fault;
 
 /// How outcomes are numbered in the file.
@@ -50,7 +50,7 @@ impl Span {
 /// That no unfinished job covers the claim `c`.
 const FREE: &str = "NOT EXISTS (SELECT 1 FROM started s WHERE s.sub = ?1 AND s.seq = c.seq AND s.shared = 0)";
 
-impl Desk {
+impl Tables {
     /// Ends a claim that has no outcome yet; tells whether it did.
     pub(super) fn end_claim(
         &mut self,
@@ -68,12 +68,12 @@ impl Desk {
             "INSERT INTO outcome VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             (seq, sub, ending.code, &ending.reason, job, first, count),
         )?;
-        self.book.pending.run_ended(run, |tally| *ended(tally, ending.code) += 1);
+        self.index.pending.run_ended(run, |tally| *ended(tally, ending.code) += 1);
         Ok(true)
     }
 
     pub(super) fn settle(&mut self, settled: &Settled) -> Result<Few<Stored>, Fault> {
-        let sub = self.session.base.map().subscription(settled.subscription)?;
+        let sub = self.session.shared.map().subscription(settled.subscription)?;
         let seq = settled.offset.get();
         let reason = || serde_json::to_string(&settled.outcome).map(Some);
         let (code, reason) = match &settled.outcome {
@@ -85,7 +85,7 @@ impl Desk {
             _ => return Err(Fault::Refused("this store does not know the outcome".to_owned())),
         };
         let ending = Ending { code, reason, job: None, published: Span::default() };
-        if self.end_claim(sub, seq, settled.run, &ending)? && self.book.last_pair > 0 {
+        if self.end_claim(sub, seq, settled.run, &ending)? && self.index.last_pair > 0 {
             // A pair can form again only while both of its inputs are there.
             self.run(
                 "UPDATE pair SET open = 0 WHERE open = 1
@@ -100,7 +100,7 @@ impl Desk {
         if ending.code == CANCELLED {
             return Ok(());
         }
-        let (number, span) = (self.book.last_pair + 1, ending.published);
+        let (number, span) = (self.index.last_pair + 1, ending.published);
         let (job, dead) = (start.job.as_uuid(), ending.code == DEAD);
         self.run(
             "INSERT INTO pair VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1)",
@@ -109,7 +109,7 @@ impl Desk {
         for member in &start.members {
             self.run("INSERT INTO pair_member VALUES (?1, ?2, ?3)", (sub, member.offset.get(), number))?;
         }
-        self.book.last_pair = number;
+        self.index.last_pair = number;
         Ok(())
     }
 
@@ -118,7 +118,7 @@ impl Desk {
         run: RunId,
         behind: &[(SubscriptionIndex, Option<Offset>)],
     ) -> Result<Vec<(SubscriptionIndex, u64)>, Fault> {
-        let map = self.session.base.map();
+        let map = self.session.shared.map();
         let mut counts = Vec::with_capacity(behind.len());
         for (subscription, after) in behind {
             let sub = map.subscription(*subscription)?;
@@ -139,7 +139,7 @@ impl Desk {
                 ),
                 of_run,
             )?;
-            if cancelled > 0 && self.book.last_pair > 0 {
+            if cancelled > 0 && self.index.last_pair > 0 {
                 self.run(
                     "UPDATE pair SET open = 0 WHERE open = 1 AND number IN (
                          SELECT m.number FROM artifact a INDEXED BY artifact_run
@@ -149,7 +149,7 @@ impl Desk {
                 )?;
             }
             let cancelled = cancelled as u64;
-            self.book.pending.run_ended(run, |tally| tally.cancelled += cancelled);
+            self.index.pending.run_ended(run, |tally| tally.cancelled += cancelled);
             counts.push((*subscription, cancelled));
         }
         Ok(counts)

@@ -5,7 +5,7 @@ use volery_blackboard::claim::Claim;
 use volery_blackboard::store::{NewArtifact, Stored};
 use volery_blackboard::{Artifact, ArtifactId, Offset, Producer, Visibility};
 
-use super::desk::Desk;
+use super::tables::Tables;
 use crate::fault::Fault;
 use crate::row::{self, ClaimParts, Parts, RUNTIME};
 
@@ -35,7 +35,7 @@ impl Texts {
     }
 }
 
-impl Desk {
+impl Tables {
     pub(super) fn publish(&mut self, publish: &mut NewArtifact) -> Result<Stored, Fault> {
         let artifact = &publish.artifact;
         let payload = artifact.json().map_err(|error| Fault::Refused(error.to_string()))?;
@@ -49,7 +49,7 @@ impl Desk {
         };
         let (id, run) = (artifact.id().as_uuid(), artifact.run().as_uuid());
         let parts = Parts {
-            seq: self.book.last_seq + 1,
+            seq: self.index.last_seq + 1,
             id: id.as_bytes(),
             tenant: tenant_name.as_str(),
             kind: artifact.kind().name(),
@@ -70,20 +70,20 @@ impl Desk {
             return self.first_of(artifact.id(), tenant, parts.idem);
         }
         let (seq, at) = (parts.seq, parts.at);
-        self.book.last_seq = seq;
-        self.book.pending.moment(seq, at);
+        self.index.last_seq = seq;
+        self.index.pending.moment(seq, at);
         let run = artifact.run();
         let matched = publish.claims.len() as u64;
-        self.book.pending.run_published(run, (tenant, &publish.workflow), matched);
+        self.index.pending.run_published(run, (tenant, &publish.workflow), matched);
         for tag in artifact.tags() {
             self.run("INSERT INTO tag VALUES (?1, ?2, ?3)", (tenant, tag, seq))?;
         }
-        self.session.base.learn(artifact.kind());
+        self.session.shared.learn(artifact.kind());
         for claim in publish.claims.iter() {
             self.claim_anew(seq, claim)?;
         }
         Artifact::put_at_offset(&mut publish.artifact, Offset::new(seq));
-        self.book.pending.fresh.push((std::sync::Arc::clone(&publish.artifact), payload.len()));
+        self.index.pending.fresh.push((std::sync::Arc::clone(&publish.artifact), payload.len()));
         Ok(Stored::New(std::sync::Arc::clone(&publish.artifact)))
     }
 
@@ -150,9 +150,9 @@ impl Desk {
     }
 
     fn claim_anew(&mut self, seq: u64, claim: &Claim) -> Result<(), Fault> {
-        let map = self.session.base.map();
+        let map = self.session.shared.map();
         let sub = map.subscription(claim.subscription)?;
-        let marks = map.keeps_marks(sub).then(|| self.book.note_marks(sub, claim));
+        let marks = map.keeps_marks(sub).then(|| self.index.note_marks(sub, claim));
         let marks = marks.map(|marks| serde_json::to_string(&marks)).transpose()?;
         self.insert_claim(sub, seq, claim, marks)
     }

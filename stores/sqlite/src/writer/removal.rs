@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::OptionalExtension;
 
-use super::desk::Desk;
+use super::tables::Tables;
 use crate::fault::Fault;
 use crate::row;
 use crate::session::{FINISHED, LETTER_OVER};
@@ -14,13 +14,13 @@ use crate::session::{FINISHED, LETTER_OVER};
 /// later ones.
 const VACUUM_PAGES: u32 = 1_000;
 
-impl Desk {
+impl Tables {
     /// Removes those of these artifacts that are finished still, and returns how many were.
     pub(super) fn remove(&mut self, places: &[u64]) -> Result<u64, Fault> {
         let mut removed = 0;
         let mut runs = BTreeSet::new();
         // Places are never given again, even if the newest artifact goes.
-        self.run("UPDATE meta SET value = ?1 WHERE key = 'last_seq'", [self.book.last_seq])?;
+        self.run("UPDATE meta SET value = ?1 WHERE key = 'last_seq'", [self.index.last_seq])?;
         for seq in places {
             let Some((run, tenant, tags)) = self.remove_artifact(*seq)? else { continue };
             removed += 1;
@@ -34,7 +34,7 @@ impl Desk {
                     )?;
                 }
             }
-            if self.book.last_pair > 0 {
+            if self.index.last_pair > 0 {
                 self.remove_pairs(*seq)?;
             }
         }
@@ -74,7 +74,7 @@ impl Desk {
         // Numbers are never given again, even if the newest letter goes.
         self.run(
             "INSERT INTO meta VALUES ('last_dead', ?1) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-            [self.book.last_dead],
+            [self.index.last_dead],
         )?;
         let sql = format!("DELETE FROM dead WHERE number = ?1 AND {LETTER_OVER}");
         for number in numbers {

@@ -6,15 +6,15 @@ use volery_blackboard::job::Start;
 use volery_blackboard::store::{Few, Finish, JobEnd, StoreError, Stored};
 use volery_blackboard::{JobId, Timestamp};
 
-use super::book::OpenJob;
-use super::desk::Desk;
+use super::index::OpenJob;
 use super::outcome::{CANCELLED, CONSUMED, DEAD, Ending, Span};
+use super::tables::Tables;
 use crate::fault::Fault;
 
-impl Desk {
+impl Tables {
     pub(super) fn start(&mut self, start: &Arc<Start>) -> Result<Few<Stored>, Fault> {
-        let sub = self.session.base.map().subscription(start.subscription)?;
-        let Some(open) = self.book.jobs.get_mut(&start.job) else {
+        let sub = self.session.shared.map().subscription(start.subscription)?;
+        let Some(open) = self.index.jobs.get_mut(&start.job) else {
             self.open_job(start, true)?;
             return Ok(Few::new());
         };
@@ -29,9 +29,9 @@ impl Desk {
 
     /// Adds a job. The row of its first input carries what belongs to the job.
     pub(super) fn open_job(&mut self, start: &Arc<Start>, running: bool) -> Result<(), Fault> {
-        let map = self.session.base.map();
+        let map = self.session.shared.map();
         let (sub, agent) = (map.subscription(start.subscription)?, map.agent(start.agent)?);
-        let number = self.book.last_job + 1;
+        let number = self.index.last_job + 1;
         let job = start.job.as_uuid();
         for (order, member) in start.members.iter().enumerate() {
             let place = (member.offset.get(), member.side, member.group);
@@ -66,17 +66,17 @@ impl Desk {
                 ],
             )?;
         }
-        self.book.last_job = number;
-        self.book.numbers.insert(number, start.job);
+        self.index.last_job = number;
+        self.index.numbers.insert(number, start.job);
         let (start, failures, until) = (Arc::clone(start), 0, None);
         let open = OpenJob { number, start, failures, until, interruptions: 0, deaths_alone: 0 };
-        self.book.jobs.insert(open.start.job, open);
+        self.index.jobs.insert(open.start.job, open);
         Ok(())
     }
 
     fn known(&mut self, job: JobId) -> Result<&mut OpenJob, Fault> {
         let unknown = || Fault::Refused(format!("job {job} is not open"));
-        self.book.jobs.get_mut(&job).ok_or_else(unknown)
+        self.index.jobs.get_mut(&job).ok_or_else(unknown)
     }
 
     pub(super) fn retry(
@@ -89,7 +89,7 @@ impl Desk {
         let open = self.known(job)?;
         (open.failures, open.until) = (failures, Some(until));
         let start = Arc::clone(&open.start);
-        let sub = self.session.base.map().subscription(start.subscription)?;
+        let sub = self.session.shared.map().subscription(start.subscription)?;
         self.run(
             "UPDATE started SET running = 0, failures = ?4, until = ?5 WHERE sub = ?1 AND seq = ?2 AND job = ?3",
             (sub, first(&start), job.as_uuid().as_bytes(), failures, until.as_micros_since_epoch()),
@@ -113,7 +113,7 @@ impl Desk {
 
     pub(super) fn release(&mut self, job: JobId) -> Result<Few<Stored>, Fault> {
         let start = Arc::clone(&self.known(job)?.start);
-        let sub = self.session.base.map().subscription(start.subscription)?;
+        let sub = self.session.shared.map().subscription(start.subscription)?;
         self.run(
             "UPDATE started SET running = 0 WHERE sub = ?1 AND seq = ?2 AND job = ?3",
             (sub, first(&start), job.as_uuid().as_bytes()),
@@ -124,14 +124,14 @@ impl Desk {
     pub(super) fn finish(&mut self, finish: &mut Finish) -> Result<Few<Stored>, Fault> {
         let open = self.known(finish.job)?;
         let (start, number, failed) = (Arc::clone(&open.start), open.number, open.failures > 0);
-        let sub = self.session.base.map().subscription(start.subscription)?;
+        let sub = self.session.shared.map().subscription(start.subscription)?;
         let code = match &finish.end {
             JobEnd::Done => CONSUMED,
             JobEnd::Dead { .. } => DEAD,
             JobEnd::Cancelled => CANCELLED,
         };
         if let JobEnd::Dead { attempts, error, at } = &finish.end {
-            self.bury(&start, *attempts, error, *at)?;
+            self.add_letter(&start, *attempts, error, *at)?;
         } else if failed {
             // A letter of the job, from before it was driven again, keeps its attempts.
             self.run(
@@ -157,8 +157,8 @@ impl Desk {
                 (sub, seq, start.job.as_uuid().as_bytes()),
             )?;
         }
-        self.book.jobs.remove(&start.job);
-        self.book.numbers.remove(&number);
+        self.index.jobs.remove(&start.job);
+        self.index.numbers.remove(&number);
         Ok(stored)
     }
 
@@ -170,7 +170,7 @@ impl Desk {
             Some(row) => crate::row::run(row, 0),
             None => {
                 let offset = volery_blackboard::Offset::new(seq);
-                Err(StoreError::Missing { store: self.session.base.place.name(), offset }.into())
+                Err(StoreError::Missing { store: self.session.shared.place.name(), offset }.into())
             }
         }
     }

@@ -1,11 +1,11 @@
-//! Dead letters on the shelf: burying, listing, driving again, discarding.
+//! Dead letters of the memory store: adding, listing, driving again, discarding.
 //!
 //! No I/O, no clock.
 
 use std::sync::Arc;
 
 use super::work::JobRecord;
-use super::{Shelf, conflict};
+use super::{State, conflict};
 use crate::artifact::Artifact;
 use crate::id::{Offset, SubscriptionIndex};
 use crate::job::{Resumed, Start};
@@ -18,23 +18,24 @@ use crate::time::Timestamp;
 /// Dead letters kept; older ones are dropped first. Each holds its error texts.
 const DEAD_LETTERS_MAX: usize = 10_000;
 
-pub(super) struct Grave {
+pub(super) struct LetterRecord {
     letter: DeadLetter,
     start: Arc<Start>,
     failed: Vec<FailedAttempt>,
 }
 
-impl Shelf {
-    pub(super) fn bury(&mut self, job: JobRecord, attempts: u32, error: Vec<String>, at: Timestamp) {
+impl State {
+    pub(super) fn add_letter(&mut self, job: JobRecord, attempts: u32, error: Vec<String>, at: Timestamp) {
         let JobRecord { start, mut failed, .. } = job;
         self.dead_count += 1;
-        if self.graves.len() == DEAD_LETTERS_MAX {
-            self.graves.pop_front();
+        if self.letters.len() == DEAD_LETTERS_MAX {
+            self.letters.pop_front();
         }
         failed.push(FailedAttempt { number: start.attempt, at, error: error.clone() });
         let inputs: Vec<Offset> = start.members.iter().map(|member| member.offset).collect();
         let mut kinds: Vec<String> = Vec::new();
-        for kind in inputs.iter().filter_map(|offset| self.slot(*offset)).map(|slot| slot.artifact.kind()) {
+        for kind in inputs.iter().filter_map(|offset| self.entry(*offset)).map(|entry| entry.artifact.kind())
+        {
             if !kinds.iter().any(|known| known == kind.name()) {
                 kinds.push(kind.name().to_owned());
             }
@@ -57,29 +58,29 @@ impl Shelf {
             at,
             state: DeadState::Open,
         };
-        self.graves.push_back(Grave { letter, start, failed });
+        self.letters.push_back(LetterRecord { letter, start, failed });
     }
 
     pub(in crate::store::memory) fn dead_letters(&self, filter: &DeadFilter) -> Vec<DeadLetter> {
-        let letters = self.graves.iter().map(|grave| &grave.letter);
+        let letters = self.letters.iter().map(|record| &record.letter);
         let wanted = letters.filter(|letter| letter.number > filter.after && filter.accepts(letter));
         wanted.take(filter.page_size()).cloned().collect()
     }
 
     pub(in crate::store::memory) fn dead_letter(&self, number: u64) -> Option<Inspected> {
-        let grave = &self.graves[self.grave(number)?];
-        let inputs = grave.letter.inputs.iter().filter_map(|offset| self.artifact(*offset).ok()).collect();
-        Some(Inspected { letter: grave.letter.clone(), inputs, failed: grave.failed.clone() })
+        let record = &self.letters[self.letter_index(number)?];
+        let inputs = record.letter.inputs.iter().filter_map(|offset| self.artifact(*offset).ok()).collect();
+        Some(Inspected { letter: record.letter.clone(), inputs, failed: record.failed.clone() })
     }
 
-    fn grave(&self, number: u64) -> Option<usize> {
-        self.graves.iter().position(|grave| grave.letter.number == number)
+    fn letter_index(&self, number: u64) -> Option<usize> {
+        self.letters.iter().position(|record| record.letter.number == number)
     }
 
-    fn open_grave(&self, number: u64) -> Result<usize, StoreError> {
+    fn open_letter(&self, number: u64) -> Result<usize, StoreError> {
         let index =
-            self.grave(number).ok_or_else(|| conflict(format!("there is no dead letter {number}")))?;
-        match &self.graves[index].letter.state {
+            self.letter_index(number).ok_or_else(|| conflict(format!("there is no dead letter {number}")))?;
+        match &self.letters[index].letter.state {
             DeadState::Open => Ok(index),
             state => Err(conflict(format!("dead letter {number} is not open: {state:?}"))),
         }
@@ -91,14 +92,14 @@ impl Shelf {
         at: Timestamp,
         reason: String,
     ) -> Result<Few<Stored>, StoreError> {
-        let index = self.open_grave(number)?;
-        self.graves[index].letter.state = DeadState::Discarded { at, reason };
+        let index = self.open_letter(number)?;
+        self.letters[index].letter.state = DeadState::Discarded { at, reason };
         Ok(Few::new())
     }
 
     pub(super) fn redrive(&mut self, redrive: Redrive) -> Result<Resumed, StoreError> {
-        let index = self.open_grave(redrive.letter)?;
-        let start = Arc::clone(&self.graves[index].start);
+        let index = self.open_letter(redrive.letter)?;
+        let start = Arc::clone(&self.letters[index].start);
         for member in &start.members {
             self.artifact(member.offset)?;
         }
@@ -121,7 +122,7 @@ impl Shelf {
         let name = self.catalogue.subscriptions.get(start.subscription.at()).map_or("", String::as_str);
         let start = Arc::new(start.redriven(name, &replaced));
         self.open_job(Arc::clone(&start), false);
-        self.graves[index].letter.state = DeadState::Redriven { at };
+        self.letters[index].letter.state = DeadState::Redriven { at };
         self.resumed(&start.job).ok_or_else(|| conflict(format!("job {} has no inputs", start.job)))
     }
 
@@ -136,13 +137,13 @@ impl Shelf {
         if policy.keeps_letters() {
             return (0, false);
         }
-        let decided = |grave: &Grave| match &grave.letter.state {
+        let decided = |record: &LetterRecord| match &record.letter.state {
             DeadState::Open => None,
             DeadState::Redriven { at } | DeadState::Discarded { at, .. } => {
-                (!self.jobs.contains_key(&grave.letter.job)).then_some((*at, grave.letter.number))
+                (!self.jobs.contains_key(&record.letter.job)).then_some((*at, record.letter.number))
             }
         };
-        let mut over: Vec<(Timestamp, u64)> = self.graves.iter().filter_map(decided).collect();
+        let mut over: Vec<(Timestamp, u64)> = self.letters.iter().filter_map(decided).collect();
         over.sort_unstable();
         let excess = policy.letters_count_max.map_or(0, |max| (over.len() as u64).saturating_sub(max));
         let before = policy.letters_age_max.map(|age| now.before(age));
@@ -153,7 +154,7 @@ impl Shelf {
             (0..).zip(over).filter(goes).map(|(_, (_, number))| number).take(limit + 1).collect();
         let more = gone.len() > limit;
         gone.truncate(limit);
-        self.graves.retain(|grave| !gone.contains(&grave.letter.number));
+        self.letters.retain(|record| !gone.contains(&record.letter.number));
         (gone.len() as u64, more)
     }
 
@@ -167,9 +168,9 @@ impl Shelf {
             Some(claim) if claim.outcome == Some(Outcome::Dead) => claim.outcome = None,
             _ => return,
         }
-        let Some(slot) = self.slot_mut(offset) else { return };
-        slot.open += 1;
-        let run = slot.artifact.run();
+        let Some(entry) = self.entry_mut(offset) else { return };
+        entry.open += 1;
+        let run = entry.artifact.run();
         self.finished.retain(|finished| *finished != offset);
         if let Some(run) = self.runs.get_mut(&run) {
             run.tally.dead -= 1;

@@ -1,4 +1,4 @@
-//! The base: what all threads of a store share.
+//! Values that all threads of a store share.
 //!
 //! The file's place, the kinds that are known, the cache, and the map between the program's numbers and the
 //! file's.
@@ -14,7 +14,7 @@ use super::fault::{Fault, Place};
 use super::options::Options;
 
 #[derive(Debug)]
-pub(super) struct Base {
+pub(super) struct Shared {
     pub(super) place: Place,
     pub(super) options: Options,
     pub(super) cache: Cache,
@@ -35,7 +35,7 @@ pub(super) struct Map {
     marked: HashSet<i64>,
 }
 
-impl Base {
+impl Shared {
     pub(super) fn new(place: Place, options: Options) -> Self {
         let cache = Cache::new(options.cache_artifacts, options.cache_bytes);
         let (kinds, map, damage) = (RwLock::default(), RwLock::default(), Mutex::default());

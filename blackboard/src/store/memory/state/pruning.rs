@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Shelf, Slot};
+use super::{Entry, State};
 use crate::id::Offset;
 use crate::store::retention::{Bounds, Retention};
 use crate::time::Timestamp;
@@ -15,7 +15,7 @@ struct Allowance {
     excess: u64,
 }
 
-impl Shelf {
+impl State {
     /// Takes out at most `limit` artifacts for the caller to drop outside of the lock, and tells whether more
     /// are to go.
     pub(in crate::store::memory) fn prune(
@@ -23,7 +23,7 @@ impl Shelf {
         policy: &Retention,
         now: Timestamp,
         limit: usize,
-    ) -> (Vec<Slot>, bool) {
+    ) -> (Vec<Entry>, bool) {
         let mut allowances = self.allowances(policy);
         let (mut gone, mut more) = (Vec::new(), false);
         let mut kept = VecDeque::with_capacity(self.finished.len());
@@ -61,7 +61,7 @@ impl Shelf {
     }
 
     fn group<'a>(&self, offset: Offset, policy: &'a Retention) -> Option<Option<&'a str>> {
-        let name = self.slot(offset)?.artifact.kind().name();
+        let name = self.entry(offset)?.artifact.kind().name();
         Some(policy.per_kind.get_key_value(name).map(|(kind, _)| kind.as_str()))
     }
 
@@ -72,9 +72,11 @@ impl Shelf {
         now: Timestamp,
         allowances: &mut BTreeMap<Option<&'a str>, Allowance>,
     ) -> bool {
-        let (Some(slot), Some(group)) = (self.slot(offset), self.group(offset, policy)) else { return false };
+        let (Some(entry), Some(group)) = (self.entry(offset), self.group(offset, policy)) else {
+            return false;
+        };
         let Some(allowance) = allowances.get_mut(&group) else { return false };
-        let published = slot.artifact.published_at();
+        let published = entry.artifact.published_at();
         let old = allowance.bounds.age_max.is_some_and(|age| published < now.before(age));
         let beyond = allowance.excess > 0;
         if old || beyond {

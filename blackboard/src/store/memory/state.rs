@@ -1,4 +1,4 @@
-//! The shelf: what the memory store holds, and what a write does to it.
+//! The contents of the memory store, and the change that each write makes.
 //!
 //! Plain data under one lock, which [`super::Memory`] owns. No I/O, no clock.
 
@@ -16,12 +16,12 @@ use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex, Tenant};
 use crate::marks::Marks;
 use crate::outcome::{Outcome, Tally};
 
-mod graves;
+mod letters;
 mod listing;
 mod pruning;
 mod work;
 
-use graves::Grave;
+use letters::LetterRecord;
 use work::{JobRecord, PairRecord};
 
 /// Lists of places are cleared of what is gone when they are this many times longer than what is left, and this much
@@ -30,16 +30,16 @@ const SPARSE_FACTOR: usize = 4;
 const SLACK: usize = 4_096;
 
 #[derive(Default)]
-pub(super) struct Shelf {
+pub(super) struct State {
     pub(super) catalogue: Catalogue,
-    /// Artifacts by offset; the first slot's offset is `base + 1`.
-    slots: VecDeque<Option<Slot>>,
+    /// Artifacts by offset; the first one has the offset `base + 1`.
+    entries: VecDeque<Option<Entry>>,
     base: u64,
     /// Slots in use among them.
     live: usize,
-    /// Artifacts at or before `base` that are still there: a few that are open for long must not keep the slots of all that
+    /// Artifacts at or before `base` that are still there: a few that are open for long must not keep the entries of all that
     /// came after them.
-    old: BTreeMap<Offset, Slot>,
+    old: BTreeMap<Offset, Entry>,
     ids: FxHashMap<ArtifactId, Offset>,
     idempotency: HashMap<(Tenant, Arc<str>), Offset>,
     runs: FxHashMap<RunId, RunRecord>,
@@ -54,7 +54,7 @@ pub(super) struct Shelf {
     pairs_finished: u64,
     /// The pairs that an input was part of.
     pairs_of: FxHashMap<(SubscriptionIndex, Offset), Vec<JobId>>,
-    graves: VecDeque<Grave>,
+    letters: VecDeque<LetterRecord>,
     dead_count: u64,
     notes: BTreeMap<(Subject, &'static str), Note>,
     marks: FxHashMap<SubscriptionIndex, Marks>,
@@ -63,7 +63,7 @@ pub(super) struct Shelf {
     pub(super) closed: bool,
 }
 
-pub(super) struct Slot {
+pub(super) struct Entry {
     artifact: Arc<Artifact>,
     workflow: Arc<str>,
     claims: Arc<[Claim]>,
@@ -115,7 +115,7 @@ struct RunRecord {
     kept: usize,
 }
 
-impl Shelf {
+impl State {
     pub(super) fn write(&mut self, group: Write) -> Written {
         let written = match group {
             Write::Publish(artifacts) => {
@@ -169,11 +169,11 @@ impl Shelf {
         let NewArtifact { artifact, workflow, claims } = publish;
         let key = artifact.idempotency_key().map(|key| (artifact.tenant(), Arc::clone(key)));
         let first = self.ids.get(&artifact.id()).or_else(|| self.idempotency.get(key.as_ref()?));
-        if let Some(first) = first.and_then(|offset| self.slot(*offset)) {
+        if let Some(first) = first.and_then(|offset| self.entry(*offset)) {
             let first = &first.artifact;
             return Stored::Repeat { id: first.id(), offset: first.offset(), run: first.run() };
         }
-        let offset = Offset::new(self.base + self.slots.len() as u64 + 1);
+        let offset = Offset::new(self.base + self.entries.len() as u64 + 1);
         let artifact = Artifact::at_offset(artifact, offset);
         self.ids.insert(artifact.id(), offset);
         if let Some(key) = key {
@@ -188,8 +188,8 @@ impl Shelf {
             .iter()
             .map(|claim| ClaimState { marks: self.note_marks(claim), ..ClaimState::default() })
             .collect();
-        let slot = Slot { artifact: Arc::clone(&artifact), workflow, claims, states, open };
-        self.slots.push_back(Some(slot));
+        let entry = Entry { artifact: Arc::clone(&artifact), workflow, claims, states, open };
+        self.entries.push_back(Some(entry));
         self.live += 1;
         if open == 0 {
             self.finished.push_back(offset);
@@ -211,11 +211,11 @@ impl Shelf {
     /// Entries of the lists that are kept per place in the log.
     #[cfg(test)]
     pub(super) fn places_held(&self) -> usize {
-        self.slots.len() + self.old.len() + self.runs.values().map(|run| run.offsets.len()).sum::<usize>()
+        self.entries.len() + self.old.len() + self.runs.values().map(|run| run.offsets.len()).sum::<usize>()
     }
 
     /// Takes out what is finished and beyond the limit, for the caller to drop outside of the lock.
-    pub(super) fn forget_beyond(&mut self, keep: usize) -> Vec<Slot> {
+    pub(super) fn forget_beyond(&mut self, keep: usize) -> Vec<Entry> {
         let mut gone = Vec::new();
         while self.finished.len() > keep {
             let Some(offset) = self.finished.pop_front() else { break };
@@ -226,28 +226,28 @@ impl Shelf {
     }
 
     /// Takes out one artifact that is finished.
-    fn forget(&mut self, offset: Offset) -> Option<Slot> {
-        let slot = self.take_slot(offset)?;
-        self.forget_pairs(&slot);
-        self.ids.remove(&slot.artifact.id());
-        if let Some(key) = slot.artifact.idempotency_key() {
-            self.idempotency.remove(&(slot.artifact.tenant(), Arc::clone(key)));
+    fn forget(&mut self, offset: Offset) -> Option<Entry> {
+        let entry = self.take_entry(offset)?;
+        self.forget_pairs(&entry);
+        self.ids.remove(&entry.artifact.id());
+        if let Some(key) = entry.artifact.idempotency_key() {
+            self.idempotency.remove(&(entry.artifact.tenant(), Arc::clone(key)));
         }
-        self.forget_in_run(slot.artifact.run());
-        Some(slot)
+        self.forget_in_run(entry.artifact.run());
+        Some(entry)
     }
 
     /// Gives back the places at the front that nothing is left of.
     fn shift(&mut self) {
-        while let Some(front) = self.slots.front() {
-            let sparse = self.slots.len() > SPARSE_FACTOR * self.live + SLACK;
+        while let Some(front) = self.entries.front() {
+            let sparse = self.entries.len() > SPARSE_FACTOR * self.live + SLACK;
             if front.is_some() && !sparse {
                 break;
             }
             self.base += 1;
-            if let Some(slot) = self.slots.pop_front().flatten() {
+            if let Some(entry) = self.entries.pop_front().flatten() {
                 self.live -= 1;
-                self.old.insert(Offset::new(self.base), slot);
+                self.old.insert(Offset::new(self.base), entry);
             }
         }
     }
@@ -259,52 +259,52 @@ impl Shelf {
             self.runs.remove(&run);
         } else if record.offsets.len() > SPARSE_FACTOR * record.kept + SLACK {
             let mut offsets = std::mem::take(&mut record.offsets);
-            offsets.retain(|offset| self.slot(*offset).is_some());
+            offsets.retain(|offset| self.entry(*offset).is_some());
             if let Some(record) = self.runs.get_mut(&run) {
                 record.offsets = offsets;
             }
         }
     }
 
-    fn take_slot(&mut self, offset: Offset) -> Option<Slot> {
+    fn take_entry(&mut self, offset: Offset) -> Option<Entry> {
         let Some(index) = self.index(offset) else { return self.old.remove(&offset) };
-        let slot = self.slots.get_mut(index)?.take()?;
+        let entry = self.entries.get_mut(index)?.take()?;
         self.live -= 1;
-        Some(slot)
+        Some(entry)
     }
 
     /// Every place that may hold an artifact, after one place.
     fn places(&self, after: Offset) -> impl DoubleEndedIterator<Item = Offset> {
         let from = after.get().max(self.base) + 1;
-        let recent = (from..=self.base + self.slots.len() as u64).map(Offset::new);
+        let recent = (from..=self.base + self.entries.len() as u64).map(Offset::new);
         self.old.range(after.next()..).map(|(offset, _)| *offset).chain(recent)
     }
 
     pub(super) fn artifact(&self, offset: Offset) -> Result<Arc<Artifact>, StoreError> {
         let missing = || StoreError::Missing { store: "memory".to_owned(), offset };
-        self.slot(offset).map(|slot| Arc::clone(&slot.artifact)).ok_or_else(missing)
+        self.entry(offset).map(|entry| Arc::clone(&entry.artifact)).ok_or_else(missing)
     }
 
     fn claim(&mut self, subscription: SubscriptionIndex, offset: Offset) -> Option<&mut ClaimState> {
-        let slot = self.slot_mut(offset)?;
-        let index = slot.claims.binary_search_by_key(&subscription, |claim| claim.subscription).ok()?;
-        slot.states.get_mut(index)
+        let entry = self.entry_mut(offset)?;
+        let index = entry.claims.binary_search_by_key(&subscription, |claim| claim.subscription).ok()?;
+        entry.states.get_mut(index)
     }
 
     fn index(&self, offset: Offset) -> Option<usize> {
         usize::try_from(offset.get().checked_sub(self.base + 1)?).ok()
     }
 
-    fn slot(&self, offset: Offset) -> Option<&Slot> {
+    fn entry(&self, offset: Offset) -> Option<&Entry> {
         match self.index(offset) {
-            Some(index) => self.slots.get(index)?.as_ref(),
+            Some(index) => self.entries.get(index)?.as_ref(),
             None => self.old.get(&offset),
         }
     }
 
-    fn slot_mut(&mut self, offset: Offset) -> Option<&mut Slot> {
+    fn entry_mut(&mut self, offset: Offset) -> Option<&mut Entry> {
         match self.index(offset) {
-            Some(index) => self.slots.get_mut(index)?.as_mut(),
+            Some(index) => self.entries.get_mut(index)?.as_mut(),
             None => self.old.get_mut(&offset),
         }
     }

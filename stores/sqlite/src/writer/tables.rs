@@ -1,4 +1,4 @@
-//! The desk: the connection that writes, transactions on it, and writes on their way into tables.
+//! The tables: the connection that writes, its transactions, and the rows of each write.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -9,23 +9,23 @@ use volery_blackboard::store::{
     Catalogue, Cursor, Few, Filing, Note, StoreError, Stored, Unfinished, Write, Written,
 };
 
-use super::book::Book;
-use crate::base::Map;
+use super::index::Index;
 use crate::fault::Fault;
 use crate::session::{Session, subject_text};
+use crate::shared::Map;
 
-pub(super) struct Desk {
+pub(super) struct Tables {
     pub(super) session: Session,
-    pub(super) book: Book,
+    pub(super) index: Index,
     pub(super) epoch: i64,
     /// Something of the write at hand has been written.
     touched: Cell<bool>,
 }
 
-impl Desk {
+impl Tables {
     pub(super) fn new(session: Session) -> Result<Self, Fault> {
-        let book = Book::read(&session)?;
-        Ok(Self { session, book, epoch: 0, touched: Cell::new(false) })
+        let index = Index::read(&session)?;
+        Ok(Self { session, index, epoch: 0, touched: Cell::new(false) })
     }
 
     /// Runs a statement that writes, and returns how many rows it changed.
@@ -34,7 +34,7 @@ impl Desk {
         Ok(self.session.conn.prepare_cached(sql)?.execute(params)?)
     }
 
-    /// Does something in one transaction. After a fault, the book is not to be relied on.
+    /// Does something in one transaction. After a fault, the index is not to be relied on.
     pub(super) fn transaction<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, Fault>,
@@ -47,8 +47,8 @@ impl Desk {
         });
         match done {
             Ok(value) => {
-                let fresh = std::mem::take(&mut self.book.pending.fresh);
-                self.session.base.cache.add(fresh);
+                let fresh = std::mem::take(&mut self.index.pending.fresh);
+                self.session.shared.cache.add(fresh);
                 Ok(value)
             }
             Err(fault) => {
@@ -66,10 +66,10 @@ impl Desk {
     /// that may have failed at the end of the log, and shows that the disk takes writes. The file counts how
     /// often that was done.
     pub(super) fn prove(&mut self) -> Result<(), Fault> {
-        self.transaction(|desk| {
+        self.transaction(|tables| {
             let count =
                 "INSERT INTO meta VALUES ('reopened', 1) ON CONFLICT(key) DO UPDATE SET value = value + 1";
-            desk.run(count, []).map(|_| ())
+            tables.run(count, []).map(|_| ())
         })
     }
 
@@ -84,18 +84,18 @@ impl Desk {
         if epoch == self.epoch {
             return Ok(());
         }
-        Err(StoreError::Superseded { store: self.session.base.place.name() }.into())
+        Err(StoreError::Superseded { store: self.session.shared.place.name() }.into())
     }
 
     /// Does all writes in one transaction. A fault of a write that has written something is a fault of all.
     pub(super) fn write_together(&mut self, writes: &mut [Write]) -> Result<Vec<Written>, Fault> {
-        self.transaction(|desk| {
+        self.transaction(|tables| {
             let mut results = Vec::with_capacity(writes.len());
             for write in &mut *writes {
-                desk.touched.set(false);
-                results.push(match desk.write(write) {
-                    Err(fault) if fault.is_of_write() && !desk.touched.get() => {
-                        Written::Refused(desk.session.base.error(fault))
+                tables.touched.set(false);
+                results.push(match tables.write(write) {
+                    Err(fault) if fault.is_of_write() && !tables.touched.get() => {
+                        Written::Refused(tables.session.shared.error(fault))
                     }
                     other => other?,
                 });
@@ -108,35 +108,35 @@ impl Desk {
     /// is bad: a savepoint has SQLite keep a copy of every page that the write changes.
     pub(super) fn write_apart(&mut self, writes: &mut [Write]) -> Result<Vec<Written>, Fault> {
         self.refresh()?;
-        self.transaction(|desk| {
+        self.transaction(|tables| {
             let mut results = Vec::with_capacity(writes.len());
             for write in &mut *writes {
-                desk.flush()?;
-                let kept = desk.book.pending.fresh.len();
-                desk.batch("SAVEPOINT one")?;
-                let written = desk.write(write).and_then(|result| desk.flush().map(|()| result));
+                tables.flush()?;
+                let kept = tables.index.pending.fresh.len();
+                tables.batch("SAVEPOINT one")?;
+                let written = tables.write(write).and_then(|result| tables.flush().map(|()| result));
                 let result = match written {
                     Err(fault) if fault.is_of_write() => {
-                        desk.batch("ROLLBACK TO one")?;
-                        let mut fresh = std::mem::take(&mut desk.book.pending.fresh);
-                        desk.refresh()?;
+                        tables.batch("ROLLBACK TO one")?;
+                        let mut fresh = std::mem::take(&mut tables.index.pending.fresh);
+                        tables.refresh()?;
                         fresh.truncate(kept);
-                        desk.book.pending.fresh = fresh;
-                        Written::Refused(desk.session.base.error(fault))
+                        tables.index.pending.fresh = fresh;
+                        Written::Refused(tables.session.shared.error(fault))
                     }
                     other => other?,
                 };
-                desk.batch("RELEASE one")?;
+                tables.batch("RELEASE one")?;
                 results.push(result);
             }
             Ok(results)
         })
     }
 
-    /// Reads the book back from the file, as the transaction at hand sees it.
+    /// Reads the index back from the file, as the transaction at hand sees it.
     fn refresh(&mut self) -> Result<(), Fault> {
         self.session.forget_names();
-        self.book = Book::read(&self.session)?;
+        self.index = Index::read(&self.session)?;
         Ok(())
     }
 
@@ -188,14 +188,14 @@ impl Desk {
         let agents = catalogue.agents.iter().map(|agent| self.intern(agent.as_str()));
         let agents = agents.collect::<Result<Vec<i64>, _>>()?;
         for kind in catalogue.kinds.all() {
-            self.session.base.learn(&kind);
+            self.session.shared.learn(&kind);
         }
         self.run(
             "UPDATE started SET running = 0, interruptions = interruptions + 1, deaths_alone = deaths_alone + alone
              WHERE running = 1",
             [],
         )?;
-        self.session.base.set_map(Map::new(catalogue, subscriptions, agents));
+        self.session.shared.set_map(Map::new(catalogue, subscriptions, agents));
         self.refresh()?;
         self.set_aside()
     }
@@ -208,7 +208,7 @@ impl Desk {
     ) -> Result<(Vec<Unfinished>, Option<Cursor>), Fault> {
         let mut jobs = Vec::new();
         let mut next = Cursor::Pairs(0);
-        for (number, job) in self.book.numbers.range(after + 1..).take(limit) {
+        for (number, job) in self.index.numbers.range(after + 1..).take(limit) {
             next = Cursor::Jobs(*number);
             if let Some(resumed) = self.resumed(job)? {
                 jobs.push(Unfinished::Job(resumed));
@@ -219,7 +219,7 @@ impl Desk {
 
     /// An unfinished job as a board takes it in.
     pub(super) fn resumed(&self, job: &volery_blackboard::JobId) -> Result<Option<Resumed>, Fault> {
-        let Some(open) = self.book.jobs.get(job) else { return Ok(None) };
+        let Some(open) = self.index.jobs.get(job) else { return Ok(None) };
         Ok(Some(Resumed {
             start: volery_blackboard::job::Start::clone(&open.start),
             inputs: self.session.inputs(&open.start)?,
@@ -232,7 +232,7 @@ impl Desk {
 
     /// Returns the id of a name, and gives it one if it has none.
     pub(super) fn intern(&mut self, text: &str) -> Result<i64, Fault> {
-        if let Some(id) = self.book.names.get(text) {
+        if let Some(id) = self.index.names.get(text) {
             return Ok(*id);
         }
         let id = match self.session.name_id(text)? {
@@ -242,7 +242,7 @@ impl Desk {
                 self.session.conn.last_insert_rowid()
             }
         };
-        self.book.remember_name(Arc::from(text), id);
+        self.index.remember_name(Arc::from(text), id);
         Ok(id)
     }
 

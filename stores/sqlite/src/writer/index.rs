@@ -1,4 +1,4 @@
-//! The book: the writer's memory of the file, and the changes that a transaction has yet to write.
+//! The index: the writer's memory of the file, and the changes that a transaction has yet to write.
 //!
 //! All of it can be read back from the file, and is after every fault. Unfinished jobs are here because the
 //! board holds them as well, so that they are no more than fit into memory.
@@ -12,7 +12,7 @@ use volery_blackboard::job::{Aside, Member, Start};
 use volery_blackboard::{Artifact, JobId, Marks, Offset, RunId, SubscriptionIndex, Tally, Timestamp};
 
 use super::damage::Broken;
-use super::desk::Desk;
+use super::tables::Tables;
 use crate::fault::Fault;
 use crate::row;
 use crate::schema::ERA;
@@ -22,7 +22,7 @@ use crate::session::Session;
 const NAMES_MAX: usize = 10_000;
 
 #[derive(Default)]
-pub(super) struct Book {
+pub(super) struct Index {
     /// The last place in the log.
     pub(super) last_seq: u64,
     pub(super) last_job: u64,
@@ -91,11 +91,11 @@ impl Pending {
     }
 }
 
-impl Desk {
+impl Tables {
     /// Writes down what is pending.
     pub(super) fn flush(&mut self) -> Result<(), Fault> {
         let (runs, eras) =
-            (std::mem::take(&mut self.book.pending.runs), std::mem::take(&mut self.book.pending.eras));
+            (std::mem::take(&mut self.index.pending.runs), std::mem::take(&mut self.index.pending.eras));
         for (run, change) in runs {
             let RunChange { head, more, revived } = change;
             let dead =
@@ -141,8 +141,8 @@ impl Desk {
                 (block, min, max),
             )?;
         }
-        for sub in std::mem::take(&mut self.book.pending.marks) {
-            let text = serde_json::to_string(&self.book.marks.entry(sub).or_default())?;
+        for sub in std::mem::take(&mut self.index.pending.marks) {
+            let text = serde_json::to_string(&self.index.marks.entry(sub).or_default())?;
             self.run(
                 "INSERT INTO marks VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
                 (sub, text),
@@ -152,13 +152,13 @@ impl Desk {
     }
 }
 
-impl Book {
+impl Index {
     /// Reads everything back from the file.
     pub(super) fn read(session: &Session) -> Result<Self, Fault> {
         let one = |sql: &str| -> Result<u64, Fault> {
             Ok(session.conn.query_row(sql, [], |row| row.get::<_, Option<u64>>(0))?.unwrap_or_default())
         };
-        let mut book = Self {
+        let mut index = Self {
             last_seq: one(
                 "SELECT max(value, coalesce((SELECT max(seq) FROM artifact), 0)) FROM meta WHERE key = 'last_seq'",
             )?,
@@ -169,14 +169,14 @@ impl Book {
             marks: session.all_marks()?.0.into_iter().collect(),
             ..Self::default()
         };
-        book.read_jobs(session)?;
-        Ok(book)
+        index.read_jobs(session)?;
+        Ok(index)
     }
 
     /// Reads unfinished jobs. Those of agents and subscriptions that the program has no more stay where they
     /// are.
     fn read_jobs(&mut self, session: &Session) -> Result<(), Fault> {
-        let map = session.base.map();
+        let map = session.shared.map();
         let mut statement = session.conn.prepare_cached(
             "SELECT job, number, sub, agent, run, opens_run, at, closed, attempt, failed, failures, until, alone,
                  interruptions, deaths_alone, shared, hex(job) FROM started WHERE number IS NOT NULL",
@@ -219,7 +219,7 @@ impl Book {
 /// Reads a job from the row of its first input. Its id is derived from what it is, so that most of that is
 /// checked.
 fn open_job(session: &Session, row: &Row<'_>, subscription: SubscriptionIndex) -> Result<OpenJob, Fault> {
-    let map = session.base.map();
+    let map = session.shared.map();
     let damaged = |cause: &str| Fault::Damaged(None, cause.to_owned());
     let (job, sub): (JobId, i64) = (row::job(row, 0)?, row.get(2)?);
     let closed: Option<String> = row.get(7)?;

@@ -1,11 +1,11 @@
-//! Listings of the shelf: queries, summaries, lineage, and what is unfinished.
+//! Questions to the memory store: queries, summaries, lineage, and unfinished work.
 //!
 //! No I/O, no clock.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Shelf, Slot};
+use super::{Entry, State};
 use crate::artifact::Artifact;
 use crate::claim::{Backlog, Claim, Claimed, LogEntry};
 use crate::filter::{Filter, Page};
@@ -15,14 +15,14 @@ use crate::marks::Marks;
 use crate::outcome::Tally;
 use crate::store::{ClaimRecord, Cursor, Lineage, Note, Summary, SummaryBy, Unfinished};
 
-impl Shelf {
+impl State {
     pub(in crate::store::memory) fn tally(&self, run: RunId) -> Tally {
         self.runs.get(&run).map(|run| run.tally).unwrap_or_default()
     }
 
     pub(in crate::store::memory) fn workflow(&self, run: RunId) -> Option<Arc<str>> {
         let offsets = &self.runs.get(&run)?.offsets;
-        offsets.iter().find_map(|offset| self.slot(*offset)).map(|slot| Arc::clone(&slot.workflow))
+        offsets.iter().find_map(|offset| self.entry(*offset)).map(|entry| Arc::clone(&entry.workflow))
     }
 
     pub(in crate::store::memory) fn notes(&self) -> Vec<Note> {
@@ -47,7 +47,7 @@ impl Shelf {
         let offsets: &mut dyn DoubleEndedIterator<Item = Offset> =
             if of_run.is_some() { &mut listed } else { &mut all };
         let accepted = |offset: Offset| {
-            let artifact = &self.slot(offset)?.artifact;
+            let artifact = &self.entry(offset)?.artifact;
             filter.accepts(artifact).then(|| Arc::clone(artifact))
         };
         let limit = filter.page_size();
@@ -64,13 +64,13 @@ impl Shelf {
 
     pub(in crate::store::memory) fn summary(&self, filter: &Filter, by: SummaryBy) -> Vec<Summary> {
         let mut counts = BTreeMap::<String, u64>::new();
-        let slots = self.places(Offset::START).filter_map(|offset| self.slot(offset));
-        for slot in slots.filter(|slot| filter.accepts(&slot.artifact)) {
+        let entries = self.places(Offset::START).filter_map(|offset| self.entry(offset));
+        for entry in entries.filter(|entry| filter.accepts(&entry.artifact)) {
             match by {
-                SummaryBy::Kind => *counts.entry(slot.artifact.kind().name().to_owned()).or_default() += 1,
-                SummaryBy::Producer => *counts.entry(slot.artifact.producer().to_string()).or_default() += 1,
+                SummaryBy::Kind => *counts.entry(entry.artifact.kind().name().to_owned()).or_default() += 1,
+                SummaryBy::Producer => *counts.entry(entry.artifact.producer().to_string()).or_default() += 1,
                 SummaryBy::Outcome => {
-                    for claim in &slot.states {
+                    for claim in &entry.states {
                         let name = claim.outcome.as_ref().map_or("outstanding", |outcome| outcome.name());
                         *counts.entry(name.to_owned()).or_default() += 1;
                     }
@@ -81,10 +81,10 @@ impl Shelf {
     }
 
     pub(in crate::store::memory) fn lineage(&self, id: ArtifactId) -> Option<Lineage> {
-        let slot = self.slot(*self.ids.get(&id)?)?;
-        let causes = slot.artifact.causes().iter().filter_map(|cause| self.by_id(*cause)).collect();
+        let entry = self.entry(*self.ids.get(&id)?)?;
+        let causes = entry.artifact.causes().iter().filter_map(|cause| self.by_id(*cause)).collect();
         let mut claims = Vec::new();
-        for (claim, state) in slot.claims.iter().zip(&slot.states) {
+        for (claim, state) in entry.claims.iter().zip(&entry.states) {
             let name = self.catalogue.subscriptions.get(claim.subscription.at()).cloned().unwrap_or_default();
             let record = |job, published| ClaimRecord {
                 subscription: name.clone(),
@@ -92,7 +92,7 @@ impl Shelf {
                 job,
                 published,
             };
-            match self.pairs_of.get(&(claim.subscription, slot.artifact.offset())) {
+            match self.pairs_of.get(&(claim.subscription, entry.artifact.offset())) {
                 None => claims.push(record(state.job, state.published.offsets())),
                 Some(pairs) => {
                     let known = pairs.iter().filter_map(|job| Some((*job, self.pairs.get(job)?)));
@@ -100,7 +100,7 @@ impl Shelf {
                 }
             }
         }
-        Some(Lineage::new(Arc::clone(&slot.artifact), causes, claims))
+        Some(Lineage::new(Arc::clone(&entry.artifact), causes, claims))
     }
 
     fn by_id(&self, id: ArtifactId) -> Option<Arc<Artifact>> {
@@ -152,9 +152,9 @@ impl Shelf {
 
     pub(in crate::store::memory) fn backlog(&self) -> Vec<Backlog> {
         let mut all = BTreeMap::<SubscriptionIndex, Backlog>::new();
-        for slot in self.places(Offset::START).filter_map(|offset| self.slot(offset)) {
-            let offset = slot.artifact.offset();
-            for (claim, _) in slot.claims.iter().zip(&slot.states).filter(|(_, state)| state.is_free()) {
+        for entry in self.places(Offset::START).filter_map(|offset| self.entry(offset)) {
+            let offset = entry.artifact.offset();
+            for (claim, _) in entry.claims.iter().zip(&entry.states).filter(|(_, state)| state.is_free()) {
                 let subscription = claim.subscription;
                 let fresh = Backlog { subscription, count: 0, first: offset, last: offset };
                 let backlog = all.entry(subscription).or_insert(fresh);
@@ -166,13 +166,13 @@ impl Shelf {
 
     /// The claims on an artifact that have no outcome and that no unfinished job covers.
     fn free_claims(&self, offset: Offset, wanted: impl Fn(&Claim) -> bool) -> Option<LogEntry> {
-        let slot = self.slot(offset)?;
-        let both = slot.claims.iter().zip(&slot.states);
+        let entry = self.entry(offset)?;
+        let both = entry.claims.iter().zip(&entry.states);
         let claims: Vec<Claim> = both
             .filter(|(claim, state)| state.is_free() && wanted(claim))
             .map(|(claim, state)| Claim { marks: state.marks.clone(), ..claim.clone() })
             .collect();
-        (!claims.is_empty()).then(|| published(slot, claims.into()))
+        (!claims.is_empty()).then(|| published(entry, claims.into()))
     }
 
     /// An unfinished job as a board takes it in.
@@ -180,9 +180,9 @@ impl Shelf {
         let record = self.jobs.get(job)?;
         let subscription = record.start.subscription;
         let input = |offset: Offset| {
-            let slot = self.slot(offset)?;
-            let claim = slot.claims.iter().find(|claim| claim.subscription == subscription)?;
-            Some(published(slot, Arc::from([claim.clone()])))
+            let entry = self.entry(offset)?;
+            let claim = entry.claims.iter().find(|claim| claim.subscription == subscription)?;
+            Some(published(entry, Arc::from([claim.clone()])))
         };
         Some(Resumed {
             inputs: record.start.members.iter().filter_map(|member| input(member.offset)).collect(),
@@ -195,12 +195,12 @@ impl Shelf {
     }
 }
 
-fn published(slot: &Slot, claims: Arc<[Claim]>) -> LogEntry {
+fn published(entry: &Entry, claims: Arc<[Claim]>) -> LogEntry {
     LogEntry {
-        offset: slot.artifact.offset(),
-        run: slot.artifact.run(),
-        workflow: Arc::clone(&slot.workflow),
-        at: slot.artifact.published_at(),
+        offset: entry.artifact.offset(),
+        run: entry.artifact.run(),
+        workflow: Arc::clone(&entry.workflow),
+        at: entry.artifact.published_at(),
         claims,
     }
 }

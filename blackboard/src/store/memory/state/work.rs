@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{ClaimState, Shelf, Slot, Span, conflict};
+use super::{ClaimState, Entry, Span, State, conflict};
 use crate::claim::Settled;
 use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
 use crate::job::{PairVerdict, Start};
@@ -33,7 +33,7 @@ pub(super) struct PairRecord {
     pub(super) published: Span,
 }
 
-impl Shelf {
+impl State {
     pub(super) fn start(&mut self, start: Arc<Start>) {
         if let Some(record) = self.jobs.get_mut(&start.job) {
             record.start = start;
@@ -105,7 +105,7 @@ impl Shelf {
             JobEnd::Cancelled => Outcome::Cancelled,
         };
         if let JobEnd::Dead { attempts, error, at } = finish.end {
-            self.bury(record, attempts, error, at);
+            self.add_letter(record, attempts, error, at);
         }
         let stored: Few<Stored> = finish.outputs.into_iter().map(|output| self.publish(output)).collect();
         let published = Span::of(&stored);
@@ -148,12 +148,12 @@ impl Shelf {
         }
     }
 
-    pub(super) fn forget_pairs(&mut self, slot: &Slot) {
+    pub(super) fn forget_pairs(&mut self, entry: &Entry) {
         if self.pairs_of.is_empty() {
             return;
         }
-        for claim in slot.claims.iter() {
-            let of_claim = self.pairs_of.remove(&(claim.subscription, slot.artifact.offset()));
+        for claim in entry.claims.iter() {
+            let of_claim = self.pairs_of.remove(&(claim.subscription, entry.artifact.offset()));
             for pair in of_claim.into_iter().flatten() {
                 self.pairs.remove(&pair);
             }
@@ -165,9 +165,9 @@ impl Shelf {
             return;
         };
         claim.outcome = Some(outcome.clone());
-        let Some(slot) = self.slot_mut(offset) else { return };
-        slot.open -= 1;
-        let (open, run) = (slot.open, slot.artifact.run());
+        let Some(entry) = self.entry_mut(offset) else { return };
+        entry.open -= 1;
+        let (open, run) = (entry.open, entry.artifact.run());
         if open == 0 {
             self.finished.push_back(offset);
         }
