@@ -3,7 +3,7 @@
 //!
 //! Lines are read by a thread of their own, a few chunks ahead. Each line is an artifact by itself, so that a
 //! dead letter is about one line; publishing them in chunks saves commits. Lines that an earlier start has
-//! published already, by its input and place, is not published again. Does not wait for results.
+//! published already, by its input and place, are not published again. Does not wait for results.
 
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
