@@ -1,8 +1,8 @@
 //! The cost and the speed of supervision: a panic storm beside calm siblings, the time from a panic to the
 //! next job, ten thousand children, and how long stopping takes. Printed, not sampled by criterion.
 //!
-//! `cargo bench -p volery-benches --bench supervision` prints every figure beside its plain limit. `VOLERY_BENCH_MAX` (default
-//! 100,000) bounds the jobs of the storm and of its siblings.
+//! `cargo bench -p volery-benches --bench supervision` prints every figure beside its plain limit.
+//! `VOLERY_BENCH_MAX` (default 100,000) bounds the jobs of the storm and of its siblings.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 #![expect(clippy::print_stdout, reason = "its output is what it prints")]

@@ -1,7 +1,8 @@
-//! Agents: what a user declares, what an engine may see and do, and the actor that runs attempts.
+//! Agents: their definition, the context and the outputs of engines, and the actor that runs attempts.
 //!
-//! An agent is a name, subscriptions with an engine each, and limits. Its actor has a slot for each job that may run at
-//! once, and runs every attempt as a unit of its own, so that neither a slow nor a panicking engine can block its mailbox.
+//! An agent is a name, subscriptions with an engine each, and limits. Its actor has a slot for each job that
+//! may run at once, and runs every attempt as a unit of its own, so that neither a slow nor a panicking
+//! engine can block its mailbox.
 
 mod actor;
 mod attempt;

@@ -13,9 +13,9 @@
 //!   rest ──────► no step is left: waiters are told, the timekeeper is armed          actor.rs
 //! ```
 //!
-//! Only `commit` and `look` wait, and for nothing but the store; commands that come meanwhile stay in the ingress.
-//! The data of a step is in `step.rs`. A curator that begins a life reads its board back from the store (`recovery.rs`)
-//! and from what the ingress kept.
+//! Only `commit` and `look` wait, and for nothing but the store; commands that come meanwhile stay in the
+//! ingress. The data of a step is in `step.rs`. A curator that begins a life reads its board back from the
+//! store (`recovery.rs`) and from what the ingress kept.
 
 mod actor;
 mod apply;

@@ -1,7 +1,7 @@
 //! The runtime: one value that owns everything, and the handle that reaches it.
 //!
-//! Handles stay valid whatever restarts behind them. When the last one is dropped without a shutdown, the runtime stops
-//! at once: attempts are cut off and nothing stays behind.
+//! Handles stay valid whatever restarts behind them. When the last one is dropped without a shutdown, the
+//! runtime stops at once: attempts are cut off and nothing stays behind.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -99,12 +99,12 @@ impl Volery {
         self.publishing(payload, self.new_run(), None)
     }
 
-    /// Publishes several artifacts in one run, all or nothing: a `Vec<T>`, a tuple of `Publish(x)`, options and lists, or
-    /// [`Outputs`] for kinds and particulars of all sorts.
+    /// Publishes several artifacts in one run, all or nothing: a `Vec<T>`, a tuple of `Publish(x)`, options
+    /// and lists, or [`Outputs`] for kinds and particulars of all sorts.
     ///
     /// # Errors
-    /// As for a single publish; nothing is published then. Dropped while it waits for room, nothing is published; dropped
-    /// later, the artifacts may or may not be.
+    /// As for a single publish; nothing is published then. Dropped while it waits for room, nothing is
+    /// published; dropped later, the artifacts may or may not be.
     pub fn publish_all(
         &self,
         payloads: impl IntoOutputs,
@@ -125,8 +125,8 @@ impl Volery {
 
     /// Gives one agent an input that no other agent sees, and waits until nothing of the run so begun moves.
     ///
-    /// How it went is in the run: its tally counts a job that failed as dead, and what a paused agent was given stays
-    /// outstanding. Dropped, the input may have been published all the same.
+    /// How it went is in the run: its tally counts a job that failed as dead, and what a paused agent was
+    /// given stays outstanding. Dropped, the input may have been published all the same.
     ///
     /// # Errors
     /// When there is no such agent, or it does not take the input; else as for a publish.
@@ -140,9 +140,9 @@ impl Volery {
         }
     }
 
-    /// Waits until nothing moves: no job waits for a slot, runs or backs off, no batch or outer join is on a timer, and
-    /// nothing is still to become visible. Jobs of paused agents and inputs that wait for partners do not count. Cancel
-    /// safe.
+    /// Waits until nothing moves: no job waits for a slot, runs or backs off, no batch or outer join is on a
+    /// timer, and nothing is still to become visible. Jobs of paused agents and inputs that wait for partners
+    /// do not count. Cancel safe.
     ///
     /// # Errors
     /// When the runtime stops first.
@@ -150,8 +150,8 @@ impl Volery {
         self.ingress().wait(Until::Idle).await.map(drop)
     }
 
-    /// Waits until `holds` answers true. It looks at once, then after every event of the feed (a pause is none, nor is
-    /// anything outside the runtime). Returns false when the runtime stopped first. Cancel safe.
+    /// Waits until `holds` answers true. It looks at once, then after every event of the feed (a pause is
+    /// none, nor is anything outside the runtime). Returns false when the runtime stopped first. Cancel safe.
     ///
     /// # Errors
     /// The first error of `holds`.
@@ -187,8 +187,8 @@ impl Volery {
         Ok(self.0.services.store.find(filter).await?)
     }
 
-    /// Reads artifacts by their places in the log, in the order asked for: those that a waiting list, a dead letter or an
-    /// event names.
+    /// Reads artifacts by their places in the log, in the order asked for: those that a waiting list, a dead
+    /// letter or an event names.
     ///
     /// # Errors
     /// When one of them was never written or is not kept any more, or the store cannot be read.
@@ -198,7 +198,8 @@ impl Volery {
 
     /// Starts no jobs of an agent until it is resumed; running ones finish.
     ///
-    /// It returns before that is written. With a durable store the agent is still paused in the next life of the process.
+    /// It returns before that is written. With a durable store the agent is still paused in the next life of
+    /// the process.
     ///
     /// # Errors
     /// When there is no such agent.
@@ -221,8 +222,8 @@ impl Volery {
         self.ingress().input(Input::CancelRun(run));
     }
 
-    /// Tells when the board has something to do next by itself: a batch that closes, a join that expires, a back-off or a
-    /// delay that ends. `None` when nothing is on a timer. Cancel safe.
+    /// Tells when the board has something to do next by itself: a batch that closes, a join that expires, a
+    /// back-off or a delay that ends. `None` when nothing is on a timer. Cancel safe.
     ///
     /// # Errors
     /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.

@@ -302,8 +302,8 @@ fn insert_in_log_order(line: &mut VecDeque<Entry>, entry: Entry) {
     line.insert(place, entry);
 }
 
-/// Puts entries in the order in which an engine gets them: side by side in log order. Here once, because a sort is a lot
-/// of code for each place that has one.
+/// Puts entries in the order in which an engine gets them: side by side in log order. Here once, because a
+/// sort is a lot of code for each place that has one.
 fn sort_by_side(entries: &mut [Entry]) {
     entries.sort_unstable_by_key(|entry| (entry.side, entry.offset));
 }

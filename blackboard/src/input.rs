@@ -116,7 +116,8 @@ pub enum Input {
     /// Claims of a subscription wait in the log: given when the board is read back, before any other input of
     /// it.
     Backlog(Backlog),
-    /// The answer to [`Effect::LoadPage`](crate::effect::Effect::LoadPage). Between the read and this input the board is given no other input.
+    /// The answer to [`Effect::LoadPage`](crate::effect::Effect::LoadPage). Between the read and this input
+    /// the board is given no other input.
     PageLoaded {
         /// The agent.
         agent: AgentIndex,
@@ -140,7 +141,8 @@ pub enum Input {
         /// As in the effect.
         ticket: u64,
     },
-    /// The answer to [`Effect::Recount`](crate::effect::Effect::Recount). Between the read and this input the board is given no other input.
+    /// The answer to [`Effect::Recount`](crate::effect::Effect::Recount). Between the read and this input the
+    /// board is given no other input.
     Recounted {
         /// The run.
         run: RunId,
@@ -149,13 +151,15 @@ pub enum Input {
         /// The store's counts.
         tally: Tally,
     },
-    /// The answer to [`Effect::CancelSpilled`](crate::effect::Effect::CancelSpilled): so many claims were cancelled, by subscription.
+    /// The answer to [`Effect::CancelSpilled`](crate::effect::Effect::CancelSpilled): so many claims were
+    /// cancelled, by subscription.
     SpilledCancelled {
         /// The run.
         run: RunId,
         /// How many, for every subscription that had any.
         cancelled: Vec<(SubscriptionIndex, u64)>,
     },
-    /// An [`Effect::CancelSpilled`](crate::effect::Effect::CancelSpilled) was refused; the board asks again with the next tick.
+    /// An [`Effect::CancelSpilled`](crate::effect::Effect::CancelSpilled) was refused; the board asks again
+    /// with the next tick.
     CancelRefused(RunId),
 }

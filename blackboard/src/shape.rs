@@ -30,8 +30,8 @@ pub use unit::{Count, One, count, one};
 
 /// A subscription whose type fixes the engine's input.
 ///
-/// The trait is sealed: the shapes are [`one`], [`count`], [`all_of`], [`join`], and each of them in batches. A runtime
-/// reads a shape with methods that are not public.
+/// The trait is sealed: the shapes are [`one`], [`count`], [`all_of`], [`join`], and each of them in batches.
+/// A runtime reads a shape with methods that are not public.
 pub trait Shape: Sealed + Sized {
     /// The input of the engine.
     type Input: Send + 'static;

@@ -1,7 +1,7 @@
-//! What a service hands to a runtime so that it can be seen: a tracer provider, a meter provider, settings.
+//! Providers: a service's tracer provider, meter provider and settings for a runtime.
 //!
-//! All parts are optional; a runtime without any shows nothing and pays a branch for it. Nothing global is read: a
-//! service that has globals passes them.
+//! All parts are optional; a runtime without any shows nothing and pays a branch for it. Nothing global is
+//! read: a service that has globals passes them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub trait Flusher: fmt::Debug + Send + Sync {
     fn flush(&self, limit: Duration) -> FlushReport;
 }
 
-/// What became of the spans so far.
+/// The counts of spans so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlushReport {
@@ -51,7 +51,7 @@ pub struct FlushReport {
     pub lost_exporting: u64,
     /// Spans that still wait: the time was too short.
     pub waiting: u64,
-    /// What went wrong, in words. Empty when all is well.
+    /// The errors, in words. Empty when all is well.
     pub problems: Vec<String>,
 }
 
@@ -118,8 +118,8 @@ impl Providers {
 
     /// Sends what is waiting. `None` when nobody knows how.
     ///
-    /// It blocks the thread for up to `limit` of real time; within an async runtime, call it on a thread for blocking
-    /// work.
+    /// It blocks the thread for up to `limit` of real time; within an async runtime, call it on a thread for
+    /// blocking work.
     #[must_use]
     pub fn flush_blocking(&self, limit: Duration) -> Option<FlushReport> {
         self.flusher.as_ref().map(|flusher| flusher.flush(limit))
@@ -136,7 +136,8 @@ impl Providers {
         Spans::held_back(&**tracer, self.settings.clone(), self.open.clone())
     }
 
-    /// The metrics of one runtime by its name; what its spans leave out is counted in them. Call it once per runtime.
+    /// The metrics of one runtime by its name; what its spans leave out is counted in them. Call it once per
+    /// runtime.
     #[must_use]
     pub fn metrics(&self, runtime: &str, spans: &Spans) -> Metrics {
         let Some(provider) = &self.meter else { return Metrics::off() };

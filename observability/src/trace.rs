@@ -1,8 +1,8 @@
 //! The spans of a runtime, over a tracer that the service brings: one trace per run.
 //!
-//! [`Spans`] opens traces. A [`RunTrace`] is kept with its run, a [`JobTrace`] with its job, an [`AttemptTrace`] goes
-//! with its attempt; each ends once, at a time that the caller gives. `names::span` shows the whole tree.
-//! Nothing here is global, spawns, blocks or reads a clock.
+//! [`Spans`] opens traces. A [`RunTrace`] is kept with its run, a [`JobTrace`] with its job, an
+//! [`AttemptTrace`] goes with its attempt; each ends once, at a time that the caller gives. `names::span`
+//! shows the whole tree. Nothing here is global, spawns, blocks or reads a clock.
 //!
 //! ```
 //! use std::time::SystemTime;

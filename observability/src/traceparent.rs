@@ -1,6 +1,7 @@
 //! A span's place in its trace as text: the W3C Trace Context `traceparent` header, version 00.
 //!
-//! It moves trace ids between a span and a header. It makes no spans, and it carries neither `tracestate` nor baggage.
+//! It moves trace ids between a span and a header. It makes no spans, and it carries neither `tracestate` nor
+//! baggage.
 
 use std::fmt;
 
@@ -11,8 +12,8 @@ use tracing_opentelemetry::{OpenTelemetrySpanExt, SetParentError};
 
 /// Returns the `traceparent` of a span, to be sent along with what the span does.
 ///
-/// `None` when the span is in no trace: it is disabled, or the subscriber has no OpenTelemetry layer. Asking fixes the
-/// span's trace, so [`set_parent`] on it fails from then on.
+/// `None` when the span is in no trace: it is disabled, or the subscriber has no OpenTelemetry layer. Asking
+/// fixes the span's trace, so [`set_parent`] on it fails from then on.
 #[must_use]
 pub fn traceparent_of(span: &Span) -> Option<String> {
     let context = span.context();

@@ -214,9 +214,9 @@ impl Harness {
         Events::of(self.volery.feed())
     }
 
-    /// Audits the board, shuts down, and checks that nothing is left: every phase ended in good order, nothing
-    /// was cancelled, every artifact has its outcome, and every task that was begun since the start has ended,
-    /// those that engines spawned included.
+    /// Audits the board, shuts down, and checks that nothing is left: every phase ended in good order,
+    /// nothing was cancelled, every artifact has its outcome, and every task that was begun since the start
+    /// has ended, those that engines spawned included.
     ///
     /// For a test that leaves something on purpose there is [`Volery::shutdown`]. Of several harnesses in one
     /// async runtime, those that were started first are to be finished last, because tasks are counted

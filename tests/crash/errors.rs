@@ -1,7 +1,9 @@
-//! Errors of the disk: waits for it fail, as `strace` has them do, and what was acknowledged is on disk all the same.
+//! Errors of the disk: waits for it fail, as `strace` has them do, and what was acknowledged is on disk all
+//! the same.
 //!
-//! After such a failure Linux takes the pages that it could not write for clean: a program reads what it wrote, another wait
-//! succeeds, and the power takes it. The model of the disk does the same. It needs `strace`, like `power`.
+//! After such a failure Linux takes the pages that it could not write for clean: a program reads what it
+//! wrote, another wait succeeds, and the power takes it. The model of the disk does the same. It needs
+//! `strace`, like `power`.
 
 use std::path::{Path, PathBuf};
 
@@ -23,11 +25,11 @@ use crate::trace::{self, Step};
 /// Publishes of a life.
 const STEPS: u64 = 30;
 
-/// Which waits for the disk fail, counted in each thread: one, several in a row, so that what is done about the first fails
-/// as well, in the store's first moments, and from some moment on to the end of the process.
+/// Which waits for the disk fail, counted in each thread: one, several in a row, so that what is done about
+/// the first fails as well, in the store's first moments, and from some moment on to the end of the process.
 const FAILING: [&str; 6] = ["1..2", "3", "6..8", "12..20", "5+6", "15+"];
 
-/// What a process is to do.
+/// The part of a child process.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Role {
     path: PathBuf,
@@ -75,7 +77,8 @@ async fn live(Role { path, life }: Role) -> volery::Result<()> {
     std::process::abort()
 }
 
-/// Runs a life in which some waits for the disk fail, if any. Returns what happened, and how much was refused.
+/// Runs a life in which some waits for the disk fail, if any. Returns what happened, and how much was
+/// refused.
 fn record(test: &str, folder: &Path, life: u64, failing: Option<&str>) -> (Vec<Step>, usize) {
     let files = folder.join("recorded");
     std::fs::create_dir_all(&files).expect("a folder can be made");

@@ -1,4 +1,5 @@
-//! What was decided from outside: pauses, ends of quarantines, cancellations, ends of input and deadlines outlive the process.
+//! Decisions from outside: pauses, ends of quarantines, cancellations, ends of input and deadlines outlive
+//! the process.
 
 use std::time::Duration;
 

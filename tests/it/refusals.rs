@@ -10,12 +10,12 @@ use volery::{Failure, Fault, WaitingReason};
 
 use crate::support::{A, B, SECOND, Seen, Tested, a, b, soon, tally, turns};
 
-/// What of a job's end the store refuses.
+/// The part of a job's end that the store refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
     Done,
     Retry,
-    /// Whatever has outputs.
+    /// Every write with outputs.
     Outputs,
     All,
 }

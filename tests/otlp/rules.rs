@@ -1,4 +1,4 @@
-//! What holds for the traces of runs: who is told apart, what links, what goes on, what is left out.
+//! Rules of the traces of runs: names, links, runs that go on, spans that are left out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ async fn a_batch_over_several_runs_has_a_trace_of_its_own_that_links_to_each() -
     let root = only(&spans, "shared pack");
     assert_eq!((&root.trace_id, &batch.parent_id), (&batch.trace_id, &root.span_id));
     assert_eq!(root.attribute("volery.run.status"), "completed");
-    // What follows from its output stands in the same trace.
+    // The jobs of its output are in the same trace.
     assert_eq!(only(&spans, "job mail").trace_id, root.trace_id);
     for run in named(&spans, "run Order") {
         let told = run.events_named("handed_to").map(|event| event.attributes.values().next().cloned());

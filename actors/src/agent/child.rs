@@ -1,7 +1,7 @@
-//! Child tasks: what an engine starts beside itself ends with its attempt.
+//! Child tasks: tasks that an engine starts, and that end with its attempt.
 //!
 //! They are the last branch of the one cancellation tree: runtime > run > job > attempt > child. An attempt's
-//! end is told only when its children are gone.
+//! end is sent only when its children are gone.
 
 use std::fmt;
 use std::future::Future;

@@ -1,6 +1,6 @@
-//! The context: what an engine may see of its attempt, besides its inputs.
+//! The context: an engine's view of its attempt, besides its inputs.
 //!
-//! It gives no way to publish: outputs are what the engine returns.
+//! It gives no way to publish: the engine returns its outputs.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -140,9 +140,9 @@ impl Context {
     /// [`Context::is_cancelled`] and [`Context::cancelled`] tell of the cancellation at once, so an engine
     /// can leave the section early. Sections may overlap; the last one counts.
     ///
-    /// What it does not hold back: the deadline of a shutdown (the report then says that the attempt was cut
-    /// off in a protected section), the restart of the agent, and the end of the process. A section that
-    /// begins when the attempt has ended holds nothing back.
+    /// It does not hold back the deadline of a shutdown (the report then says that the attempt was cut off in
+    /// a protected section), the restart of the agent, and the end of the process. A section that begins when
+    /// the attempt has ended holds nothing back.
     pub fn protect(&self) -> Protection {
         self.attempt.protect()
     }

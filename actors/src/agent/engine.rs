@@ -1,4 +1,4 @@
-//! Engines: what an agent calls with a job's inputs. Async functions and closures are engines.
+//! Engines: the code that an agent calls with a job's inputs. Async functions and closures are engines.
 //!
 //! The typed contract is [`Engine`]; the actor sees an engine through [`Runner`], which knows how to read a
 //! job's inputs for it.
@@ -17,19 +17,19 @@ use super::fallback::GaveUp;
 use super::outputs::{IntoOutputs, Outputs};
 use crate::fault::Fault;
 
-/// What an agent calls. `I` is fixed by the shape of the subscription.
+/// An engine: the code that an agent calls. `I` is fixed by the shape of the subscription.
 ///
 /// Implemented for every `Fn(I, Context) -> impl Future<Output = Result<O, E>>`. Implement it for a type to
 /// keep state between jobs; several attempts may run at once, up to the agent's concurrency.
 ///
 /// The future is dropped, and what it holds released, in these cases:
 ///
-/// * its run was cancelled, the agent's `cancel_grace` is over and no [protected section](Context::protect) lasts, unless
-///   other runs have a part in the job;
+/// * its run was cancelled, the agent's `cancel_grace` is over and no [protected section](Context::protect)
+///   lasts, unless other runs have a part in the job;
 /// * the deadline of a shutdown has come;
 /// * its agent or the curator is restarted; the job runs again.
 pub trait Engine<I>: Send + Sync + 'static {
-    /// What is published.
+    /// The type of the outputs.
     type Output: IntoOutputs;
 
     /// Runs one attempt of a job.

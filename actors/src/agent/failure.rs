@@ -1,4 +1,4 @@
-//! The failure artifact: what the board is told when a job fails for good.
+//! The failure artifact, which is published when a job fails for good.
 //!
 //! Agents subscribe to it like to anything else; the dead letter holds the same facts for queries.
 

@@ -1,4 +1,4 @@
-//! Outputs: what an engine may return, and how it says more about a single output.
+//! Outputs: the return values of engines, and particulars of a single output.
 //!
 //! The return type of an engine declares what it publishes. Nothing is published here; that happens with the
 //! job's end, in one commit.

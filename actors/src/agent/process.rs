@@ -1,7 +1,7 @@
 //! Child processes of engines: each in a group of its own, which ends with its attempt, whatever the group
 //! has started.
 //!
-//! The group is kept by a child task of the attempt, so that an attempt's end is told only when its processes
+//! The group is kept by a child task of the attempt, so that an attempt's end is sent only when its processes
 //! have ended.
 
 use std::fmt;

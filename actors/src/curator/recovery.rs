@@ -2,7 +2,7 @@
 //!
 //! The same path for a restarted curator and a restarted process. Started jobs are read slice by slice, and the board is
 //! held until they are there, so that they come first. Everything else is in the log only, as it is for an agent whose
-//! window is full, and the board reads it in the same way.
+//! memory window is full, and the board reads it in the same way.
 
 use std::collections::HashSet;
 use std::sync::Arc;

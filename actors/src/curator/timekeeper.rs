@@ -1,12 +1,12 @@
 //! The timekeeper: one timer, armed for the board's next deadline.
 //!
-//! It finds batch time-outs, expired joins, ended back-offs and opened visibility. It knows none of them: it
-//! tells the board that time has passed. It holds no state that matters; a restarted curator arms it again.
+//! It serves batch time-outs, expired joins, ended back-offs and opened visibility, and knows none of them:
+//! it sends the board a tick. It holds no state that matters; a restarted curator arms it again.
 //!
 //! | message | effect | fails with |
 //! | --- | --- | --- |
 //! | `Arm` | sleeps until then instead of what it slept for | never |
-//! | `Due` | tells the board | never; a stale one costs a look |
+//! | `Due` | sends the board a tick | never; a stale one costs a look |
 
 use std::sync::Arc;
 

@@ -94,7 +94,8 @@ pub(crate) fn class_of_fault(fault: &Fault, named: Option<&'static str>) -> &'st
     named.and_then(class_of_type).unwrap_or(UNKNOWN)
 }
 
-/// The class of an error, for spans: what a caller can do about it, or that of an error that is not the runtime's.
+/// The class of an error, for spans: what a caller can do about it, or that of an error that is not the
+/// runtime's.
 pub(crate) fn class_of(error: &Error) -> &'static str {
     if let Some(class) = error.foreign_class() {
         return class;

@@ -1,6 +1,6 @@
 //! Waiters: callers that wait until a run is quiescent, nothing moves, or an agent has room.
 //!
-//! The lists outlive the curator's lives, so that nobody waits in vain for one that is gone.
+//! The lists outlive the curator's lives, so that the next life answers every caller.
 
 use std::collections::HashMap;
 

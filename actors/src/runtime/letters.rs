@@ -23,13 +23,14 @@ pub use redrive_all::{RedriveAll, Redriven};
 type Awaited<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 impl Volery {
-    /// Lists jobs that failed for good, oldest first: `volery.dead_letters().agent("settle").only_open().await?`.
+    /// Lists jobs that failed for good, oldest first:
+    /// `volery.dead_letters().agent("settle").only_open().await?`.
     pub fn dead_letters(&self) -> DeadLetters {
         DeadLetters { volery: self.clone(), filter: DeadFilter::all() }
     }
 
-    /// Returns all that is known of a dead letter: its inputs with their payloads, every attempt, the chain of causes. Cancel
-    /// safe.
+    /// Returns all that is known of a dead letter: its inputs with their payloads, every attempt, the chain
+    /// of causes. Cancel safe.
     ///
     /// # Errors
     /// Of kind `FixInput` when there is none with this number; when the store cannot be read.
@@ -55,10 +56,11 @@ impl Volery {
     }
 }
 
-/// A list of dead letters to be read, or driven again. Made by [`Volery::dead_letters`]; all conditions must hold.
+/// A list of dead letters to be read, or driven again. Made by [`Volery::dead_letters`]; all conditions must
+/// hold.
 ///
-/// Awaiting it gives a page of at most 1,000; the next one is read with [`after`](Self::after) the last number. It fails when
-/// the store cannot be read, or is closed after a shutdown. Cancel safe.
+/// Awaiting it gives a page of at most 1,000; the next one is read with [`after`](Self::after) the last
+/// number. It fails when the store cannot be read, or is closed after a shutdown. Cancel safe.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is read until it is awaited"]
 pub struct DeadLetters {
@@ -126,7 +128,8 @@ impl IntoFuture for DeadLetters {
     }
 }
 
-/// A dead letter with all that is known of it, as it was when it was read. Dereferences to the [`DeadLetter`].
+/// A dead letter with all that is known of it, as it was when it was read. Dereferences to the
+/// [`DeadLetter`].
 #[derive(Clone, Debug)]
 pub struct Letter {
     volery: Volery,
@@ -159,7 +162,8 @@ impl Letter {
         redriving
     }
 
-    /// Lets the job run again with the one input of this kind replaced by what JSON text says; the text has to fit the kind.
+    /// Lets the job run again with the one input of this kind replaced by what JSON text says; the text has
+    /// to fit the kind.
     pub fn redrive_with_json(&self, kind: &str, json: impl Into<String>) -> Redriving {
         let mut redriving = self.redrive();
         redriving.edits = self.only(kind).map(|input| vec![Edit::json(input, json)]);
@@ -229,13 +233,14 @@ impl fmt::Display for Letter {
 
 /// A dead letter that is to be driven again; awaiting it gives the job.
 ///
-/// With the same inputs it is the same job, in the same run, and its attempts are counted on; with others it is another one.
-/// Either way failures count anew. An input that replaces another is published from outside, caused by the other, with its
-/// run, tags, visibility, tenant and partition, and no other agent is given it.
+/// With the same inputs it is the same job, in the same run, and its attempts are counted on; with others it
+/// is another one. Either way failures count anew. An input that replaces another is published from outside,
+/// caused by the other, with its run, tags, visibility, tenant and partition, and no other agent is given it.
 ///
-/// Awaiting it fails with kind `FixInput` when something has been done about the letter already, an edit does not fit its
-/// kind, the agent does not take it, an input is not kept any more, or the job is a pair of an every-pair join; else as a
-/// publish does. Dropped while it waits for room, nothing is done; dropped later, the job may run again or not.
+/// Awaiting it fails with kind `FixInput` when something has been done about the letter already, an edit does
+/// not fit its kind, the agent does not take it, an input is not kept any more, or the job is a pair of an
+/// every-pair join; else as a publish does. Dropped while it waits for room, nothing is done; dropped later,
+/// the job may run again or not.
 #[derive(Debug)]
 #[must_use = "nothing is driven again until it is awaited"]
 pub struct Redriving {

@@ -15,17 +15,19 @@ use super::Volery;
 use crate::error::{Error, Result};
 
 impl Volery {
-    /// Begins a question about artifacts: `volery.query().kind_of::<Order>().tagged("urgent").newest_first().await?`.
+    /// Begins a question about artifacts:
+    /// `volery.query().kind_of::<Order>().tagged("urgent").newest_first().await?`.
     pub fn query(&self) -> Query {
         Query { volery: self.clone(), filter: Ok(Filter::all()) }
     }
 }
 
-/// A question about artifacts. All conditions must hold; without any it is about everything of the tenant `default`, oldest
-/// first.
+/// A question about artifacts. All conditions must hold; without any it is about everything of the tenant
+/// `default`, oldest first.
 ///
-/// Awaiting it gives one [`Page`] of at most 1,000; [`pages`](Self::pages) goes on, and [`summary`](Self::summary) counts.
-/// These fail when the store cannot be read, or is closed after a shutdown. Cancel safe.
+/// Awaiting it gives one [`Page`] of at most 1,000; [`pages`](Self::pages) goes on, and
+/// [`summary`](Self::summary) counts. These fail when the store cannot be read, or is closed after a
+/// shutdown. Cancel safe.
 #[derive(Debug)]
 #[must_use = "nothing is read until it is awaited"]
 pub struct Query {
@@ -69,8 +71,8 @@ impl Query {
         self.map(|filter| filter.tagged_any(tag))
     }
 
-    /// Accepts one partition: the key given to `partitioned_by`. A key that cannot be written as JSON is an error when it is
-    /// awaited.
+    /// Accepts one partition: the key given to `partitioned_by`. A key that cannot be written as JSON is an
+    /// error when it is awaited.
     pub fn partition(self, key: &impl Serialize) -> Self {
         match serde_json::to_string(key) {
             Ok(text) => self.map(|filter| filter.partition(Key::from(text))),
@@ -128,7 +130,8 @@ impl Query {
         self.map(|filter| filter.limit(limit))
     }
 
-    /// Counts what the question is about, by kind, producer or outcome, sorted by name. Cursor and limit have no meaning here.
+    /// Counts what the question is about, by kind, producer or outcome, sorted by name. Cursor and limit have
+    /// no meaning here.
     ///
     /// # Errors
     /// When the store cannot be read, or is closed after a shutdown; when the partition was no key.
@@ -165,11 +168,12 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Reads the next page; `None` behind the last one, and after an error of the question itself. Cancel safe: dropped, the
-    /// page is read by the next call.
+    /// Reads the next page; `None` behind the last one, and after an error of the question itself. Cancel
+    /// safe: dropped, the page is read by the next call.
     ///
     /// # Errors
-    /// As for awaiting the [`Query`]; where the store could not be read, the next call tries the same page again.
+    /// As for awaiting the [`Query`]; where the store could not be read, the next call tries the same page
+    /// again.
     pub async fn next(&mut self) -> Result<Option<Page>> {
         let filter = match &self.filter {
             None => return Ok(None),

@@ -30,12 +30,13 @@ impl RunStart {
         Self { volery, workflow, deadline: None }
     }
 
-    /// Cancels the run this long after it began, unless everything of it has an outcome by then. It begins with the call of
-    /// [`publish`](Self::publish) or [`open`](Self::open). Its report says that it timed out.
+    /// Cancels the run this long after it began, unless everything of it has an outcome by then. It begins
+    /// with the call of [`publish`](Self::publish) or [`open`](Self::open). Its report says that it timed
+    /// out.
     ///
-    /// The deadline outlives the handles to the run, a restart of the curator and, with a durable store, the process.
-    /// Nothing waits for it: a run that waits for further input is settled all the same. What is published in the run
-    /// after its deadline is cancelled, as long as a handle exists.
+    /// The deadline outlives the handles to the run, a restart of the curator and, with a durable store, the
+    /// process. Nothing waits for it: a run that waits for further input is settled all the same. An artifact
+    /// that is published in the run after its deadline is cancelled, as long as a handle exists.
     pub fn deadline(self, within: Duration) -> Self {
         Self { deadline: Some(within), ..self }
     }
@@ -119,11 +120,12 @@ impl Run {
         self.0.volery.publishing(payload, self.0.id, Some(&self.0.workflow))
     }
 
-    /// Publishes several artifacts in this run, all or nothing. See [`Volery::publish_all`](Volery::publish_all).
+    /// Publishes several artifacts in this run, all or nothing. See
+    /// [`Volery::publish_all`](Volery::publish_all).
     ///
     /// # Errors
-    /// As for a single publish; nothing is published then. Dropped while it waits for room, nothing is published; dropped
-    /// later, the artifacts may or may not be.
+    /// As for a single publish; nothing is published then. Dropped while it waits for room, nothing is
+    /// published; dropped later, the artifacts may or may not be.
     pub fn publish_all(
         &self,
         payloads: impl IntoOutputs,
@@ -131,9 +133,10 @@ impl Run {
         self.0.volery.publish_outputs(Outputs::of(payloads), self.0.id, Some(&self.0.workflow))
     }
 
-    /// Waits until nothing of the run moves: no job of it waits for a slot, runs or backs off, no batch or outer join with
-    /// its inputs is on a timer, and nothing of it is still to become visible. An input that is still outstanding then
-    /// waits for further input or for a person, and is counted in the report. Cancel safe.
+    /// Waits until nothing of the run moves: no job of it waits for a slot, runs or backs off, no batch or
+    /// outer join with its inputs is on a timer, and nothing of it is still to become visible. An input that
+    /// is still outstanding then waits for further input or for a person, and is counted in the report.
+    /// Cancel safe.
     ///
     /// # Errors
     /// When the runtime stops first.
@@ -144,12 +147,13 @@ impl Run {
         Ok(RunReport { run: self.0.id, workflow: self.0.workflow.to_string(), tally, timed_out })
     }
 
-    /// Declares that no more input comes, and waits until everything of the run has its outcome; what waits for a paused
-    /// agent is left, and the report says so.
+    /// Declares that no more input comes, and waits until everything of the run has its outcome; what waits
+    /// for a paused agent is left, and the report says so.
     ///
-    /// Collectors are closed one after the other, agents in registration order, each time nothing else of the run
-    /// moves: batches with inputs of the run close, inputs that wait for partners expire (or fire partially, in an outer
-    /// join). The declaration stands once this has been polled; dropping it ends the waiting only.
+    /// Collectors are closed one after the other, agents in registration order, each time nothing else of the
+    /// run moves: batches with inputs of the run close, inputs that wait for partners expire (or fire
+    /// partially, in an outer join). The declaration stands once this has been polled; dropping it ends the
+    /// waiting only.
     ///
     /// # Errors
     /// When the runtime stops first.
@@ -158,13 +162,14 @@ impl Run {
         self.settled().await
     }
 
-    /// Cancels everything of the run that has not finished. What has finished stays.
+    /// Cancels everything of the run that has not finished. A finished job stays finished.
     pub fn cancel(&self) {
         self.0.volery.cancel(self.0.id);
     }
 
-    /// Returns the payloads of one kind in this run, oldest first, as far as the store keeps them: the memory store drops
-    /// all but the newest 10,000 finished artifacts of the whole runtime (`Memory::keep` changes that). Cancel safe.
+    /// Returns the payloads of one kind in this run, oldest first, as far as the store keeps them: the memory
+    /// store drops all but the newest 10,000 finished artifacts of the whole runtime (`Memory::keep` changes
+    /// that). Cancel safe.
     ///
     /// Reads page by page into one list; for runs of unknown size, page through
     /// [`Volery::artifacts`](Volery::artifacts).
@@ -241,7 +246,7 @@ impl fmt::Debug for Run {
     }
 }
 
-/// What became of a run.
+/// The report of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunReport {

@@ -1,7 +1,7 @@
 //! The status of a runtime: agents, running jobs, waiting artifacts, loops, findings.
 //!
-//! The board is asked about agents and jobs, the slots about the progress of attempts, and the store about artifacts that
-//! wait in the log only. It is read page by page in the caller's task.
+//! The board is asked about agents and jobs, the slots about the progress of attempts, and the store about
+//! artifacts that wait in the log only. It is read page by page in the caller's task.
 
 use rustc_hash::FxHashMap;
 use volery_blackboard::board::Board;
@@ -33,13 +33,14 @@ impl Volery {
     /// Lists up to 1,000 artifacts that wait for one agent, and why. Cancel safe.
     ///
     /// # Errors
-    /// When there is no such agent; of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before
-    /// it answered.
+    /// When there is no such agent; of kind `Stop` when the runtime has stopped, of kind `Retry` when the
+    /// curator died before it answered.
     pub async fn waiting_for(&self, agent: &str) -> Result<Vec<Waiting>> {
         self.waiting_in(None, Some(agent)).await
     }
 
-    /// Lists those of one run or agent, or of all. Those that are in memory come first; for the others the log is read.
+    /// Lists those of one run or agent, or of all. Those that are in memory come first; for the others the
+    /// log is read.
     pub(super) async fn waiting_in(&self, run: Option<RunId>, agent: Option<&str>) -> Result<Vec<Waiting>> {
         let mut filter = WaitingFilter::default();
         (filter.run, filter.limit) = (run, Some(WAITING_MAX));
@@ -51,8 +52,8 @@ impl Volery {
         Ok(found)
     }
 
-    /// Lists the attempts that are running, the oldest first: since when, what their engines said last, and whether they are
-    /// being cancelled. Cancel safe.
+    /// Lists the attempts that are running, the oldest first: since when, what their engines said last, and
+    /// whether they are being cancelled. Cancel safe.
     ///
     /// # Errors
     /// Of kind `Stop` when the runtime has stopped, of kind `Retry` when the curator died before it answered.
@@ -83,22 +84,22 @@ impl Volery {
         self.ingress().ask(Board::agents).await
     }
 
-    /// Tells what was found unfinished at the start, or when the curator was last restarted: jobs that run again, and inputs
-    /// that are read from the log as there is room.
+    /// Tells what was found unfinished at the start, or when the curator was last restarted: jobs that run
+    /// again, and inputs that are read from the log as there is room.
     #[must_use]
     pub fn recovered(&self) -> Recovered {
         self.ingress().status().recovered
     }
 
-    /// Tells how every background loop stands: ticks, errors, the last tick and the next. Counts begin with the runtime and
-    /// outlive restarts of the loops.
+    /// Tells how every background loop stands: ticks, errors, the last tick and the next. Counts begin with
+    /// the runtime and outlive restarts of the loops.
     #[must_use]
     pub fn loops(&self) -> Vec<LoopStatus> {
         self.0.loops.status()
     }
 
-    /// Has a background loop tick now instead of at its next time: `volery.nudge("janitor")`. Several nudges before it
-    /// does so make one tick. A schedule fires nothing before its time.
+    /// Has a background loop tick now instead of at its next time: `volery.nudge("janitor")`. Several nudges
+    /// before it does so make one tick. A schedule fires nothing before its time.
     ///
     /// # Errors
     /// When there is no such loop; of kind `Stop` when the runtime has stopped.
@@ -106,8 +107,9 @@ impl Volery {
         self.0.loops.nudge(name)
     }
 
-    /// Lists what the lookout finds at present: blocked worker threads, overdue attempts, agents whose jobs wait for long.
-    /// The feed tells when each begins and is over. Once the runtime has stopped, the list is what it was at the end.
+    /// Lists what the lookout finds at present: blocked worker threads, overdue attempts, agents whose jobs
+    /// wait for long. The feed tells when each begins and is over. Once the runtime has stopped, the list is
+    /// what it was at the end.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         self.0.findings.all()

@@ -1,8 +1,7 @@
 //! The conservation law, as a function.
 //!
-//! Property tests and simulations call it after every input, the test kit before a runtime is shut down, and the curator
-//! whenever it rests, in builds with debug assertions.
-//! Pure: no I/O, no clock.
+//! Property tests and simulations call it after every input, the test kit before a runtime is shut down, and
+//! the curator whenever it rests, in builds with debug assertions. Pure: no I/O, no clock.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +9,8 @@ use super::Board;
 use super::job::JobState;
 use crate::id::Offset;
 
-/// Up to so many runs, claims and jobs the curator audits the board. Eight times as many make tests of full queues take
-/// twice as long; with a tenth, joins and batches of several inputs would go without.
+/// Up to so many runs, claims and jobs the curator audits the board. Eight times as many make tests of full
+/// queues take twice as long; with a tenth, joins and batches of several inputs would go without.
 const AUDITED_MAX: usize = 32;
 
 impl Board {

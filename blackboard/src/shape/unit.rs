@@ -73,7 +73,8 @@ pub struct Count<I> {
     input: PhantomData<fn() -> I>,
 }
 
-/// Subscribes to `need` artifacts of one kind at a time, in log order; surplus artifacts wait for the next job.
+/// Subscribes to `need` artifacts of one kind at a time, in log order; surplus artifacts wait for the next
+/// job.
 ///
 /// ```
 /// use volery_blackboard::shape::{Shape, count};

@@ -1,7 +1,8 @@
 //! The spans of one attempt: the try itself, its steps, the engine's call, what it publishes.
 //!
-//! The value goes with the attempt into its task, and back with what the attempt returned: the attempt ends when its
-//! commit is done. The engine runs under [`EvaluateTrace::context`], so that spans of the service become its children.
+//! The value goes with the attempt into its task, and back with what the attempt returned: the attempt ends
+//! when its commit is done. The engine runs under [`EvaluateTrace::context`], so that spans of the service
+//! become its children.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,8 +24,8 @@ use super::settings::Detail;
 use super::text::{count, text};
 use crate::names::{attribute, event};
 
-/// An attempt of a sampled run, and its open span unless the level of detail leaves it out. Dropped without an end, the
-/// span ends as abandoned.
+/// An attempt of a sampled run, and its open span unless the level of detail leaves it out. Dropped without
+/// an end, the span ends as abandoned.
 #[derive(Debug)]
 #[must_use = "an attempt's span ends when its commit is done"]
 pub struct AttemptTrace {
@@ -189,8 +190,8 @@ pub(crate) fn with_baggage(context: Context, baggage: Option<&Arc<Baggage>>) -> 
 
 /// The ids that belong on each log line of an attempt.
 ///
-/// The formats of `Telemetry` print them. They are values of a context, and not a span, because a span would show in
-/// the trace a second time.
+/// The formats of `Telemetry` print them. They are values of a context, and not a span, because a span would
+/// show in the trace a second time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogIds {
     /// The run.

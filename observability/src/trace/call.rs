@@ -1,8 +1,8 @@
 //! Calls of models and tools inside an engine: a span below the engine's, and numbers on the meter.
 //!
-//! The names are those of the GenAI conventions (`names::CONVENTIONS`). What was asked and answered is never recorded:
-//! there is nothing here that takes it. In a run that is not recorded a call has its numbers and no span; without a meter
-//! and a trace it is nothing, and allocates nothing. Nothing here reads a clock.
+//! The names are those of the GenAI conventions (`names::CONVENTIONS`). Prompts and answers are never
+//! recorded: there is nothing here that takes it. In a run that is not recorded a call has its numbers and no
+//! span; without a meter and a trace it is nothing, and allocates nothing. Nothing here reads a clock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -223,7 +223,7 @@ impl Scope {
     }
 }
 
-/// What a call asks for; a label that is empty is absent.
+/// The labels of a call; a label that is empty is absent.
 struct Asked {
     operation: Box<str>,
     provider: Box<str>,
@@ -285,7 +285,8 @@ impl OpenCall {
         self.0.is_some()
     }
 
-    /// Where the call's own code runs: spans of the service become children of the call. `None` when the call has no span.
+    /// Where the call's own code runs: spans of the service become children of the call. `None` when the call
+    /// has no span.
     #[must_use]
     pub fn scope(&self) -> Option<Scope> {
         self.0.as_ref().filter(|open| open.span.is_some()).map(|open| open.scope.clone())

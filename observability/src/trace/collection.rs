@@ -44,7 +44,8 @@ pub struct JoinClosed<'a> {
 }
 
 impl RunTrace {
-    /// Shows a batch, with a link to each input. What it returns is for the batch's job to link to.
+    /// Makes the span of a batch, with a link to each input. Returns the context that the batch's job links
+    /// to.
     #[must_use = "the batch's job links to it"]
     pub fn batch(
         &self,
@@ -63,7 +64,7 @@ impl RunTrace {
         })
     }
 
-    /// Shows a join, with a link to each input. What it returns is for the join's job to link to.
+    /// Makes the span of a join, with a link to each input. Returns the context that the join's job links to.
     #[must_use = "the join's job links to it"]
     pub fn join(
         &self,

@@ -1,7 +1,7 @@
 //! How a job, an attempt or an engine call ended, as status, attributes and events of its span.
 //!
-//! What failed, panicked or ran out of time is an error with a class; what was cancelled is not, it says so in its
-//! outcome. The chain of causes becomes `exception` events, the root cause first.
+//! An attempt that failed, panicked or ran out of time is an error with a class; a cancelled one is not, it
+//! says so in its outcome. The chain of causes becomes `exception` events, the root cause first.
 
 use std::time::SystemTime;
 
@@ -15,8 +15,8 @@ use crate::names::{attribute, event};
 /// Longest chain of causes that is shown; the outermost ones give way.
 const CAUSES_MAX: usize = 16;
 
-/// Bytes of a whole chain's texts on one span. A failed job has three spans with it, and when everything fails they are
-/// all that an export holds: 512 of them stay under the 4 MiB of a usual receiver.
+/// Bytes of a whole chain's texts on one span. A failed job has three spans with it, and when everything
+/// fails they are all that an export holds: 512 of them stay under the 4 MiB of a usual receiver.
 const CHAIN_MAX: usize = 4 * 1024;
 
 /// Bytes of a status: the exception events say the rest.
@@ -40,7 +40,7 @@ pub enum Ending<'a> {
     Dead {
         /// Why: `attempts`, `not_retryable` and the like.
         reason: &'a str,
-        /// What the last attempt failed of.
+        /// The error of the last attempt.
         failure: Failure<'a>,
     },
     /// It was dropped without an attempt, for this reason.
@@ -112,7 +112,7 @@ impl Ending<'_> {
                 {
                     // The class is that of the error itself; of its causes only the texts are known.
                     let class = if index == 0 { failure.class } else { "cause" };
-                    // What a short text leaves is for those after it.
+                    // Bytes that a short text leaves are for those after it.
                     let message = cut(message, room / (shown - place));
                     room -= message.len();
                     exception(nested, at, class, &message);

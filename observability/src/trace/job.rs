@@ -58,12 +58,12 @@ pub struct Input<'a, I> {
     pub id: I,
     /// Its kind.
     pub kind: &'a str,
-    /// What it carries of its trace.
+    /// Its trace context.
     pub propagation: Option<Propagation>,
 }
 
-/// A job of a sampled run, and its open span unless the level of detail leaves it out. Dropped without an end, the span
-/// ends as abandoned.
+/// A job of a sampled run, and its open span unless the level of detail leaves it out. Dropped without an
+/// end, the span ends as abandoned.
 #[derive(Debug)]
 #[must_use = "a job's span ends when the job does"]
 pub struct JobTrace {
@@ -83,7 +83,7 @@ impl RunTrace {
     ) -> Option<JobTrace> {
         let State::Sampled(run) = &self.0 else { return None };
         let detail = run.recorder().settings.of_agent(start.agent, run.facts.detail);
-        // What was collected in no time ends an instant after it began.
+        // A batch or join that was collected in no time ends an instant after it began.
         let begin = if start.collected.is_some() { start.start + INSTANT } else { start.start };
         let mut draft = Draft::internal(format!("job {}", start.agent), begin)
             .with(text(attribute::AGENT, start.agent))

@@ -1,7 +1,8 @@
 //! One open span in the tree: it ends exactly once, and never before its children.
 //!
-//! Whoever holds a span says when it ends. If children are open then, the span stays open until the last of them has
-//! ended, and ends with it: durations nest, in whatever order cancellation and clean-up come. Nothing here reads a clock.
+//! The holder of a span ends it. If children are open then, the span stays open until the last of them has
+//! ended, and ends with it: durations nest, in whatever order cancellation and clean-up come. Nothing here
+//! reads a clock.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +29,7 @@ struct State {
     open: usize,
     /// The latest time that is known of the span or a child of it.
     latest: SystemTime,
-    /// What the holder said; the span ends when no child is open.
+    /// The holder's end; the span ends when no child is open.
     end: Option<End>,
     ended: bool,
 }

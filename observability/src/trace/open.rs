@@ -1,9 +1,9 @@
 //! Open spans: what the log keeps of one, and who can export it after the process has died.
 //!
-//! One rule makes a trace whole after `kill -9`: *no span is exported before its parent is exported, or is in the log as
-//! open*. [`OpenSpans`] holds spans back until then. A root, job, attempt or engine call that is open for longer than
-//! [`TraceSettings::wait`](super::TraceSettings::wait) is noted in the log. The next process exports an end for each note
-//! that it finds. A note is removed when its span has been exported.
+//! One rule makes a trace whole after `kill -9`: *no span is exported before its parent is exported, or is in
+//! the log as open*. [`OpenSpans`] holds spans back until then. A root, job, attempt or engine call that is
+//! open for longer than [`TraceSettings::wait`](super::TraceSettings::wait) is noted in the log. The next
+//! process exports an end for each note that it finds. A note is removed when its span has been exported.
 
 use std::fmt::{self, Debug};
 use std::str::FromStr;
@@ -75,7 +75,8 @@ impl OpenSpan {
     }
 }
 
-/// A line for the numbers, one for the name, and one for each attribute; `a` is an attempt, `s` a text, `i` an integer.
+/// A line for the numbers, one for the name, and one for each attribute; `a` is an attempt, `s` a text, `i`
+/// an integer.
 impl fmt::Display for OpenSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, parent, start_us, name, is_attempt, attributes } = self;
@@ -149,8 +150,8 @@ fn unescaped(text: &str) -> String {
     whole
 }
 
-/// Is told that a noted span was exported or is lost for good, so that its note can be removed. The thread that exports
-/// calls it; it must not block.
+/// Is told that a noted span was exported or is lost for good, so that its note can be removed. The thread
+/// that exports calls it; it must not block.
 pub type OnExported = Arc<dyn Fn(SpanKey) + Send + Sync>;
 
 /// Takes note of a span that is to be noted.
@@ -163,11 +164,12 @@ pub trait OpenSpans: Debug + Send + Sync {
     /// A number for a runtime, by which its spans are told apart from those of others.
     fn join(&self) -> u64;
 
-    /// A span of a runtime has begun that may be open for long. Spans of a trace are held back from its first root on.
+    /// A span of a runtime has begun that may be open for long. Spans of a trace are held back from its first
+    /// root on.
     fn begun(&self, runtime: u64, span: OpenSpan);
 
-    /// Gives the spans of a runtime that began before, are open, and are in no log; parents first. `given` is called for each
-    /// before it can end, and names who hears of its export.
+    /// Gives the spans of a runtime that began before, are open, and are in no log; parents first. `given` is
+    /// called for each before it can end, and names who hears of its export.
     fn to_note(&self, runtime: u64, before: SystemTime, given: &mut Given<'_>) -> Vec<OpenSpan>;
 
     /// The log has the span: nothing waits for it any more.
@@ -211,7 +213,8 @@ mod tests {
             let mut changed = open.to_string();
             if changed.is_char_boundary(at) && changed.is_char_boundary(at + 1) && at < changed.len() {
                 changed.replace_range(at..=at, &with);
-                // Either refused, or exactly what it says: numbers that are taken are those of what it was read as.
+                // Either refused, or exactly what it says: numbers that are taken are those of what it was
+                // read as.
                 if let Ok(read) = changed.parse::<OpenSpan>() {
                     let read = read.to_string();
                     prop_assert_eq!(read.lines().next(), changed.lines().next());

@@ -1,7 +1,7 @@
-//! What an artifact carries of its trace, as text: W3C `traceparent` and `tracestate`, with a member of ours.
+//! The trace context of an artifact, as text: W3C `traceparent` and `tracestate`, with a member of ours.
 //!
-//! The member `volery` is the span of the trace's root: what goes on with the run after a restart links to it.
-//! Parsing is strict, because the text may come from outside. Pure: no I/O, no clock.
+//! The member `volery` is the span of the trace's root: the trace after a restart links to it. Parsing is
+//! strict, because the text may come from outside. Pure: no I/O, no clock.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,7 +17,8 @@ const STATE_LENGTH_MAX: usize = 2048;
 
 /// An artifact's place in its trace, and the root of that trace.
 ///
-/// It goes with the artifact into the log, and comes back from there after a restart. Two of the same text are equal.
+/// It goes with the artifact into the log, and comes back from there after a restart. Two of the same text
+/// are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Propagation {
     /// The trace, never zero.
@@ -38,7 +39,8 @@ impl Propagation {
 
     /// Reads what a caller, or the log, says.
     ///
-    /// A `tracestate` that is malformed is passed over, as the specification asks; the `traceparent` counts then.
+    /// A `tracestate` that is malformed is passed over, as the specification asks; the `traceparent` counts
+    /// then.
     ///
     /// # Errors
     /// [`PropagationError`] when the `traceparent` is malformed.

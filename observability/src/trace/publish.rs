@@ -96,13 +96,14 @@ impl RunTrace {
 }
 
 impl PublishTrace {
-    /// What the artifact carries: this span, or the nearest one that is recorded.
+    /// The artifact's trace context: this span, or the nearest one that is recorded.
     #[must_use]
     pub const fn propagation(&self) -> &Propagation {
         &self.propagation
     }
 
-    /// Records the payload, if its kind is recorded. `payload` is called only then; its text is redacted and cut.
+    /// Records the payload, if its kind is recorded. `payload` is called only then; its text is redacted and
+    /// cut.
     pub fn payload(&self, kind: &str, payload: impl FnOnce() -> String) {
         let Some(span) = &self.span else { return };
         if let Some(recording) = span.root.recorder.settings.payload(kind) {
@@ -156,7 +157,7 @@ pub(crate) fn show_commit(span: &Recorded, commit: &Commit<'_>, detail: Detail) 
     }
 }
 
-/// What every message says of itself.
+/// The attributes of every message.
 pub(crate) fn message(kind: &str, id: &dyn Display) -> Vec<KeyValue> {
     vec![
         KeyValue::new(attribute::MESSAGING_SYSTEM, "volery"),

@@ -20,8 +20,8 @@ use super::spans::{Facts, Recorder};
 use super::text::count;
 use crate::names::attribute;
 
-/// A run goes on in another trace between jobs only, so one job with very many attempts could still grow a trace
-/// without end. Beyond this many times the limit its spans are left out, and counted.
+/// A run goes on in another trace between jobs only, so one job with very many attempts could still grow a
+/// trace without end. Beyond this many times the limit its spans are left out, and counted.
 const OVERSHOOT: u32 = 4;
 
 /// One trace of a run.
@@ -53,7 +53,7 @@ impl Place {
         Self { trace: propagation.trace, root: propagation.root.unwrap_or(propagation.span) }
     }
 
-    /// What an artifact carries when there is no span for its publish.
+    /// The trace context of an artifact when there is no span for its publish.
     pub(crate) fn propagation(self, sampled: bool, foreign: Option<Arc<str>>) -> Propagation {
         Propagation { trace: self.trace, span: self.root, sampled, root: Some(self.root), foreign }
     }
@@ -64,7 +64,7 @@ impl Place {
     }
 }
 
-/// What came of opening a root.
+/// The result of opening a root.
 pub(crate) enum Opened {
     /// It is recorded.
     Recorded(Opening),
@@ -74,7 +74,8 @@ pub(crate) enum Opened {
     Nothing,
 }
 
-/// A root that is recorded and says nothing about itself yet: what it says is made only when somebody will see it.
+/// A root that is recorded and says nothing about itself yet: what it says is made only when somebody will
+/// see it.
 pub(crate) struct Opening {
     span: BoxedSpan,
     place: Place,
@@ -119,7 +120,7 @@ impl Opening {
 /// Attributes that a span is usually given when it ends.
 const AT_THE_END: usize = 4;
 
-/// How long after the instant that it is said to begin at a span begins. What ends at that instant may be its cause, and
+/// How long after its nominal instant a span begins. A span that ends at that instant may be its cause, and
 /// Jaeger's critical path takes only what ended strictly before, in microseconds.
 pub(crate) const INSTANT: Duration = Duration::from_micros(1);
 
@@ -172,7 +173,7 @@ impl Draft {
         role: &'static str,
     ) -> Self {
         let mut dropped = 0_u64;
-        // What is not recorded arrives nowhere: a link to it would lead into nothing.
+        // A span that is not recorded arrives nowhere: a link to it would lead into nothing.
         for target in targets.into_iter().filter(Propagation::is_sampled) {
             if self.links.len() < recorder.settings.links_max {
                 let role = vec![KeyValue::new(attribute::LINK_ROLE, role)];
@@ -282,7 +283,7 @@ impl Root {
         Some(Recorded { root: Arc::clone(self), nested })
     }
 
-    /// What an artifact carries that is published at a span of this trace.
+    /// The trace context of an artifact that is published at a span of this trace.
     pub(crate) fn propagation(&self, nested: &NestedSpan) -> Propagation {
         let (trace, span) = propagation::ids(&nested.span_context());
         Propagation { trace, span, sampled: true, root: Some(self.place.root), foreign: self.foreign.clone() }

@@ -1,8 +1,9 @@
 //! The trace of one run: a value that whoever keeps the run keeps with it.
 //!
 //! A run that is not sampled is a small value without an allocation, and everything opened in it is nothing.
-//! A run with more spans than a trace may have goes on in another trace, with the same decision about sampling; so does
-//! a run that is published to after it had settled. Nothing here reads a clock: all times are the caller's.
+//! A run with more spans than a trace may have goes on in another trace, with the same decision about
+//! sampling; so does a run that is published to after it had settled. Nothing here reads a clock: all times
+//! are the caller's.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -160,7 +161,8 @@ impl RunTrace {
         }
     }
 
-    /// The place of the run itself, its baggage included, for code that is in no attempt of it that is recorded.
+    /// The place of the run itself, its baggage included, for code that is in no attempt of it that is
+    /// recorded.
     #[must_use]
     pub fn scope(&self) -> Scope {
         Scope::of(match &self.0 {
@@ -220,7 +222,7 @@ impl RunTrace {
 
     /// Ends the run: its root ends now, or with the last of the spans that are still open in it.
     ///
-    /// The first call counts. What is published in the run later opens another part of it.
+    /// The first call counts. An artifact that is published in the run later opens another part of it.
     pub fn end(&self, end: RunEnd) {
         let State::Sampled(run) = &self.0 else { return };
         let attributes = vec![
@@ -238,8 +240,8 @@ impl RunTrace {
         run.root().end(end.at, attributes, status);
     }
 
-    /// The first child after a restart, which links to the trace that was cut. The root must not: some versions of
-    /// Jaeger take a root with a link for a span whose parent is missing.
+    /// The first child after a restart, which links to the trace that was cut. The root must not: some
+    /// versions of Jaeger take a root with a link for a span whose parent is missing.
     pub(crate) fn resumed_from(&self, earlier: &Propagation, at: SystemTime) {
         let State::Sampled(run) = &self.0 else { return };
         let root = Place::of(earlier).propagation(earlier.sampled, None);
@@ -253,7 +255,8 @@ impl RunTrace {
 }
 
 impl OpenRun {
-    /// Begins a child of the root, in this trace or the next. `None` beside the trace when the span was left out.
+    /// Begins a child of the root, in this trace or the next. `None` beside the trace when the span was left
+    /// out.
     pub(crate) fn child(&self, draft: Draft, least: Detail, detail: Detail) -> (Arc<Root>, Option<Recorded>) {
         let mut current = self.root();
         if detail < least {
@@ -274,7 +277,8 @@ impl OpenRun {
         &self.recorder
     }
 
-    /// Opens the trace that follows. `None` when the service's sampler does not want it: the run stays where it is.
+    /// Opens the trace that follows. `None` when the service's sampler does not want it: the run stays where
+    /// it is.
     fn next(&self, before: &Arc<Root>, at: SystemTime) -> Option<Arc<Root>> {
         let number = before.number + 1;
         let name = format!("{} (part {number})", self.facts.name);

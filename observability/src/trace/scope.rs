@@ -1,4 +1,5 @@
-//! The place that code of the service runs in: its spans become children, its log lines have the ids of the attempt.
+//! The place that code of the service runs in: its spans become children, its log lines have the ids of the
+//! attempt.
 //!
 //! An opaque value over a context of OpenTelemetry, so that a runtime needs no name of that crate.
 

@@ -25,7 +25,7 @@ impl ShutdownTrace {
         Self(Some(root))
     }
 
-    /// Shows a phase that is over. One that failed says so by its status.
+    /// Makes the span of a phase that is over. A failed phase has the status of an error.
     pub fn phase(&self, phase: &str, status: &str, failed: Option<&str>, start: SystemTime, end: SystemTime) {
         let Some(root) = &self.0 else { return };
         let draft = Draft::internal(format!("shutdown {phase}"), start)

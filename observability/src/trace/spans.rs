@@ -26,18 +26,18 @@ pub struct Spans {
     inner: Option<Arc<Recorder>>,
 }
 
-/// What all spans of a runtime share.
+/// The attributes and settings that all spans of a runtime share.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     pub(crate) tracer: BoxedTracer,
     pub(crate) settings: TraceSettings,
-    /// What holds spans back, and the number of this runtime in it.
+    /// The part that holds spans back, and the number of this runtime in it.
     open: Option<(u64, Arc<dyn OpenSpans>)>,
     pub(crate) suppressed: AtomicU64,
     pub(crate) links_dropped: AtomicU64,
 }
 
-/// What all spans of a run share.
+/// The attributes that all spans of a run share.
 #[derive(Debug)]
 pub(crate) struct Facts {
     /// Attributes of every span.
@@ -60,7 +60,7 @@ pub struct RunStart<'a> {
     pub workflow: &'a str,
     /// Its tenant.
     pub tenant: Option<&'a str>,
-    /// What the service groups runs by.
+    /// The session: a service groups runs by it.
     pub session: Option<&'a str>,
     /// The caller's place in a trace: the run becomes a child of it, and is sampled if it is.
     pub parent: Option<&'a Propagation>,
@@ -84,7 +84,7 @@ impl std::fmt::Debug for RunStart<'_> {
     }
 }
 
-/// What was left out of the traces of a runtime so far, by its own rules.
+/// The counts of spans and links that a runtime's own rules left out so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
     /// Spans, by the level of detail or because a trace was full.
@@ -129,7 +129,7 @@ impl Spans {
         self.recorder().is_some()
     }
 
-    /// What spans are made with. Without the feature `record` the compiler knows that there is nothing.
+    /// The tracer. Without the feature `record` the compiler knows that there is none.
     const fn recorder(&self) -> Option<&Arc<Recorder>> {
         if cfg!(feature = "record") { self.inner.as_ref() } else { None }
     }
@@ -157,8 +157,8 @@ impl Spans {
 
     /// Opens a new trace for a run that an earlier process began, linked to the trace that was cut.
     ///
-    /// `earlier` is what any artifact of the run carries; its sampling decision counts. `attempt` is 2 after the first
-    /// restart. Jobs run again in the new trace; nothing is hung below spans of the old one.
+    /// `earlier` is what any artifact of the run carries; its sampling decision counts. `attempt` is 2 after
+    /// the first restart. Jobs run again in the new trace; nothing is hung below spans of the old one.
     #[must_use]
     pub fn resume(&self, start: RunStart<'_>, earlier: &Propagation, attempt: u32) -> RunTrace {
         let Some(recorder) = self.recorder() else { return RunTrace::off() };
@@ -216,8 +216,8 @@ impl Spans {
         ShutdownTrace::new(opening.into_root(recorder, &facts))
     }
 
-    /// How long a span is open before it is noted in the log. `None` when nobody holds spans back: only the providers of
-    /// `Telemetry` do.
+    /// How long a span is open before it is noted in the log. `None` when nobody holds spans back: only the
+    /// providers of `Telemetry` do.
     #[must_use]
     pub fn noted_after(&self) -> Option<Duration> {
         self.recorder().filter(|recorder| recorder.open.is_some()).map(|recorder| recorder.settings.wait)
@@ -254,7 +254,7 @@ impl Spans {
         self.recorder()?.open.as_ref()
     }
 
-    /// What was left out so far.
+    /// The counts of what was left out so far.
     #[must_use]
     pub fn left_out(&self) -> LeftOut {
         let Some(recorder) = self.recorder() else { return LeftOut::default() };
@@ -299,7 +299,7 @@ impl Recorder {
         self.open.is_some()
     }
 
-    /// What may pass of the caller's baggage.
+    /// The members of the caller's baggage that may pass.
     fn baggage(&self, start: &RunStart<'_>) -> Option<Arc<Baggage>> {
         start.baggage.and_then(|header| Baggage::allowed(header, &self.settings.baggage))
     }

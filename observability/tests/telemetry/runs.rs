@@ -71,7 +71,7 @@ fn a_run_that_is_not_sampled_builds_nothing_and_says_so_to_whoever_comes_next() 
         let propagation = run.scope().propagation().expect("there is a trace, though it is not recorded");
         assert_eq!((propagation.trace_id(), propagation.is_sampled()), (order.trace_id(), false));
         run.end(run_end(9));
-        // What goes on after a restart is not sampled either.
+        // A run that goes on after a restart is not sampled either.
         let again = telemetry.providers().spans().resume(RunStart::new(&"run-1", "quiet", at(0)), &order, 2);
         assert!(!again.is_sampled());
     });

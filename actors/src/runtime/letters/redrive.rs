@@ -17,7 +17,7 @@ use crate::kinds::KindTable;
 
 type MakePayload = Box<dyn FnOnce(&KindTable, &Kind) -> std::result::Result<(Kind, Body), String> + Send>;
 
-/// What takes the place of an input of a dead letter's job.
+/// The replacement of an input of a dead letter's job.
 pub(super) struct Edit {
     /// Which input, counted from 0 in input order.
     input: usize,
@@ -116,8 +116,9 @@ impl Volery {
         edits.into_iter().map(edit).collect()
     }
 
-    /// Makes the artifact that takes the place of another one: from outside, caused by it, in its run, for the job's
-    /// subscription alone, and otherwise with all its particulars but the idempotency key and a delay.
+    /// Makes the artifact that takes the place of another one: from outside, caused by it, in its run, for
+    /// the job's subscription alone, and otherwise with all its particulars but the idempotency key and a
+    /// delay.
     fn replacing(
         &self,
         old: &Artifact,

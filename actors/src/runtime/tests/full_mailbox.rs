@@ -1,4 +1,4 @@
-//! What follows when an agent cannot be given a job: no test from outside can fill a mailbox.
+//! Tests of an agent that cannot be given a job: no test from outside can fill a mailbox.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

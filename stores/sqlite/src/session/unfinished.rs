@@ -135,8 +135,8 @@ impl Session {
     }
 }
 
-/// Reads a claim with what belongs to it. One that is damaged is refused for that, so that it keeps nobody from reading what
-/// comes after it.
+/// Reads a claim with its artifact. A damaged claim is refused for that, so that it keeps nobody from reading
+/// what comes after it.
 fn readable(
     row: &Row<'_>,
     (sub, seq): (i64, u64),
@@ -154,8 +154,8 @@ fn readable(
     })
 }
 
-/// What can be told of an artifact whose claim, or whose own row, is not as it was written. Its run, time and workflow begin
-/// at column `first`. Any other fault stays one.
+/// The readable part of an artifact whose claim, or whose own row, is not as it was written. Its run, time
+/// and workflow begin at column `first`. Any other fault stays one.
 fn damaged(
     row: &Row<'_>,
     first: usize,
