@@ -228,7 +228,7 @@ pub mod sqlite {
 /// ```
 pub mod store {
     pub use volery_blackboard::claim::{Backlog, Claim, Claimed, LogEntry, Settled};
-    pub use volery_blackboard::job::{Aside, Member, PairVerdict, Resumed, Start, Wait, WaitsFor};
+    pub use volery_blackboard::job::{Member, Observed, PairVerdict, Resumed, Start, Wait, WaitsFor};
     #[cfg(feature = "testing")]
     pub use volery_blackboard::store::conformance;
     pub use volery_blackboard::store::{

@@ -104,6 +104,7 @@ pub struct Board {
     touched_runs: Vec<RunId>,
     /// Kept between inputs to save allocations.
     steps: Vec<Step>,
+    is_observed: bool,
 }
 
 /// The owner of a deadline.
@@ -128,6 +129,11 @@ impl Board {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Has starts carry facts for an observer, and joins that expired reported.
+    pub fn observe(&mut self) {
+        self.is_observed = true;
     }
 
     /// Adds an agent that may run `concurrency` jobs at a time.

@@ -39,8 +39,8 @@ pub struct Start {
     /// Whether this attempt runs with nothing else in flight, because attempts of the job were interrupted
     /// before.
     pub alone: bool,
-    /// Facts for observers.
-    pub aside: Aside,
+    /// Facts for an observer; `None` unless the board is observed.
+    pub observed: Option<Box<Observed>>,
 }
 
 /// One input of a job: its place in the log, the side of the subscription it fills, and the group it belongs
@@ -96,10 +96,9 @@ pub struct Resumed {
     pub deaths_alone: u32,
 }
 
-/// Facts for observers that are known when a job starts and are no part of it. A store need not keep them,
-/// and gives back the default.
+/// Facts for an observer that are known when a job starts and are no part of it. A store need not keep them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Aside {
+pub struct Observed {
     /// Since when the job has waited for this attempt: its inputs are complete, or its last attempt or
     /// back-off is over.
     pub since: Timestamp,

@@ -74,7 +74,7 @@ impl Plan {
     }
 
     /// Returns what makes an empty board with every agent and subscription.
-    pub(super) fn board(&self, window: u32) -> Box<dyn Fn() -> Board + Send + Sync> {
+    pub(super) fn board(&self, window: u32, is_observed: bool) -> Box<dyn Fn() -> Board + Send + Sync> {
         let described =
             |agent: &AgentParts| (agent.viewer.name.clone(), agent.concurrency, agent.timeouts.queue);
         let agents: Vec<_> = self.agents.iter().map(described).collect();
@@ -83,6 +83,9 @@ impl Plan {
         Box::new(move || {
             let mut board = Board::new();
             board.set_jobs_in_memory_max(window as usize);
+            if is_observed {
+                board.observe();
+            }
             for (name, concurrency, queue_timeout) in &agents {
                 let agent = board.add_agent(name.clone(), *concurrency);
                 if let Some(timeout) = queue_timeout {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use volery_blackboard::job::{Aside, Start};
+use volery_blackboard::job::{Start, Wait};
 use volery_blackboard::store::Few;
 use volery_blackboard::{Artifact, RunId, Timestamp, TraceContext};
 use volery_observability::trace::{
@@ -147,7 +147,7 @@ impl Seen {
 
     fn open(self: &Arc<Self>, start: &Arc<Start>, inputs: &[Arc<Artifact>], begun: Timestamp) -> Open {
         let kept = self.jobs.take(start.job);
-        let complete = kept.as_ref().map_or(start.aside.since, |kept| kept.complete);
+        let complete = kept.as_ref().map_or(waits_since(start), |kept| kept.complete);
         let sight = self.sight(start.subscription);
         if kept.is_none() {
             self.count_collection(start, inputs, sight);
@@ -220,9 +220,9 @@ impl Seen {
             if !recorded {
                 return live;
             }
-            let shared = live.trace(|| self.spans.shared(agent, start.aside.first.into(), true)).clone();
+            let shared = live.trace(|| self.spans.shared(agent, first_input(start).into(), true)).clone();
             if began {
-                self.tell_of_handing(&shared, inputs, start.aside.since);
+                self.tell_of_handing(&shared, inputs, waits_since(start));
             }
             return live;
         }
@@ -230,7 +230,8 @@ impl Seen {
         if let Some(live) = self.runs.find(start.run).filter(|live| live.opened().is_some()) {
             return live;
         }
-        self.resume_run(start.run, &start.aside, inputs)
+        let workflow = start.observed.as_ref().and_then(|observed| observed.workflow.as_ref());
+        self.resume_run(start.run, workflow, waits_since(start), inputs)
     }
 
     pub(super) fn tell_of_handing(&self, shared: &RunTrace, inputs: &[Arc<Artifact>], at: Timestamp) {
@@ -256,7 +257,7 @@ impl Seen {
             trigger,
             collected: collected.as_ref(),
             models: self.models.get(start.agent.at()).copied().unwrap_or_default(),
-            ..JobStart::new(agent, &start.job, start.aside.since.into())
+            ..JobStart::new(agent, &start.job, waits_since(start).into())
         };
         let inputs = inputs.iter().map(|input| Input {
             id: input.id(),
@@ -270,10 +271,10 @@ impl Seen {
     fn collection(&self, start: &Start, inputs: &[Arc<Artifact>], trace: &RunTrace) -> Option<Propagation> {
         let sight = self.sight(start.subscription)?;
         let agent = self.agent(start.agent);
-        let key = start.aside.key.as_ref().map(|key| key.as_str());
+        let key = start.observed.as_ref().and_then(|observed| observed.key.as_ref()).map(|key| key.as_str());
         let propagation = inputs.iter().filter_map(|input| input.trace()).filter_map(propagation_of);
-        let first = start.aside.first.into();
-        let end = start.aside.since.into();
+        let first = first_input(start).into();
+        let end = waits_since(start).into();
         if let Some(reason) = start.closed {
             let batch = BatchClosed { agent, reason: close_reason(reason), key, start: first, end };
             return trace.batch(&batch, propagation);
@@ -291,8 +292,8 @@ impl Seen {
 
     /// Counts a wait once, under what took most of it.
     fn count_wait(&self, start: &Start, begun: Timestamp) {
-        let (mut most, mut at) = ((Duration::ZERO, HANDING_OVER), start.aside.since);
-        let parts = start.aside.waits.iter().map(|wait| (wait.what.name(), wait.until));
+        let (mut most, mut at) = ((Duration::ZERO, HANDING_OVER), waits_since(start));
+        let parts = waits(start).iter().map(|wait| (wait.what.name(), wait.until));
         for (what, until) in parts.chain([(HANDING_OVER, begun)]) {
             let took = until.since(at);
             if took > most.0 {
@@ -300,13 +301,13 @@ impl Seen {
             }
             at = until;
         }
-        self.metrics.job_waited(self.agent(start.agent), most.1, begun.since(start.aside.since));
+        self.metrics.job_waited(self.agent(start.agent), most.1, begun.since(waits_since(start)));
     }
 
     fn count_collection(&self, start: &Start, inputs: &[Arc<Artifact>], sight: Option<&Sight>) {
         let Some(sight) = sight.filter(|_| self.metrics.is_on()) else { return };
         let first = inputs.iter().map(|input| input.published_at()).min().unwrap_or(start.at);
-        let (agent, age) = (self.agent(start.agent), start.aside.since.since(first));
+        let (agent, age) = (self.agent(start.agent), waits_since(start).since(first));
         if let Some(reason) = start.closed {
             let groups = start.members.last().map_or(0, |last| last.group + 1);
             let fill = sight.batch_size.map(|size| f64::from(groups) / f64::from(size.max(1)));
@@ -334,11 +335,12 @@ impl Seen {
     pub(super) fn resume_run(
         self: &Arc<Self>,
         run: RunId,
-        aside: &Aside,
+        workflow: Option<&Arc<str>>,
+        since: Timestamp,
         inputs: &[Arc<Artifact>],
     ) -> Arc<Live> {
-        let workflow = aside.workflow.clone().unwrap_or_default();
-        let (live, began) = self.runs.hold(run, || Live::new(run, &workflow, aside.since));
+        let workflow = workflow.cloned().unwrap_or_default();
+        let (live, began) = self.runs.hold(run, || Live::new(run, &workflow, since));
         if began {
             self.metrics.run_started(&workflow);
         }
@@ -363,13 +365,13 @@ impl Traced {
     /// Shows what lay before the attempt. At its end, so that a process that dies in it leaves no child
     /// without a parent.
     pub(super) fn show_waits(&self) {
-        let mut since = self.start.aside.since;
+        let mut since = waits_since(&self.start);
         if let Some((idle, until)) = self.rest {
             self.job.backoff(idle.into(), until.into());
             // The board may have looked a little later.
             since = since.min(until);
         }
-        for wait in &self.start.aside.waits {
+        for wait in waits(&self.start) {
             self.job.wait(wait.what.name(), since.into(), wait.until.into());
             since = wait.until;
         }
@@ -454,6 +456,21 @@ impl How {
             Self::Cancelled => Ending::Cancelled("run"),
         }
     }
+}
+
+/// Since when a job has waited for its attempt.
+pub(super) fn waits_since(start: &Start) -> Timestamp {
+    start.observed.as_ref().map_or(start.at, |observed| observed.since)
+}
+
+/// When the first input of a job was there.
+fn first_input(start: &Start) -> Timestamp {
+    start.observed.as_ref().map_or(start.at, |observed| observed.first)
+}
+
+/// The parts of a job's wait.
+fn waits(start: &Start) -> &[Wait] {
+    start.observed.as_ref().map_or(&[], |observed| &observed.waits)
 }
 
 /// Tells whether an input is of a run that is recorded.

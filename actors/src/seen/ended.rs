@@ -243,7 +243,11 @@ impl Seen {
         };
         let at = end.committed.done;
         if !self.job_over(start.job, &ending, at) {
-            self.metrics.job_ended(self.agent(start.agent), &ending, at.since(start.aside.since));
+            self.metrics.job_ended(
+                self.agent(start.agent),
+                &ending,
+                at.since(super::attempt::waits_since(start)),
+            );
         }
     }
 

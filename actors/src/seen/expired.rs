@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use volery_blackboard::effect::JoinExpired;
-use volery_blackboard::job::Aside;
 use volery_blackboard::store::Few;
 use volery_blackboard::{Artifact, Offset, RunId, Tally, Timestamp};
 use volery_observability::trace::{JoinClosed, RunEnd, RunStatus};
@@ -73,11 +72,8 @@ impl Seen {
             return;
         }
         let live = self.runs.find(run).filter(|live| live.opened().is_some());
-        let live = live.unwrap_or_else(|| {
-            let aside =
-                Aside { since: expired.first, workflow: expired.workflow.clone(), ..Aside::default() };
-            self.resume_run(run, &aside, inputs)
-        });
+        let live =
+            live.unwrap_or_else(|| self.resume_run(run, expired.workflow.as_ref(), expired.first, inputs));
         if let Some(trace) = live.opened() {
             drop(trace.join(&join, propagation));
         }

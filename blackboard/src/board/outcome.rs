@@ -26,7 +26,9 @@ impl Board {
         let decided = effects.len();
         self.leave(index, entry, Outcome::Expired(expiry), effects);
         let expired = effects[decided..].iter().any(is_expiry);
-        if let Some(company) = company.filter(|_| expired && !reported.contains(&entry.offset)) {
+        if let Some(company) =
+            company.filter(|_| self.is_observed && expired && !reported.contains(&entry.offset))
+        {
             reported.extend(company.partners.iter().map(|partner| partner.offset));
             let workflow_of = |run| self.runs.get(&run).map(|run| Arc::clone(&run.workflow));
             effects.push(Effect::JoinExpired(company.into_expired(index, entry, workflow_of)));

@@ -67,7 +67,7 @@ impl Board {
             cuts: cuts(&start.members),
             closed: start.closed,
             shared: false,
-            key: start.aside.key,
+            key: start.observed.and_then(|observed| observed.key),
         };
         self.restore_job(start.job, index, group, progress);
     }

@@ -17,9 +17,8 @@ use super::run::Motion;
 use super::waits::waits;
 use super::{Board, Due, Effect};
 use crate::collect::Group;
-use crate::few::Few;
 use crate::id::{AgentIndex, JobId, Key, RunId, SubscriptionIndex};
-use crate::job::{Aside, Start, Wait};
+use crate::job::{Observed, Start};
 use crate::outcome::{Burial, Overdue};
 use crate::time::Timestamp;
 
@@ -122,8 +121,7 @@ impl Board {
     }
 
     fn begin_attempt(&mut self, agent: AgentIndex, ready: Ready, state: JobState) -> Option<Start> {
-        let waits = waits(ready.since, ready.front, self.closed(agent), self.now);
-        let since = self.now;
+        let (since, waited) = (self.now, (ready.since, ready.front));
         let id = match ready.work {
             Work::New { subscription, group, runs } => {
                 let id = self.job_id(subscription, &group);
@@ -150,10 +148,10 @@ impl Board {
                 id
             }
         };
-        self.start_of(id, ready.since, waits)
+        self.start_of(id, waited)
     }
 
-    fn start_of(&self, id: JobId, since: Timestamp, waits: Few<Wait>) -> Option<Start> {
+    fn start_of(&self, id: JobId, waited: (Timestamp, Option<Timestamp>)) -> Option<Start> {
         let job = self.jobs.get(&id)?;
         let at = latest(&job.group.entries);
         let (run, opens_run) = (self.run_of(id)?, matches!(job.runs, Runs::Many(_)));
@@ -170,14 +168,19 @@ impl Board {
             closed: job.group.closed,
             shared: job.group.shared,
             alone: self.poison.runs_alone(id),
-            aside: Aside {
-                since,
-                first: job.group.entries.iter().map(|entry| entry.since).min().unwrap_or(since),
-                waits,
-                key: job.group.key.clone(),
-                workflow: self.runs.get(&run).map(|state| Arc::clone(&state.workflow)),
-            },
+            observed: self.is_observed.then(|| Box::new(self.observed(job, run, waited))),
         })
+    }
+
+    /// The facts for an observer of a job that has waited since, and came to the front of its key later.
+    fn observed(&self, job: &Job, run: RunId, (since, front): (Timestamp, Option<Timestamp>)) -> Observed {
+        Observed {
+            since,
+            first: job.group.entries.iter().map(|entry| entry.since).min().unwrap_or(since),
+            waits: waits(since, front, self.closed(job.agent), self.now),
+            key: job.group.key.clone(),
+            workflow: self.runs.get(&run).map(|state| Arc::clone(&state.workflow)),
+        }
     }
 
     pub(super) fn job_id(&self, subscription: SubscriptionIndex, group: &Group) -> JobId {

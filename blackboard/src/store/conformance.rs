@@ -27,7 +27,7 @@ use crate::body::Body;
 use crate::claim::{Claim, Settled};
 use crate::filter::Filter;
 use crate::id::{AgentIndex, AgentName, ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
-use crate::job::{Aside, Member, Start};
+use crate::job::{Member, Start};
 use crate::kind::{Kind, Kinds};
 use crate::outcome::Outcome;
 use crate::time::Timestamp;
@@ -410,7 +410,7 @@ fn start(subscription: u32, members: &[Offset]) -> Start {
         closed: None,
         shared: false,
         alone: false,
-        aside: Aside::default(),
+        observed: None,
     }
 }
 

@@ -293,14 +293,15 @@ fn terminal_states_are_final() {
 /// The parts of the wait of an input's job before its start, in microseconds.
 fn waited(world: &World, member: u64) -> Vec<(WaitsFor, u128)> {
     let mut starts = world.fresh.iter().chain(world.running.values());
-    let aside = &starts.find(|start| inputs(start) == [member]).expect("the job was started").aside;
-    let mut since = aside.since;
+    let start = starts.find(|start| inputs(start) == [member]).expect("the job was started");
+    let observed = start.observed.as_ref().expect("the board is observed");
+    let mut since = observed.since;
     let part = |wait: &Wait| {
         let took = wait.until.since(since).as_micros();
         since = wait.until;
         (wait.what, took)
     };
-    aside.waits.iter().map(part).collect()
+    observed.waits.iter().map(part).collect()
 }
 
 #[test]

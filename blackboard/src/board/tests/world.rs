@@ -656,6 +656,7 @@ fn catalogue(setup: &Setup) -> Catalogue {
 
 fn board(setup: &Setup) -> Board {
     let mut board = Board::new();
+    board.observe();
     if let Some(window) = setup.window {
         board.set_jobs_in_memory_max(window);
     }

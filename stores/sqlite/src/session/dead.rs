@@ -4,7 +4,7 @@ use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params_from_iter};
 use serde::{Deserialize, Serialize};
 use volery_blackboard::claim::Claim;
-use volery_blackboard::job::{Aside, Member, Start};
+use volery_blackboard::job::{Member, Start};
 use volery_blackboard::store::{DeadFilter, DeadLetter, DeadState, FailedAttempt, Inspected, StoreError};
 use volery_blackboard::{
     AgentIndex, AgentName, CloseReason, JobId, Key, Marks, Offset, RunId, SubscriptionIndex, Timestamp,
@@ -87,7 +87,7 @@ impl Work {
             closed: self.closed,
             shared: self.shared,
             alone: false,
-            aside: Aside::default(),
+            observed: None,
         }
     }
 

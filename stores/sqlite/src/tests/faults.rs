@@ -5,7 +5,7 @@ use std::io::{Read as _, Seek, SeekFrom, Write as _};
 
 use super::*;
 use volery_blackboard::claim::{Claimed, Settled};
-use volery_blackboard::job::{Aside, Member, Start};
+use volery_blackboard::job::{Member, Start};
 use volery_blackboard::outcome::Quarantine;
 use volery_blackboard::{AgentIndex, Discard, JobId, Offset, Outcome};
 
@@ -307,7 +307,7 @@ pub(super) fn start(place: u64) -> Start {
         closed: None,
         shared: false,
         alone: false,
-        aside: Aside::default(),
+        observed: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::Row;
 use rustc_hash::FxHashMap;
-use volery_blackboard::job::{Aside, Member, Start};
+use volery_blackboard::job::{Member, Start};
 use volery_blackboard::{Artifact, JobId, Marks, Offset, RunId, SubscriptionIndex, Tally, Timestamp};
 
 use super::damage::Broken;
@@ -236,7 +236,7 @@ fn open_job(session: &Session, row: &Row<'_>, subscription: SubscriptionIndex) -
         closed: closed.map(|text| serde_json::from_str(&text)).transpose()?,
         shared: row.get(15)?,
         alone: row.get(12)?,
-        aside: Aside::default(),
+        observed: None,
     };
     let offsets = start.members.iter().map(|member| member.offset);
     if JobId::derive(map.subscription_name(subscription), start.at, offsets) != job {
