@@ -24,7 +24,7 @@ use volery_blackboard::store::{Few, NewArtifact, StoreError, Stored};
 use volery_blackboard::{AgentName, JobId, RunId, Tally, Timestamp};
 
 use crate::error::{Cause, Error, Result, class_of};
-use crate::seen::{Host, PublishSeen, SpanNote};
+use crate::observer::{Host, ObservedPublish, SpanNote};
 use crate::supervision::{Address, SendRefusal};
 
 mod admission;
@@ -121,15 +121,15 @@ impl Ingress {
     pub(crate) async fn publish(
         &self,
         artifacts: Few<NewArtifact>,
-        mut seen: PublishSeen,
+        mut observed: ObservedPublish,
     ) -> Result<Few<Stored>> {
         if let Err(error) = self.admission.enter().await {
-            seen.failed(class_of(&error));
+            observed.failed(class_of(&error));
             return Err(error);
         }
         let (answer, answered) = oneshot::channel();
-        seen.sent();
-        self.push(Command::Publish { artifacts, answer, seen });
+        observed.sent();
+        self.push(Command::Publish { artifacts, answer, observed });
         answered.await.map_err(|_| self.unanswered())?.map_err(Into::into)
     }
 

@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 10] = [
     &["supervision"],
     &["clock", "fault", "finding", "health", "hold", "intensity", "kinds"],
     &["error"],
-    &["feed", "resource", "seen", "settings"],
+    &["feed", "observer", "resource", "settings"],
     &["ingress"],
     &["agent"],
     &["curator"],

@@ -14,7 +14,7 @@ use super::timeout::Timeouts;
 use crate::clock::Clock;
 use crate::ingress::{AttemptEnd, Ingress};
 use crate::kinds::KindTable;
-use crate::seen::Seen;
+use crate::observer::Observer;
 
 /// The services of a runtime, which its attempts, loops and handles share.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Services {
     pub(crate) matcher: Matcher,
     pub(crate) kinds: KindTable,
     pub(crate) clock: Clock,
-    pub(crate) seen: Arc<Seen>,
+    pub(crate) observer: Arc<Observer>,
 }
 
 /// What all attempts of an agent work with. Engines do not reach it.

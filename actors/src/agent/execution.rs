@@ -26,7 +26,7 @@ use super::slots::SlotNumber;
 use super::timeout::TimedOut;
 use crate::fault::{Fault, chain, take_text};
 use crate::ingress::{AttemptEnd, Ended, EngineState};
-use crate::seen::{AttemptSeen, How, Step};
+use crate::observer::{How, ObservedAttempt, Step};
 
 mod results;
 
@@ -36,7 +36,7 @@ pub(super) struct Execution {
     environment: Arc<Environment>,
     /// Its slot, until it is freed.
     slot: Option<SlotNumber>,
-    seen: AttemptSeen,
+    observed: ObservedAttempt,
 }
 
 /// What an attempt is given.
@@ -130,7 +130,8 @@ pub(super) async fn bury(mut execution: Execution, inputs: Response<Artifacts>, 
         Burial::EndRefused { attempts, error } => GaveUp { attempts, error },
     };
     let services = &execution.environment.services;
-    execution.seen = services.seen.burial(start, execution.attempt.inputs(), how, services.clock.now());
+    execution.observed =
+        services.observer.burial(start, execution.attempt.inputs(), how, services.clock.now());
     let end = execution.give_up(gave_up);
     execution.end(end, EngineState::Sound);
 }
@@ -140,7 +141,7 @@ impl Execution {
     pub(super) fn begin(environment: &Arc<Environment>, start: Arc<Start>) -> (Self, SlotNumber) {
         let (attempt, slot) = environment.slots.fill(start);
         let environment = Arc::clone(environment);
-        (Self { attempt, environment, slot: Some(slot), seen: AttemptSeen::default() }, slot)
+        (Self { attempt, environment, slot: Some(slot), observed: ObservedAttempt::default() }, slot)
     }
 
     async fn execute(&mut self, Work { inputs, cell, retired }: Work) -> (AttemptEnd, EngineState) {
@@ -150,11 +151,11 @@ impl Execution {
         }
         let stopped = match self.call_engine(&cell, inputs).await {
             Ok(outputs) => {
-                self.seen.over(How::Done, &[]);
+                self.observed.over(How::Done, &[]);
                 match self.publishes(outputs) {
                     Ok(outputs) => {
                         if !outputs.is_empty() {
-                            self.seen.checked();
+                            self.observed.checked();
                         }
                         return (AttemptEnd::Done(outputs), EngineState::Sound);
                     }
@@ -167,7 +168,7 @@ impl Execution {
         let Some((fault, engine)) = stopped.into_fault() else {
             let end = self.environment.called_off();
             let how = if matches!(end, AttemptEnd::Released) { How::Released } else { How::Cancelled };
-            self.seen.over(how, &[]);
+            self.observed.over(how, &[]);
             return (end, EngineState::Sound);
         };
         if self.attempt.is_called_off(&self.attempt.engine) {
@@ -176,10 +177,10 @@ impl Execution {
             self.attempt.engine.scope().call(|| {
                 tracing::debug!(target: "volery::agent", agent = %self.attempt.agent(), %run, %job, attempt, error = %fault, "a cancelled attempt failed");
             });
-            self.seen.over(How::Cancelled, &[]);
+            self.observed.over(How::Cancelled, &[]);
             return (self.environment.called_off(), engine);
         }
-        self.seen.over(how, &chain(fault.as_ref()));
+        self.observed.over(how, &chain(fault.as_ref()));
         let end = match (self.fail(&fault), cell.fallback()) {
             (AttemptEnd::Dead { attempts, error, .. }, Some(fallback))
                 if !self.attempt.inputs().is_empty() =>
@@ -199,7 +200,7 @@ impl Execution {
         cell: &EngineCell,
         inputs: Response<Artifacts>,
     ) -> Result<Outputs, Stopped> {
-        let Self { attempt, environment, seen, .. } = self;
+        let Self { attempt, environment, observed, .. } = self;
         let context = Context::of_engine(attempt);
         let cut_off = attempt.engine.cut_off_children();
         let ended = {
@@ -207,17 +208,18 @@ impl Execution {
                 let fetched = matches!(inputs, Response::Pending(_));
                 let read = inputs.wait().await;
                 let known = read.as_deref().unwrap_or_default();
-                let (begun, scope) = environment.services.seen.attempt(&attempt.start, known, attempt.began);
-                *seen = begun;
+                let (begun, scope) =
+                    environment.services.observer.attempt(&attempt.start, known, attempt.began);
+                *observed = begun;
                 if fetched {
-                    seen.step(Step::Read, attempt.began);
+                    observed.step(Step::Read, attempt.began);
                 }
                 attempt.learn(read.map_err(|error| Stopped::Failed(error.into(), None))?);
                 let runner = match cell.made() {
                     Some(runner) => runner,
-                    None => Box::pin(make(cell, environment, seen)).await?,
+                    None => Box::pin(make(cell, environment, observed)).await?,
                 };
-                let scope = attempt.engine.enter(seen.evaluate().unwrap_or(scope));
+                let scope = attempt.engine.enter(observed.evaluate().unwrap_or(scope));
                 context.progress();
                 let ran = scope.run(async { runner.run(context.clone()).await }).await;
                 ran.map_err(|error| Stopped::Failed(error, runner.error_type()))
@@ -250,10 +252,10 @@ impl Execution {
     }
 
     async fn call_fallback(&mut self, fallback: &dyn Rescue, gave_up: GaveUp) -> Result<Outputs, Stopped> {
-        let Self { attempt, environment, seen, .. } = self;
+        let Self { attempt, environment, observed, .. } = self;
         let context = Context::of_fallback(attempt);
         let call = context.call();
-        let scope = call.enter(seen.fallback().unwrap_or_else(|| attempt.engine.scope()));
+        let scope = call.enter(observed.fallback().unwrap_or_else(|| attempt.engine.scope()));
         scope.call(|| {
             let Start { run, job, attempt: number, .. } = &*attempt.start;
             tracing::warn!(target: "volery::agent", agent = %attempt.agent(), %run, %job, attempt = number, attempts = gave_up.attempts, "a job falls back");
@@ -272,8 +274,8 @@ impl Execution {
         drop(cut_off);
         call.end_children().await;
         match &ended {
-            Ok(_) => seen.fallback_over(&How::Done, &[]),
-            Err(stopped) => seen.fallback_over(&stopped.how(), &stopped.causes()),
+            Ok(_) => observed.fallback_over(&How::Done, &[]),
+            Err(stopped) => observed.fallback_over(&stopped.how(), &stopped.causes()),
         }
         ended
     }
@@ -282,14 +284,14 @@ impl Execution {
     fn panicked_beside(&mut self, text: &str) -> AttemptEnd {
         if self.attempt.is_called_off(&self.attempt.engine) {
             let Start { run, job, attempt, .. } = &*self.attempt.start;
-            self.seen.scope().call(|| {
+            self.observed.scope().call(|| {
                 tracing::warn!(target: "volery::agent", agent = %self.attempt.agent(), %run, %job, attempt, text, "a cancelled attempt panicked");
             });
-            self.seen.over(How::Cancelled, &[]);
+            self.observed.over(How::Cancelled, &[]);
             return self.environment.called_off();
         }
         let error: Fault = format!("panicked beside the engine: {text}").into();
-        self.seen.over(How::Panicked, &chain(error.as_ref()));
+        self.observed.over(How::Panicked, &chain(error.as_ref()));
         self.fail(&error)
     }
 
@@ -298,12 +300,12 @@ impl Execution {
         let Some(slot) = self.slot.take() else { return };
         // Before the end is sent, so that all who see the end find the slot free.
         self.environment.slots.free(slot);
-        let mut seen = std::mem::take(&mut self.seen);
+        let mut observed = std::mem::take(&mut self.observed);
         if matches!(end, AttemptEnd::Released) && self.environment.is_stopping() {
-            seen.released_by("shutdown");
+            observed.released_by("shutdown");
         }
         let start = Arc::clone(&self.attempt.start);
-        self.environment.services.ingress.ended(Ended { start, end, engine, seen });
+        self.environment.services.ingress.ended(Ended { start, end, engine, observed });
     }
 }
 
@@ -317,11 +319,11 @@ impl Drop for Execution {
 async fn make<'a>(
     cell: &'a EngineCell,
     environment: &Environment,
-    seen: &AttemptSeen,
+    observed: &ObservedAttempt,
 ) -> Result<&'a dyn Runner, Stopped> {
     let since = environment.services.clock.now();
-    let made = seen.scope().run(cell.runner()).await;
-    seen.step(Step::Make, since);
+    let made = observed.scope().run(cell.runner()).await;
+    observed.step(Step::Make, since);
     made.map_err(Stopped::NotMade)
 }
 

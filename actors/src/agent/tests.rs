@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use volery_blackboard::job::{Aside, Start};
+use volery_blackboard::job::Start;
 use volery_blackboard::{AgentIndex, JobId, Offset, RunId, SubscriptionIndex, Timestamp};
 use volery_observability::Metrics;
 
@@ -61,7 +61,7 @@ fn start(job: JobId) -> Start {
         closed: None,
         shared: false,
         alone: false,
-        aside: Aside::default(),
+        observed: None,
     }
 }
 

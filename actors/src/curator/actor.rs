@@ -25,7 +25,7 @@ use super::step::{Action, Claims, Record, Step, Then};
 use super::timekeeper::TimekeeperMessage;
 use crate::fault::Fault;
 use crate::ingress::{Command, PublishAnswer, Until, Wake, reply};
-use crate::seen::Committed;
+use crate::observer::Committed;
 use crate::supervision::Life;
 
 /// Commands per commit. A thousand rows amortise a commit fully; more would only delay the first of them.
@@ -153,9 +153,9 @@ impl Curator {
     /// Makes a step of a command.
     fn prepare(&mut self, command: Command) {
         match command {
-            Command::Publish { artifacts, answer, seen } => {
+            Command::Publish { artifacts, answer, observed } => {
                 let claims = Claims::of(&artifacts);
-                self.write(Write::Publish(artifacts), Then::Published { claims, answer, seen });
+                self.write(Write::Publish(artifacts), Then::Published { claims, answer, observed });
             }
             Command::Ended(ended) => self.prepare_end(ended),
             Command::Letter(decision) => self.prepare_letter(decision),

@@ -13,14 +13,14 @@ use super::actor::Curator;
 use super::step::{Action, Claims, Finished, Then};
 use crate::feed::Event;
 use crate::ingress::reply;
-use crate::seen::End;
+use crate::observer::End;
 
 impl Curator {
     /// The write is committed.
     pub(super) fn follow(&mut self, then: Then, result: Written) {
         match (then, result) {
-            (Then::Published { claims, answer, seen }, Written::Done(stored)) => {
-                seen.committed(&stored, self.committed);
+            (Then::Published { claims, answer, observed }, Written::Done(stored)) => {
+                observed.committed(&stored, self.committed);
                 self.tell_published(claims, &stored);
                 // A publisher that stopped waiting has published all the same.
                 self.answers.push((answer, Ok(stored)));
@@ -41,12 +41,12 @@ impl Curator {
                 reply(answer, Ok(None));
             }
             (Then::Recorded(_), Written::Done(_)) => {}
-            (Then::SpanNoted(note), Written::Done(_)) => self.parts.seen.note_committed(&note),
+            (Then::SpanNoted(note), Written::Done(_)) => self.parts.observer.note_committed(&note),
             (Then::SpilledCancelled(run), Written::Cancelled(cancelled)) => {
                 if self.board.tally(run).is_none() && cancelled.iter().any(|(_, count)| *count > 0) {
                     self.lookups.push_ended(run);
                 }
-                self.parts.seen.cancelled_in_log(&cancelled);
+                self.parts.observer.cancelled_in_log(&cancelled);
                 self.handle_decided(Input::SpilledCancelled { run, cancelled });
             }
             (then, _) => self.refuse_one(then, &self.unanswered()),
@@ -60,7 +60,7 @@ impl Curator {
                 if matches!(input, Input::Tick) {
                     self.armed = None;
                 }
-                self.parts.seen.told(&input, self.now);
+                self.parts.observer.input(&input, self.now);
                 self.handle_decided(input);
                 // It may have lifted a quarantine, and the panics that come after it in this commit count anew.
                 self.perform_effects();
@@ -75,9 +75,9 @@ impl Curator {
 
     /// An attempt's end is committed.
     fn tell_finished(&mut self, finished: Finished, stored: &[Stored]) {
-        let Finished { start, verdict, claims, error, seen, attempts: _ } = finished;
+        let Finished { start, verdict, claims, error, observed, attempts: _ } = finished;
         let end = End { verdict, error: &error, stored, committed: self.committed };
-        seen.ended(&self.parts.seen, &start, &end);
+        observed.ended(&self.parts.observer, &start, &end);
         self.tell_published(claims, stored);
         self.parts.feed.tell_attempt(&start, verdict, error);
         self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });

@@ -8,7 +8,7 @@ use volery_blackboard::store::{Response, StoreError, Written};
 
 use super::actor::Curator;
 use super::step::{Action, Step, take_writes};
-use crate::seen::Committed;
+use crate::observer::Committed;
 
 impl Curator {
     /// Writes all steps, and acts on each with the store's answer to it.
@@ -36,7 +36,7 @@ impl Curator {
         // The board acts on the commit after it.
         self.now = self.now.max(self.committed.done);
         if changes > 0 {
-            self.parts.seen.store_answered(self.committed, results.as_ref().err());
+            self.parts.observer.store_answered(self.committed, results.as_ref().err());
         }
         match results {
             Ok(results) => {

@@ -79,8 +79,8 @@ impl Curator {
         if let Some(handles) = self.parts.ingress.decisions().handles.get_mut(&run) {
             handles.timed_out = true;
         }
-        self.parts.seen.cancel_requested(run, "deadline", self.now);
-        self.parts.seen.scope_of(run).call(|| {
+        self.parts.observer.cancel_requested(run, "deadline", self.now);
+        self.parts.observer.scope_of(run).call(|| {
             tracing::warn!(target: "volery::curator", %run, workflow = &*workflow, "a run is cancelled at its deadline");
         });
         self.parts.feed.tell(|| Event::RunTimedOut { run, workflow });

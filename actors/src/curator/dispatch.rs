@@ -11,7 +11,7 @@ use volery_blackboard::{AgentIndex, JobId};
 use super::actor::{Curator, TRY_AGAIN_AFTER};
 use super::step::{Finished, Then};
 use crate::agent::AgentMessage;
-use crate::seen::AttemptSeen;
+use crate::observer::ObservedAttempt;
 use crate::supervision::SendRefusal;
 
 impl Curator {
@@ -58,7 +58,7 @@ impl Curator {
             claims: Few::new(),
             error: Vec::new(),
             attempts: start.failures,
-            seen: AttemptSeen::default(),
+            observed: ObservedAttempt::default(),
             start,
         };
         self.write(Write::Release(job), Then::Finished(finished));

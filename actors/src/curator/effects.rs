@@ -24,11 +24,11 @@ impl Curator {
                 }
                 Effect::Cancel { agent, job } => self.plan(Action::Cancel { agent, job }),
                 Effect::Drop(job) => {
-                    self.parts.seen.job_dropped(job, self.now);
+                    self.parts.observer.job_dropped(job, self.now);
                     self.write_record(Record::Job(job));
                 }
                 Effect::Settle(settled) => {
-                    self.parts.seen.settled(&settled);
+                    self.parts.observer.settled(&settled);
                     if let Outcome::Discarded(Discard::Damaged(cause)) = &settled.outcome {
                         self.log_damage(&settled, cause);
                     }
@@ -36,20 +36,22 @@ impl Curator {
                     self.write_record(Record::Claim(settled));
                 }
                 Effect::Settled(settled) => {
-                    self.parts.seen.settled(&settled);
+                    self.parts.observer.settled(&settled);
                     self.parts.feed.tell_settled(&settled);
                 }
                 Effect::Bury { start, why } => {
                     self.write(Write::Start(Arc::clone(&start)), Then::Started(start, Some(why)));
                 }
                 Effect::JoinExpired(expired) => {
-                    let seen = self.parts.seen.join_expired(expired, self.now);
-                    seen.into_iter().for_each(|seen| self.plan(Action::Look(Lookup::Expired(seen))));
+                    let observed = self.parts.observer.join_expired(expired, self.now);
+                    observed
+                        .into_iter()
+                        .for_each(|observed| self.plan(Action::Look(Lookup::Expired(observed))));
                 }
                 Effect::QuarantineLifted(agent) => self.note_resumed(agent),
                 Effect::RunTimedOut { run, workflow } => self.note_timed_out(run, workflow),
                 Effect::Quiescent { run, tally } => {
-                    self.parts.seen.run_rests(run, &tally, self.committed.done.max(self.now));
+                    self.parts.observer.run_rests(run, &tally, self.committed.done.max(self.now));
                     self.quiescent.push((run, tally));
                 }
                 Effect::LoadPage(page) => self.plan(Action::Look(Lookup::Page(page))),
@@ -63,7 +65,7 @@ impl Curator {
                     self.forget_run(run);
                     // Artifacts that were published beside an unclaimed one may have set it in motion again.
                     if self.board.tally(run).is_none_or(|now| now.outstanding() == 0) {
-                        self.parts.seen.run_settled(run, &tally, self.committed.done.max(self.now));
+                        self.parts.observer.run_settled(run, &tally, self.committed.done.max(self.now));
                     }
                     self.parts.feed.tell(|| Event::RunSettled { run, workflow, tally });
                 }

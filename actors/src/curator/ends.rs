@@ -10,17 +10,17 @@ use super::step::{Action, Claims, Finished, Then};
 use crate::feed::Event;
 use crate::ingress::Counted;
 use crate::ingress::{AttemptEnd, Ended, EngineState};
-use crate::seen::AttemptSeen;
+use crate::observer::ObservedAttempt;
 
 impl Curator {
-    pub(super) fn prepare_end(&mut self, Ended { start, end, engine, seen }: Ended) {
+    pub(super) fn prepare_end(&mut self, Ended { start, end, engine, observed }: Ended) {
         if engine != EngineState::Sound {
             // Before the end, so that a quarantine is there before the slot is free. Counted in its turn: a resume that
             // stands before it in the same commit lifts the quarantine before, not the one that follows.
-            self.plan(Action::CountPanic(start.agent, seen.scope()));
+            self.plan(Action::CountPanic(start.agent, observed.scope()));
             let cause = cause_of(engine);
-            let restarts = self.parts.seen.engine_restarted(start.agent, cause);
-            seen.restarted(restarts, cause, self.now);
+            let restarts = self.parts.observer.engine_restarted(start.agent, cause);
+            observed.restarted(restarts, cause, self.now);
         }
         if !self.board.is_current(start.job, start.attempt) {
             tracing::debug!(
@@ -29,14 +29,14 @@ impl Curator {
             );
             return;
         }
-        log_end(self.parts.feed.name(start.agent), &start, &end, &seen);
+        log_end(self.parts.feed.name(start.agent), &start, &end, &observed);
         let (job, failures) = (start.job, start.failures);
         let attempts = match &end {
             AttemptEnd::Dead { attempts, .. } => *attempts,
             _ => failures + 1,
         };
         let then = |verdict, claims, error| {
-            Then::Finished(Finished { start, verdict, claims, error, attempts, seen })
+            Then::Finished(Finished { start, verdict, claims, error, attempts, observed })
         };
         match end {
             AttemptEnd::Done(outputs) => {
@@ -78,7 +78,7 @@ impl Curator {
         self.parts.feed.tell(|| Event::Restarted { agent: name.clone(), restarts });
         if let Some(quarantine) = quarantine {
             let past = if matches!(counted, Counted::Escalated(_)) { "escalated" } else { "quarantined" };
-            self.parts.seen.quarantined(agent, past);
+            self.parts.observer.quarantined(agent, past);
             tracing::error!(
                 target: "volery::agent", agent = %name, restarts, escalates = matches!(counted, Counted::Escalated(_)),
                 "engines panicked too often; the agent is given no jobs"
@@ -104,14 +104,14 @@ const fn cause_of(engine: EngineState) -> &'static str {
 }
 
 /// Writes a line about an attempt that failed, where it ran.
-fn log_end(agent: AgentName, start: &Start, end: &AttemptEnd, seen: &AttemptSeen) {
+fn log_end(agent: AgentName, start: &Start, end: &AttemptEnd, observed: &ObservedAttempt) {
     let (run, job, attempt) = (start.run, start.job, start.attempt);
     match end {
-        AttemptEnd::Retry { error, .. } => seen.scope().call(|| {
+        AttemptEnd::Retry { error, .. } => observed.scope().call(|| {
             let error = error.join(": ");
             tracing::debug!(target: "volery::agent", %agent, %run, %job, attempt, error, "an attempt failed");
         }),
-        AttemptEnd::Dead { error, .. } => seen.scope().call(|| {
+        AttemptEnd::Dead { error, .. } => observed.scope().call(|| {
             let error = error.join(": ");
             tracing::warn!(target: "volery::agent", %agent, %run, %job, attempt, error, "a job failed for good");
         }),

@@ -14,7 +14,7 @@ use volery_blackboard::store::{Log, StoreError};
 
 use super::parts::CuratorParts;
 use crate::feed::Event;
-use crate::seen::ExpiredSeen;
+use crate::observer::ObservedExpiry;
 
 /// Inputs of expired joins that are read together. A tenth would read ten times as often; more would hold up
 /// the board.
@@ -39,7 +39,7 @@ pub(super) enum Lookup {
         ticket: u64,
     },
     /// The inputs of a join that expired, for observers.
-    Expired(ExpiredSeen),
+    Expired(ObservedExpiry),
 }
 
 impl Lookups {
@@ -139,7 +139,7 @@ async fn tell_ended(parts: &CuratorParts, run: RunId) {
         async { Ok::<_, StoreError>((parts.store.workflow(run).await?, parts.store.tally(run).await?)) };
     match counted.await {
         Ok((Some(workflow), tally)) if tally.outstanding() == 0 => {
-            parts.seen.run_settled(run, &tally, parts.clock.now());
+            parts.observer.run_settled(run, &tally, parts.clock.now());
             parts.feed.tell(|| Event::RunSettled { run, workflow, tally });
         }
         // Something was published in it meanwhile, and its end is still to come.

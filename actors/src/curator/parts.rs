@@ -10,7 +10,7 @@ use crate::agent::AgentMessage;
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::ingress::Ingress;
-use crate::seen::Seen;
+use crate::observer::Observer;
 use crate::supervision::Address;
 
 /// What every life of the curator works with.
@@ -21,7 +21,7 @@ pub(crate) struct CuratorParts {
     pub(crate) feed: Feed,
     pub(crate) agents: Vec<Address<AgentMessage>>,
     pub(crate) timekeeper: Address<TimekeeperMessage>,
-    pub(crate) seen: Arc<Seen>,
+    pub(crate) observer: Arc<Observer>,
     /// Returns a board with every agent and subscription, and nothing on it.
     pub(crate) board: Box<dyn Fn() -> Board + Send + Sync>,
 }

@@ -35,10 +35,10 @@ pub(super) async fn end_what_is_gone(
     board: &Board,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    for run in parts.seen.begin_life(board, now) {
+    for run in parts.observer.begin_life(board, now) {
         let tally = parts.store.tally(run).await?;
         if tally.outstanding() == 0 {
-            parts.seen.run_gone(run, &tally, now);
+            parts.observer.run_gone(run, &tally, now);
         }
     }
     Ok(())
@@ -53,7 +53,7 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<Restored, StoreError
     let agents = (0..).map(AgentIndex).take(parts.agents.len());
     let names: Vec<_> = agents.map(|agent| parts.feed.name(agent)).collect();
     let noted = parts.store.notes().await?;
-    parts.seen.begin_process(&noted);
+    parts.observer.begin_process(&noted);
     let (mut notes, handles, paused, held, quarantines, runs) = {
         let mut decisions = parts.ingress.decisions();
         let notes = decisions.reconcile(noted, &names);

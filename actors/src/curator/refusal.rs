@@ -18,7 +18,7 @@ use volery_blackboard::store::{Few, Finish, JobEnd, StoreError, Write};
 use super::actor::Curator;
 use super::step::{Finished, Then};
 use crate::ingress::reply;
-use crate::seen::AttemptSeen;
+use crate::observer::ObservedAttempt;
 
 /// The first back-off of a job that the store lets neither end nor fail; each one is twice the one before. A
 /// tenth would fill the log; ten times as much would be felt by whoever mends the store.
@@ -56,8 +56,8 @@ impl Curator {
     /// Nothing was written for this, alone or with its whole commit.
     pub(super) fn refuse_with_all(&mut self, then: Then, error: &StoreError) {
         match then {
-            Then::Published { answer, seen, .. } => {
-                seen.failed("store");
+            Then::Published { answer, observed, .. } => {
+                observed.failed("store");
                 self.answers.push((answer, Err(error.clone())));
             }
             Then::Redriven { answer, .. } | Then::LetterDiscarded { answer, .. } => {
@@ -84,16 +84,16 @@ impl Curator {
     fn refuse_end(&mut self, finished: Finished, error: &StoreError) {
         match finished.verdict {
             Verdict::Done | Verdict::Retry(_) => {
-                let Finished { start, error: failed, seen, .. } = finished;
+                let Finished { start, error: failed, observed, .. } = finished;
                 // Before the job goes on: its span waits for whoever takes it up.
-                drop(seen);
+                drop(observed);
                 let error = self.say_refused(&start, error, failed);
                 let attempts = start.failures + 1;
                 self.dispatch(start, Some(Burial::EndRefused { attempts, error }));
             }
             Verdict::Dead => {
-                let Finished { start, error: failed, attempts, seen, .. } = finished;
-                drop(seen);
+                let Finished { start, error: failed, attempts, observed, .. } = finished;
+                drop(observed);
                 let error = self.say_refused(&start, error, failed);
                 self.give_up(start, error, attempts);
             }
@@ -103,8 +103,8 @@ impl Curator {
 
     /// The job runs again once the store works.
     fn release_refused(&mut self, finished: Finished, error: &StoreError) {
-        let Finished { start, seen, .. } = finished;
-        drop(seen);
+        let Finished { start, observed, .. } = finished;
+        drop(observed);
         let (agent, run, job) = (self.parts.feed.name(start.agent), start.run, start.job);
         tracing::warn!(target: "volery::curator", %agent, %run, %job, attempt = start.attempt, %error, "end of an attempt was refused");
         let verdict = Verdict::Released;
@@ -115,8 +115,8 @@ impl Curator {
         let end = JobEnd::Dead { attempts, error: error.clone(), at: self.now };
         let finish = Finish { job: start.job, end, outputs: Few::new() };
         let verdict = Verdict::Dead;
-        let (claims, seen) = (Few::new(), AttemptSeen::default());
-        let finished = Finished { start, verdict, claims, error, attempts, seen };
+        let (claims, observed) = (Few::new(), ObservedAttempt::default());
+        let finished = Finished { start, verdict, claims, error, attempts, observed };
         self.write(Write::Finish(finish), Then::GivenUp(finished));
     }
 

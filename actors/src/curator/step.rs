@@ -17,7 +17,7 @@ use volery_observability::trace::Scope;
 
 use super::log::Lookup;
 use crate::ingress::{DecisionAnswer, PublishAnswer, Question};
-use crate::seen::{AttemptSeen, PublishSeen, SpanNote};
+use crate::observer::{ObservedAttempt, ObservedPublish, SpanNote};
 
 /// One step of a commit.
 pub(super) enum Step {
@@ -32,7 +32,7 @@ pub(super) enum Then {
     Published {
         claims: Few<Claims>,
         answer: PublishAnswer,
-        seen: PublishSeen,
+        observed: ObservedPublish,
     },
     /// The attempt goes to its agent; a job that is given up goes there without an attempt.
     Started(Arc<Start>, Option<Burial>),
@@ -69,7 +69,7 @@ pub(super) struct Finished {
     pub(super) error: Vec<String>,
     /// Attempts that failed by now, as a dead letter counts them.
     pub(super) attempts: u32,
-    pub(super) seen: AttemptSeen,
+    pub(super) observed: ObservedAttempt,
 }
 
 /// A step that needs no record.

@@ -11,13 +11,13 @@ use volery_blackboard::{JobId, Offset, Tally};
 
 use super::end::Ended;
 use super::waiters::Until;
-use crate::seen::{PublishSeen, SpanNote};
+use crate::observer::{ObservedPublish, SpanNote};
 
 /// One command. The head of `ingress.rs` says what each is answered with.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Commit these artifacts, all or nothing.
-    Publish { artifacts: Few<NewArtifact>, answer: PublishAnswer, seen: PublishSeen },
+    Publish { artifacts: Few<NewArtifact>, answer: PublishAnswer, observed: ObservedPublish },
     /// An attempt ended.
     Ended(Ended),
     /// Decide about a dead letter.

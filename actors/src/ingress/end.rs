@@ -6,7 +6,7 @@ use volery_blackboard::Timestamp;
 use volery_blackboard::job::Start;
 use volery_blackboard::store::{Few, NewArtifact};
 
-use crate::seen::AttemptSeen;
+use crate::observer::ObservedAttempt;
 
 /// An attempt that has ended.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(crate) struct Ended {
     pub(crate) start: Arc<Start>,
     pub(crate) end: AttemptEnd,
     pub(crate) engine: EngineState,
-    pub(crate) seen: AttemptSeen,
+    pub(crate) observed: ObservedAttempt,
 }
 
 /// How an attempt ended, with everything that is to be committed about it.

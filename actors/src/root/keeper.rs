@@ -143,7 +143,7 @@ impl Keeper {
         (cause, begun, deadlines): (StopCause, Timestamp, &Deadlines),
     ) -> ShutdownReport {
         let root = &self.root;
-        let trace = self.trace.get_or_init(|| root.seen.spans().shutdown(&root.name, begun.into()));
+        let trace = self.trace.get_or_init(|| root.observer.spans().shutdown(&root.name, begun.into()));
         self.phase(Phase::Notice, self.give_notice(&cause, deadlines, level)).await;
         self.phase(Phase::Intake, async { root.stop_intake() }).await;
         let cut_off = if let Some(exit) = gave_up {
@@ -329,7 +329,7 @@ impl Root {
 
     async fn stop_store(&self, deadlines: &Deadlines) -> PhaseReport {
         let mut row = PhaseReport::new(Phase::Store);
-        self.close_seen(deadlines.left(self.clock.now())).await;
+        self.close_observer(deadlines.left(self.clock.now())).await;
         // A store that is slow to close gets what is left, and a moment in any case.
         row.status = match timeout(deadlines.left(self.clock.now()), self.store.close()).await {
             Ok(Ok(())) => PhaseStatus::Completed,

@@ -10,8 +10,8 @@ use crate::agent::{AgentMessage, Attempts};
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::ingress::Ingress;
+use crate::observer::Observer;
 use crate::resource::Kept;
-use crate::seen::Seen;
 use crate::settings::Settings;
 use crate::supervision::{Address, Supervisor};
 use crate::upkeep::SentryParts;
@@ -31,5 +31,5 @@ pub(crate) struct Root {
     pub(crate) sentry: Arc<SentryParts>,
     /// The curator left a question of this stop without an answer.
     pub(crate) silent: AtomicBool,
-    pub(crate) seen: Arc<Seen>,
+    pub(crate) observer: Arc<Observer>,
 }

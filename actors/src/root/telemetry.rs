@@ -15,17 +15,17 @@ use super::report::{PhaseReport, PhaseStatus};
 impl Root {
     /// Ends what is open while the store is, so that the notes of open spans are removed: the next process
     /// would end those spans again.
-    pub(super) async fn close_seen(&self, within: Duration) {
-        self.seen.close(self.clock.now());
-        if !self.seen.has_notes() {
+    pub(super) async fn close_observer(&self, within: Duration) {
+        self.observer.close(self.clock.now());
+        if !self.observer.has_notes() {
             return;
         }
-        let seen = Arc::clone(&self.seen);
-        let flushing = tokio::task::spawn_blocking(move || seen.flush_blocking(within));
+        let observer = Arc::clone(&self.observer);
+        let flushing = tokio::task::spawn_blocking(move || observer.flush_blocking(within));
         if timeout(within, flushing).await.is_err() {
             tracing::debug!(target: "volery::root", runtime = self.name, "open spans were not sent in time");
         }
-        let writes: Vec<Write> = self.seen.last_notes().into_iter().map(Write::Note).collect();
+        let writes: Vec<Write> = self.observer.last_notes().into_iter().map(Write::Note).collect();
         if writes.is_empty() {
             return;
         }
@@ -47,11 +47,11 @@ impl Root {
     pub(super) async fn stop_telemetry(&self, trace: &ShutdownTrace, within: Duration) -> PhaseReport {
         let mut row = PhaseReport::new(Phase::Telemetry);
         let now = self.clock.now();
-        self.seen.close(now);
+        self.observer.close(now);
         self.sentry.findings.close();
         trace.end(now.into());
-        let seen = Arc::clone(&self.seen);
-        let flushing = tokio::task::spawn_blocking(move || seen.flush_blocking(within));
+        let observer = Arc::clone(&self.observer);
+        let flushing = tokio::task::spawn_blocking(move || observer.flush_blocking(within));
         match timeout(within, flushing).await {
             Ok(Ok(None)) => row.status = PhaseStatus::Skipped("no exporter of this runtime's own".to_owned()),
             Ok(Ok(Some(report))) => {

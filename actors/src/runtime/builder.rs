@@ -15,7 +15,7 @@ use volery_observability::{Metrics, Providers};
 use super::plan::Plan;
 use super::{Parts, Volery};
 use crate::agent::{
-    Agent, AgentActor, AgentMessage, Attempts, Calls, Environment, Instruments, Services, Slots,
+    Agent, AgentActor, AgentMessage, AgentParts, Attempts, Calls, Environment, Instruments, Services, Slots,
 };
 use crate::clock::Clock;
 use crate::curator::{Curator, CuratorParts, Timekeeper};
@@ -23,9 +23,9 @@ use crate::error::{Cause, Result};
 use crate::feed::{Event, Feed};
 use crate::ingress::{Ingress, Limits, Panics};
 use crate::kinds::KindTable;
+use crate::observer::{self, AgentFacts, Host, SubscriptionFacts};
 use crate::resource::{Evict, Kept, Resource};
 use crate::root::Root;
-use crate::seen::{Host, Seen, Sighted};
 use crate::settings::Settings;
 use crate::supervision::{
     Address, ChildSpec, Intensity, LifeEvent, Observer, Shutdown, Strategy, Supervisor, SupervisorSpec,
@@ -60,8 +60,8 @@ struct Beside {
 }
 
 impl Beside {
-    /// What is to be seen, and by whom.
-    fn seen(&self, runtime: &str, plan: &Plan, clock: &Clock, store: &'static str) -> Seen {
+    /// The observer of the runtime.
+    fn observer(&self, runtime: &str, plan: &Plan, clock: &Clock, store: &'static str) -> observer::Observer {
         let providers = self.providers.clone();
         let spans = providers.spans();
         let metrics = self.metrics.for_runtime(runtime);
@@ -71,11 +71,12 @@ impl Beside {
         } else {
             providers.metrics(runtime, &spans)
         };
-        let agents =
-            plan.agents.iter().map(|agent| (agent.viewer.name.clone(), agent.concurrency, agent.models));
+        let facts =
+            |agent: &AgentParts| AgentFacts::new(agent.viewer.name.clone(), agent.concurrency, agent.models);
+        let agents = plan.agents.iter().map(facts);
         let subscriptions =
-            plan.subscriptions().map(|(agent, _, subscription)| Sighted::new(agent, subscription));
-        Seen::new((providers, spans, metrics), clock.clone(), store, agents, subscriptions)
+            plan.subscriptions().map(|(agent, _, subscription)| SubscriptionFacts::new(agent, subscription));
+        observer::Observer::new((providers, spans, metrics), clock.clone(), store, agents, subscriptions)
     }
 }
 
@@ -185,18 +186,18 @@ impl Builder {
             collected_max: self.settings.collected_max,
             overflow: self.settings.overflow,
         };
-        let seen = Arc::new(self.beside.seen(&self.name, &plan, &clock, self.store.system()));
+        let observer = Arc::new(self.beside.observer(&self.name, &plan, &clock, self.store.system()));
         let panics = Panics::new(plan.agents.iter().map(|agent| agent.rule));
         let ingress = Arc::new(Ingress::new(self.name.clone(), limits, panics));
         let host: Arc<dyn Host> = Arc::<Ingress>::clone(&ingress);
-        seen.connect(Arc::downgrade(&host));
+        observer.connect(Arc::downgrade(&host));
         let services = Arc::new(Services {
             store: self.store,
             ingress,
             matcher,
             kinds: KindTable::new(plan.kinds.clone()),
             clock,
-            seen,
+            observer,
         });
         assemble(self.name, self.settings, services, plan, self.beside).await
     }
@@ -224,7 +225,7 @@ async fn assemble(
     let names = plan.agents.iter().map(|agent| agent.viewer.name.clone()).collect();
     let owners = plan.subscriptions().map(|(agent, ..)| agent).collect();
     let feed = Feed::new(settings.feed_capacity, names, owners);
-    let board = plan.board(settings.jobs_in_memory_max, services.seen.is_on());
+    let board = plan.board(settings.jobs_in_memory_max, services.observer.is_on());
     let AgentChildren { tree: agent_specs, addresses: agents, attempts } = agent_children(plan, &services);
     let (clock, ingress) = (services.clock.clone(), Arc::clone(&services.ingress));
     let (timekeeper_spec, timekeeper) = {
@@ -241,13 +242,13 @@ async fn assemble(
         feed: feed.clone(),
         agents: agents.iter().map(|(_, address)| address.clone()).collect(),
         timekeeper: timekeeper.clone(),
-        seen: Arc::clone(&services.seen),
+        observer: Arc::clone(&services.observer),
         board,
     });
     let (curator_spec, curator) = ChildSpec::actor("curator", move |_| Curator::begin(Arc::clone(&parts)));
     let mailboxes = Mailboxes::of(&agents, &timekeeper, &curator);
     ingress.connect(curator);
-    let metrics = services.seen.metrics().clone();
+    let metrics = services.observer.metrics().clone();
     let findings = Arc::new(Findings::new(feed.clone(), metrics.clone()));
     let resources: Arc<[Arc<dyn Evict>]> = beside.resources.into();
     let kept: Vec<Kept> = resources.iter().cloned().map(Kept::new).collect();
@@ -279,8 +280,8 @@ async fn assemble(
         .child(curator_spec.shutdown(Shutdown::After(STOP_WITHIN)))
         .child(ChildSpec::supervisor(agent_specs))
         .child(ChildSpec::supervisor(upkeep));
-    let observer = Arc::new(LifeObserver(feed.clone(), Arc::clone(&services.seen)));
-    let supervisor = Supervisor::start(tree, observer)
+    let lives = Arc::new(LifeObserver(feed.clone(), Arc::clone(&services.observer)));
+    let supervisor = Supervisor::start(tree, lives)
         .await
         .map_err(|error| Cause::Start { what: format!("starting runtime `{name}`"), source: error.into() })?;
     let root = Root {
@@ -296,7 +297,7 @@ async fn assemble(
         resources: kept,
         sentry,
         silent: AtomicBool::new(false),
-        seen: Arc::clone(&services.seen),
+        observer: Arc::clone(&services.observer),
     };
     let root = root.keep();
     Ok(Volery(Arc::new(Parts {
@@ -329,7 +330,7 @@ fn agent_children(plan: Plan, services: &Arc<Services>) -> AgentChildren {
     let mut first = SubscriptionIndex(0);
     let instruments = Instruments {
         clock: services.clock.clone(),
-        metrics: services.seen.metrics().clone(),
+        metrics: services.observer.metrics().clone(),
         looks: Arc::default(),
     };
     for agent in plan.agents {
@@ -367,7 +368,7 @@ fn upkeep_children(settings: &Settings, upkeep: Upkeep) -> (SupervisorSpec, Loop
 }
 
 /// Puts life events into the feed, and counts restarts.
-struct LifeObserver(Feed, Arc<Seen>);
+struct LifeObserver(Feed, Arc<observer::Observer>);
 
 impl Observer for LifeObserver {
     fn observe(&self, event: &LifeEvent) {

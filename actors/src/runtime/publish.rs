@@ -16,7 +16,7 @@ use volery_blackboard::{
 use super::Volery;
 use crate::agent::{Output, Outputs};
 use crate::error::{Cause, Error, Result};
-use crate::seen::{OfRun, Origin, Source, from_outside};
+use crate::observer::{OfRun, Origin, Source, from_outside};
 
 /// An artifact to be published, before it has a place.
 #[derive(Debug)]
@@ -219,18 +219,18 @@ impl Volery {
     /// Publishes drafts, all or nothing, and returns once they are committed.
     async fn commit(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<Few<Published>> {
         let services = &self.0.services;
-        let mut seen = services.seen.publish(Source::External);
+        let mut observed = services.observer.publish(Source::External);
         let prepare = |Draft { artifact, workflow, fresh, origin }: Draft| {
             if services.store.writes_payloads() {
                 artifact.json()?;
             }
             let claims = services.matcher.claims(&artifact);
             let of = OfRun { workflow: &workflow, fresh, origin: origin.as_deref() };
-            let artifact = Arc::new(seen.artifact(artifact, of));
+            let artifact = Arc::new(observed.artifact(artifact, of));
             Ok(NewArtifact { claims, artifact, workflow })
         };
         let artifacts = drafts.into_iter().map(prepare).collect::<Result<_>>()?;
-        let stored = services.ingress.publish(artifacts, seen).await?;
+        let stored = services.ingress.publish(artifacts, observed).await?;
         Ok(stored.iter().map(published).collect())
     }
 

@@ -77,7 +77,7 @@ impl Loop for Gauges {
         };
         // A curator that waits for a commit does not answer, and then it counts what waits for it.
         let waiting = (ingress.waiting_commands(), self.feed.lag());
-        self.services.seen.show_levels(&self.agents, waiting, self.mailboxes.depths());
+        self.services.observer.show_levels(&self.agents, waiting, self.mailboxes.depths());
         answered
     }
 }

@@ -20,7 +20,7 @@ use crate::agent::Services;
 use crate::error::{Cause, ErrorKind, Result};
 use crate::fault::{Fault, take_text};
 use crate::kinds::KindTable;
-use crate::seen::{OfRun, Source};
+use crate::observer::{OfRun, Source};
 
 mod timing;
 
@@ -196,11 +196,11 @@ impl Firing {
             .with_tags(BTreeSet::from([tag]));
         let claims = self.services.matcher.claims(&artifact);
         let workflow = Arc::clone(&self.schedule.name);
-        let mut seen = self.services.seen.publish(Source::Schedule);
+        let mut observed = self.services.observer.publish(Source::Schedule);
         let of = OfRun { workflow: &workflow, fresh: true, origin: None };
-        let artifact = Arc::new(seen.artifact(artifact, of));
+        let artifact = Arc::new(observed.artifact(artifact, of));
         let publish = NewArtifact { claims, artifact, workflow };
-        let stored = self.services.ingress.publish(Few::from([publish]), seen).await?;
+        let stored = self.services.ingress.publish(Few::from([publish]), observed).await?;
         let repeat = stored.iter().any(|stored| matches!(stored, Stored::Repeat { .. }));
         Ok(if repeat { Counted::Repeat } else { Counted::Ok })
     }

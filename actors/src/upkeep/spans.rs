@@ -1,6 +1,6 @@
 //! The notes of open spans: has those noted that have been open for long.
 //!
-//! `seen/noting.rs` decides which are noted and removed. Without a tracer whose spans can be noted there is
+//! `observer/notes.rs` decides which are noted and removed. Without a tracer whose spans can be noted there is
 //! no such loop.
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl Loop for SpanNotes {
     }
 
     async fn tick(&mut self) -> Result<(), Fault> {
-        self.services.seen.note_open_spans();
+        self.services.observer.note_open_spans();
         Ok(())
     }
 }

@@ -136,7 +136,7 @@ impl Upkeep {
                 Ok(Gauges { period, services, feed, mailboxes: mailboxes.clone(), agents: Vec::new() })
             });
         }
-        if let Some(period) = self.services.seen.notes_after() {
+        if let Some(period) = self.services.observer.notes_after() {
             let services = Arc::clone(&self.services);
             grove.plant("spans", move || Ok(SpanNotes { period, services: Arc::clone(&services) }));
         }

@@ -49,7 +49,7 @@ impl Execution {
             .map(|(index, output)| {
                 let producer = Producer::Agent(self.attempt.agent().clone());
                 let artifact = self.artifact(&lineage, index, &output, producer)?;
-                let artifact = self.seen.output(artifact, self.attempt.inputs());
+                let artifact = self.observed.output(artifact, self.attempt.inputs());
                 Ok(self.publish(artifact))
             })
             .collect()
@@ -65,7 +65,7 @@ impl Execution {
         if let Some(wait) = retry.wait_after(failures, fault, seed) {
             return AttemptEnd::Retry { until: self.now().after(wait), error };
         }
-        self.seen.dies_of(if retry.allows_more(failures) { "not_retryable" } else { "attempts" });
+        self.observed.dies_of(if retry.allows_more(failures) { "not_retryable" } else { "attempts" });
         self.give_up(GaveUp { attempts: failures, error })
     }
 
@@ -92,10 +92,10 @@ impl Execution {
         let lineage = self.lineage();
         let artifacts = outputs.items.into_iter().filter_map(|output| {
             match self.artifact(&lineage, u32::MAX, &output, Producer::Runtime) {
-                Ok(artifact) => Some(self.publish(self.seen.failure(artifact, inputs))),
+                Ok(artifact) => Some(self.publish(self.observed.failure(artifact, inputs))),
                 Err(error) => {
                     // Only a user's type named `Failure` can cause this, and the start refuses that.
-                    self.seen.scope().call(|| {
+                    self.observed.scope().call(|| {
                         let (run, job) = (start.run, start.job);
                         tracing::error!(target: "volery::agent", agent = %self.attempt.agent(), %run, %job, %error, "failure artifact not published");
                     });

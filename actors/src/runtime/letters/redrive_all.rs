@@ -92,7 +92,7 @@ impl Volery {
                 if !every.is_zero() {
                     let came = clock.now();
                     clock.sleep_until(next).await;
-                    self.0.services.seen.metrics().rate_limited("redrive", clock.now().since(came));
+                    self.0.services.observer.metrics().rate_limited("redrive", clock.now().since(came));
                     next = clock.now().max(next).after(every);
                 }
                 self.redrive_one(letter.number, &mut report).await?;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use volery_blackboard::board::AgentStatus;
 use volery_observability::metrics::{AgentLevels, Levels, NamedLevel};
 
-use super::Seen;
+use super::Observer;
 
-impl Seen {
+impl Observer {
     /// Takes over how the agents stand, how many commands wait for the curator, how far the slowest reader of
     /// the feed is behind, and how deep mailboxes are.
     pub(crate) fn show_levels<'a>(
@@ -18,12 +18,12 @@ impl Seen {
     ) {
         let now = self.clock.now();
         let spilled = agents.iter().map(|agent| agent.spilled).sum();
-        let agents = agents.iter().zip(&self.slots).map(|(agent, slots)| AgentLevels {
-            agent: Arc::from(agent.name.as_str()),
+        let agents = agents.iter().zip(&self.agents).map(|(agent, facts)| AgentLevels {
+            agent: Arc::clone(&facts.label),
             queued: agent.queued as u64,
             oldest: agent.oldest_queued.map(|since| now.since(since)).unwrap_or_default(),
             in_flight: u64::from(agent.running),
-            limit: u64::from(*slots),
+            limit: u64::from(facts.slots),
             joins: agent.joins,
         });
         let named = |name: &str, level: u64| vec![NamedLevel { name: name.into(), level }];

@@ -1,10 +1,11 @@
-//! An attempt as it is seen: a value that goes with it into its task and back to the curator with its end.
+//! An attempt as it is observer: a value that goes with it into its task and back to the curator with its end.
 //!
 //! The job's span is opened by the first attempt, which knows the inputs, and waits in `job.rs` between
 //! attempts. What the end means is decided by the curator, see `ended.rs`. Dropped on the way, the attempt
 //! counts as handed back.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use volery_blackboard::job::{Start, Wait};
@@ -15,10 +16,10 @@ use volery_observability::trace::{
     LogIds, Propagation, Publish, PublishTrace, RunStart, RunTrace, Scope,
 };
 
-use super::job::Kept;
-use super::publishing::text_of;
-use super::runs::Live;
-use super::{Seen, Sight, close_reason, context_of, propagation_of};
+use super::jobs::IdleJob;
+use super::publishes::text_of;
+use super::runs::OpenRun;
+use super::{Observer, SubscriptionFacts, close_reason, context_of, propagation_of};
 use crate::error::class_of_fault;
 use crate::fault::Fault;
 
@@ -42,11 +43,11 @@ pub(crate) enum How {
 
 /// An attempt that is under way. The default is one that nobody looks at.
 #[derive(Debug, Default)]
-pub(crate) struct AttemptSeen(pub(super) Option<Box<Open>>);
+pub(crate) struct ObservedAttempt(pub(super) Option<Box<OpenAttempt>>);
 
 #[derive(Debug)]
-pub(super) struct Open {
-    pub(super) seen: Arc<Seen>,
+pub(super) struct OpenAttempt {
+    pub(super) observer: Arc<Observer>,
     pub(super) start: Arc<Start>,
     pub(super) begun: Timestamp,
     /// When the engine's part was over.
@@ -60,9 +61,9 @@ pub(super) struct Open {
     pub(super) reason: &'static str,
     /// Whether it is one: the giving up of a job is none.
     pub(super) is_attempt: bool,
-    pub(super) traced: Option<Traced>,
+    pub(super) spans: Option<AttemptSpans>,
     /// Its end was reported.
-    pub(super) told: bool,
+    pub(super) is_ended: bool,
     /// Where the engine runs, for log lines about it; none before it is called.
     pub(super) scope: Option<Scope>,
     /// The ids of its log lines.
@@ -73,49 +74,47 @@ pub(super) struct Open {
 
 /// An attempt of a run that is recorded.
 #[derive(Debug)]
-pub(super) struct Traced {
-    pub(super) live: Arc<Live>,
+pub(super) struct AttemptSpans {
+    pub(super) open_run: Arc<OpenRun>,
     pub(super) job: JobTrace,
     /// The back-off before it.
     rest: Option<(Timestamp, Timestamp)>,
-    /// Until when it waited: the attempt's begin.
-    begun: Timestamp,
-    start: Arc<Start>,
     /// None for a job that is given up without an attempt.
     pub(super) attempt: Option<AttemptTrace>,
     pub(super) evaluate: Option<EvaluateTrace>,
     pub(super) outputs: Few<PublishTrace>,
 }
 
-impl Seen {
+impl Observer {
     /// Begins an attempt whose inputs were read; none when they could not be. The scope is that of its
-    /// engine, unless [`AttemptSeen::evaluate`] has another one.
+    /// engine, unless [`ObservedAttempt::evaluate`] has another one.
     pub(crate) fn attempt(
         self: &Arc<Self>,
         start: &Arc<Start>,
         inputs: &[Arc<Artifact>],
         begun: Timestamp,
-    ) -> (AttemptSeen, Scope) {
+    ) -> (ObservedAttempt, Scope) {
         if !self.is_on() {
-            return (AttemptSeen(None), Scope::none());
+            return (ObservedAttempt(None), Scope::none());
         }
+        let agent = self.agents.get(start.agent.at());
         let ids = LogIds {
             run: LogId::Uuid(start.run.as_uuid().as_u128()),
             job: LogId::Uuid(start.job.as_uuid().as_u128()),
-            agent: self.labels.get(start.agent.at()).cloned().unwrap_or_default(),
+            agent: agent.map(|agent| Arc::clone(&agent.label)).unwrap_or_default(),
             attempt: start.attempt,
         };
         let recorded = inputs.iter().any(is_recorded);
         if !recorded && !self.metrics.is_on() && !inputs.is_empty() {
             // Nothing is to be ended later: outputs go on where the inputs were.
             let inherited = inputs.iter().find_map(|input| input.trace());
-            return (AttemptSeen(None), self.unsampled_scope(start, inherited).with_ids(ids));
+            return (ObservedAttempt(None), self.unsampled_scope(start, inherited).with_ids(ids));
         }
         let mut open = self.open(start, inputs, begun);
-        let scope = match &mut open.traced {
-            Some(traced) => {
-                let restarts = self.restarts(start.agent);
-                traced.attempt = Some(traced.job.attempt(start.attempt, restarts, begun.into()));
+        let scope = match &mut open.spans {
+            Some(spans) => {
+                let restarts = agent.map_or(0, |agent| agent.restarts.load(Ordering::Relaxed));
+                spans.attempt = Some(spans.job.attempt(start.attempt, restarts, begun.into()));
                 open.ids = Some(ids);
                 Scope::none()
             }
@@ -125,7 +124,7 @@ impl Seen {
                 scope
             }
         };
-        (AttemptSeen(Some(Box::new(open))), scope)
+        (ObservedAttempt(Some(Box::new(open))), scope)
     }
 
     /// Begins the giving up of a job without an attempt.
@@ -135,28 +134,28 @@ impl Seen {
         inputs: &[Arc<Artifact>],
         (how, reason): (How, &'static str),
         begun: Timestamp,
-    ) -> AttemptSeen {
+    ) -> ObservedAttempt {
         if !self.is_on() {
-            return AttemptSeen(None);
+            return ObservedAttempt(None);
         }
         let mut open = self.open(start, inputs, begun);
         (open.how, open.reason) = (how, reason);
         (open.ended, open.is_attempt) = (Some(begun), false);
-        AttemptSeen(Some(Box::new(open)))
+        ObservedAttempt(Some(Box::new(open)))
     }
 
-    fn open(self: &Arc<Self>, start: &Arc<Start>, inputs: &[Arc<Artifact>], begun: Timestamp) -> Open {
-        let kept = self.jobs.take(start.job);
-        let complete = kept.as_ref().map_or(waits_since(start), |kept| kept.complete);
-        let sight = self.sight(start.subscription);
-        if kept.is_none() {
-            self.count_collection(start, inputs, sight);
+    fn open(self: &Arc<Self>, start: &Arc<Start>, inputs: &[Arc<Artifact>], begun: Timestamp) -> OpenAttempt {
+        let idle = self.jobs.take(start.job);
+        let complete = idle.as_ref().map_or(waits_since(start), |idle| idle.complete);
+        let facts = self.facts(start.subscription);
+        if idle.is_none() {
+            self.count_collection(start, inputs, facts);
         }
         self.count_wait(start, begun);
-        let traced = self.trace(start, inputs, (kept, begun));
+        let spans = self.trace(start, inputs, idle);
         let inherited = inputs.iter().find_map(|input| input.shared_trace()).cloned();
-        Open {
-            seen: Arc::clone(self),
+        OpenAttempt {
+            observer: Arc::clone(self),
             start: Arc::clone(start),
             begun,
             ended: None,
@@ -165,8 +164,8 @@ impl Seen {
             by: "restart",
             reason: "attempts",
             is_attempt: true,
-            traced,
-            told: false,
+            spans,
+            is_ended: false,
             scope: None,
             ids: None,
             inherited,
@@ -179,70 +178,60 @@ impl Seen {
         self: &Arc<Self>,
         start: &Arc<Start>,
         inputs: &[Arc<Artifact>],
-        (kept, begun): (Option<Kept>, Timestamp),
-    ) -> Option<Traced> {
-        let went_on = kept.as_ref().is_some_and(|kept| kept.trace.is_some());
+        idle: Option<IdleJob>,
+    ) -> Option<AttemptSpans> {
+        let went_on = idle.as_ref().is_some_and(|idle| idle.trace.is_some());
         let recorded = self.spans.is_on() && (went_on || inputs.iter().any(is_recorded));
         if !recorded && !self.metrics.is_on() {
             return None;
         }
         // Numbers of runs do not depend on what is recorded.
-        let live = self.run_of(start, inputs, recorded);
-        let trace = live.opened().filter(|_| recorded)?;
-        let (kept, rest) =
-            kept.map(|kept| (kept.trace, kept.until.map(|until| (kept.idle_since, until)))).unzip();
-        let job = kept.flatten().or_else(|| self.open_job(start, inputs, trace))?;
-        Some(Traced {
-            live,
-            job,
-            rest: rest.flatten(),
-            begun,
-            start: Arc::clone(start),
-            attempt: None,
-            evaluate: None,
-            outputs: Few::new(),
-        })
+        let open_run = self.run_of(start, inputs, recorded);
+        let trace = open_run.opened().filter(|_| recorded)?;
+        let rest = idle.as_ref().and_then(|idle| Some((idle.idle_since, idle.until?)));
+        let job = idle.and_then(|idle| idle.trace).or_else(|| self.open_job(start, inputs, trace))?;
+        Some(AttemptSpans { open_run, job, rest, attempt: None, evaluate: None, outputs: Few::new() })
     }
 
     /// The run that the job is shown in: its own, or one made for a job over several runs.
-    fn run_of(self: &Arc<Self>, start: &Start, inputs: &[Arc<Artifact>], recorded: bool) -> Arc<Live> {
+    fn run_of(self: &Arc<Self>, start: &Start, inputs: &[Arc<Artifact>], recorded: bool) -> Arc<OpenRun> {
         let first = inputs.iter().map(|input| input.published_at()).min().unwrap_or(start.at);
         let agent = self.agent(start.agent);
         if start.opens_run {
             let workflow = Arc::from(agent);
-            let (live, began) = self.runs.hold(start.run, || Live::new(start.run, &workflow, first));
+            let (open_run, began) = self.runs.hold(start.run, || OpenRun::new(start.run, &workflow, first));
             if began {
                 self.metrics.run_started(agent);
             } else {
                 // An earlier attempt holds it still.
-                self.runs.unhold(start.run);
+                self.runs.drop_hold(start.run);
             }
             if !recorded {
-                return live;
+                return open_run;
             }
-            let shared = live.trace(|| self.spans.shared(agent, first_input(start).into(), true)).clone();
+            let shared = open_run.trace(|| self.spans.shared(agent, first_input(start).into(), true)).clone();
             if began {
-                self.tell_of_handing(&shared, inputs, waits_since(start));
+                self.show_handed_to(&shared, inputs, waits_since(start));
             }
-            return live;
+            return open_run;
         }
         // Another caller of the run may still be opening its trace.
-        if let Some(live) = self.runs.find(start.run).filter(|live| live.opened().is_some()) {
-            return live;
+        if let Some(open_run) = self.runs.find(start.run).filter(|open_run| open_run.opened().is_some()) {
+            return open_run;
         }
         let workflow = start.observed.as_ref().and_then(|observed| observed.workflow.as_ref());
         self.resume_run(start.run, workflow, waits_since(start), inputs)
     }
 
-    pub(super) fn tell_of_handing(&self, shared: &RunTrace, inputs: &[Arc<Artifact>], at: Timestamp) {
+    pub(super) fn show_handed_to(&self, shared: &RunTrace, inputs: &[Arc<Artifact>], at: Timestamp) {
         let mut told: Few<RunId> = Few::new();
         for input in inputs {
             if told.contains(&input.run()) {
                 continue;
             }
             told.push(input.run());
-            if let Some(live) = self.runs.find(input.run())
-                && let Some(trace) = live.opened()
+            if let Some(open_run) = self.runs.find(input.run())
+                && let Some(trace) = open_run.opened()
             {
                 trace.handed_to(shared, at.into());
             }
@@ -251,12 +240,12 @@ impl Seen {
 
     fn open_job(&self, start: &Start, inputs: &[Arc<Artifact>], trace: &RunTrace) -> Option<JobTrace> {
         let agent = self.agent(start.agent);
-        let trigger = self.sight(start.subscription).map_or("single", |sight| sight.trigger);
+        let trigger = self.facts(start.subscription).map_or("single", |facts| facts.trigger);
         let collected = self.collection(start, inputs, trace);
         let job = JobStart {
             trigger,
             collected: collected.as_ref(),
-            models: self.models.get(start.agent.at()).copied().unwrap_or_default(),
+            models: self.agents.get(start.agent.at()).is_some_and(|agent| agent.models),
             ..JobStart::new(agent, &start.job, waits_since(start).into())
         };
         let inputs = inputs.iter().map(|input| Input {
@@ -269,7 +258,7 @@ impl Seen {
 
     /// Shows the batch or join that gave the inputs.
     fn collection(&self, start: &Start, inputs: &[Arc<Artifact>], trace: &RunTrace) -> Option<Propagation> {
-        let sight = self.sight(start.subscription)?;
+        let facts = self.facts(start.subscription)?;
         let agent = self.agent(start.agent);
         let key = start.observed.as_ref().and_then(|observed| observed.key.as_ref()).map(|key| key.as_str());
         let propagation = inputs.iter().filter_map(|input| input.trace()).filter_map(propagation_of);
@@ -279,11 +268,11 @@ impl Seen {
             let batch = BatchClosed { agent, reason: close_reason(reason), key, start: first, end };
             return trace.batch(&batch, propagation);
         }
-        if sight.trigger != "join" {
+        if facts.trigger != "join" {
             return None;
         }
         let come = |side| start.members.iter().filter(|member| usize::from(member.side) == side).count();
-        let missing = sight.missing(|side, need| (come(side) as u64) < u64::from(need));
+        let missing = facts.missing(|side, need| (come(side) as u64) < u64::from(need));
         let result = if missing.is_empty() { "matched" } else { "partial" };
         let join =
             JoinClosed { agent, key: key.unwrap_or_default(), result, missing: &missing, start: first, end };
@@ -304,15 +293,15 @@ impl Seen {
         self.metrics.job_waited(self.agent(start.agent), most.1, begun.since(waits_since(start)));
     }
 
-    fn count_collection(&self, start: &Start, inputs: &[Arc<Artifact>], sight: Option<&Sight>) {
-        let Some(sight) = sight.filter(|_| self.metrics.is_on()) else { return };
+    fn count_collection(&self, start: &Start, inputs: &[Arc<Artifact>], facts: Option<&SubscriptionFacts>) {
+        let Some(facts) = facts.filter(|_| self.metrics.is_on()) else { return };
         let first = inputs.iter().map(|input| input.published_at()).min().unwrap_or(start.at);
         let (agent, age) = (self.agent(start.agent), waits_since(start).since(first));
         if let Some(reason) = start.closed {
             let groups = start.members.last().map_or(0, |last| last.group + 1);
-            let fill = sight.batch_size.map(|size| f64::from(groups) / f64::from(size.max(1)));
+            let fill = facts.batch_size.map(|size| f64::from(groups) / f64::from(size.max(1)));
             self.metrics.batch_closed(agent, close_reason(reason), fill, age);
-        } else if sight.trigger == "join" {
+        } else if facts.trigger == "join" {
             self.metrics.join_matched(agent, age);
         }
     }
@@ -324,8 +313,8 @@ impl Seen {
         };
         // A sampler of the service may have refused a run whose inputs are recorded.
         let is_asked = self.spans.passes_baggage() || propagation.is_sampled();
-        let live = self.runs.find(start.run).filter(|_| is_asked);
-        match live.as_ref().and_then(|live| live.opened()) {
+        let open_run = self.runs.find(start.run).filter(|_| is_asked);
+        match open_run.as_ref().and_then(|open_run| open_run.opened()) {
             Some(trace) if !trace.is_sampled() => trace.scope(),
             _ => Scope::at(&propagation),
         }
@@ -338,18 +327,18 @@ impl Seen {
         workflow: Option<&Arc<str>>,
         since: Timestamp,
         inputs: &[Arc<Artifact>],
-    ) -> Arc<Live> {
+    ) -> Arc<OpenRun> {
         let workflow = workflow.cloned().unwrap_or_default();
-        let (live, began) = self.runs.hold(run, || Live::new(run, &workflow, since));
+        let (open_run, began) = self.runs.hold(run, || OpenRun::new(run, &workflow, since));
         if began {
             self.metrics.run_started(&workflow);
         }
         self.on_board(run);
-        self.runs.unhold(run);
+        self.runs.drop_hold(run);
         if !inputs.iter().any(is_recorded) {
-            return live;
+            return open_run;
         }
-        live.trace(|| {
+        open_run.trace(|| {
             let propagation = inputs.iter().filter_map(|input| input.trace()).filter_map(propagation_of);
             let Some(earlier) = propagation.into_iter().find(Propagation::is_sampled) else {
                 return RunTrace::off();
@@ -357,36 +346,36 @@ impl Seen {
             let begin = RunStart::new(&run, &workflow, self.clock.now().into());
             self.spans.resume(begin, &earlier, self.count_resumed(run))
         });
-        live
+        open_run
     }
 }
 
-impl Traced {
-    /// Shows what lay before the attempt. At its end, so that a process that dies in it leaves no child
-    /// without a parent.
-    pub(super) fn show_waits(&self) {
+impl OpenAttempt {
+    /// Shows what lay before the attempt. At its end, so that a process that dies in it leaves no child without a
+    /// parent.
+    pub(super) fn show_waits(&self, spans: &AttemptSpans) {
         let mut since = waits_since(&self.start);
-        if let Some((idle, until)) = self.rest {
-            self.job.backoff(idle.into(), until.into());
+        if let Some((idle, until)) = spans.rest {
+            spans.job.backoff(idle.into(), until.into());
             // The board may have looked a little later.
             since = since.min(until);
         }
         for wait in waits(&self.start) {
-            self.job.wait(wait.what.name(), since.into(), wait.until.into());
+            spans.job.wait(wait.what.name(), since.into(), wait.until.into());
             since = wait.until;
         }
-        self.job.wait(HANDING_OVER, since.into(), self.begun.into());
+        spans.job.wait(HANDING_OVER, since.into(), self.begun.into());
     }
 }
 
-impl AttemptSeen {
+impl ObservedAttempt {
     /// An output is about to be published: gives it its place.
     pub(crate) fn output(&mut self, artifact: Artifact, inputs: &[Arc<Artifact>]) -> Artifact {
         let Some(open) = &mut self.0 else {
             let inherited = inputs.iter().find_map(|input| input.shared_trace()).cloned();
             return inherited.into_iter().fold(artifact, Artifact::with_trace);
         };
-        let Some(Traced { attempt: Some(attempt), outputs, .. }) = &mut open.traced else {
+        let Some(AttemptSpans { attempt: Some(attempt), outputs, .. }) = &mut open.spans else {
             return open.inherited.clone().into_iter().fold(artifact, Artifact::with_trace);
         };
         let (kind, id) = (artifact.kind().shared_name(), artifact.id());
@@ -399,8 +388,8 @@ impl AttemptSeen {
 
     /// The failure artifact of the job: it has no span of its own but that of the dead letter.
     pub(crate) fn failure(&self, artifact: Artifact, inputs: &[Arc<Artifact>]) -> Artifact {
-        let traced = self.0.as_ref().and_then(|open| open.traced.as_ref());
-        let attempt = traced.and_then(|traced| traced.attempt.as_ref()).map(AttemptTrace::propagation);
+        let spans = self.0.as_ref().and_then(|open| open.spans.as_ref());
+        let attempt = spans.and_then(|spans| spans.attempt.as_ref()).map(AttemptTrace::propagation);
         let place = match attempt {
             Some(propagation) => Some(Arc::new(context_of(&propagation))),
             None => inputs.iter().find_map(|input| input.shared_trace()).cloned(),
@@ -411,9 +400,9 @@ impl AttemptSeen {
     /// Where the attempt ran: log lines about it are written there, and have its ids and its trace's.
     pub(crate) fn scope(&self) -> Scope {
         let Some(open) = &self.0 else { return Scope::none() };
-        match (&open.scope, &open.traced) {
+        match (&open.scope, &open.spans) {
             (Some(scope), _) => scope.clone(),
-            (None, Some(Traced { attempt: Some(attempt), .. })) => open.with_ids(attempt.scope()),
+            (None, Some(AttemptSpans { attempt: Some(attempt), .. })) => open.with_ids(attempt.scope()),
             (None, _) => Scope::none(),
         }
     }
@@ -428,11 +417,11 @@ impl AttemptSeen {
     /// The engine's part is over: it returned, or its future was dropped.
     pub(crate) fn over(&mut self, how: How, error: &[String]) {
         let Some(open) = &mut self.0 else { return };
-        let at = open.seen.clock.now();
+        let at = open.observer.clock.now();
         open.ended = Some(at);
         // These outputs are not committed: another error came, or a fallback has outputs of its own.
         open.fail_outputs(at);
-        if let Some(evaluate) = open.traced.as_mut().and_then(|traced| traced.evaluate.take()) {
+        if let Some(evaluate) = open.spans.as_mut().and_then(|spans| spans.evaluate.take()) {
             evaluate.end(&how.ending(error), at.into());
         }
         open.how = how;
@@ -476,12 +465,4 @@ fn waits(start: &Start) -> &[Wait] {
 /// Tells whether an input is of a run that is recorded.
 pub(super) fn is_recorded(input: &Arc<Artifact>) -> bool {
     input.trace().is_some_and(TraceContext::is_sampled)
-}
-
-impl Sight {
-    /// The kinds of a join that did not come.
-    pub(super) fn missing(&self, lacks: impl Fn(usize, u32) -> bool) -> Vec<&str> {
-        let sides = self.kinds.iter().zip(&self.needs).enumerate();
-        sides.filter(|(side, (_, need))| lacks(*side, **need)).map(|(_, (kind, _))| &**kind).collect()
-    }
 }

@@ -15,7 +15,7 @@ use volery_blackboard::{RunId, Tally, Timestamp};
 use volery_observability::metrics::Levels;
 use volery_observability::trace::{RunEnd, RunStatus, RunTrace, Scope};
 
-use super::Seen;
+use super::Observer;
 
 /// Locks that the runs are spread over, so that publishers and attempts seldom meet. A power of two; fewer
 /// than the worker threads would be felt, more would not.
@@ -23,7 +23,7 @@ const SHARDS: usize = 16;
 
 /// One open run.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct OpenRun {
     pub(super) run: RunId,
     pub(super) workflow: Arc<str>,
     pub(super) begun: Timestamp,
@@ -41,7 +41,7 @@ pub(super) struct Live {
     rests: AtomicI64,
 }
 
-impl Live {
+impl OpenRun {
     pub(super) fn new(run: RunId, workflow: &Arc<str>, begun: Timestamp) -> Self {
         Self {
             run,
@@ -71,7 +71,7 @@ impl Live {
 /// A run, and what keeps it open.
 #[derive(Debug)]
 struct Entry {
-    live: Arc<Live>,
+    open_run: Arc<OpenRun>,
     holds: u32,
     on_board: bool,
     /// Its trace has ended; it stays for handles that may publish again.
@@ -89,30 +89,30 @@ impl Entry {
 pub(super) struct Runs([Mutex<FxHashMap<RunId, Entry>>; SHARDS]);
 
 impl Runs {
-    pub(super) fn find(&self, run: RunId) -> Option<Arc<Live>> {
-        self.shard(run).get(&run).map(|entry| Arc::clone(&entry.live))
+    pub(super) fn find(&self, run: RunId) -> Option<Arc<OpenRun>> {
+        self.shard(run).get(&run).map(|entry| Arc::clone(&entry.open_run))
     }
 
     /// Holds a run open; `make` is for one that is not. Says whether it began, or went on after it was over.
-    pub(super) fn hold(&self, run: RunId, make: impl FnOnce() -> Live) -> (Arc<Live>, bool) {
+    pub(super) fn hold(&self, run: RunId, make: impl FnOnce() -> OpenRun) -> (Arc<OpenRun>, bool) {
         let mut shard = self.shard(run);
-        let fresh = || Entry { live: Arc::new(make()), holds: 0, on_board: false, over: true };
+        let fresh = || Entry { open_run: Arc::new(make()), holds: 0, on_board: false, over: true };
         let entry = shard.entry(run).or_insert_with(fresh);
         entry.holds += 1;
-        entry.live.rests.store(0, Ordering::Relaxed);
-        (Arc::clone(&entry.live), std::mem::take(&mut entry.over))
+        entry.open_run.rests.store(0, Ordering::Relaxed);
+        (Arc::clone(&entry.open_run), std::mem::take(&mut entry.over))
     }
 
     /// Holds a run that is open.
-    pub(super) fn hold_open(&self, run: RunId) -> Option<Arc<Live>> {
+    pub(super) fn hold_open(&self, run: RunId) -> Option<Arc<OpenRun>> {
         let mut shard = self.shard(run);
         let entry = shard.get_mut(&run).filter(|entry| !entry.over)?;
         entry.holds += 1;
-        Some(Arc::clone(&entry.live))
+        Some(Arc::clone(&entry.open_run))
     }
 
     /// Lets one hold go of a run that something else keeps open.
-    pub(super) fn unhold(&self, run: RunId) {
+    pub(super) fn drop_hold(&self, run: RunId) {
         if let Some(entry) = self.shard(run).get_mut(&run) {
             entry.holds = entry.holds.saturating_sub(1);
         }
@@ -122,47 +122,47 @@ impl Runs {
     fn board(&self, run: RunId) {
         if let Some(entry) = self.shard(run).get_mut(&run) {
             entry.on_board = true;
-            entry.live.boarded.store(true, Ordering::Relaxed);
+            entry.open_run.boarded.store(true, Ordering::Relaxed);
         }
     }
 
     /// Lets one hold go. Returns the run if that ended it.
-    fn let_go(&self, run: RunId, is_pinned: impl FnOnce() -> bool) -> Option<Arc<Live>> {
+    fn release(&self, run: RunId, has_handle: impl FnOnce() -> bool) -> Option<Arc<OpenRun>> {
         let mut shard = self.shard(run);
         let entry = shard.get_mut(&run)?;
         entry.holds = entry.holds.saturating_sub(1);
         // Asked under the lock: the last handle is let go either before, or by somebody who finds the run
         // idle.
-        if !entry.is_idle() || is_pinned() {
+        if !entry.is_idle() || has_handle() {
             return None;
         }
-        shard.remove(&run).map(|entry| entry.live)
+        shard.remove(&run).map(|entry| entry.open_run)
     }
 
     /// The board is done with the run. Returns it if nothing else holds it.
-    fn settle(&self, run: RunId, pinned: bool) -> Option<Arc<Live>> {
+    fn settle(&self, run: RunId, has_handle: bool) -> Option<Arc<OpenRun>> {
         let mut shard = self.shard(run);
         let entry = shard.get_mut(&run)?;
         entry.on_board = false;
         if entry.holds > 0 {
             return None;
         }
-        if pinned {
+        if has_handle {
             entry.over = true;
-            return Some(Arc::clone(&entry.live));
+            return Some(Arc::clone(&entry.open_run));
         }
-        shard.remove(&run).map(|entry| entry.live)
+        shard.remove(&run).map(|entry| entry.open_run)
     }
 
     /// Takes the run out if nothing keeps it open, as told by `gone` for one on the board.
-    fn take_idle(&self, run: RunId, gone: bool) -> Option<Arc<Live>> {
+    fn take_idle(&self, run: RunId, gone: bool) -> Option<Arc<OpenRun>> {
         let mut shard = self.shard(run);
         let entry = shard.get_mut(&run)?;
         entry.on_board &= !gone;
         if !entry.is_idle() {
             return None;
         }
-        shard.remove(&run).filter(|entry| !entry.over).map(|entry| entry.live)
+        shard.remove(&run).filter(|entry| !entry.over).map(|entry| entry.open_run)
     }
 
     /// The runs on the board, or that nothing keeps open.
@@ -175,11 +175,11 @@ impl Runs {
         listed
     }
 
-    fn take_all(&self) -> Vec<Arc<Live>> {
+    fn take_all(&self) -> Vec<Arc<OpenRun>> {
         let mut all = Vec::new();
         for shard in &self.0 {
             let taken = std::mem::take(&mut *shard.lock().unwrap_or_else(PoisonError::into_inner));
-            all.extend(taken.into_values().filter(|entry| !entry.over).map(|entry| entry.live));
+            all.extend(taken.into_values().filter(|entry| !entry.over).map(|entry| entry.open_run));
         }
         all
     }
@@ -192,16 +192,16 @@ impl Runs {
     }
 }
 
-impl Seen {
+impl Observer {
     /// An artifact of the run is on the board.
     pub(super) fn on_board(&self, run: RunId) {
         self.runs.board(run);
     }
 
     /// The last holder of the run released it with nothing on the board.
-    pub(super) fn let_go(&self, run: RunId, at: Timestamp) {
-        if let Some(live) = self.runs.let_go(run, || self.is_pinned(run)) {
-            self.end_run(&live, None, at);
+    pub(super) fn release(&self, run: RunId, at: Timestamp) {
+        if let Some(open_run) = self.runs.release(run, || self.has_handle(run)) {
+            self.end_run(&open_run, None, at);
         }
     }
 
@@ -210,9 +210,9 @@ impl Seen {
         if !self.is_on() || self.runs.find(run).is_none() {
             return;
         }
-        let pinned = self.is_pinned(run);
-        if let Some(live) = self.runs.settle(run, pinned) {
-            self.end_run(&live, Some(status_of(tally)), at);
+        let has_handle = self.has_handle(run);
+        if let Some(open_run) = self.runs.settle(run, has_handle) {
+            self.end_run(&open_run, Some(status_of(tally)), at);
         }
     }
 
@@ -221,20 +221,20 @@ impl Seen {
     pub(crate) fn run_rests(&self, run: RunId, tally: &Tally, at: Timestamp) {
         if self.is_on()
             && tally.outstanding() == 0
-            && let Some(live) = self.runs.find(run)
+            && let Some(open_run) = self.runs.find(run)
         {
-            live.rests.store(at.as_micros_since_epoch(), Ordering::Relaxed);
+            open_run.rests.store(at.as_micros_since_epoch(), Ordering::Relaxed);
         }
     }
 
     /// The board is about to be told something that needs no record.
-    pub(crate) fn told(&self, input: &Input, at: Timestamp) {
+    pub(crate) fn input(&self, input: &Input, at: Timestamp) {
         match input {
             Input::CancelRun(run) => self.cancel_requested(*run, "caller", at),
             // The last handle is gone. Claims on the board settle by themselves.
             Input::ReleaseRun(run) if self.is_on() => {
-                if let Some(live) = self.runs.take_idle(*run, false) {
-                    self.end_run(&live, None, at);
+                if let Some(open_run) = self.runs.take_idle(*run, false) {
+                    self.end_run(&open_run, None, at);
                 }
             }
             _ => {}
@@ -244,8 +244,8 @@ impl Seen {
     /// Somebody asked for the end of a run: `caller` or `deadline`.
     pub(crate) fn cancel_requested(&self, run: RunId, by: &str, at: Timestamp) {
         if self.spans.is_on()
-            && let Some(live) = self.runs.find(run)
-            && let Some(trace) = live.opened()
+            && let Some(open_run) = self.runs.find(run)
+            && let Some(trace) = open_run.opened()
         {
             trace.cancel_requested(by, at.into());
         }
@@ -253,8 +253,8 @@ impl Seen {
 
     /// The place of a run, for log lines about it.
     pub(crate) fn scope_of(&self, run: RunId) -> Scope {
-        let live = self.runs.find(run).filter(|_| self.spans.is_on());
-        live.as_ref().and_then(|live| live.opened()).map(RunTrace::scope).unwrap_or_default()
+        let open_run = self.runs.find(run).filter(|_| self.spans.is_on());
+        open_run.as_ref().and_then(|open_run| open_run.opened()).map(RunTrace::scope).unwrap_or_default()
     }
 
     /// A life of the curator begins: jobs that its board does not know ended with the life before. Returns
@@ -271,46 +271,46 @@ impl Seen {
 
     /// A run ended with a life of the curator that could not tell.
     pub(crate) fn run_gone(&self, run: RunId, tally: &Tally, at: Timestamp) {
-        if let Some(live) = self.runs.take_idle(run, true) {
-            self.end_run(&live, Some(status_of(tally)), at);
+        if let Some(open_run) = self.runs.take_idle(run, true) {
+            self.end_run(&open_run, Some(status_of(tally)), at);
         }
     }
 
     /// The runtime has stopped: ends what is still open.
     pub(crate) fn close(&self, at: Timestamp) {
         self.end_jobs_unless(|_| false, at);
-        for live in self.runs.take_all() {
-            self.end_run(&live, Some(RunStatus::Interrupted), at);
+        for open_run in self.runs.take_all() {
+            self.end_run(&open_run, Some(RunStatus::Interrupted), at);
         }
         // Handles keep this; the gauges would go on with what was read last.
         self.metrics.set_levels(Levels::default());
     }
 
     /// Ends a run's trace; the status is that of its jobs unless one is given.
-    fn end_run(&self, live: &Live, status: Option<RunStatus>, at: Timestamp) {
+    fn end_run(&self, open_run: &OpenRun, status: Option<RunStatus>, at: Timestamp) {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let at = match live.rests.load(Ordering::Relaxed) {
+        let at = match open_run.rests.load(Ordering::Relaxed) {
             0 => at,
             rests => Timestamp::from_micros_since_epoch(rests),
         };
-        let (failed, cancelled) = (count(&live.jobs_failed), count(&live.jobs_cancelled));
-        let boarded = live.boarded.load(Ordering::Relaxed);
+        let (failed, cancelled) = (count(&open_run.jobs_failed), count(&open_run.jobs_cancelled));
+        let boarded = open_run.boarded.load(Ordering::Relaxed);
         let status = status.unwrap_or(match (failed, cancelled) {
-            (0, 0) if !boarded && live.refused.load(Ordering::Relaxed) => RunStatus::Failed,
+            (0, 0) if !boarded && open_run.refused.load(Ordering::Relaxed) => RunStatus::Failed,
             (0, 0) => RunStatus::Completed,
             (0, _) => RunStatus::Cancelled,
             _ => RunStatus::Failed,
         });
         // Where nothing was published there was no run: a flood of refused publishes is no flood of runs.
-        self.metrics.run_ended(&live.workflow, status, boarded.then(|| at.since(live.begun)));
-        if let Some(trace) = live.opened() {
+        self.metrics.run_ended(&open_run.workflow, status, boarded.then(|| at.since(open_run.begun)));
+        if let Some(trace) = open_run.opened() {
             if trace.is_sampled() {
-                self.forget_resumed(live.run);
+                self.forget_resumed(open_run.run);
             }
             trace.end(RunEnd {
                 status,
-                published: count(&live.published),
-                jobs_ok: count(&live.jobs_ok),
+                published: count(&open_run.published),
+                jobs_ok: count(&open_run.jobs_ok),
                 jobs_failed: failed,
                 jobs_cancelled: cancelled,
                 at: at.into(),

@@ -6,14 +6,14 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use volery_blackboard::RunId;
 use volery_blackboard::store::Note;
 use volery_observability::trace::{OnExported, OpenSpan, SpanKey};
 
-use super::Seen;
+use super::Observer;
 
 /// A runtime's notes of spans and runs.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ impl SpanNote {
     }
 }
 
-impl Seen {
+impl Observer {
     /// How long spans are open before they are noted; `None` when none ever are.
     pub(crate) fn notes_after(&self) -> Option<Duration> {
         self.spans.noted_after()
@@ -107,7 +107,7 @@ impl Seen {
             *times
         };
         if self.notes_after().is_some()
-            && let Some(host) = self.host.get().and_then(Weak::upgrade)
+            && let Some(host) = self.host()
         {
             host.run_resumed(run, times);
         }
@@ -134,20 +134,20 @@ impl Seen {
     }
 
     fn send_note(&self, note: SpanNote) {
-        if let Some(host) = self.host.get().and_then(Weak::upgrade) {
+        if let Some(host) = self.host() {
             host.span_note(note);
         }
     }
 
     /// Hears of exports, and has notes removed. Weak: whoever exports outlives the runtime.
     fn on_exported(self: &Arc<Self>) -> OnExported {
-        let seen = Arc::downgrade(self);
+        let observer = Arc::downgrade(self);
         Arc::new(move |span| {
-            if let Some(seen) = seen.upgrade() {
+            if let Some(observer) = observer.upgrade() {
                 // Under the lock: no note of the span is sent after its removal.
-                let mut spans = lock(&seen.notes.spans);
+                let mut spans = lock(&observer.notes.spans);
                 spans.insert(span, true);
-                seen.send_note(SpanNote { span, open: None });
+                observer.send_note(SpanNote { span, open: None });
             }
         })
     }

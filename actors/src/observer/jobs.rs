@@ -13,7 +13,7 @@ const SHARDS: usize = 16;
 
 /// A job between two attempts.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct IdleJob {
     /// None for one that is only counted.
     pub(super) trace: Option<JobTrace>,
     pub(super) agent: AgentIndex,
@@ -30,19 +30,19 @@ pub(super) struct Kept {
 
 /// The jobs of a runtime that have no attempt running.
 #[derive(Debug, Default)]
-pub(super) struct Jobs([Mutex<FxHashMap<JobId, Kept>>; SHARDS]);
+pub(super) struct Jobs([Mutex<FxHashMap<JobId, IdleJob>>; SHARDS]);
 
 impl Jobs {
-    pub(super) fn keep(&self, job: JobId, kept: Kept) {
-        let before = self.shard(job).insert(job, kept);
+    pub(super) fn keep(&self, job: JobId, idle: IdleJob) {
+        let before = self.shard(job).insert(job, idle);
         debug_assert!(before.is_none(), "a job has one attempt at a time");
     }
 
-    pub(super) fn take(&self, job: JobId) -> Option<Kept> {
+    pub(super) fn take(&self, job: JobId) -> Option<IdleJob> {
         self.shard(job).remove(&job)
     }
 
-    pub(super) fn take_unless(&self, stays: impl Fn(JobId) -> bool) -> Vec<Kept> {
+    pub(super) fn take_unless(&self, stays: impl Fn(JobId) -> bool) -> Vec<IdleJob> {
         let mut taken = Vec::new();
         for shard in &self.0 {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +52,7 @@ impl Jobs {
         taken
     }
 
-    fn shard(&self, job: JobId) -> MutexGuard<'_, FxHashMap<JobId, Kept>> {
+    fn shard(&self, job: JobId) -> MutexGuard<'_, FxHashMap<JobId, IdleJob>> {
         let index = usize::try_from(job.as_uuid().as_u128() % SHARDS as u128).unwrap_or_default();
         // Every change to the map is a single step; a panic cannot leave it half-changed.
         self.0[index].lock().unwrap_or_else(PoisonError::into_inner)

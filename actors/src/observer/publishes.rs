@@ -12,8 +12,8 @@ use volery_blackboard::store::{Few, Stored};
 use volery_blackboard::{Artifact, RunId, Timestamp, TraceContext};
 use volery_observability::trace::{Propagation, Publish, PublishTrace, RunStart, RunTrace};
 
-use super::runs::Live;
-use super::{Committed, Seen, context_of, propagation_of};
+use super::runs::OpenRun;
+use super::{Committed, Observer, context_of, propagation_of};
 
 /// Where an artifact comes from, in words of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,18 +46,18 @@ pub(crate) struct Origin {
 
 /// A publish that is under way. The default is one that nobody looks at.
 #[derive(Debug, Default)]
-pub(crate) struct PublishSeen(Option<Box<Open>>);
+pub(crate) struct ObservedPublish(Option<Box<OpenPublish>>);
 
 #[derive(Debug)]
-struct Open {
-    seen: Arc<Seen>,
+struct OpenPublish {
+    observer: Arc<Observer>,
     source: Source,
     begun: Timestamp,
     /// One per artifact, in order.
     items: Few<Item>,
     /// The runs that are held, each once.
-    held: Few<Arc<Live>>,
-    /// The run of the last artifact, if it is one that is not kept.
+    held: Few<Arc<OpenRun>>,
+    /// The run of the last artifact, if it is one that is not idle.
     passing: Option<(RunId, RunTrace)>,
     /// The curator has it, and has not said what became of it.
     unsure: bool,
@@ -79,15 +79,23 @@ pub(crate) struct OfRun<'a> {
     pub(crate) origin: Option<&'a Origin>,
 }
 
-impl Seen {
+impl Observer {
     /// Begins a publish.
-    pub(crate) fn publish(self: &Arc<Self>, source: Source) -> PublishSeen {
+    pub(crate) fn publish(self: &Arc<Self>, source: Source) -> ObservedPublish {
         if !self.is_on() {
-            return PublishSeen(None);
+            return ObservedPublish(None);
         }
         let (items, held) = (Few::new(), Few::new());
-        let (seen, begun) = (Arc::clone(self), self.clock.now());
-        PublishSeen(Some(Box::new(Open { seen, source, begun, items, held, passing: None, unsure: false })))
+        let (observer, begun) = (Arc::clone(self), self.clock.now());
+        ObservedPublish(Some(Box::new(OpenPublish {
+            observer,
+            source,
+            begun,
+            items,
+            held,
+            passing: None,
+            unsure: false,
+        })))
     }
 
     /// Opens the trace of a run that somebody outside begins.
@@ -110,7 +118,7 @@ impl Seen {
     }
 }
 
-impl PublishSeen {
+impl ObservedPublish {
     /// Takes note of an artifact and gives it its place in the trace. Artifacts come in the order of the
     /// command.
     pub(crate) fn artifact(&mut self, artifact: Artifact, of: OfRun<'_>) -> Artifact {
@@ -143,30 +151,30 @@ impl PublishSeen {
     pub(crate) fn failed(mut self, class: &str) {
         let Some(open) = &mut self.0 else { return };
         open.unsure = false;
-        let at = open.seen.clock.now();
+        let at = open.observer.clock.now();
         for item in &mut open.items {
             if let Some(trace) = item.trace.take() {
                 trace.fail(class, at.into());
             }
         }
-        for live in &open.held {
-            live.refused.store(true, Ordering::Relaxed);
+        for open_run in &open.held {
+            open_run.refused.store(true, Ordering::Relaxed);
         }
     }
 }
 
-impl Open {
+impl OpenPublish {
     /// Tells whether nobody will hear of what becomes of it.
     fn is_silent(&self) -> bool {
         let recorded = self.items.iter().any(|item| item.trace.is_some());
-        !recorded && self.held.is_empty() && !self.seen.metrics.is_on()
+        !recorded && self.held.is_empty() && !self.observer.metrics.is_on()
     }
 
     fn artifact(&mut self, artifact: Artifact, of: OfRun<'_>) -> Artifact {
-        let seen = Arc::clone(&self.seen);
+        let observer = Arc::clone(&self.observer);
         let run = artifact.run();
-        let trace = match (self.held.iter().find(|live| live.run == run), &self.passing) {
-            (Some(live), _) => live.trace(|| seen.open_run(&artifact, of, self.begun)).clone(),
+        let trace = match (self.held.iter().find(|open_run| open_run.run == run), &self.passing) {
+            (Some(open_run), _) => open_run.trace(|| observer.open_run(&artifact, of, self.begun)).clone(),
             (None, Some((passing, trace))) if *passing == run => trace.clone(),
             (None, _) => self.begin(&artifact, of),
         };
@@ -189,29 +197,31 @@ impl Open {
         propagation.into_iter().fold(artifact, Artifact::with_trace)
     }
 
-    /// Holds the run of the first artifact in it. A run of its own that is not recorded is not kept.
+    /// Holds the run of the first artifact in it. A run of its own that is not recorded is not idle.
     fn begin(&mut self, artifact: &Artifact, of: OfRun<'_>) -> RunTrace {
-        let (seen, begun) = (&self.seen, self.begun);
+        let (observer, begun) = (&self.observer, self.begun);
         let mut opened = None;
         if of.fresh {
-            let trace = seen.open_run(artifact, of, begun);
-            if !trace.is_sampled() && trace.baggage().is_none() && !seen.metrics.is_on() {
+            let trace = observer.open_run(artifact, of, begun);
+            if !trace.is_sampled() && trace.baggage().is_none() && !observer.metrics.is_on() {
                 self.passing = Some((artifact.run(), trace.clone()));
                 return trace;
             }
             opened = Some(trace);
         }
-        let (live, began) = seen.runs.hold(artifact.run(), || Live::new(artifact.run(), of.workflow, begun));
+        let (open_run, began) =
+            observer.runs.hold(artifact.run(), || OpenRun::new(artifact.run(), of.workflow, begun));
         if began {
-            seen.metrics.run_started(of.workflow);
+            observer.metrics.run_started(of.workflow);
         }
-        let trace = live.trace(|| opened.unwrap_or_else(|| seen.open_run(artifact, of, begun))).clone();
-        self.held.push(live);
+        let trace =
+            open_run.trace(|| opened.unwrap_or_else(|| observer.open_run(artifact, of, begun))).clone();
+        self.held.push(open_run);
         trace
     }
 
     fn committed(&mut self, stored: &[Stored], committed: Committed) {
-        let (seen, commit) = (Arc::clone(&self.seen), self.seen.commit(committed));
+        let (observer, commit) = (Arc::clone(&self.observer), self.observer.commit(committed));
         let mut boarded: Few<RunId> = Few::new();
         for (item, stored) in self.items.iter_mut().zip(stored) {
             if let Some(trace) = item.trace.take() {
@@ -219,38 +229,39 @@ impl Open {
                 trace.end(commit.end);
             }
             if let Stored::New(_) = stored {
-                seen.metrics.artifact_published(&item.kind, self.source.as_str());
+                observer.metrics.artifact_published(&item.kind, self.source.as_str());
                 if !boarded.contains(&item.run) {
                     boarded.push(item.run);
                 }
             }
         }
-        for live in &self.held {
-            let new =
-                |(item, stored): &(&Item, &Stored)| item.run == live.run && matches!(stored, Stored::New(_));
+        for open_run in &self.held {
+            let new = |(item, stored): &(&Item, &Stored)| {
+                item.run == open_run.run && matches!(stored, Stored::New(_))
+            };
             let count = self.items.iter().zip(stored).filter(new).count();
-            live.published.fetch_add(count as u64, Ordering::Relaxed);
-            if boarded.contains(&live.run) {
-                seen.on_board(live.run);
+            open_run.published.fetch_add(count as u64, Ordering::Relaxed);
+            if boarded.contains(&open_run.run) {
+                observer.on_board(open_run.run);
             }
         }
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenPublish {
     fn drop(&mut self) {
         // Spans that nobody ended are abandoned first, so that the run does not end before them.
         self.items.clear();
         if self.held.is_empty() {
             return;
         }
-        let at = self.seen.clock.now();
-        for live in std::mem::take(&mut self.held) {
+        let at = self.observer.clock.now();
+        for open_run in std::mem::take(&mut self.held) {
             if self.unsure {
                 // The next life of the curator finds out whether anything of the run is there.
-                self.seen.on_board(live.run);
+                self.observer.on_board(open_run.run);
             }
-            self.seen.let_go(live.run, at);
+            self.observer.release(open_run.run, at);
         }
     }
 }

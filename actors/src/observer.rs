@@ -1,9 +1,9 @@
-//! How the runtime is seen: the one place that turns what happens into spans and numbers.
+//! The observer: the one place that turns events of the runtime into spans and numbers.
 //!
-//! Whoever publishes, the attempts and the curator tell it what they did, at the points where the feed is told. What is
-//! open (runs, jobs between two attempts) is kept here and not in the curator, so that it outlives the curator's lives.
-//! Values that go along with a command close what they opened when they are dropped, so nothing stays open because
-//! somebody died. No span is made under a lock of this folder, and nothing here waits.
+//! Publishers, attempts and the curator report to it at the points where the feed is told. Open runs (`runs.rs`), and jobs
+//! between two attempts (`jobs.rs`), are kept here and not in the curator, so that they outlive the curator's lives.
+//! [`ObservedPublish`] and [`ObservedAttempt`] go along with a command; dropped on the way they close what they opened.
+//! Both are empty when nobody observes. No span is made under a lock of this folder, and nothing here waits.
 //! Without a tracer and a meter every call is a branch.
 
 use std::fmt::Debug;
@@ -20,45 +20,37 @@ use volery_observability::{FlushReport, Metrics, Providers};
 
 use crate::clock::Clock;
 
-mod attempt;
-mod ended;
-mod expired;
-mod job;
-mod levels;
-mod noting;
-mod publishing;
+mod attempts;
+mod ends;
+mod gauges;
+mod jobs;
+mod joins;
+mod notes;
+mod publishes;
 mod runs;
 mod steps;
 
-pub(crate) use attempt::{AttemptSeen, How};
-pub(crate) use ended::End;
-pub(crate) use expired::ExpiredSeen;
-pub(crate) use noting::SpanNote;
-pub(crate) use publishing::{OfRun, Origin, PublishSeen, Source};
+pub(crate) use attempts::{How, ObservedAttempt};
+pub(crate) use ends::End;
+pub(crate) use joins::ObservedExpiry;
+pub(crate) use notes::SpanNote;
+pub(crate) use publishes::{ObservedPublish, OfRun, Origin, Source};
 pub(crate) use steps::Step;
 
-use job::Jobs;
-use noting::Notes;
+use jobs::Jobs;
+use notes::Notes;
 use runs::Runs;
 
 /// Everything that is needed to show what happens in one runtime.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct Observer {
     spans: Spans,
     metrics: Metrics,
     providers: Providers,
     clock: Clock,
     store: &'static str,
-    agents: Box<[AgentName]>,
-    /// The agents' names again, for log lines.
-    labels: Box<[Arc<str>]>,
-    /// How many attempts each agent may run at a time.
-    slots: Box<[u32]>,
-    /// Whether each agent says that it calls models.
-    models: Box<[bool]>,
-    /// Engines of each agent that were made anew.
-    restarts: Box<[AtomicU32]>,
-    subscriptions: Box<[Sight]>,
+    agents: Box<[AgentFacts]>,
+    subscriptions: Box<[SubscriptionFacts]>,
     runs: Runs,
     jobs: Jobs,
     notes: Notes,
@@ -66,30 +58,67 @@ pub(crate) struct Seen {
     begun: OnceLock<()>,
     /// When this process began.
     born: Timestamp,
-    /// Weak: the host holds commands that hold this.
+    /// Weak: its commands hold this.
     host: OnceLock<Weak<dyn Host>>,
 }
 
-/// The part of the runtime that its traces depend on: it stands above them, and hands itself in.
+/// The part of the runtime that the observer depends on. It stands above, and hands itself in.
 pub(crate) trait Host: Debug + Send + Sync {
-    /// Tells whether handles to a run exist.
+    /// Tells whether a run has a handle.
     fn has_handle(&self, run: RunId) -> bool;
-
-    /// Has it noted that a run of an earlier process went on, so many times by now.
-    fn run_resumed(&self, run: RunId, times: u32);
 
     /// Has a note of a span written.
     fn span_note(&self, note: SpanNote);
+
+    /// Has it noted that a run of an earlier process went on.
+    fn run_resumed(&self, run: RunId, times: u32);
 }
 
-/// What has to be known of a subscription.
+/// The facts of an agent.
 #[derive(Debug)]
-struct Sight {
+pub(crate) struct AgentFacts {
+    name: AgentName,
+    /// The name again, for log lines.
+    label: Arc<str>,
+    slots: u32,
+    /// Whether it says that it calls models.
+    models: bool,
+    /// Engines of it that were made anew.
+    restarts: AtomicU32,
+}
+
+impl AgentFacts {
+    pub(crate) fn new(name: AgentName, slots: u32, models: bool) -> Self {
+        Self { label: name.as_str().into(), name, slots, models, restarts: AtomicU32::new(0) }
+    }
+}
+
+/// The facts of a subscription.
+#[derive(Debug)]
+pub(crate) struct SubscriptionFacts {
+    agent: AgentIndex,
     trigger: &'static str,
     kinds: Box<[Arc<str>]>,
     needs: Box<[u32]>,
     batch_size: Option<u32>,
-    agent: AgentIndex,
+}
+
+impl SubscriptionFacts {
+    pub(crate) fn new(agent: AgentIndex, subscription: &Subscription) -> Self {
+        Self {
+            agent,
+            trigger: subscription.trigger(),
+            kinds: subscription.kinds().map(volery_blackboard::Kind::shared_name).collect(),
+            needs: subscription.needs().collect(),
+            batch_size: subscription.batch_size(),
+        }
+    }
+
+    /// The kinds of a join that did not come.
+    fn missing(&self, lacks: impl Fn(usize, u32) -> bool) -> Vec<&str> {
+        let sides = self.kinds.iter().zip(&self.needs).enumerate();
+        sides.filter(|(side, (_, need))| lacks(*side, **need)).map(|(_, (kind, _))| &**kind).collect()
+    }
 }
 
 /// One commit of the store, as the curator saw it.
@@ -108,29 +137,24 @@ impl Committed {
     }
 }
 
-impl Seen {
+impl Observer {
     /// Spans and metrics are those of the runtime already.
     pub(crate) fn new(
         (providers, spans, metrics): (Providers, Spans, Metrics),
         clock: Clock,
         store: &'static str,
-        agents: impl Iterator<Item = (AgentName, u32, bool)>,
-        subscriptions: impl Iterator<Item = Sighted>,
+        agents: impl Iterator<Item = AgentFacts>,
+        subscriptions: impl Iterator<Item = SubscriptionFacts>,
     ) -> Self {
-        let agents: Vec<_> = agents.collect();
         Self {
-            labels: agents.iter().map(|(name, ..)| Arc::from(name.as_str())).collect(),
-            slots: agents.iter().map(|(_, slots, _)| *slots).collect(),
-            models: agents.iter().map(|(.., models)| *models).collect(),
             spans,
             metrics,
             providers,
             born: clock.now(),
             clock,
             store,
-            restarts: agents.iter().map(|_| AtomicU32::new(0)).collect(),
-            agents: agents.into_iter().map(|(name, ..)| name).collect(),
-            subscriptions: subscriptions.map(|Sighted(sight)| sight).collect(),
+            agents: agents.collect(),
+            subscriptions: subscriptions.collect(),
             runs: Runs::default(),
             jobs: Jobs::default(),
             notes: Notes::default(),
@@ -139,10 +163,10 @@ impl Seen {
         }
     }
 
-    /// Names who knows which runs have handles. Called once, when the runtime is built.
+    /// Names the host. Called once, when the runtime is built.
     pub(crate) fn connect(&self, host: Weak<dyn Host>) {
         let first = self.host.set(host).is_ok();
-        debug_assert!(first, "a runtime has one host of its traces");
+        debug_assert!(first, "an observer has one host");
     }
 
     /// Tells whether anybody looks.
@@ -164,18 +188,13 @@ impl Seen {
     }
 
     fn agent(&self, agent: AgentIndex) -> &str {
-        self.agents.get(agent.at()).map_or("", AgentName::as_str)
-    }
-
-    /// How many engines of the agent were made anew so far.
-    fn restarts(&self, agent: AgentIndex) -> u32 {
-        self.restarts.get(agent.at()).map_or(0, |count| count.load(Ordering::Relaxed))
+        self.agents.get(agent.at()).map_or("", |agent| agent.name.as_str())
     }
 
     /// An engine of the agent is made anew. Returns how many were so far.
     pub(crate) fn engine_restarted(&self, agent: AgentIndex, cause: &str) -> u32 {
         self.metrics.restarted(self.agent(agent), cause);
-        self.restarts.get(agent.at()).map_or(0, |count| count.fetch_add(1, Ordering::Relaxed) + 1)
+        self.agents.get(agent.at()).map_or(0, |agent| agent.restarts.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// An actor is restarted, by its name in the tree.
@@ -188,17 +207,20 @@ impl Seen {
         self.metrics.quarantined(self.agent(agent), past);
     }
 
-    fn sight(&self, subscription: SubscriptionIndex) -> Option<&Sight> {
+    fn facts(&self, subscription: SubscriptionIndex) -> Option<&SubscriptionFacts> {
         self.subscriptions.get(subscription.at())
     }
 
     fn owner(&self, subscription: SubscriptionIndex) -> &str {
-        self.sight(subscription).map_or("", |sight| self.agent(sight.agent))
+        self.facts(subscription).map_or("", |facts| self.agent(facts.agent))
     }
 
-    fn is_pinned(&self, run: RunId) -> bool {
-        let host = self.host.get().and_then(Weak::upgrade);
-        host.is_some_and(|host| host.has_handle(run))
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        self.host.get().and_then(Weak::upgrade)
+    }
+
+    fn has_handle(&self, run: RunId) -> bool {
+        self.host().is_some_and(|host| host.has_handle(run))
     }
 
     fn commit(&self, committed: Committed) -> Commit<'_> {
@@ -209,21 +231,6 @@ impl Seen {
             start: committed.begun.into(),
             end: committed.done.into(),
         }
-    }
-}
-
-/// A subscription, looked at.
-pub(crate) struct Sighted(Sight);
-
-impl Sighted {
-    pub(crate) fn new(agent: AgentIndex, subscription: &Subscription) -> Self {
-        Self(Sight {
-            agent,
-            trigger: subscription.trigger(),
-            kinds: subscription.kinds().map(volery_blackboard::Kind::shared_name).collect(),
-            needs: subscription.needs().collect(),
-            batch_size: subscription.batch_size(),
-        })
     }
 }
 

@@ -13,10 +13,10 @@ use volery_blackboard::store::{StoreError, Stored};
 use volery_blackboard::{Artifact, JobId, Producer, RunId, SubscriptionIndex, Timestamp};
 use volery_observability::trace::{DeadLetter, Ending, Failure, JobTrace, Restart};
 
-use super::attempt::{AttemptSeen, How, Open, Traced};
-use super::job::Kept;
-use super::runs::Live;
-use super::{Committed, Seen};
+use super::attempts::{AttemptSpans, How, ObservedAttempt, OpenAttempt};
+use super::jobs::IdleJob;
+use super::runs::OpenRun;
+use super::{Committed, Observer};
 use crate::error::class_of_store;
 
 /// An end that is committed.
@@ -30,24 +30,24 @@ pub(crate) struct End<'a> {
     pub(crate) committed: Committed,
 }
 
-impl AttemptSeen {
+impl ObservedAttempt {
     /// The end of an attempt is committed. Told before the board is.
-    pub(crate) fn ended(mut self, seen: &Seen, start: &Start, end: &End<'_>) {
-        let Some(open) = &mut self.0 else { return seen.ended_unseen(start, end) };
-        open.told = true;
+    pub(crate) fn ended(mut self, observer: &Observer, start: &Start, end: &End<'_>) {
+        let Some(open) = &mut self.0 else { return observer.ended_unseen(start, end) };
+        open.is_ended = true;
         open.count(end);
-        match open.traced.take() {
-            Some(traced) => open.end_spans(traced, end),
+        match open.spans.take() {
+            Some(spans) => open.end_spans(spans, end),
             None => open.end_count(end),
         }
     }
 
     /// The engine is made anew, with so many restarts of the agent in its window.
     pub(crate) fn restarted(&self, count: u32, cause: &str, at: Timestamp) {
-        let Some(traced) = self.0.as_ref().and_then(|open| open.traced.as_ref()) else { return };
+        let Some(spans) = self.0.as_ref().and_then(|open| open.spans.as_ref()) else { return };
         let restart = Restart { count, strategy: "one_for_one", backoff: Duration::ZERO, cause };
-        traced.job.agent_restarted(&restart, at.into());
-        if let Some(attempt) = &traced.attempt {
+        spans.job.agent_restarted(&restart, at.into());
+        if let Some(attempt) = &spans.attempt {
             attempt.agent_restarted(&restart, at.into());
         }
     }
@@ -60,19 +60,19 @@ impl AttemptSeen {
     }
 }
 
-impl Open {
-    fn end_spans(&mut self, mut traced: Traced, end: &End<'_>) {
-        traced.show_waits();
+impl OpenAttempt {
+    fn end_spans(&mut self, mut spans: AttemptSpans, end: &End<'_>) {
+        self.show_waits(&spans);
         if end.verdict != Verdict::Done {
-            traced.fail_outputs(end.committed.done);
+            spans.fail_outputs(end.committed.done);
         }
-        let Traced { live, job, attempt, evaluate, outputs, .. } = traced;
-        let (seen, at) = (Arc::clone(&self.seen), end.committed.done);
+        let AttemptSpans { open_run, job, attempt, evaluate, outputs, .. } = spans;
+        let (observer, at) = (Arc::clone(&self.observer), end.committed.done);
         let ending = self.ending(end);
         if let Some(evaluate) = evaluate {
             evaluate.end(&ending, at.into());
         }
-        let commit = seen.commit(end.committed);
+        let commit = observer.commit(end.committed);
         if outputs.is_empty() {
             job.commit(&commit);
         }
@@ -84,9 +84,9 @@ impl Open {
             attempt.end(&ending, at.into());
         }
         let published = new(end.stored).count() as u64;
-        live.published.fetch_add(published, Ordering::Relaxed);
+        open_run.published.fetch_add(published, Ordering::Relaxed);
         if self.start.opens_run && published > 0 {
-            seen.on_board(self.start.run);
+            observer.on_board(self.start.run);
         }
         let failure = Failure { class: self.how.class(), causes: end.error };
         match end.verdict {
@@ -96,16 +96,16 @@ impl Open {
             }
             Verdict::Released => self.keep(job, at, None),
             Verdict::Done => {
-                live.jobs_ok.fetch_add(1, Ordering::Relaxed);
+                open_run.jobs_ok.fetch_add(1, Ordering::Relaxed);
                 self.end_job(job, &Ending::Ok, at);
             }
             Verdict::Dead => {
-                live.jobs_failed.fetch_add(1, Ordering::Relaxed);
-                self.show_dead_letter(&live, end);
+                open_run.jobs_failed.fetch_add(1, Ordering::Relaxed);
+                self.show_dead_letter(&open_run, end);
                 self.end_job(job, &Ending::Dead { reason: self.reason, failure }, at);
             }
             Verdict::Cancelled => {
-                live.jobs_cancelled.fetch_add(1, Ordering::Relaxed);
+                open_run.jobs_cancelled.fetch_add(1, Ordering::Relaxed);
                 self.end_job(job, &Ending::Cancelled("run"), at);
             }
         }
@@ -114,7 +114,7 @@ impl Open {
     fn end_job(&self, job: JobTrace, ending: &Ending<'_>, at: Timestamp) {
         job.end(ending, at.into());
         if self.start.opens_run {
-            self.seen.let_go(self.start.run, at);
+            self.observer.release(self.start.run, at);
         }
     }
 
@@ -125,12 +125,12 @@ impl Open {
         }
     }
 
-    fn show_dead_letter(&self, live: &Live, end: &End<'_>) {
+    fn show_dead_letter(&self, open_run: &OpenRun, end: &End<'_>) {
         let letter = new(end.stored).find(|artifact| *artifact.producer() == Producer::Runtime);
-        let (Some(letter), Some(trace)) = (letter, live.opened()) else { return };
+        let (Some(letter), Some(trace)) = (letter, open_run.opened()) else { return };
         let id = letter.id();
         trace.dead_letter(DeadLetter {
-            agent: self.seen.agent(self.start.agent),
+            agent: self.observer.agent(self.start.agent),
             kind: letter.kind().name(),
             id: &id,
             reason: self.reason,
@@ -143,13 +143,13 @@ impl Open {
     fn keep(&self, trace: impl Into<Option<JobTrace>>, idle_since: Timestamp, until: Option<Timestamp>) {
         let Start { agent, run, opens_run: shared, job, .. } = *self.start;
         let (trace, complete) = (trace.into(), self.complete);
-        self.seen.jobs.keep(job, Kept { trace, agent, run, complete, idle_since, until, shared });
+        self.observer.jobs.keep(job, IdleJob { trace, agent, run, complete, idle_since, until, shared });
     }
 
     /// Ends an attempt without spans: keeps what numbers need of its job, or lets its run go.
     fn end_count(&self, end: &End<'_>) {
         let (run, at) = (self.start.run, end.committed.done);
-        if !self.seen.metrics.is_on() {
+        if !self.observer.metrics.is_on() {
             return;
         }
         if matches!(end.verdict, Verdict::Retry(_) | Verdict::Released) {
@@ -157,25 +157,26 @@ impl Open {
         }
         if self.start.opens_run {
             if new(end.stored).next().is_some() {
-                self.seen.on_board(run);
+                self.observer.on_board(run);
             }
-            self.seen.let_go(run, at);
+            self.observer.release(run, at);
         }
     }
 
     /// Ends the spans of outputs that are not committed.
     pub(super) fn fail_outputs(&mut self, at: Timestamp) {
-        if let Some(traced) = &mut self.traced {
-            traced.fail_outputs(at);
+        if let Some(spans) = &mut self.spans {
+            spans.fail_outputs(at);
         }
     }
 
     fn count(&self, end: &End<'_>) {
-        let metrics = &self.seen.metrics;
+        let metrics = &self.observer.metrics;
         if !metrics.is_on() {
             return;
         }
-        let (agent, ending, at) = (self.seen.agent(self.start.agent), self.ending(end), end.committed.done);
+        let (agent, ending, at) =
+            (self.observer.agent(self.start.agent), self.ending(end), end.committed.done);
         for artifact in new(end.stored) {
             let source = if *artifact.producer() == Producer::Runtime { "failure" } else { "agent" };
             metrics.artifact_published(artifact.kind().name(), source);
@@ -195,20 +196,20 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenAttempt {
     /// The curator died, or did not want to hear of it: the job goes on with another attempt, or is told of
     /// as over.
     fn drop(&mut self) {
-        let at = self.seen.clock.now();
-        let Some(mut traced) = self.traced.take() else {
-            if !self.told && self.seen.metrics.is_on() {
+        let at = self.observer.clock.now();
+        let Some(mut spans) = self.spans.take() else {
+            if !self.is_ended && self.observer.metrics.is_on() {
                 self.keep(None, at, None);
             }
             return;
         };
-        traced.show_waits();
-        traced.fail_outputs(at);
-        let Traced { job, attempt, evaluate, .. } = traced;
+        self.show_waits(&spans);
+        spans.fail_outputs(at);
+        let AttemptSpans { job, attempt, evaluate, .. } = spans;
         let ending = Ending::Cancelled(self.by);
         if let Some(evaluate) = evaluate {
             evaluate.end(&ending, at.into());
@@ -220,7 +221,7 @@ impl Drop for Open {
     }
 }
 
-impl Traced {
+impl AttemptSpans {
     fn fail_outputs(&mut self, at: Timestamp) {
         for output in std::mem::take(&mut self.outputs) {
             output.fail("not_committed", at.into());
@@ -228,7 +229,7 @@ impl Traced {
     }
 }
 
-impl Seen {
+impl Observer {
     /// A job ended whose last attempt was over before its inputs were read, or whose other ends the store
     /// refused.
     fn ended_unseen(&self, start: &Start, end: &End<'_>) {
@@ -246,7 +247,7 @@ impl Seen {
             self.metrics.job_ended(
                 self.agent(start.agent),
                 &ending,
-                at.since(super::attempt::waits_since(start)),
+                at.since(super::attempts::waits_since(start)),
             );
         }
     }
@@ -261,36 +262,36 @@ impl Seen {
         if !self.is_on() {
             return false;
         }
-        let Some(kept) = self.jobs.take(job) else { return false };
-        self.metrics.job_ended(self.agent(kept.agent), ending, at.since(kept.complete));
-        self.end_kept(kept, ending, at);
+        let Some(idle) = self.jobs.take(job) else { return false };
+        self.metrics.job_ended(self.agent(idle.agent), ending, at.since(idle.complete));
+        self.end_idle(idle, ending, at);
         true
     }
 
     /// Ends jobs that nobody will go on with.
     pub(super) fn end_jobs_unless(&self, stays: impl Fn(JobId) -> bool, at: Timestamp) {
-        for kept in self.jobs.take_unless(stays) {
-            self.end_kept(kept, &Ending::Cancelled("shutdown"), at);
+        for idle in self.jobs.take_unless(stays) {
+            self.end_idle(idle, &Ending::Cancelled("shutdown"), at);
         }
     }
 
-    fn end_kept(&self, kept: Kept, ending: &Ending<'_>, at: Timestamp) {
-        self.count_in_run(kept.run, ending);
-        if let Some(trace) = kept.trace {
+    fn end_idle(&self, idle: IdleJob, ending: &Ending<'_>, at: Timestamp) {
+        self.count_in_run(idle.run, ending);
+        if let Some(trace) = idle.trace {
             trace.end(ending, at.into());
         }
-        if kept.shared {
-            self.let_go(kept.run, at);
+        if idle.shared {
+            self.release(idle.run, at);
         }
     }
 
     /// Counts a job that ended between two attempts in the totals of its run.
     fn count_in_run(&self, run: RunId, ending: &Ending<'_>) {
-        let Some(live) = self.runs.find(run) else { return };
+        let Some(open_run) = self.runs.find(run) else { return };
         let count = match ending {
-            Ending::Ok => &live.jobs_ok,
-            Ending::Cancelled("run") => &live.jobs_cancelled,
-            Ending::Dead { .. } => &live.jobs_failed,
+            Ending::Ok => &open_run.jobs_ok,
+            Ending::Cancelled("run") => &open_run.jobs_cancelled,
+            Ending::Dead { .. } => &open_run.jobs_failed,
             _ => return,
         };
         count.fetch_add(1, Ordering::Relaxed);
@@ -298,8 +299,8 @@ impl Seen {
 
     /// An artifact got its outcome for one subscription.
     pub(crate) fn settled(&self, settled: &Settled) {
-        let Some(sight) = self.sight(settled.subscription).filter(|_| self.metrics.is_on()) else { return };
-        let kind = sight.kinds.get(usize::from(settled.side)).map_or("", |kind| &**kind);
+        let Some(facts) = self.facts(settled.subscription).filter(|_| self.metrics.is_on()) else { return };
+        let kind = facts.kinds.get(usize::from(settled.side)).map_or("", |kind| &**kind);
         let outcome = match settled.outcome {
             Outcome::Consumed => "consumed",
             Outcome::Expired(_) => "expired",
@@ -315,7 +316,7 @@ impl Seen {
     /// by kind.
     pub(crate) fn cancelled_in_log(&self, cancelled: &[(SubscriptionIndex, u64)]) {
         for (subscription, count) in cancelled.iter().filter(|(_, count)| *count > 0) {
-            let kind = match self.sight(*subscription).map(|sight| &*sight.kinds) {
+            let kind = match self.facts(*subscription).map(|facts| &*facts.kinds) {
                 Some([only]) => only,
                 _ => "several",
             };

@@ -10,43 +10,47 @@ use volery_blackboard::store::Few;
 use volery_blackboard::{Artifact, Offset, RunId, Tally, Timestamp};
 use volery_observability::trace::{JoinClosed, RunEnd, RunStatus};
 
-use super::attempt::is_recorded;
-use super::runs::Live;
-use super::{Seen, Sight, propagation_of};
+use super::attempts::is_recorded;
+use super::runs::OpenRun;
+use super::{Observer, SubscriptionFacts, propagation_of};
 
 /// A join that expired and is to be shown.
 #[derive(Debug)]
-pub(crate) struct ExpiredSeen {
-    seen: Arc<Seen>,
+pub(crate) struct ObservedExpiry {
+    observer: Arc<Observer>,
     expired: JoinExpired,
     at: Timestamp,
     /// The runs of its inputs that are open, each once.
-    held: Few<Arc<Live>>,
+    held: Few<Arc<OpenRun>>,
 }
 
-impl Seen {
+impl Observer {
     /// Inputs of a join waited in vain. Returns what has to be shown; told before the runs may settle.
-    pub(crate) fn join_expired(self: &Arc<Self>, expired: JoinExpired, at: Timestamp) -> Option<ExpiredSeen> {
+    pub(crate) fn join_expired(
+        self: &Arc<Self>,
+        expired: JoinExpired,
+        at: Timestamp,
+    ) -> Option<ObservedExpiry> {
         self.metrics.join_expired(self.owner(expired.subscription));
         if !self.spans.is_on() {
             return None;
         }
-        let mut held: Few<Arc<Live>> = Few::new();
+        let mut held: Few<Arc<OpenRun>> = Few::new();
         for run in expired.inputs.iter().map(|input| input.run) {
-            if !held.iter().any(|live| live.run == run)
-                && let Some(live) = self.runs.hold_open(run)
+            if !held.iter().any(|open_run| open_run.run == run)
+                && let Some(open_run) = self.runs.hold_open(run)
             {
-                held.push(live);
+                held.push(open_run);
             }
         }
-        Some(ExpiredSeen { seen: Arc::clone(self), expired, at, held })
+        Some(ObservedExpiry { observer: Arc::clone(self), expired, at, held })
     }
 
     fn show_expired(self: &Arc<Self>, expired: &JoinExpired, inputs: &[Arc<Artifact>], at: Timestamp) {
-        let Some(sight) = self.sight(expired.subscription) else { return };
+        let Some(facts) = self.facts(expired.subscription) else { return };
         let Some(run) = expired.inputs.first().map(|input| input.run) else { return };
-        let agent = self.agent(sight.agent);
-        let missing = missing(sight, expired);
+        let agent = self.agent(facts.agent);
+        let missing = missing(facts, expired);
         let join = JoinClosed {
             agent,
             key: expired.key.as_str(),
@@ -59,7 +63,7 @@ impl Seen {
         // Nothing links to it: no job follows.
         if expired.inputs.iter().any(|input| input.run != run) {
             let shared = self.spans.shared(agent, expired.first.into(), true);
-            self.tell_of_handing(&shared, inputs, at);
+            self.show_handed_to(&shared, inputs, at);
             drop(shared.join(&join, propagation));
             shared.end(RunEnd {
                 status: RunStatus::Completed,
@@ -71,16 +75,16 @@ impl Seen {
             });
             return;
         }
-        let live = self.runs.find(run).filter(|live| live.opened().is_some());
-        let live =
-            live.unwrap_or_else(|| self.resume_run(run, expired.workflow.as_ref(), expired.first, inputs));
-        if let Some(trace) = live.opened() {
+        let open_run = self.runs.find(run).filter(|open_run| open_run.opened().is_some());
+        let open_run = open_run
+            .unwrap_or_else(|| self.resume_run(run, expired.workflow.as_ref(), expired.first, inputs));
+        if let Some(trace) = open_run.opened() {
             drop(trace.join(&join, propagation));
         }
     }
 }
 
-impl ExpiredSeen {
+impl ObservedExpiry {
     /// The inputs, in the order in which they are to be given.
     pub(crate) fn offsets(&self) -> impl ExactSizeIterator<Item = Offset> {
         self.expired.inputs.iter().map(|input| input.offset)
@@ -91,26 +95,26 @@ impl ExpiredSeen {
         if !inputs.iter().any(is_recorded) {
             return;
         }
-        self.seen.show_expired(&self.expired, inputs, self.at);
+        self.observer.show_expired(&self.expired, inputs, self.at);
         for run in self.expired.inputs.iter().map(|input| input.run).filter(|run| !knows(*run)) {
             // A run that an earlier process began, and that has settled by now: nobody else will end it.
-            if !self.held.iter().any(|live| live.run == run) {
-                self.seen.run_gone(run, &Tally::default(), self.at);
+            if !self.held.iter().any(|open_run| open_run.run == run) {
+                self.observer.run_gone(run, &Tally::default(), self.at);
             }
         }
     }
 }
 
-impl Drop for ExpiredSeen {
+impl Drop for ObservedExpiry {
     fn drop(&mut self) {
-        for live in std::mem::take(&mut self.held) {
-            self.seen.let_go(live.run, self.seen.clock.now());
+        for open_run in std::mem::take(&mut self.held) {
+            self.observer.release(open_run.run, self.observer.clock.now());
         }
     }
 }
 
 /// The kinds that did not come.
-fn missing<'a>(sight: &'a Sight, expired: &JoinExpired) -> Vec<&'a str> {
+fn missing<'a>(facts: &'a SubscriptionFacts, expired: &JoinExpired) -> Vec<&'a str> {
     let come = |side: usize| expired.inputs.iter().filter(|input| usize::from(input.side) == side).count();
-    sight.missing(|side, need| (come(side) as u64) < u64::from(need))
+    facts.missing(|side, need| (come(side) as u64) < u64::from(need))
 }

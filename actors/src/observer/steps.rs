@@ -8,7 +8,7 @@ use std::time::Duration;
 use volery_blackboard::Timestamp;
 use volery_observability::trace::Scope;
 
-use super::attempt::{AttemptSeen, How, Open};
+use super::attempts::{How, ObservedAttempt, OpenAttempt};
 
 /// Shorter steps are not even an event: in memory nearly all are, and an event on each attempt would say
 /// nothing.
@@ -35,7 +35,7 @@ impl Step {
     }
 }
 
-impl AttemptSeen {
+impl ObservedAttempt {
     /// A step is over that began then.
     pub(crate) fn step(&self, step: Step, since: Timestamp) {
         if let Some(open) = &self.0 {
@@ -55,11 +55,11 @@ impl AttemptSeen {
     /// The engine is called. Returns where it runs; none for an attempt that is not recorded.
     pub(crate) fn evaluate(&mut self) -> Option<Scope> {
         let open = self.0.as_mut()?;
-        let traced = open.traced.as_mut()?;
-        let at = open.seen.clock.now().into();
-        let evaluate = traced.attempt.as_ref()?.evaluate(open.seen.agent(open.start.agent), at);
+        let spans = open.spans.as_mut()?;
+        let at = open.observer.clock.now().into();
+        let evaluate = spans.attempt.as_ref()?.evaluate(open.observer.agent(open.start.agent), at);
         let scope = evaluate.scope();
-        traced.evaluate = Some(evaluate);
+        spans.evaluate = Some(evaluate);
         let scope = open.with_ids(scope);
         open.scope = Some(scope.clone());
         Some(scope)
@@ -69,33 +69,33 @@ impl AttemptSeen {
     /// that is not recorded.
     pub(crate) fn fallback(&mut self) -> Option<Scope> {
         let open = self.0.as_mut()?;
-        let traced = open.traced.as_mut()?;
-        let at = open.seen.clock.now().into();
-        let fallback = traced.attempt.as_ref()?.fallback(open.seen.agent(open.start.agent), at);
+        let spans = open.spans.as_mut()?;
+        let at = open.observer.clock.now().into();
+        let fallback = spans.attempt.as_ref()?.fallback(open.observer.agent(open.start.agent), at);
         let scope = fallback.scope();
-        traced.evaluate = Some(fallback);
+        spans.evaluate = Some(fallback);
         Some(open.with_ids(scope))
     }
 
     /// The fallback returned, or its future was dropped. How the attempt ended is known already.
     pub(crate) fn fallback_over(&mut self, how: &How, error: &[String]) {
         let Some(open) = &mut self.0 else { return };
-        if let Some(fallback) = open.traced.as_mut().and_then(|traced| traced.evaluate.take()) {
-            let at = open.seen.clock.now();
+        if let Some(fallback) = open.spans.as_mut().and_then(|spans| spans.evaluate.take()) {
+            let at = open.observer.clock.now();
             fallback.end(&how.ending(error), at.into());
         }
     }
 }
 
-impl Open {
+impl OpenAttempt {
     /// A place within the attempt, with the ids of its log lines.
     pub(super) fn with_ids(&self, scope: Scope) -> Scope {
         self.ids.iter().cloned().fold(scope, Scope::with_ids)
     }
 
     fn step(&self, step: Step, since: Timestamp) {
-        let Some(attempt) = self.traced.as_ref().and_then(|traced| traced.attempt.as_ref()) else { return };
-        let now = self.seen.clock.now();
+        let Some(attempt) = self.spans.as_ref().and_then(|spans| spans.attempt.as_ref()) else { return };
+        let now = self.observer.clock.now();
         if now.since(since) >= STEP_MIN {
             attempt.step(step.as_str(), since.into(), now.into());
         }
