@@ -48,25 +48,370 @@
 //! The root has the names that a service writes; the modules have those that it is given.
 //! `docs/semantics.md` in the repository lists what is guaranteed and which test shows it.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeCompiles;
 
 pub mod blocking;
+pub mod letters;
 pub mod prelude;
+pub mod query;
+pub mod store;
+pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+/// An agent takes artifacts, calls its engine with them, and publishes what the engine returns:
+///
+/// ```
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// let measure = Agent::new("measure")
+///     .consumes(one::<String>())
+///     .concurrency(4)
+///     .engine(|text: String, _: Context| async move { Ok::<_, Fault>(Publish(text.len() as u64)) });
+/// let volery = Volery::builder("words").agent(measure).start().await?;
+///
+/// let run = volery.run("measuring").publish("hello".to_owned()).await?;
+/// run.settled().await?;
+/// assert_eq!(run.artifacts::<u64>().await?, [5]);
+/// # Ok(())
+/// # }
+/// ```
+pub use volery_actors::Agent;
+/// A builder names everything that a runtime is made of; nothing runs before [`start`](Builder::start):
+///
+/// ```
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// let greet = Agent::new("greet")
+///     .consumes(one::<String>())
+///     .engine(|name: String, _: Context| async move { Ok::<_, Fault>(Publish(name.len() as u64)) });
+/// let volery = Volery::builder("shop")
+///     .agent(greet)
+///     .store(Memory::new().keep(1_000))
+///     .configure(|settings| settings.queued_max = 10_000)
+///     .start()
+///     .await?;
+///
+/// assert_eq!(volery.agents().await?[0].name.as_str(), "greet");
+/// assert!(volery.shutdown().await?.is_graceful());
+/// # Ok(())
+/// # }
+/// ```
+pub use volery_actors::Builder;
+/// A context is what an engine knows of its attempt, and its way to say how it comes on:
+///
+/// ```
+/// use std::time::Duration;
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// let charge = Agent::new("charge").consumes(one::<u64>()).retry(Retry::fixed(2, Duration::ZERO)).engine(
+///     |cents: u64, context: Context| async move {
+///         context.progress_on("asking the bank");
+///         // The same for every attempt of the job: the bank sees that it is a repeat.
+///         let key = context.idempotency_key();
+///         if context.attempt() == 1 { Err("the bank is busy".into()) } else { Ok::<_, Fault>(Publish(format!("{key}: {cents}"))) }
+///     },
+/// );
+/// let volery = Volery::builder("shop").agent(charge).start().await?;
+///
+/// let run = volery.run("checkout").publish(500_u64).await?;
+/// run.settled().await?;
+/// assert_eq!(run.artifacts::<String>().await?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+pub use volery_actors::Context;
+/// A resource is loaded once per key, leased by engines, and dropped when it is idle:
+///
+/// ```
+/// use volery::Resource;
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// let models = Resource::new("models", |name: String| async move { Ok::<_, Fault>(name.len()) });
+/// let ask = Agent::new("ask").consumes(one::<String>()).engine({
+///     let models = models.clone();
+///     move |question: String, _: Context| {
+///         let models = models.clone();
+///         async move {
+///             let model = models.lease("small").await?;
+///             Ok::<_, Fault>(Publish((question.len() * *model) as u64))
+///         }
+///     }
+/// });
+/// let volery = Volery::builder("answers").agent(ask).resource(&models).start().await?;
+///
+/// let run = volery.run("asking").publish("why?".to_owned()).await?;
+/// run.settled().await?;
+/// assert_eq!(run.artifacts::<u64>().await?, [20]);
+/// assert_eq!(models.loaded().len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+pub use volery_actors::Resource;
+/// A policy says how often a job is tried, how long it waits in between, and for which errors:
+///
+/// ```
+/// use std::time::Duration;
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// let retry = Retry::exponential(5, Duration::from_millis(1)).only_if(|error| error.to_string() != "no such order");
+/// let ship = Agent::new("ship").consumes(one::<u64>()).retry(retry).engine(|order: u64, context: Context| async move {
+///     match (order, context.attempt()) {
+///         (7, 1) => Err("the carrier is busy".into()),
+///         (7, attempt) => Ok(Publish(attempt)),
+///         _ => Err::<_, Fault>("no such order".into()),
+///     }
+/// });
+/// let volery = Volery::builder("shop").agent(ship).start().await?;
+///
+/// let run = volery.run("shipping").publish(7_u64).await?;
+/// run.publish(8_u64).await?;
+/// let report = run.settled().await?;
+/// assert_eq!((report.tally.consumed, report.tally.dead), (1, 1));
+/// assert_eq!(run.artifacts::<u32>().await?, [2]);
+/// # Ok(())
+/// # }
+/// ```
+pub use volery_actors::Retry;
+/// A run is one workflow: everything that is caused by what is published in it:
+///
+/// ```
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// let double = Agent::new("double")
+///     .consumes(one::<u32>())
+///     .engine(|n: u32, _: Context| async move { Ok::<_, Fault>(Publish(u64::from(n) * 2)) });
+/// let volery = Volery::builder("numbers").agent(double).start().await?;
+///
+/// let run = volery.run("doubling").publish(1_u32).await?;
+/// run.publish_all(vec![2_u32, 3]).await?;
+/// let report = run.finish().await?;
+/// assert!(report.is_complete());
+/// assert_eq!(run.artifacts::<u64>().await?.iter().sum::<u64>(), 12);
+/// # Ok(())
+/// # }
+/// ```
+pub use volery_actors::Run;
+/// A schedule publishes by the clock, each time in a run of its own:
+///
+/// ```
+/// use std::time::Duration;
+/// use volery::Schedule;
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// let beat = Schedule::every("beat", Duration::from_millis(10), || "beat".to_owned());
+/// let volery = Volery::builder("pulse").schedule(beat).start().await?;
+///
+/// let fired = volery.until(async || Ok(!volery.query().tagged("schedule:beat").await?.artifacts.is_empty()));
+/// assert!(fired.await?);
+/// # Ok(())
+/// # }
+/// ```
+pub use volery_actors::Schedule;
+/// A function that blocks its thread or computes for long:
+///
+/// ```
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// let sum = Agent::new("sum")
+///     .consumes(one::<u64>())
+///     .engine(on_thread(|to: u64, _: Context| Ok::<_, Fault>(Publish((0..=to).sum::<u64>().to_string()))));
+/// let volery = Volery::builder("sums").agent(sum).start().await?;
+///
+/// let run = volery.run("summing").publish(1_000_u64).await?;
+/// run.settled().await?;
+/// assert_eq!(run.artifacts::<String>().await?, ["500500"]);
+/// # Ok(())
+/// # }
+/// ```
+pub use volery_actors::on_thread;
 pub use volery_actors::{
-    Agent, Builder, Context, Engine, Error, ErrorKind, Failure, Fault, Outputs, Publish, Published, Resource,
-    Result, Retry, Run, Schedule, Settings, Volery, on_thread,
+    Engine, Error, ErrorKind, Failure, Fault, Outputs, Publish, Published, Result, Settings, Volery,
 };
-pub use volery_blackboard::shape::{all_of, by, count, join, one};
+
+/// A batch closes by size, time or weight, whichever comes first:
+///
+/// ```
+/// use std::time::Duration;
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// let write = Agent::new("write")
+///     .consumes(one::<String>().batch(Batch::of(2).or_after(Duration::from_millis(20))))
+///     .engine(|lines: Vec<String>, _: Context| async move { Ok::<_, Fault>(Publish(lines.len() as u64)) });
+/// let volery = Volery::builder("log").agent(write).start().await?;
+///
+/// let run = volery.run("lines").open();
+/// run.publish_all(["a", "b", "c"].map(str::to_owned)).await?;
+/// run.settled().await?;
+/// assert_eq!(run.artifacts::<u64>().await?, [2, 1]);
+/// # Ok(())
+/// # }
+/// ```
+pub use volery_blackboard::Batch;
+/// A visibility keeps an artifact from all agents but some, or from all of them for a while:
+///
+/// ```
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// let seen = |name: &str| {
+///     let name = name.to_owned();
+///     Agent::new(name.clone()).consumes(one::<u64>()).engine(move |_: u64, _: Context| {
+///         let name = name.clone();
+///         async move { Ok::<_, Fault>(Publish(name)) }
+///     })
+/// };
+/// let volery = Volery::builder("books").agents([seen("audit"), seen("sales")]).start().await?;
+///
+/// let run = volery.run("closing").open();
+/// run.publish(7_u64).visible_to(Visibility::only(["audit"])).await?;
+/// run.settled().await?;
+/// assert_eq!(run.artifacts::<String>().await?, ["audit"]);
+/// # Ok(())
+/// # }
+/// ```
+pub use volery_blackboard::Visibility;
+/// One artifact of each kind, in whichever order they come:
+///
+/// ```
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// let label = Agent::new("label")
+///     .consumes(all_of::<(String, u64)>())
+///     .engine(|(name, weight): (String, u64), _: Context| async move { Ok::<_, Fault>(Publish(vec![format!("{name}: {weight}")])) });
+/// let volery = Volery::builder("parcels").agent(label).start().await?;
+///
+/// let run = volery.run("packing").publish(3_u64).await?;
+/// run.publish("books".to_owned()).await?;
+/// run.settled().await?;
+/// assert_eq!(run.artifacts::<Vec<String>>().await?, [["books: 3"]]);
+/// # Ok(())
+/// # }
+/// ```
+pub use volery_blackboard::shape::all_of;
+pub use volery_blackboard::shape::by;
+/// A fixed number of artifacts at a time; what is left over waits for the next job:
+///
+/// ```
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// let pair = Agent::new("pair")
+///     .consumes(count::<u32>(2))
+///     .engine(|two: Vec<u32>, _: Context| async move { Ok::<_, Fault>(Publish(two.iter().map(|n| u64::from(*n)).sum::<u64>())) });
+/// let volery = Volery::builder("pairs").agent(pair).start().await?;
+///
+/// let run = volery.run("pairing").open();
+/// run.publish_all(vec![1_u32, 2, 3]).await?;
+/// let report = run.settled().await?;
+/// assert_eq!(run.artifacts::<u64>().await?, [3]);
+/// assert_eq!(report.tally.outstanding(), 1);
+/// # Ok(())
+/// # }
+/// ```
+pub use volery_blackboard::shape::count;
+/// Artifacts that share a key, within a time if one is set:
+///
+/// ```
+/// use std::time::Duration;
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+/// struct Order { id: u32 }
+/// #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+/// struct Payment { order: u32 }
+///
+/// let settle = Agent::new("settle")
+///     .consumes(join(by(|o: &Order| o.id), by(|p: &Payment| p.order)).within(Duration::from_secs(3_600)))
+///     .engine(|(order, _): (Order, Payment), _: Context| async move { Ok::<_, Fault>(Publish(format!("{} is paid", order.id))) });
+/// let volery = Volery::builder("shop").agent(settle).start().await?;
+///
+/// let run = volery.run("checkout").publish(Order { id: 7 }).await?;
+/// run.publish(Order { id: 8 }).await?;
+/// run.publish(Payment { order: 7 }).await?;
+/// run.settled().await?;
+/// assert_eq!(run.artifacts::<String>().await?, ["7 is paid"]);
+/// # Ok(())
+/// # }
+/// ```
+pub use volery_blackboard::shape::join;
+/// Every artifact of a kind by itself, as far as the filters let it through:
+///
+/// ```
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// let big = Agent::new("big")
+///     .consumes(one::<u64>().filter(|cents: &u64| *cents >= 1_000))
+///     .engine(|cents: u64, _: Context| async move { Ok::<_, Fault>(Publish(format!("big: {cents}"))) });
+/// let volery = Volery::builder("shop").agent(big).start().await?;
+///
+/// let run = volery.run("orders").open();
+/// run.publish_all(vec![500_u64, 1_500]).await?;
+/// run.settled().await?;
+/// assert_eq!(run.artifacts::<String>().await?, ["big: 1500"]);
+/// # Ok(())
+/// # }
+/// ```
+pub use volery_blackboard::shape::one;
 pub use volery_blackboard::store::Memory;
 pub use volery_blackboard::{
-    Artifact, ArtifactId, Batch, Filter, Kind, Offset, Outcome, Payload, RunId, Shape, Shared, Tally,
-    Timestamp, Visibility, Waiting, WaitingReason,
+    Artifact, ArtifactId, Filter, Kind, Offset, Outcome, Payload, RunId, Shape, Shared, Tally, Timestamp,
+    Waiting, WaitingReason,
 };
+/// A file keeps the board over the end of the process:
+///
+/// ```
+/// use volery::Sqlite;
+/// use volery::prelude::*;
+///
+/// # #[tokio::main]
+/// # async fn main() -> volery::Result<()> {
+/// # let folder = std::env::temp_dir().join(format!("volery-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let path = folder.join("shop.db");
+/// let volery = Volery::builder("shop").store(Sqlite::open(&path)?).start().await?;
+/// let published = volery.publish("an order".to_owned()).await?;
+/// volery.shutdown().await?;
+///
+/// // The next life of the process.
+/// let volery = Volery::builder("shop").store(Sqlite::open(&path)?).start().await?;
+/// let found = volery.read(&[published.offset]).await?;
+/// assert_eq!(*found[0].payload::<String>()?, "an order");
+/// # volery.shutdown().await?;
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok(())
+/// # }
+/// ```
 #[cfg(feature = "sqlite")]
 pub use volery_sqlite::Sqlite;
 
@@ -100,20 +445,6 @@ pub mod feed {
     pub use volery_actors::{Event, FeedItem, FeedReader};
 }
 
-/// Dead letters: jobs that failed for good. [`Volery::dead_letters`] lists them.
-pub mod letters {
-    pub use volery_actors::{DeadLetters, Letter, RedriveAll, Redriven, Redriving};
-    pub use volery_blackboard::store::{DeadFilter, DeadLetter, DeadState, FailedAttempt, Inspected};
-}
-
-/// Queries: artifacts page by page, counts of them, and the lineage of one. [`Volery::query`] and [`Volery::lineage`]
-/// begin one.
-pub mod query {
-    pub use volery_actors::{CauseTree, ClaimTree, LineageQuery, LineageTree, Pages, Query, ResultTree};
-    pub use volery_blackboard::Page;
-    pub use volery_blackboard::store::{ClaimRecord, Lineage, Summary, SummaryBy};
-}
-
 /// Reports: how runs ended, how the runtime is, and how it stopped.
 pub mod report {
     pub use volery_actors::{
@@ -144,115 +475,4 @@ pub mod shape {
 #[cfg(feature = "sqlite")]
 pub mod sqlite {
     pub use volery_sqlite::{Durability, Options};
-}
-
-/// Stores: retention, and the contract that a store of your own fulfils.
-///
-/// A new store begins with [`Log`](store::Log); a runtime runs over it as soon as the conformance suite's part for that
-/// trait passes. [`History`](store::History) and [`Letters`](store::Letters) may be empty until then: they answer that
-/// they are not offered. This store keeps everything in another one, and counts the commits:
-///
-/// ```
-/// use std::sync::Arc;
-/// use std::sync::atomic::{AtomicU64, Ordering};
-/// use volery::prelude::*;
-/// use volery::store::*;
-/// # use volery::{Memory, Offset, RunId, Tally};
-///
-/// #[derive(Debug, Default)]
-/// struct Counting { inner: Memory, commits: Arc<AtomicU64> }
-///
-/// impl Log for Counting {
-///     fn name(&self) -> String {
-///         "counting".to_owned()
-///     }
-///     fn open(&self, catalogue: Catalogue) -> Answer<'_, ()> {
-///         self.inner.open(catalogue)
-///     }
-///     fn commit(&self, writes: Vec<Write>) -> Response<Vec<Written>> {
-///         self.commits.fetch_add(1, Ordering::Relaxed);
-///         self.inner.commit(writes)
-///     }
-///     fn read(&self, offsets: &[Offset]) -> Response<Artifacts> {
-///         self.inner.read(offsets)
-///     }
-///     // … and so do the others.
-/// #   fn notes(&self) -> Answer<'_, Vec<Note>> {
-/// #       self.inner.notes()
-/// #   }
-/// #   fn marks(&self) -> Answer<'_, Vec<(SubscriptionIndex, Marks)>> {
-/// #       self.inner.marks()
-/// #   }
-/// #   fn claims<'a>(
-/// #       &'a self,
-/// #       of: &'a [SubscriptionIndex],
-/// #       after: Option<Offset>,
-/// #       limit: usize,
-/// #   ) -> Answer<'a, Vec<Claimed>> {
-/// #       self.inner.claims(of, after, limit)
-/// #   }
-/// #   fn backlog(&self) -> Answer<'_, Vec<Backlog>> {
-/// #       self.inner.backlog()
-/// #   }
-/// #   fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {
-/// #       self.inner.unfinished(after, limit)
-/// #   }
-/// #   fn tally(&self, run: RunId) -> Answer<'_, Tally> {
-/// #       self.inner.tally(run)
-/// #   }
-/// #   fn workflow(&self, run: RunId) -> Answer<'_, Option<Arc<str>>> {
-/// #       self.inner.workflow(run)
-/// #   }
-/// #   fn close(&self) -> Answer<'_, ()> {
-/// #       self.inner.close()
-/// #   }
-/// }
-/// impl History for Counting {}
-/// impl Letters for Counting {}
-///
-/// # #[tokio::main]
-/// # async fn main() -> volery::Result<()> {
-/// let name = Agent::new("name").consumes(one::<u32>());
-/// let name = name.engine(|n: u32, _| async move { Ok::<_, volery::Fault>(Publish(n.to_string())) });
-/// let commits = Arc::<AtomicU64>::default();
-/// let store = Counting { commits: Arc::clone(&commits), ..Counting::default() };
-/// let volery = Volery::builder("counts").store(store).agent(name).start().await?;
-/// let run = volery.run("once").publish(7_u32).await?;
-/// assert_eq!(run.settled().await?.tally.consumed, 1);
-/// assert!(commits.load(Ordering::Relaxed) >= 3, "an artifact, a start, an end");
-/// let refused = run.artifacts::<String>().await.expect_err("it has no history");
-/// assert_eq!(refused.to_string(), "store `counting` offers no queries; use one that does");
-/// volery.shutdown().await?;
-/// # Ok(())
-/// # }
-/// ```
-pub mod store {
-    pub use volery_blackboard::claim::{Backlog, Claim, Claimed, LogEntry, Settled};
-    pub use volery_blackboard::job::{Member, Observed, PairVerdict, Resumed, Start, Wait, WaitsFor};
-    #[cfg(feature = "testing")]
-    pub use volery_blackboard::store::conformance;
-    pub use volery_blackboard::store::{
-        Answer, Artifacts, Bounds, Catalogue, Cursor, Damage, Few, Filing, Finish, History, JobEnd, Letters,
-        Log, NewArtifact, Note, Redrive, Response, Retained, Retention, Store, StoreError, Stored, Subject,
-        Unfinished, Write, Written,
-    };
-    pub use volery_blackboard::{AgentIndex, Marks, SubscriptionIndex};
-}
-
-/// Telemetry: providers and settings of the service for [`Builder::telemetry`], and a set-up for services that have
-/// none.
-///
-/// Features: `otlp` exports over OTLP, `otlp-tls` over TLS as well, `prometheus` gives metrics as text, `subscriber`
-/// writes log lines with trace ids.
-pub mod telemetry {
-    pub use volery_actors::{Detail, Metrics, PayloadRecording, Providers, TraceSettings};
-    #[cfg(feature = "subscriber")]
-    pub use volery_observability::LogFormat;
-    #[cfg(feature = "otlp")]
-    pub use volery_observability::Otlp;
-    #[cfg(any(feature = "otlp", feature = "prometheus", feature = "subscriber"))]
-    pub use volery_observability::{
-        Environment, Sampling, Telemetry, TelemetryBuilder, TelemetryError, init,
-    };
-    pub use volery_observability::{FlushReport, Flusher, ParentError, set_parent, traceparent_of};
 }

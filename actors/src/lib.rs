@@ -18,6 +18,8 @@
 //! This is the only crate that names ractor, and it does so in one module. Embedding services use the
 //! `volery` crate.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod agent;
 pub mod clock;
 mod curator;

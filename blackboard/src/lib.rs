@@ -11,6 +11,8 @@
 //! values, effects go out as values, and the `actors` crate performs them. Embedding services use the
 //! `volery` crate, which re-exports what they need from here.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod artifact;
 pub mod board;
 pub mod body;

@@ -11,6 +11,8 @@
 //!
 //! This crate is a leaf: it knows no other crate of the workspace. It installs nothing unless it is told to.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod metrics;
 pub mod names;
 mod providers;

@@ -21,7 +21,7 @@ const ARTIFACTS_MAX: usize = 1_000;
 
 impl Volery {
     /// Tells where an artifact came from, what every subscription made of it, and what came of that:
-    /// `println!("{}", volery.lineage(id).await?.ok_or("gone")?)`.
+    /// `if let Some(tree) = volery.lineage(id).await? { println!("{tree}") }`.
     pub fn lineage(&self, artifact: ArtifactId) -> LineageQuery {
         LineageQuery { volery: self.clone(), artifact, depth: DEPTH_DEFAULT }
     }

@@ -7,6 +7,8 @@
 //!
 //! The crate needs no async runtime: its threads are its own, and its answers can be awaited anywhere.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod cache;
 mod fault;
 mod file;
