@@ -1,8 +1,9 @@
 //! The store contract: the log behind the board, its history, and its dead letters.
 //!
-//! Three traits, by who needs what: [`Log`] is what a runtime needs to run, [`History`] answers questions about what
-//! happened and removes what is too old, [`Letters`] lists jobs that failed for good. A store decides nothing. The suite
-//! in `store::conformance` (feature `testing`) has a part for each. Pure contract; implementations may do I/O.
+//! Three traits, by who needs what: [`Log`] is what a runtime needs to run, [`History`] answers questions
+//! about what happened and removes what is too old, [`Letters`] lists jobs that failed for good. A store
+//! decides nothing. The suite in `store::conformance` (feature `testing`) has a part for each. Pure contract;
+//! implementations may do I/O.
 
 use std::fmt;
 use std::future::Future;
@@ -48,9 +49,9 @@ pub type Artifacts = Arc<[Arc<Artifact>]>;
 
 /// A store: the log that a runtime runs over, with its history and its dead letters.
 ///
-/// Every type that implements the three traits is one. A new store begins with [`Log`]; a runtime runs over it as soon
-/// as `conformance::check_log` passes. [`History`] and [`Letters`] may be empty until then: their methods answer with
-/// [`StoreError::NotOffered`]. [`Memory`] is the reference for all three.
+/// Every type that implements the three traits is one. A new store begins with [`Log`]; a runtime runs over
+/// it as soon as `conformance::check_log` passes. [`History`] and [`Letters`] may be empty until then: their
+/// methods answer with [`StoreError::NotOffered`]. [`Memory`] is the reference for all three.
 pub trait Store: History + Letters {}
 
 impl<S: History + Letters> Store for S {}

@@ -46,7 +46,7 @@ pub(crate) enum AgentMessage {
     Cancel(JobId),
     /// The runtime stops: cancel every attempt, and hand its job back.
     ReleaseAll,
-    /// The time to be dropped is over: abort every attempt. One that blocks its thread is left behind.
+    /// The time to be dropped is over: abort every attempt. An attempt that blocks its thread is left behind.
     CutOff,
 }
 

@@ -1,4 +1,4 @@
-//! The attempt: one try of a job, as one value that all who have to do with it share.
+//! The attempt: one try of a job, as one shared object.
 //!
 //! Its owner is the execution in the attempt's task (`execution.rs`); the slot, the engine's contexts and
 //! readers hold it besides. An attempt is *present*, in the table of its agent's slots, until its owner has
@@ -58,7 +58,7 @@ pub(super) struct Call {
     scope: OnceLock<Scope>,
 }
 
-/// What is to be read of an attempt that runs.
+/// The readable state of an attempt that runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Look {
     pub(crate) last_progress: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! Fallback: what runs once when a job would be given up, and may still end it well.
+//! The fallback: a call that runs once when a job would be given up, and may still end it well.
 //!
 //! It runs in the task of the attempt that failed last, and is an engine like any other: what it returns is
 //! published, and the job is done. When it fails as well, the job is given up after all.

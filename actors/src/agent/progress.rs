@@ -1,7 +1,6 @@
-//! Signs of life that an attempt leaves for others to read: moments, and what its engine is at.
+//! Progress of an attempt, for readers: moments, and the last note of its engine.
 //!
-//! Written by the attempt's task and its engine, read by the lookout, the time-outs and the list of what
-//! runs.
+//! Written by the attempt's task and its engine, read by the lookout, the time-outs and the list of runs.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -51,7 +50,7 @@ pub(super) struct Progress {
     note: Mutex<Option<Note>>,
 }
 
-/// What an engine is at, and since when.
+/// The last note of an engine, and its time.
 #[derive(Clone, Debug)]
 pub(super) struct Note {
     pub(super) text: Cow<'static, str>,

@@ -31,7 +31,7 @@ pub(crate) struct Slots {
     /// Where calls of models and tools are counted.
     pub(super) metrics: Metrics,
     pub(super) looks: Arc<Looks>,
-    /// What engines of the agent started beside themselves.
+    /// Child tasks of the agent's engines.
     pub(super) children: TaskTracker,
     /// Room for calls that block their thread, as much as the agent's concurrency; an attempt may end before
     /// its call does.
@@ -40,7 +40,7 @@ pub(crate) struct Slots {
     present: Hold,
 }
 
-/// What the slots of every agent have in common.
+/// The parts that the slots of all agents share.
 #[derive(Clone, Debug)]
 pub(crate) struct Instruments {
     pub(crate) clock: Clock,

@@ -1,6 +1,7 @@
 //! The inspection: asks the parts of a runtime how they are, and never waits for one that does not answer.
 //!
-//! It is a function of the supervision tree, of what the curator says, and of a few counts; it changes nothing.
+//! It is a function of the supervision tree, of what the curator says, and of a few counts; it changes
+//! nothing.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -18,20 +19,21 @@ use crate::health::{Findings, Health, Severity};
 use crate::root::Stopping;
 use crate::supervision::ChildState;
 
-/// How long an actor may take to answer. It takes microseconds; a curator that waits for a slow disk may take tens of
-/// milliseconds. The platform's own patience (a probe's failure threshold, the watchdog's interval) comes on top.
+/// How long an actor may take to answer. It takes microseconds; a curator that waits for a slow disk may take
+/// tens of milliseconds. The platform's own patience (a probe's failure threshold, the watchdog's interval)
+/// comes on top.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 impl Volery {
     /// Tells whether the runtime lives, whether it should be given work, and what speaks against it.
     ///
-    /// It asks the supervisors and the curator, and answers within a second whoever is dead or stuck, as long as the async
-    /// runtime runs tasks at all; when engines block every worker thread nothing answers, and the platform's probe runs
-    /// into its time-out. Cheap: a probe may call it every second. Cancel safe.
+    /// It asks the supervisors and the curator, and answers within a second whoever is dead or stuck, as long
+    /// as the async runtime runs tasks at all; when engines block every worker thread nothing answers, and
+    /// the platform's probe runs into its time-out. Cheap: a probe may call it every second. Cancel safe.
     ///
-    /// A runtime that stops is live and not ready; one that has stopped is neither.
-    /// `docs/supervision.md` has the table of what affects what, `examples/11_service.rs` answers probes with it, and
-    /// `deploy/` has the platform's side.
+    /// A runtime that stops is live and not ready; one that has stopped is neither. `docs/supervision.md` has
+    /// the table of what affects what, `examples/11_service.rs` answers probes with it, and `deploy/` has the
+    /// platform's side.
     pub async fn health(&self) -> Health {
         let mut findings = Findings::default();
         if let Some(report) = self.0.root.reported() {
@@ -117,7 +119,8 @@ fn inspect_node(node: &TreeNode, severity: Severity, now: Timestamp, findings: &
     match node.state {
         ChildState::Alive if node.restarts == 0 => {}
         ChildState::Alive => {
-            // As long as it counts against the intensity. A life that goes on for longer is as good as the first.
+            // As long as it counts against the intensity. A life that goes on for longer is as good as the
+            // first.
             let Some(alive_for) = node.alive_for.filter(|alive| *alive <= INTENSITY.within) else { return };
             let told = (format!("restarts so far: {}{last}", node.restarts), now.before(alive_for));
             findings.add_since(Severity::Degraded, &node.name, "restarted", told);

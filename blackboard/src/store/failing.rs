@@ -1,7 +1,7 @@
 //! A store that fails as it is told to, for tests of what follows from an outage.
 //!
-//! It stands in front of another store and decides nothing about artifacts: what no rule stops goes through unchanged.
-//! Pure: it waits for futures that the test hands in, and reads no clock.
+//! It stands in front of another store and decides nothing about artifacts: what no rule stops goes through
+//! unchanged. Pure: it waits for futures that the test hands in, and reads no clock.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -27,8 +27,8 @@ type Refusal = Arc<dyn Fn(&Write) -> bool + Send + Sync>;
 
 /// A store that does what the one behind it does, except where it was told to fail.
 ///
-/// A clone is the same store: give one to the runtime and keep one to change the rules. A rule holds from the moment it
-/// is set, and those that refuse look again when a delayed commit goes on.
+/// A clone is the same store: give one to the runtime and keep one to change the rules. A rule holds from the
+/// moment it is set, and those that refuse look again when a delayed commit goes on.
 ///
 /// ```
 /// use volery_blackboard::store::{FailingStore, Memory};
@@ -75,7 +75,8 @@ impl FailingStore {
     /// Fails one commit, counted from now: 1 is the next. Nothing of it is written, and its callers see
     /// [`StoreError::Unavailable`].
     ///
-    /// A curator tries again what it needs to, so the commit after it may carry the same writes. 0 names no commit.
+    /// A curator tries again what it needs to, so the commit after it may carry the same writes. 0 names no
+    /// commit.
     pub fn fail_commit(&self, number: u64) {
         let mut rules = self.rules();
         let number = rules.commits.saturating_add(number);
@@ -105,8 +106,8 @@ impl FailingStore {
         self.rules().reads_refused = false;
     }
 
-    /// Fails every page of claims with [`StoreError::Corrupt`] until [`mend_pages`](Self::mend_pages), as a file does whose
-    /// pages are damaged.
+    /// Fails every page of claims with [`StoreError::Corrupt`] until [`mend_pages`](Self::mend_pages), as a
+    /// file does whose pages are damaged.
     pub fn damage_pages(&self) {
         self.rules().pages_damaged = true;
     }
@@ -122,8 +123,8 @@ impl FailingStore {
         self.rules().pages
     }
 
-    /// Refuses the writes for which `refused` is true, each by itself, with [`StoreError::Conflict`]; the other writes of
-    /// the commit are written. It replaces the rule before.
+    /// Refuses the writes for which `refused` is true, each by itself, with [`StoreError::Conflict`]; the
+    /// other writes of the commit are written. It replaces the rule before.
     pub fn refuse_only(&self, refused: impl Fn(&Write) -> bool + Send + Sync + 'static) {
         self.rules().some_refused = Some(Arc::new(refused));
     }
@@ -143,8 +144,8 @@ impl FailingStore {
         self.rules().before_commit = None;
     }
 
-    /// Lets every commit wait for a future after it has written and before it answers: what is written then is not known
-    /// to its callers yet, and never is if the future never ends.
+    /// Lets every commit wait for a future after it has written and before it answers: what is written then
+    /// is not known to its callers yet, and never is if the future never ends.
     pub fn delay_answers<F: Future<Output = ()> + Send + 'static>(
         &self,
         wait: impl Fn() -> F + Send + Sync + 'static,
@@ -157,8 +158,8 @@ impl FailingStore {
         self.rules().after_commit = None;
     }
 
-    /// Lets every query and count wait for a future before it is answered: a timer, a gate, or one that never ends. The
-    /// artifacts of a job are read at once all the same.
+    /// Lets every query and count wait for a future before it is answered: a timer, a gate, or one that never
+    /// ends. The artifacts of a job are read at once all the same.
     pub fn delay_reads<F: Future<Output = ()> + Send + 'static>(
         &self,
         wait: impl Fn() -> F + Send + Sync + 'static,
@@ -415,7 +416,8 @@ impl Letters for FailingStore {
     }
 }
 
-/// Puts the answers for the writes that were let through and those that were not into the order of the commit.
+/// Puts the answers for the writes that were let through and those that were not into the order of the
+/// commit.
 fn merge(store: &str, refused: &[bool], written: Vec<Written>) -> Vec<Written> {
     let mut written = written.into_iter();
     let refusal = || {

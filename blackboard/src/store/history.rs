@@ -1,6 +1,7 @@
 //! History: questions about what happened, and the removal of what is too old.
 //!
-//! The runtime's queries and its janitor ask; the board never does. Pure contract; implementations may do I/O.
+//! The runtime's queries and its janitor ask; the board never does. Pure contract; implementations may do
+//! I/O.
 
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use crate::time::Timestamp;
 
 /// What a store can tell about what happened.
 ///
-/// A store that implements none of it answers questions with [`StoreError::NotOffered`] and removes nothing. The suite's
-/// part for this trait is `store::conformance::check_history` (feature `testing`).
+/// A store that implements none of it answers questions with [`StoreError::NotOffered`] and removes nothing.
+/// The suite's part for this trait is `store::conformance::check_history` (feature `testing`).
 #[expect(unused_variables, reason = "a store that offers no history needs no question")]
 pub trait History: Log {
     /// Finds artifacts, one page at a time.
@@ -34,14 +35,16 @@ pub trait History: Log {
         not_offered(self.name(), "lineage")
     }
 
-    /// Removes what is finished and beyond the bounds of a policy: at most `limit` artifacts, the oldest first.
+    /// Removes what is finished and beyond the bounds of a policy: at most `limit` artifacts, the oldest
+    /// first.
     ///
-    /// Called at any time, also while a commit is under way. Never removes an artifact with a claim that has no outcome,
-    /// nor an input of an unfinished job or of a pair that is remembered. Removed artifacts are not found any more, and
-    /// their idempotency keys are free again. Dead letters stay, also without their inputs, unless the policy bounds
-    /// them: then those that were discarded, or driven again and whose job has no unfinished record, go with their
-    /// attempts, at most `limit` of them. Open ones never go, and no number is given twice. A call that is dropped has
-    /// removed each artifact wholly or not at all. By default nothing is removed.
+    /// Called at any time, also while a commit is under way. Never removes an artifact with a claim that has
+    /// no outcome, nor an input of an unfinished job or of a pair that is remembered. Removed artifacts are
+    /// not found any more, and their idempotency keys are free again. Dead letters stay, also without their
+    /// inputs, unless the policy bounds them: then those that were discarded, or driven again and whose job
+    /// has no unfinished record, go with their attempts, at most `limit` of them. Open ones never go, and no
+    /// number is given twice. A call that is dropped has removed each artifact wholly or not at all. By
+    /// default nothing is removed.
     fn retain<'a>(&'a self, policy: &'a Retention, now: Timestamp, limit: usize) -> Answer<'a, Retained> {
         Box::pin(std::future::ready(Ok(Retained::default())))
     }

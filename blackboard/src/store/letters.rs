@@ -1,7 +1,7 @@
 //! Dead letters: jobs that failed for good, how to list them, and what may be done about them.
 //!
-//! [`Write::Redrive`](super::Write) and [`Write::Discard`](super::Write) change them. Pure contract; implementations may
-//! do I/O.
+//! [`Write::Redrive`](super::Write) and [`Write::Discard`](super::Write) change them. Pure contract;
+//! implementations may do I/O.
 
 use std::sync::Arc;
 
@@ -17,9 +17,9 @@ use crate::time::Timestamp;
 
 /// The dead letters of a store.
 ///
-/// A store that implements none of it answers with [`StoreError::NotOffered`](super::StoreError::NotOffered), and refuses
-/// [`Write::Redrive`](super::Write::Redrive) and [`Write::Discard`](super::Write::Discard) with it. The suite's part for
-/// this trait is `store::conformance::check_letters` (feature `testing`).
+/// A store that implements none of it answers with [`StoreError::NotOffered`](super::StoreError::NotOffered),
+/// and refuses [`Write::Redrive`](super::Write::Redrive) and [`Write::Discard`](super::Write::Discard) with
+/// it. The suite's part for this trait is `store::conformance::check_letters` (feature `testing`).
 #[expect(unused_variables, reason = "a store that keeps no letters needs no question")]
 pub trait Letters: Log {
     /// Lists dead letters, oldest first.

@@ -1,7 +1,7 @@
 //! The log: what a store has to do for a runtime to run over it.
 //!
-//! The curator commits writes and reads back what is unfinished; agents are given their inputs. Pure contract;
-//! implementations may do I/O.
+//! The curator commits writes and reads back what is unfinished; agents are given their inputs. Pure
+//! contract; implementations may do I/O.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,11 +14,12 @@ use crate::kind::Kinds;
 use crate::marks::Marks;
 use crate::outcome::Tally;
 
-/// The log behind the board: artifacts, the claims on them, jobs and their attempts, and how everything ended.
+/// The log behind the board: artifacts, the claims on them, jobs and their attempts, and how everything
+/// ended.
 ///
-/// It decides nothing. A runtime runs over a store that implements this trait alone; what [`History`](super::History)
-/// and [`Letters`](super::Letters) add is for whoever asks about what happened. The suite's part for this trait is
-/// `store::conformance::check_log` (feature `testing`).
+/// It decides nothing. A runtime runs over a store that implements this trait alone; what
+/// [`History`](super::History) and [`Letters`](super::Letters) add is for whoever asks about what happened.
+/// The suite's part for this trait is `store::conformance::check_log` (feature `testing`).
 pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// Names the store in logs and errors: `memory`, or the file.
     fn name(&self) -> String;
@@ -28,23 +29,25 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         "other"
     }
 
-    /// Learns the kinds, agents and subscriptions that numbers in writes refer to. Called before anything else.
+    /// Learns the kinds, agents and subscriptions that numbers in writes refer to. Called before anything
+    /// else.
     ///
-    /// Begins a life of the store: an attempt whose start is recorded and that neither ended nor was handed back was
-    /// cut short by the end of the life before, and is counted as an interruption of its job.
+    /// Begins a life of the store: an attempt whose start is recorded and that neither ended nor was handed
+    /// back was cut short by the end of the life before, and is counted as an interruption of its job.
     fn open(&self, catalogue: Catalogue) -> Answer<'_, ()>;
 
-    /// Commits writes, and answers each in their order. Every write is atomic; all of them may be one transaction,
-    /// which is committed or refused as a whole.
+    /// Commits writes, and answers each in their order. Every write is atomic; all of them may be one
+    /// transaction, which is committed or refused as a whole.
     ///
-    /// Called by one task at a time, and not again before the last response is there. Does not block the thread.
+    /// Called by one task at a time, and not again before the last response is there. Does not block the
+    /// thread.
     fn commit(&self, writes: Vec<Write>) -> Response<Vec<Written>>;
 
     /// Reads artifacts by their place in the log, in the order asked for.
     fn read(&self, offsets: &[Offset]) -> Response<Artifacts>;
 
-    /// Tells whether payloads are written down, as JSON. Then the runtime turns them into text before it hands them
-    /// over, in the task of the publisher.
+    /// Tells whether payloads are written down, as JSON. Then the runtime turns them into text before it
+    /// hands them over, in the task of the publisher.
     fn writes_payloads(&self) -> bool {
         false
     }
@@ -57,8 +60,8 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// Returns every note, in no order that matters.
     fn notes(&self) -> Answer<'_, Vec<Note>>;
 
-    /// Returns the records that [`Log::open`] found damaged and set aside, so that the others could be read. Jobs among
-    /// them have ended: their inputs come from [`Log::claims`] as damaged ones.
+    /// Returns the records that [`Log::open`] found damaged and set aside, so that the others could be read.
+    /// Jobs among them have ended: their inputs come from [`Log::claims`] as damaged ones.
     fn damage(&self) -> Vec<Damage> {
         Vec::new()
     }
@@ -66,11 +69,12 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// Returns how far the log has come for every subscription that it keeps marks for.
     fn marks(&self) -> Answer<'_, Vec<(SubscriptionIndex, Marks)>>;
 
-    /// Reads artifacts with claims of these subscriptions that have no outcome and that no unfinished job covers, in log
-    /// order behind a place; at most `limit` artifacts.
+    /// Reads artifacts with claims of these subscriptions that have no outcome and that no unfinished job
+    /// covers, in log order behind a place; at most `limit` artifacts.
     ///
-    /// A claim that cannot be read as what was written keeps no other from being read: it comes as one that is refused
-    /// with [`Discard::Damaged`](crate::Discard::Damaged), with what can still be known of its artifact.
+    /// A claim that cannot be read as what was written keeps no other from being read: it comes as one that
+    /// is refused with [`Discard::Damaged`](crate::Discard::Damaged), with what can still be known of its
+    /// artifact.
     fn claims<'a>(
         &'a self,
         subscriptions: &'a [SubscriptionIndex],
@@ -81,8 +85,9 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// Counts the claims that [`Log::claims`] would read, for every subscription that has some.
     fn backlog(&self) -> Answer<'_, Vec<Backlog>>;
 
-    /// Reads the next slice of what an earlier life left: started jobs in the order of their first starts, then the
-    /// finished pairs whose inputs may still take part in others. Claims are read by [`Log::claims`].
+    /// Reads the next slice of what an earlier life left: started jobs in the order of their first starts,
+    /// then the finished pairs whose inputs may still take part in others. Claims are read by
+    /// [`Log::claims`].
     fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)>;
 
     /// Counts the outcomes of one run.
@@ -95,7 +100,7 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     fn close(&self) -> Answer<'_, ()>;
 }
 
-/// What the numbers in reads and writes stand for.
+/// The names behind the numbers in reads and writes.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     /// Every kind that an agent takes or gives.

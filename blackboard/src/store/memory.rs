@@ -1,7 +1,7 @@
 //! The in-memory store: the reference for what a store means, and the choice when nothing needs to survive.
 //!
-//! Everything is lost with the process. It survives the curator, so that a restarted board replays from it. Finished
-//! artifacts beyond a limit are dropped, oldest first. No I/O, no clock.
+//! Everything is lost with the process. It survives the curator, so that a restarted board replays from it.
+//! Finished artifacts beyond a limit are dropped, oldest first. No I/O, no clock.
 
 use std::fmt;
 use std::future::ready;
@@ -23,9 +23,9 @@ mod state;
 
 use state::{Entry, State};
 
-/// How many finished artifacts are kept unless told otherwise: about 10 MiB of small ones, which a processor's cache
-/// still covers in good part. A tenth would make queries forget at once; ten times as many cost every publish half as
-/// much again in cache misses.
+/// How many finished artifacts are kept unless told otherwise: about 10 MiB of small ones, which a
+/// processor's cache still covers in good part. A tenth would make queries forget at once; ten times as many
+/// cost every publish half as much again in cache misses.
 const KEEP_DEFAULT: usize = 10_000;
 
 /// A store in memory.
@@ -48,8 +48,8 @@ impl Memory {
     }
 
     fn state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
-        // A panic while the lock was held would be a bug in this file; the data is plain and every write is complete
-        // before the next begins, so it stays readable.
+        // A panic while the lock was held would be a bug in this file; the data is plain and every write is
+        // complete before the next begins, so it stays readable.
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.closed { Err(StoreError::Closed { store: self.name() }) } else { Ok(state) }
     }
@@ -184,8 +184,8 @@ impl Letters for Memory {
     }
 }
 
-/// Drops what was taken out, and counts it. Payloads run code of the user when they are dropped: not under the lock, and
-/// their panics end here.
+/// Drops what was taken out, and counts it. Payloads run code of the user when they are dropped: not under
+/// the lock, and their panics end here.
 fn drop_apart(gone: Vec<Entry>) -> u64 {
     let count = gone.len() as u64;
     for entry in gone {

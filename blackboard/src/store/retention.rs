@@ -1,7 +1,7 @@
 //! Retention: how much of what is finished a store keeps, as data.
 //!
-//! It removes nothing; [`History::retain`](super::History::retain) does, when the runtime's janitor asks for it.
-//! Pure: no I/O, no clock.
+//! It removes nothing; [`History::retain`](super::History::retain) does, when the runtime's janitor asks for
+//! it. Pure: no I/O, no clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

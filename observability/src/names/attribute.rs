@@ -28,7 +28,7 @@ attributes! {
     RUN_ID = "volery.run.id", "text", "The run; on every span of a run.";
     WORKFLOW = "volery.workflow.name", "text", "The run's workflow; on every span of a run.";
     TENANT = "volery.tenant", "text", "The tenant, if the run has one; on every span of a run.";
-    SESSION = "session.id", "text", "What the service groups runs by, if it said so.";
+    SESSION = "session.id", "text", "The session by which the service groups runs, if it has one.";
     RUN_ATTEMPT = "volery.run.attempt", "integer", "1 at first, one more each time that the run goes on after a restart of the process.";
     RUN_PART = "volery.run.part", "integer", "Which trace of the run this is, from 1; a big run has several.";
     RUN_STATUS = "volery.run.status", "text", "completed, failed, cancelled, interrupted, rolled_over or abandoned.";
@@ -64,7 +64,7 @@ attributes! {
     GEN_AI_OPERATION = "gen_ai.operation.name", "text", "invoke_workflow, invoke_agent, chat, text_completion, generate_content, embeddings or execute_tool; only where a model or a tool is called.";
     GEN_AI_WORKFLOW = "gen_ai.workflow.name", "text", "The workflow; only if an agent called a model in it.";
     GEN_AI_AGENT = "gen_ai.agent.name", "text", "The agent; only if it says that it calls models, or called one.";
-    GEN_AI_PROVIDER = "gen_ai.provider.name", "text", "Who serves the model.";
+    GEN_AI_PROVIDER = "gen_ai.provider.name", "text", "The provider of the model.";
     GEN_AI_REQUEST_MODEL = "gen_ai.request.model", "text", "The model that was asked for.";
     GEN_AI_RESPONSE_MODEL = "gen_ai.response.model", "text", "The model that answered.";
     GEN_AI_RESPONSE_ID = "gen_ai.response.id", "text", "The provider's id of the answer.";
@@ -88,7 +88,7 @@ attributes! {
     RUNTIME = "volery.runtime.name", "text", "The runtime that is stopping.";
     PHASE = "volery.phase", "text", "The phase of the shutdown.";
     PHASE_STATUS = "volery.phase.status", "text", "How the phase ended.";
-    LINK_ROLE = "volery.link.role", "text", "What a link stands for: input, batch, join, resumed_from, rolled_over_from.";
+    LINK_ROLE = "volery.link.role", "text", "The meaning of a link: input, batch, join, resumed_from, rolled_over_from.";
     LINKS_DROPPED = "volery.links.dropped", "integer", "Links above the limit, which are not there.";
     EXCEPTION_TYPE = "exception.type", "text", "The class of one error in the chain of causes.";
     EXCEPTION_MESSAGE = "exception.message", "text", "Its message.";
@@ -97,7 +97,7 @@ attributes! {
     RESTART_STRATEGY = "volery.supervisor.strategy", "text", "one_for_one, rest_for_one or one_for_all.";
     RESTART_BACKOFF_MS = "volery.restart.backoff_ms", "integer", "The wait before the restart, in milliseconds.";
     RESTART_CAUSE = "volery.restart.cause", "text", "How the life before ended.";
-    CANCEL_BY = "volery.cancel.by", "text", "Who asked for it: run, caller, deadline, shutdown, restart, or released for what was handed back.";
+    CANCEL_BY = "volery.cancel.by", "text", "The cause: run, caller, deadline, shutdown, restart, or released for a job that was handed back.";
     DEADLINE_CLOCK = "volery.deadline.clock", "text", "total, idle or queue.";
     NEXT_TRACE = "volery.next.trace_id", "text", "The trace in which it goes on.";
     STEP = "volery.step", "text", "The step of an attempt around the engine.";

@@ -201,7 +201,7 @@ metrics! {
     LOOP_LAG = Histogram "volery.loop.lag", "s", [NAME], SECONDS, "How late background loops woke up.";
     LOOP_TICKS = Counter "volery.loop.ticks", "{tick}", [LOOP, OUTCOME], &[], "Ticks of background loops.";
     SCHEDULE_FIRINGS = Counter "volery.schedule.firings", "{firing}", [SCHEDULE, OUTCOME], &[], "Firings of schedules.";
-    LOOKOUT_FINDINGS = UpDownCounter "volery.lookout.findings", "{finding}", [FINDING, AGENT], &[], "What the lookout finds at present.";
+    LOOKOUT_FINDINGS = UpDownCounter "volery.lookout.findings", "{finding}", [FINDING, AGENT], &[], "Findings of the lookout at present.";
     WORKER_LAG = Histogram "volery.worker.lag", "s", [], SECONDS, "How long a task that was ready waited for a worker thread.";
     RETENTION_REMOVED = Counter "volery.retention.removed", "{artifact}", [], &[], "Artifacts that retention removed.";
     RESOURCE_LOADS = Counter "volery.resource.loads", "{load}", [RESOURCE, OUTCOME], &[], "Loads of shared resources.";

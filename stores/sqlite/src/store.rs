@@ -27,8 +27,8 @@ use crate::{file, schema, session, writer};
 
 /// A store in one SQLite file.
 ///
-/// Dropped without [`Log::close`], it ends its threads all the same, and waits for them; what was committed is kept
-/// either way.
+/// Dropped without [`Log::close`], it ends its threads all the same, and waits for them; what was committed
+/// is kept either way.
 #[derive(Debug)]
 pub struct Sqlite {
     shared: Arc<Shared>,

@@ -24,8 +24,8 @@ mod work;
 use letters::LetterRecord;
 use work::{JobRecord, PairRecord};
 
-/// Lists of places are cleared of what is gone when they are this many times longer than what is left, and this much
-/// more. Less would clear them all the time, more would only take memory.
+/// Lists of places are cleared of what is gone when they are this many times longer than what is left, and
+/// this much more. Less would clear them all the time, more would only take memory.
 const SPARSE_FACTOR: usize = 4;
 const SLACK: usize = 4_096;
 
@@ -37,8 +37,8 @@ pub(super) struct State {
     base: u64,
     /// Slots in use among them.
     live: usize,
-    /// Artifacts at or before `base` that are still there: a few that are open for long must not keep the entries of all that
-    /// came after them.
+    /// Artifacts at or before `base` that are still there: a few that are open for long must not keep the
+    /// entries of all that came after them.
     old: BTreeMap<Offset, Entry>,
     ids: FxHashMap<ArtifactId, Offset>,
     idempotency: HashMap<(Tenant, Arc<str>), Offset>,
@@ -67,7 +67,7 @@ pub(super) struct Entry {
     artifact: Arc<Artifact>,
     workflow: Arc<str>,
     claims: Arc<[Claim]>,
-    /// What became of each claim, in the same order.
+    /// The outcome of each claim, in the same order.
     states: Few<ClaimState>,
     open: usize,
 }
@@ -77,7 +77,7 @@ struct ClaimState {
     /// The job that took it.
     job: Option<JobId>,
     outcome: Option<Outcome>,
-    /// What its job published.
+    /// The artifacts that its job published.
     published: Span,
     /// How far the log had come before it, for subscriptions that have marks.
     marks: Option<Box<Marks>>,
