@@ -3,14 +3,14 @@
 //! Publishers, attempts and handles leave commands in the [ingress](crate::ingress). The curator takes turns:
 //!
 //! ```text
-//!   take ──────► commands from the ingress, in order                                 ingress.rs
-//!   prepare ───► commands become steps: a write or an action           actor.rs, ends.rs, letters.rs, decisions.rs
-//!   commit ────► the writes of all steps, in one Log::commit; waits for the store    commit.rs
-//!   apply ─────► each step in order, with the store's answer: traces, the feed and   apply.rs, refusal.rs
-//!                the board are told, and started jobs go to their agents             dispatch.rs
-//!   look ──────► pages and counts that the board asks of the log; waits for the store  log.rs
-//!   perform ───► what the board wants done becomes steps: take again                 effects.rs
-//!   rest ──────► no step is left: waiters are told, the timekeeper is armed          actor.rs
+//! take      commands from the ingress, in order                               ingress.rs
+//! prepare   commands become steps: a write, or an action                      ends.rs, letters.rs, decisions.rs
+//! commit    the writes of all steps, in one commit; waits for the store       commit.rs
+//! apply     each step in order, with the store's answer to it: traces,        apply.rs, refusal.rs
+//!           the feed and the board are told, and jobs go to agents            dispatch.rs
+//! look      pages and counts that the board asks of the log; waits as well    log.rs
+//! perform   effects of the board become steps; take again                     effects.rs
+//! idle      no step is left: waiters are told, the timekeeper is armed        actor.rs
 //! ```
 //!
 //! Only `commit` and `look` wait, and for nothing but the store; commands that come meanwhile stay in the

@@ -1,8 +1,9 @@
-//! The way in to the curator: a queue that outlives every life of it, with room for a bounded number of publishes.
+//! The way in to the curator: a queue that outlives every life of it, with room for a bounded number of
+//! publishes.
 //!
-//! Publishes wait for room; ends of attempts need none, because the slots of agents bound them; other commands come from
-//! callers that await an answer. The queue is drained in order. Beside it stands what the next life of the curator has to
-//! know: decisions, waiters, and counts of panics.
+//! Publishes wait for room; ends of attempts need none, because the slots of agents bound them; other
+//! commands come from callers that await an answer. The queue is drained in order. Beside it stands what the
+//! next life of the curator has to know: decisions, waiters, and counts of panics.
 //!
 //! | command | answered with | fails with |
 //! | --- | --- | --- |
@@ -116,8 +117,8 @@ impl Ingress {
 
     /// Publishes artifacts and returns once they are committed.
     ///
-    /// Cancel safe in this sense: dropped while it waits for room, nothing is published; dropped later, the artifacts
-    /// may or may not be.
+    /// Cancel safe in this sense: dropped while it waits for room, nothing is published; dropped later, the
+    /// artifacts may or may not be.
     pub(crate) async fn publish(
         &self,
         artifacts: Few<NewArtifact>,
@@ -151,7 +152,7 @@ impl Ingress {
         self.push(Command::Ended(ended));
     }
 
-    /// Tells the board something. What must outlive the curator's life is noted here.
+    /// Tells the board something. A decision is kept for the next life of the curator.
     pub(crate) fn input(&self, input: Input) {
         {
             // Queued before the list is released, so that decisions and commands come in one order.
@@ -282,7 +283,8 @@ impl Ingress {
         lock(&self.status)
     }
 
-    /// Answers everybody who still waits, by dropping what they wait for. Called when the runtime has stopped.
+    /// Answers everybody who still waits, by dropping what they wait for. Called when the runtime has
+    /// stopped.
     pub(crate) fn abandon(&self) {
         self.close();
         let abandoned = {
@@ -300,7 +302,7 @@ impl Ingress {
             && let Err(error) = curator.send(Wake)
             && error.reason == SendRefusal::Ended
         {
-            // The curator has ended for good: nobody will take commands any more.
+            // The curator has ended for good: no command will be taken any more.
             self.abandon();
         }
     }
@@ -310,7 +312,7 @@ impl Ingress {
         self.wake();
     }
 
-    /// Queues a command. Once nobody takes commands any more it is dropped, which answers whoever sent it.
+    /// Queues a command. Once no commands are taken any more it is dropped, which answers its sender.
     fn enqueue(&self, command: Command) {
         let mut queue = self.queue();
         if !self.abandoned.load(Ordering::Acquire) {

@@ -1,4 +1,5 @@
-//! Floors: inside of `actors/` every folder uses only folders below it, and few files depend on each other in a circle.
+//! Floors: inside of `actors/` every folder uses only folders below it, and few files depend on each other in
+//! a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! The curator's actor: its state, its turns, and its mailbox.
 //!
-//! Its state is the board, which it reads back from the store when it is restarted. It calls no engine, predicate or other
-//! closure of the user; payloads that a store lets go are dropped in its thread.
+//! Its state is the board, which it reads back from the store when it is restarted. It calls no engine,
+//! predicate or other closure of the user; payloads that a store lets go are dropped in its thread.
 //!
 //! | message | effect | fails with |
 //! | --- | --- | --- |
@@ -31,12 +31,12 @@ use crate::supervision::Life;
 /// Commands per commit. A thousand rows amortise a commit fully; more would only delay the first of them.
 const COMMANDS_PER_COMMIT: usize = 1_000;
 
-/// Commits in one turn. The curator then lets its mailbox speak, so that a flood of commands cannot keep it from being
-/// stopped.
+/// Commits in one turn. The curator then lets its mailbox speak, so that a flood of commands cannot keep it
+/// from being stopped.
 const COMMITS_PER_TURN: usize = 32;
 
-/// When a store that refused a commit is tried again if nothing else is written. A tenth would fill the log; ten times as
-/// much would make a drain wait for a store that is long back.
+/// When a store that refused a commit is tried again if nothing else is written. A tenth would fill the log;
+/// ten times as much would make a drain wait for a store that is long back.
 pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// One life of the curator.
@@ -109,17 +109,17 @@ impl Curator {
             self.now = self.parts.clock.now();
             self.take_commands();
             if self.steps.is_empty() {
-                self.rest();
+                self.idle();
                 return;
             }
-            // Runs that become quiescent by this commit wait for the next one, which writes what was decided about them.
+            // Runs that become quiescent by this commit wait for the next one, which writes what was decided
+            // about them.
             let quiescent = std::mem::take(&mut self.quiescent);
             self.commit().await;
-            self.parts.ingress.waiters().tell_quiescent(&self.board, quiescent);
-            self.parts.ingress.waiters().tell_room(&self.board);
+            self.tell_waiters(quiescent);
             self.perform_effects();
         }
-        self.give_answers();
+        self.answer_publishers();
         self.arm_timekeeper();
         self.parts.ingress.wake();
     }
@@ -132,21 +132,26 @@ impl Curator {
     }
 
     /// Everything is committed: tells those who wait, and when to be woken next.
-    fn rest(&mut self) {
+    fn idle(&mut self) {
         debug_assert_eq!(self.board.audit_if_small(), Ok(()), "the board counts everything once");
-        self.give_answers();
+        self.answer_publishers();
         self.parts.ingress.count_backlog(self.board.queued(), self.board.collected());
         self.arm_timekeeper();
         let quiescent = std::mem::take(&mut self.quiescent);
+        self.tell_waiters(quiescent);
+        self.parts.ingress.waiters().tell_idle(&self.board);
+    }
+
+    /// Tells who waits for room, or for one of these runs: all that was decided about them is committed.
+    fn tell_waiters(&self, quiescent: Vec<(RunId, Tally)>) {
         let mut waiters = self.parts.ingress.waiters();
         waiters.tell_room(&self.board);
         waiters.tell_quiescent(&self.board, quiescent);
-        waiters.tell_idle(&self.board);
     }
 
-    /// Answers publishers, all together: waking them one by one while there is work to do here would wake and put to
-    /// sleep the other worker threads over and over.
-    pub(super) fn give_answers(&mut self) {
+    /// Answers all publishers together: waking them one by one while there is work to do here would wake and
+    /// put to sleep the other worker threads over and over.
+    pub(super) fn answer_publishers(&mut self) {
         self.answers.drain(..).for_each(|(publisher, answer)| reply(publisher, answer));
     }
 
@@ -167,7 +172,8 @@ impl Curator {
         }
     }
 
-    /// Adds a caller that waits. The commands before it reach the board with the next commit; a run is looked at after it.
+    /// Adds a caller that waits. The commands before it reach the board with the next commit; a run is looked
+    /// at after it.
     fn add_waiter(&mut self, until: Until, answer: oneshot::Sender<Tally>) {
         self.parts.ingress.waiters().add(until, answer);
         if let Until::Quiescent(run) = until {
@@ -196,10 +202,12 @@ impl Curator {
     }
 
     fn arm_timekeeper(&mut self) {
-        // While the store is down there may be nothing left to write; the next tick tries again, sweeps or not.
+        // While the store is down there may be nothing left to write; the next tick tries again, sweeps or
+        // not.
         let again = self.store_down.then(|| self.now.after(TRY_AGAIN_AFTER));
         let Some(next) = [self.board.next_deadline(), again].into_iter().flatten().min() else { return };
-        // A timer that is armed too early costs one idle tick; re-arming for every later deadline would cost more.
+        // A timer that is armed too early costs one idle tick; re-arming for every later deadline would cost
+        // more.
         if self.armed.is_some_and(|armed| armed <= next) {
             return;
         }
@@ -220,8 +228,8 @@ impl Life for Curator {
     }
 
     async fn handle(&mut self, _: Wake) -> Result<(), Fault> {
-        // Lets every publisher and attempt that is ready to run leave its command first, so that one commit takes them
-        // all; in an idle runtime it costs a microsecond.
+        // Lets every publisher and attempt that is ready to run leave its command first, so that one commit
+        // takes them all; in an idle runtime it costs a microsecond.
         tokio::task::yield_now().await;
         self.turn().await;
         Ok(())

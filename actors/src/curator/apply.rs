@@ -1,6 +1,7 @@
-//! What follows a write that is committed, and what needs no write.
+//! Application: the sequel of a committed write, and the actions that need no write.
 //!
-//! The one place where the results of a commit are told: to traces, to the feed and to the board, in this order.
+//! The one place where the results of a commit are told: to traces, to the feed and to the board, in this
+//! order.
 
 use std::sync::Arc;
 
@@ -62,7 +63,8 @@ impl Curator {
                 }
                 self.parts.observer.input(&input, self.now);
                 self.handle_decided(input);
-                // It may have lifted a quarantine, and the panics that come after it in this commit count anew.
+                // It may have lifted a quarantine, and the panics that come after it in this commit count
+                // anew.
                 self.perform_effects();
             }
             Action::CountPanic(agent, scope) => scope.call(|| self.count_panic(agent)),

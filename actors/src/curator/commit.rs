@@ -1,7 +1,7 @@
 //! The commit: has the store write the steps, and goes through them with its answers.
 //!
-//! A store that refuses a whole commit is down: nothing is started until it works again. Then the records that it refused
-//! are written first. What a refusal means for one write is in `refusal.rs`.
+//! A store that refuses a whole commit is down: nothing is started until it works again. Then the records
+//! that it refused are written first. `refusal.rs` has the refusal of one write.
 
 use volery_blackboard::input::Input;
 use volery_blackboard::store::{Response, StoreError, Written};
@@ -24,7 +24,7 @@ impl Curator {
             match self.parts.store.commit(writes) {
                 Response::Ready(results) => results,
                 Response::Pending(results) => {
-                    self.give_answers();
+                    self.answer_publishers();
                     self.parts.ingress.status().committing = Some(self.now);
                     let results = results.await;
                     self.parts.ingress.status().committing = None;
@@ -41,9 +41,10 @@ impl Curator {
         match results {
             Ok(results) => {
                 self.board.written();
-                // Only a write tells whether the store works; with nothing to write, a tick is the time to try again.
+                // Only a write tells whether the store works; with nothing to write, a tick is the time to
+                // try again.
                 if self.store_down && (changes > 0 || steps.iter().any(is_tick)) {
-                    self.recover_store();
+                    self.resume_starts();
                 }
                 self.apply(steps, results);
             }
@@ -69,7 +70,7 @@ impl Curator {
 
     /// The store refused a whole commit: starts nothing until it works, and acts on every step.
     fn refuse(&mut self, steps: Vec<Step>, error: &StoreError) {
-        self.hold(error);
+        self.pause_starts(error);
         for step in steps {
             match step {
                 Step::Act(action) => self.act(action),
@@ -78,7 +79,8 @@ impl Curator {
         }
     }
 
-    /// Answers what the board asked about the log. Not while something that it decided is still to be written.
+    /// Answers what the board asked about the log. Not while something that it decided is still to be
+    /// written.
     pub(super) async fn read_log(&mut self) {
         let unwritten = |step: &Step| matches!(step, Step::Write { .. });
         while !self.store_down
@@ -96,7 +98,7 @@ impl Curator {
     }
 
     /// Starts nothing more until a commit succeeds; the sweeps see to it that one is tried.
-    fn hold(&mut self, error: &StoreError) {
+    fn pause_starts(&mut self, error: &StoreError) {
         if !self.store_down {
             self.store_down = true;
             tracing::error!(target: "volery::curator", %error, "nothing is started until this is over");
@@ -105,7 +107,7 @@ impl Curator {
         }
     }
 
-    fn recover_store(&mut self) {
+    fn resume_starts(&mut self) {
         self.store_down = false;
         tracing::info!(target: "volery::curator", "the store works again");
         self.parts.ingress.status().store_trouble = None;

@@ -1,4 +1,5 @@
-//! Ends of attempts, made into steps of the next commit; and panics of engines, which may end in a quarantine.
+//! Ends of attempts, made into steps of the next commit; and panics of engines, which may end in a
+//! quarantine.
 
 use volery_blackboard::input::Input;
 use volery_blackboard::job::{Start, Verdict};
@@ -15,8 +16,9 @@ use crate::observer::ObservedAttempt;
 impl Curator {
     pub(super) fn prepare_end(&mut self, Ended { start, end, engine, observed }: Ended) {
         if engine != EngineState::Sound {
-            // Before the end, so that a quarantine is there before the slot is free. Counted in its turn: a resume that
-            // stands before it in the same commit lifts the quarantine before, not the one that follows.
+            // Before the end, so that a quarantine is there before the slot is free. Counted in its turn: a
+            // resume that stands before it in the same commit lifts the quarantine before, not the one that
+            // follows.
             self.plan(Action::CountPanic(start.agent, observed.scope()));
             let cause = cause_of(engine);
             let restarts = self.parts.observer.engine_restarted(start.agent, cause);

@@ -13,7 +13,7 @@ use crate::ingress::Ingress;
 use crate::observer::Observer;
 use crate::supervision::Address;
 
-/// What every life of the curator works with.
+/// The parts of the runtime that every life of the curator uses.
 pub(crate) struct CuratorParts {
     pub(crate) store: Arc<dyn Log>,
     pub(crate) ingress: Arc<Ingress>,

@@ -1,8 +1,8 @@
 //! Recovery: rebuilds a board from the unfinished part of the store.
 //!
-//! The same path for a restarted curator and a restarted process. Started jobs are read slice by slice, and the board is
-//! held until they are there, so that they come first. Everything else is in the log only, as it is for an agent whose
-//! memory window is full, and the board reads it in the same way.
+//! The same path for a restarted curator and a restarted process. Started jobs are read slice by slice, and
+//! the board is held until they are there, so that they come first. Everything else is in the log only, as it
+//! is for an agent whose memory window is full, and the board reads it in the same way.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,17 +19,18 @@ use crate::ingress::{Recovered, RunDecision};
 /// Entries per slice: enough to make reads cheap, few enough to hold in memory.
 const SLICE: usize = 1_000;
 
-/// What a life begins with.
+/// The state at the begin of a life.
 pub(super) struct Restored {
     /// With everything unfinished on it.
     pub(super) board: Board,
-    /// What it wants done.
+    /// The effects of reading it back.
     pub(super) effects: Vec<Effect>,
-    /// What the store has not noted yet.
+    /// Notes that the store lacks.
     pub(super) notes: Vec<Note>,
 }
 
-/// Ends what is shown as open and is neither on the board nor in the log: a life before ended before it could tell.
+/// Ends what is shown as open and is neither on the board nor in the log: a life before ended before it could
+/// tell.
 pub(super) async fn end_what_is_gone(
     parts: &CuratorParts,
     board: &Board,
@@ -46,8 +47,9 @@ pub(super) async fn end_what_is_gone(
 
 /// Reads a board back.
 ///
-/// What handles and operators asked for before holds again (handles, finished and cancelled runs, deadlines, paused agents),
-/// and so do quarantines: in this process by the ingress, over processes by the store's notes.
+/// The requests of handles and operators hold again (handles, finished and cancelled runs, deadlines,
+/// paused agents), and so do quarantines: in this process by the ingress, over processes by the store's
+/// notes.
 pub(super) async fn restore(parts: &CuratorParts) -> Result<Restored, StoreError> {
     let (mut board, mut effects) = ((parts.board)(), Vec::new());
     let agents = (0..).map(AgentIndex).take(parts.agents.len());
@@ -112,7 +114,8 @@ fn decide(run: RunId, decided: RunDecision, tell: &mut (dyn FnMut(Input) + Send)
     }
 }
 
-/// Feeds the jobs that are unfinished to a board, and tells it how much waits in the log: it reads that itself.
+/// Feeds the jobs that are unfinished to a board, and tells it how much waits in the log: it reads that
+/// itself.
 async fn replay(store: &dyn Log, tell: &mut (dyn FnMut(Input) + Send)) -> Result<Recovered, StoreError> {
     let (mut recovered, mut runs) = (Recovered::default(), HashSet::new());
     for backlog in store.backlog().await? {

@@ -1,7 +1,7 @@
 //! Refusals: what becomes of a write that the store refused, by itself or with its whole commit.
 //!
 //! A store that is down refuses whole commits: jobs are handed back and run again once it works
-//! (`commit.rs`). A refusal of one write concerns nobody else. That of a start defers its job: the board
+//! (`commit.rs`). A refusal of one write concerns no other. That of a start defers its job: the board
 //! tries it again after a growing back-off. That of an end would come again at every attempt, so it ends its
 //! job, by what the store accepts: a dead letter with its `Failure`, else a dead letter alone. When not even
 //! that is accepted, the job runs again after a growing back-off.

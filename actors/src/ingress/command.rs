@@ -61,7 +61,7 @@ impl fmt::Debug for Question {
 pub(crate) enum LetterDecision {
     /// Its job runs again.
     Redrive {
-        /// What is written; its time is set by the curator.
+        /// The write; the curator sets its time.
         redrive: Redrive,
         /// The inputs of the letter, in input order.
         inputs: Vec<Offset>,
@@ -77,7 +77,7 @@ pub(crate) type PublishAnswer = oneshot::Sender<Result<Few<Stored>, StoreError>>
 /// Where the caller waits who decides about a dead letter.
 pub(crate) type DecisionAnswer = oneshot::Sender<Result<Option<JobId>, StoreError>>;
 
-/// Sends an answer. The caller may have gone; an answer that nobody takes is no error.
+/// Sends an answer. The caller may have gone; an answer without a reader is no error.
 pub(crate) fn reply<T>(to: oneshot::Sender<T>, answer: T) {
     drop(to.send(answer).err());
 }

@@ -55,7 +55,7 @@ pub(crate) struct RunDecision {
     pub(crate) cancelled: bool,
     pub(crate) finishing: bool,
     pub(crate) deadline: Option<Timestamp>,
-    /// How often it went on in another process, as far as somebody looks.
+    /// How often it went on in another process; counted for traces only.
     pub(crate) resumed: u32,
 }
 

@@ -180,7 +180,11 @@ impl Run {
         let kind = Kind::of::<T::Payload>();
         async move {
             let mut found = Vec::new();
-            self.read_kind(&kind, &mut |artifact| Ok(found.push(T::take(artifact)?))).await?;
+            self.read_kind(&kind, &mut |artifact| {
+                found.push(T::take(artifact)?);
+                Ok(())
+            })
+            .await?;
             Ok(found)
         }
     }
