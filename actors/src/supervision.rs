@@ -6,12 +6,12 @@
 //! actors are for, and it is the only place that names ractor.
 //!
 //! ```text
-//!  ChildSpec, SupervisorSpec ──> Supervisor (the handle) ──> desk.rs: its ractor actor
+//!  ChildSpec, SupervisorSpec ──> Supervisor (the handle) ──> shell.rs: its ractor actor
 //!                                    │ reports ▲       │ commands
 //!                                    ▼         │       ▼
-//!                          engine.rs (rules)   └── keeper.rs: one task per life
-//!               plan, restart, intensity,                │ begins, stops, kills, awaits
-//!               backoff, chance, roster                  ▼
+//!                             rules.rs         └── keeper.rs: one task per life
+//!           strategy, restart, intensity,                │ begins, stops, kills, awaits
+//!              backoff, chance, children                 ▼
 //!                                              life.rs: the ractor actor of a Life
 //!  Address ──> mailbox.rs ───────────────────────────────┘
 //! ```
@@ -63,20 +63,20 @@
 mod address;
 mod backoff;
 mod chance;
+mod children;
 mod command;
-mod desk;
-mod engine;
 mod event;
 mod exit;
 mod intensity;
 mod keeper;
 mod life;
 mod mailbox;
-mod plan;
 mod report;
 mod restart;
-mod roster;
+mod rules;
+mod shell;
 mod spec;
+mod strategy;
 mod subtree;
 mod supervisor;
 
@@ -85,10 +85,10 @@ pub use backoff::Backoff;
 pub use event::{LifeEvent, NoObserver, Observer};
 pub use exit::Exit;
 pub use intensity::Intensity;
-pub(crate) use intensity::Window as RestartWindow;
+pub(crate) use intensity::RestartWindow;
 pub use life::{Fault, Life};
-pub use plan::Strategy;
 pub use report::{ChildInfo, ChildState, ChildStop, StartError, StopChildError, StopReport, SupervisorExit};
 pub use restart::Restart;
 pub use spec::{AutoShutdown, ChildId, ChildSpec, Shutdown, SupervisorSpec};
+pub use strategy::Strategy;
 pub use supervisor::Supervisor;

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Waits longer and longer between the restarts of a failing child.
 ///
 /// The wait before the n-th restart in a row is `first × factor^(n-1)`, at most `cap`, then shortened by
-/// up to the share `jitter`. A life that lasted `healthy_after` or longer starts the row anew.
+/// up to the share `jitter`. A life that lasted `healthy_after` or longer starts the count anew.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backoff {
     /// The wait before the first restart in a row.
@@ -78,14 +78,14 @@ impl Default for Backoff {
     }
 }
 
-/// Where one child stands in its row of failures.
+/// The failures in a row of one child.
 #[derive(Debug, Clone)]
-pub(super) struct Row {
+pub(super) struct FailureStreak {
     terms: Backoff,
     failures: u32,
 }
 
-impl Row {
+impl FailureStreak {
     pub(super) fn new(terms: Backoff) -> Self {
         Self { terms, failures: 0 }
     }
@@ -114,19 +114,19 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_by_the_factor_up_to_the_cap() {
-        let mut row = Row::new(doubling());
-        let waits: Vec<Duration> = (0..5).map(|_| row.failed(Some(MS(1)), 0.0)).collect();
+    fn waits_gstreak_by_the_factor_up_to_the_cap() {
+        let mut streak = FailureStreak::new(doubling());
+        let waits: Vec<Duration> = (0..5).map(|_| streak.failed(Some(MS(1)), 0.0)).collect();
         assert_eq!(waits, [MS(100), MS(200), MS(400), MS(500), MS(500)]);
     }
 
     #[test]
-    fn a_healthy_spell_starts_the_row_anew() {
-        let mut row = Row::new(doubling());
-        row.failed(Some(MS(1)), 0.0);
-        row.failed(Some(MS(999)), 0.0);
-        assert_eq!(row.failed(Some(MS(1000)), 0.0), MS(100));
-        assert_eq!(row.failed(None, 0.0), MS(200));
+    fn a_healthy_spell_starts_the_streak_anew() {
+        let mut streak = FailureStreak::new(doubling());
+        streak.failed(Some(MS(1)), 0.0);
+        streak.failed(Some(MS(999)), 0.0);
+        assert_eq!(streak.failed(Some(MS(1000)), 0.0), MS(100));
+        assert_eq!(streak.failed(None, 0.0), MS(200));
     }
 
     #[test]
@@ -138,8 +138,8 @@ mod tests {
 
     #[test]
     fn none_never_waits() {
-        let mut row = Row::new(Backoff::none());
-        assert!((0..100).all(|_| row.failed(None, 0.7).is_zero()));
+        let mut streak = FailureStreak::new(Backoff::none());
+        assert!((0..100).all(|_| streak.failed(None, 0.7).is_zero()));
     }
 
     #[test]

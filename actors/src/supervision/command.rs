@@ -1,34 +1,34 @@
 //! The commands of a supervisor's rules to its shell, and the shell's reports about a life.
 //!
-//! Pure: no I/O, no clock. Only data: `engine.rs` gives the commands, `desk.rs` performs them, `keeper.rs`
+//! Pure: no I/O, no clock. Only data: `rules.rs` gives the commands, `shell.rs` performs them, `keeper.rs`
 //! reports.
 
 use std::time::Duration;
 
+use super::children::ChildIndex;
 use super::event::LifeEvent;
 use super::exit::Exit;
 use super::report::{ChildStop, StartError, StopReport, SupervisorExit};
-use super::roster::Seat;
 
 /// The commands for the shell, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Command {
     /// Begin a life after a wait; report `Started` or `StartFailed`, then its end.
-    Start { seat: Seat, life: u64, after: Duration },
+    Start { index: ChildIndex, life: u64, after: Duration },
     /// Ask the life to stop, in its child's way; its end is reported.
-    Stop { seat: Seat },
+    Stop { index: ChildIndex },
     /// Kill the life; its end is reported.
-    Kill { seat: Seat },
+    Kill { index: ChildIndex },
     /// The child ended for good: refuse its messages. `forget` also drops what the shell holds of it.
-    Retire { seat: Seat, forget: bool },
-    /// Tell the world.
+    Retire { index: ChildIndex, forget: bool },
+    /// Log the event and show it to the observer.
     Announce(LifeEvent),
     /// The first start of all static children is complete.
     Ready,
     /// A child added while running is alive, or could not be started.
-    Added { seat: Seat, outcome: Result<(), StartError> },
+    Added { index: ChildIndex, result: Result<(), StartError> },
     /// A child is stopped, for those who asked for that.
-    Gone { seat: Seat, row: ChildStop },
+    Removed { index: ChildIndex, stop: ChildStop },
     /// All children are down: end.
     Finish { exit: SupervisorExit, report: StopReport },
 }

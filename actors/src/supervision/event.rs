@@ -1,6 +1,6 @@
 //! Life events: the records for an observer and for the log.
 //!
-//! It decides nothing. `desk.rs` announces each event here, in the order in which it happened.
+//! It decides nothing. `shell.rs` announces each event here, in the order in which it happened.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

@@ -27,13 +27,13 @@ impl Default for Intensity {
 
 /// The restarts of the recent past, held against an [`Intensity`].
 #[derive(Debug, Clone)]
-pub(crate) struct Window {
+pub(crate) struct RestartWindow {
     limit: Intensity,
     /// Oldest first; never more than `limit.restarts + 1`.
     times: VecDeque<Duration>,
 }
 
-impl Window {
+impl RestartWindow {
     pub(crate) fn new(limit: Intensity) -> Self {
         Self { limit, times: VecDeque::new() }
     }
@@ -62,7 +62,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(restarts: u32, within_ms: u64, at_ms: &[u64], expected: &[bool]) {
-        let mut window = Window::new(Intensity { restarts, within: Duration::from_millis(within_ms) });
+        let mut window = RestartWindow::new(Intensity { restarts, within: Duration::from_millis(within_ms) });
         let verdicts: Vec<bool> = at_ms.iter().map(|at| window.record(Duration::from_millis(*at))).collect();
         assert_eq!(verdicts, expected);
     }
@@ -95,7 +95,7 @@ mod tests {
             within in 1u64..200,
             gaps in proptest::collection::vec(0u64..120, 1..60),
         ) {
-            let mut window = Window::new(Intensity { restarts, within: Duration::from_millis(within) });
+            let mut window = RestartWindow::new(Intensity { restarts, within: Duration::from_millis(within) });
             let mut past: Vec<u64> = Vec::new();
             let mut now = 0;
             for gap in gaps {

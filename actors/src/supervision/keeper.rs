@@ -1,6 +1,6 @@
-//! Keeps one life: waits for its back-off, begins it, carries out the supervisor's orders, reports its end.
+//! The keeper of one life: waits for its back-off, begins it, performs the supervisor's orders, reports its end.
 //!
-//! One keeper task per life, tracked by the supervisor. All waiting of a supervisor happens here, so that
+//! Each life has a keeper, a task that the supervisor owns. All waiting of a supervisor happens here, so that
 //! its own handler never waits. A keeper decides nothing but when a child's time to stop has run out. It
 //! does not know what kind of life it keeps: `life.rs` and `subtree.rs` implement [`Running`].
 
@@ -19,9 +19,11 @@ use super::spec::Shutdown;
 use super::supervisor::Supervisor;
 
 /// Where the lives of one child come from.
-pub(super) trait Nursery: Send + Sync + 'static {
+pub(super) trait LifeFactory: Send + Sync + 'static {
     /// Begins a life; never blocks. The life starts on its own and says so through [`Running::started`].
-    fn begin(&self, terms: &BirthTerms) -> Box<dyn Running>;
+    ///
+    /// An actor uses the time for its clean-up, a child supervisor the observer.
+    fn begin(&self, cleanup_time: Option<Duration>, observer: &Arc<dyn Observer>) -> Box<dyn Running>;
     /// The child ended for good: its addresses refuse messages from now on.
     fn retire(&self);
     /// The child will get lives again: its addresses let messages wait.
@@ -30,12 +32,6 @@ pub(super) trait Nursery: Send + Sync + 'static {
     fn validate(&self) -> Result<(), StartError>;
     /// The handle of the current life, if this is a child supervisor.
     fn supervisor(&self) -> Option<Supervisor>;
-}
-
-/// The facts about a child's place that the start of a life needs.
-pub(super) struct BirthTerms {
-    pub(super) cleanup_time: Option<Duration>,
-    pub(super) observer: Arc<dyn Observer>,
 }
 
 /// A life that has begun. Dropping it kills it.
@@ -49,12 +45,12 @@ pub(super) trait Running: Send {
     fn kill(&mut self);
     /// Resolves once nothing is left of a started life. Cancel safe. Not to be called again after it
     /// resolved.
-    fn ended(&mut self) -> BoxFuture<'_, Ending>;
+    fn ended(&mut self) -> BoxFuture<'_, LifeEnd>;
 }
 
 /// The facts about a life that has ended.
 #[derive(Debug)]
-pub(super) struct Ending {
+pub(super) struct LifeEnd {
     pub(super) exit: Exit,
     /// The fault of the clean-up after a failure.
     pub(super) cleanup: Option<Exit>,
@@ -95,8 +91,8 @@ impl Orders {
     }
 }
 
-/// Gives an order, unless one at least as strong was given before.
-pub(super) fn give(orders: &watch::Sender<Order>, order: Order) {
+/// Sends an order, unless one at least as strong was sent before.
+pub(super) fn send_order(orders: &watch::Sender<Order>, order: Order) {
     orders.send_if_modified(|last| {
         let stronger = order > *last;
         *last = order.max(*last);
@@ -104,48 +100,52 @@ pub(super) fn give(orders: &watch::Sender<Order>, order: Order) {
     });
 }
 
-/// Everything about the life to keep.
-pub(super) struct Charge {
-    pub(super) nursery: Arc<dyn Nursery>,
-    pub(super) terms: BirthTerms,
+/// The keeper of one life.
+pub(super) struct Keeper {
+    pub(super) factory: Arc<dyn LifeFactory>,
+    pub(super) observer: Arc<dyn Observer>,
+    /// The back-off.
     pub(super) after: Duration,
     pub(super) shutdown: Shutdown,
     pub(super) orders: Orders,
 }
 
-/// Keeps one life from its back-off to its end. The last report is the last thing it does.
-pub(super) async fn keep(mut charge: Charge, report: impl Fn(Report)) {
-    if let Some(last) = back_off(&mut charge).await {
-        return report(last);
+impl Keeper {
+    /// Keeps one life from its back-off to its end. The last report is the last thing it does.
+    pub(super) async fn run(mut self, report: impl Fn(Report)) {
+        if let Some(last) = self.back_off().await {
+            return report(last);
+        }
+        let mut watchdog = Watchdog {
+            running: self.factory.begin(self.shutdown.cleanup_time(), &self.observer),
+            shutdown: self.shutdown,
+            limit: None,
+            overran: false,
+            stop_ordered: false,
+        };
+        let last = watchdog.watch(&mut self.orders, &report).await;
+        // The life's remains are dropped before the report: its receiver may count on nothing being left.
+        drop(watchdog);
+        report(last);
     }
-    let mut watchdog = Watchdog {
-        running: charge.nursery.begin(&charge.terms),
-        shutdown: charge.shutdown,
-        limit: None,
-        overran: false,
-        stop_ordered: false,
-    };
-    let last = watchdog.watch(&mut charge.orders, &report).await;
-    // The life's remains are dropped before the report: its receiver may count on nothing being left.
-    drop(watchdog);
-    report(last);
+
+    /// Waits; an order in the meantime makes the beginning pointless.
+    async fn back_off(&mut self) -> Option<Report> {
+        if self.after.is_zero() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            order = self.orders.next() => match order {
+                Order::Stop => Some(Report::NotStarted),
+                Order::Run | Order::Kill => Some(Report::StartFailed { exit: Exit::Killed }),
+            },
+            () = sleep(self.after) => None,
+        }
+    }
 }
 
-/// Waits; an order in the meantime makes the beginning pointless.
-async fn back_off(charge: &mut Charge) -> Option<Report> {
-    if charge.after.is_zero() {
-        return None;
-    }
-    tokio::select! {
-        biased;
-        order = charge.orders.next() => match order {
-            Order::Stop => Some(Report::NotStarted),
-            Order::Run | Order::Kill => Some(Report::StartFailed { exit: Exit::Killed }),
-        },
-        () = sleep(charge.after) => None,
-    }
-}
-
+/// A life that has begun, and the limit of its time to stop.
 struct Watchdog {
     running: Box<dyn Running>,
     shutdown: Shutdown,
@@ -160,12 +160,12 @@ impl Watchdog {
             return if self.stop_ordered { Report::NotStarted } else { Report::StartFailed { exit } };
         }
         report(Report::Started);
-        let ending = self.until_ended(orders, report).await;
-        let exit = match ending.exit {
-            Exit::Killed if self.overran && ending.cut_in_cleanup => Exit::CleanupOverran,
+        let end = self.until_ended(orders, report).await;
+        let exit = match end.exit {
+            Exit::Killed if self.overran && end.cut_in_cleanup => Exit::CleanupOverran,
             exit => exit,
         };
-        Report::Ended { exit, cleanup: ending.cleanup }
+        Report::Ended { exit, cleanup: end.cleanup }
     }
 
     async fn until_started(&mut self, orders: &mut Orders, report: &impl Fn(Report)) -> Result<(), Exit> {
@@ -179,13 +179,13 @@ impl Watchdog {
         }
     }
 
-    async fn until_ended(&mut self, orders: &mut Orders, report: &impl Fn(Report)) -> Ending {
+    async fn until_ended(&mut self, orders: &mut Orders, report: &impl Fn(Report)) -> LifeEnd {
         loop {
             tokio::select! {
                 biased;
                 order = orders.next() => self.obey(order),
                 () = limit_reached(self.limit) => report(self.overrun()),
-                ending = self.running.ended() => return ending,
+                end = self.running.ended() => return end,
             }
         }
     }

@@ -1,7 +1,7 @@
-//! One life of an actor: the trait users implement, and the ractor shell around it.
+//! One life of an actor: the trait users implement, and the ractor actor that runs it.
 //!
-//! The shell turns wake-ups into calls of [`Life`], contains panics, runs the clean-up and notes how the
-//! life ended. It does not restart anything and knows no supervisor.
+//! The ractor actor turns wake-ups into calls of [`Life`], contains panics, runs the clean-up and records how
+//! the life ended. It does not restart anything and knows no supervisor.
 //!
 //! | ractor message | what happens | may end the life as |
 //! | --- | --- | --- |
@@ -15,7 +15,6 @@
 //! task and kills it when dropped.
 
 use std::future::Future;
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,9 +25,10 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime, SpawnErr, Superv
 use tokio::task::{JoinError, JoinHandle};
 
 use super::address::Address;
+use super::event::Observer;
 use super::exit::{Exit, panic_text};
-use super::keeper::{BirthTerms, Ending, Nursery, Running};
-use super::mailbox::{Bell, Mailbox, Next};
+use super::keeper::{LifeEnd, LifeFactory, Running};
+use super::mailbox::{Mailbox, Next};
 use super::report::StartError;
 use super::supervisor::Supervisor;
 
@@ -71,12 +71,12 @@ pub trait Life: Send + 'static {
 type Make<L> = dyn Fn(Address<<L as Life>::Message>) -> BoxFuture<'static, Result<L, Fault>> + Send + Sync;
 
 /// Makes the lives of one actor child and owns its mailbox.
-pub(super) struct ActorNursery<L: Life> {
+pub(super) struct ActorFactory<L: Life> {
     make: Arc<Make<L>>,
     mailbox: Arc<Mailbox<L::Message>>,
 }
 
-impl<L: Life> ActorNursery<L> {
+impl<L: Life> ActorFactory<L> {
     pub(super) fn new<F, Fut>(make: F) -> (Self, Address<L::Message>)
     where
         F: Fn(Address<L::Message>) -> Fut + Send + Sync + 'static,
@@ -88,25 +88,25 @@ impl<L: Life> ActorNursery<L> {
         let make: Arc<Make<L>> = Arc::new(move |address| Box::pin(make(address)));
         (Self { make, mailbox }, address)
     }
+
+    fn begin_life(&self, cleanup_time: Option<Duration>) -> RunningLife<L::Message> {
+        let (mailbox, record) = (Arc::clone(&self.mailbox), Arc::new(LifeRecord::default()));
+        let state = LifeState {
+            life: None,
+            mailbox: Arc::clone(&mailbox),
+            record: Arc::clone(&record),
+            cleanup_time,
+            finishing: false,
+        };
+        let (actor, start) = ActorRuntime::spawn_instant(None, LifeActor(Arc::clone(&self.make)), state)
+            .expect("ractor refuses only names, and lives have none");
+        RunningLife { actor, start: Some(start), task: None, mailbox, record }
+    }
 }
 
-impl<L: Life> Nursery for ActorNursery<L> {
-    fn begin(&self, terms: &BirthTerms) -> Box<dyn Running> {
-        let notes = Arc::new(Notes::default());
-        let birth = Birth {
-            make: Arc::clone(&self.make),
-            mailbox: Arc::clone(&self.mailbox),
-            notes: Arc::clone(&notes),
-            cleanup_time: terms.cleanup_time,
-        };
-        let mailbox = Arc::clone(&self.mailbox);
-        match ActorRuntime::spawn_instant(None, Shell(PhantomData), birth) {
-            Ok((actor, start)) => {
-                Box::new(RunningLife { actor, start: Some(start), task: None, mailbox, notes })
-            }
-            // Only a name can be refused, and lives have none.
-            Err(refused) => Box::new(Stillborn(refused.to_string())),
-        }
+impl<L: Life> LifeFactory for ActorFactory<L> {
+    fn begin(&self, cleanup_time: Option<Duration>, _observer: &Arc<dyn Observer>) -> Box<dyn Running> {
+        Box::new(self.begin_life(cleanup_time))
     }
 
     fn retire(&self) {
@@ -130,7 +130,7 @@ impl<L: Life> Nursery for ActorNursery<L> {
     }
 }
 
-impl<L: Life> Drop for ActorNursery<L> {
+impl<L: Life> Drop for ActorFactory<L> {
     fn drop(&mut self) {
         self.mailbox.end();
     }
@@ -139,62 +139,56 @@ impl<L: Life> Drop for ActorNursery<L> {
 /// The only message of a life's ractor actor: look into the mailbox.
 struct Wake;
 
-struct Birth<L: Life> {
-    make: Arc<Make<L>>,
-    mailbox: Arc<Mailbox<L::Message>>,
-    notes: Arc<Notes>,
-    cleanup_time: Option<Duration>,
-}
-
-/// The mutable part of a running life. The value is taken out when it is dropped deliberately.
-struct Body<L: Life> {
+/// The mutable part of a life's actor.
+struct LifeState<L: Life> {
+    /// None before the start has made it, and from the clean-up on.
     life: Option<L>,
     mailbox: Arc<Mailbox<L::Message>>,
-    notes: Arc<Notes>,
+    record: Arc<LifeRecord>,
     cleanup_time: Option<Duration>,
     finishing: bool,
 }
 
 /// Why a wake-up is over.
-enum Pumped {
+enum WakeUpEnd {
     Empty,
     More,
     Finish,
     Broken(Exit),
 }
 
-impl<L: Life> Body<L> {
+impl<L: Life> LifeState<L> {
     /// Handles what is in the mailbox, a share at a time.
-    async fn pump(&mut self) -> Pumped {
-        let Some(life) = &mut self.life else { return Pumped::Empty };
+    async fn handle_messages(&mut self) -> WakeUpEnd {
+        let Some(life) = &mut self.life else { return WakeUpEnd::Empty };
         for _ in 0..MESSAGES_PER_WAKE {
             let message = match self.mailbox.next() {
                 Next::Message(message) => message,
-                Next::Empty | Next::Shut => return Pumped::Empty,
-                Next::Finish => return Pumped::Finish,
+                Next::Empty | Next::Closed => return WakeUpEnd::Empty,
+                Next::Finish => return WakeUpEnd::Finish,
             };
             match AssertUnwindSafe(async { life.handle(message).await }).catch_unwind().await {
                 Ok(Ok(())) => {}
-                Ok(Err(fault)) => return Pumped::Broken(Exit::Failed(fault.to_string())),
-                Err(payload) => return Pumped::Broken(Exit::PanickedInHandle(panic_text(&*payload))),
+                Ok(Err(fault)) => return WakeUpEnd::Broken(Exit::Failed(fault.to_string())),
+                Err(payload) => return WakeUpEnd::Broken(Exit::PanickedInHandle(panic_text(&*payload))),
             }
             // The mailbox is no tokio channel: without this, ready handlers would starve other tasks.
             tokio::task::coop::consume_budget().await;
         }
-        Pumped::More
+        WakeUpEnd::More
     }
 
     /// Runs the clean-up and drops the value, panics contained. Returns what went wrong.
     async fn clean_up(&mut self, time: Option<Duration>) -> Result<(), Exit> {
         let Some(mut life) = self.life.take() else { return Ok(()) };
-        self.notes.lock().cleaning = true;
+        self.record.lock().cleaning = true;
         let ended = AssertUnwindSafe(async { life.ended().await }).catch_unwind();
         let ended = match time {
             Some(time) => tokio::time::timeout(time, ended).await.map_err(|_| Exit::CleanupOverran),
             None => Ok(ended.await),
         };
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(life)));
-        self.notes.lock().cleaning = false;
+        self.record.lock().cleaning = false;
         let panicked =
             |payload: Box<dyn std::any::Any + Send>| Exit::PanickedInCleanup(panic_text(&*payload));
         ended?.map_err(panicked)?;
@@ -202,55 +196,58 @@ impl<L: Life> Body<L> {
     }
 }
 
-/// The shell's note about its life, for the keeper.
+/// The record of a life's actor about its end, for the keeper.
 #[derive(Default)]
-struct Notes(Mutex<NotesInner>);
+struct LifeRecord(Mutex<RecordedEnd>);
 
 #[derive(Default)]
-struct NotesInner {
+struct RecordedEnd {
     exit: Option<Exit>,
     cleanup: Option<Exit>,
     /// The clean-up is under way, or was cut off.
     cleaning: bool,
 }
 
-impl Notes {
-    fn lock(&self) -> MutexGuard<'_, NotesInner> {
+impl LifeRecord {
+    fn lock(&self) -> MutexGuard<'_, RecordedEnd> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_exit(&self, exit: Exit) {
+    fn record_exit(&self, exit: Exit) {
         self.lock().exit.get_or_insert(exit);
     }
 }
 
-/// The ractor actor of a life. It has no fields of its own; the type says which life it runs.
-struct Shell<L>(PhantomData<fn() -> L>);
+/// The ractor actor of a life, with the factory that makes its value.
+struct LifeActor<L: Life>(Arc<Make<L>>);
 
 #[cfg_attr(feature = "async-trait", ractor::async_trait)]
-impl<L: Life> Actor for Shell<L> {
+impl<L: Life> Actor for LifeActor<L> {
     type Msg = Wake;
-    type State = Body<L>;
-    type Arguments = Birth<L>;
+    type State = LifeState<L>;
+    type Arguments = LifeState<L>;
 
-    async fn pre_start(&self, me: ActorRef<Wake>, birth: Birth<L>) -> Result<Body<L>, ActorProcessingErr> {
-        let Birth { make, mailbox, notes, cleanup_time } = birth;
-        let address = Address::new(Arc::clone(&mailbox));
+    async fn pre_start(
+        &self,
+        me: ActorRef<Wake>,
+        mut state: LifeState<L>,
+    ) -> Result<LifeState<L>, ActorProcessingErr> {
+        let address = Address::new(Arc::clone(&state.mailbox));
         let start = async {
-            let mut life = make(address).await?;
+            let mut life = (self.0)(address).await?;
             life.started().await?;
             Ok::<L, Fault>(life)
         };
         let exit = match AssertUnwindSafe(start).catch_unwind().await {
             Ok(Ok(life)) => {
-                let bell: Bell = Arc::new(move || drop(me.cast(Wake)));
-                mailbox.open(bell);
-                return Ok(Body { life: Some(life), mailbox, notes, cleanup_time, finishing: false });
+                state.life = Some(life);
+                state.mailbox.open(Arc::new(move || drop(me.cast(Wake))));
+                return Ok(state);
             }
             Ok(Err(fault)) => Exit::StartFailed(fault.to_string()),
             Err(payload) => Exit::PanickedInStart(panic_text(&*payload)),
         };
-        notes.note_exit(exit.clone());
+        state.record.record_exit(exit.clone());
         Err(exit.to_string().into())
     }
 
@@ -258,26 +255,26 @@ impl<L: Life> Actor for Shell<L> {
         &self,
         me: ActorRef<Wake>,
         _: Wake,
-        body: &mut Body<L>,
+        state: &mut LifeState<L>,
     ) -> Result<(), ActorProcessingErr> {
-        match body.pump().await {
-            Pumped::Empty => Ok(()),
-            Pumped::More => {
+        match state.handle_messages().await {
+            WakeUpEnd::Empty => Ok(()),
+            WakeUpEnd::More => {
                 // Refused only if this life is ending; the next one finds the messages by itself.
                 drop(me.cast(Wake));
                 Ok(())
             }
-            Pumped::Finish => {
-                body.finishing = true;
-                body.mailbox.pause();
+            WakeUpEnd::Finish => {
+                state.finishing = true;
+                state.mailbox.pause();
                 me.stop(None);
                 Ok(())
             }
-            Pumped::Broken(exit) => {
-                body.mailbox.pause();
-                body.notes.note_exit(exit.clone());
-                if let Err(second) = body.clean_up(body.cleanup_time).await {
-                    body.notes.lock().cleanup = Some(second);
+            WakeUpEnd::Broken(exit) => {
+                state.mailbox.pause();
+                state.record.record_exit(exit.clone());
+                if let Err(second) = state.clean_up(state.cleanup_time).await {
+                    state.record.lock().cleanup = Some(second);
                 }
                 Err(exit.to_string().into())
             }
@@ -289,32 +286,36 @@ impl<L: Life> Actor for Shell<L> {
         &self,
         _me: ActorRef<Wake>,
         _event: SupervisionEvent,
-        _body: &mut Body<L>,
+        _state: &mut LifeState<L>,
     ) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
 
     /// Runs after an orderly stop only; the keeper holds the limit of time.
-    async fn post_stop(&self, _me: ActorRef<Wake>, body: &mut Body<L>) -> Result<(), ActorProcessingErr> {
-        body.mailbox.pause();
-        let time = if body.finishing { body.cleanup_time } else { None };
-        let orderly = if body.finishing { Exit::Finished } else { Exit::Stopped };
-        let exit = body.clean_up(time).await.map_or_else(|exit| exit, |()| orderly);
-        body.notes.note_exit(exit);
+    async fn post_stop(
+        &self,
+        _me: ActorRef<Wake>,
+        state: &mut LifeState<L>,
+    ) -> Result<(), ActorProcessingErr> {
+        state.mailbox.pause();
+        let time = if state.finishing { state.cleanup_time } else { None };
+        let orderly = if state.finishing { Exit::Finished } else { Exit::Stopped };
+        let exit = state.clean_up(time).await.map_or_else(|exit| exit, |()| orderly);
+        state.record.record_exit(exit);
         Ok(())
     }
 }
 
 type StartTask = JoinHandle<Result<JoinHandle<()>, SpawnErr>>;
 
-/// The keeper's hold on a life.
+/// A life that has begun, for its keeper.
 struct RunningLife<M> {
     actor: ActorRef<Wake>,
     /// Runs the start and hands over the task of the life itself; taken when it is done.
     start: Option<StartTask>,
     task: Option<JoinHandle<()>>,
     mailbox: Arc<Mailbox<M>>,
-    notes: Arc<Notes>,
+    record: Arc<LifeRecord>,
 }
 
 impl<M: Send + 'static> Running for RunningLife<M> {
@@ -328,8 +329,8 @@ impl<M: Send + 'static> Running for RunningLife<M> {
                     self.task = Some(task);
                     Ok(())
                 }
-                // Without a note the start was killed.
-                Ok(Err(_)) => Err(self.notes.lock().exit.take().unwrap_or(Exit::Killed)),
+                // Without a record the start was killed.
+                Ok(Err(_)) => Err(self.record.lock().exit.take().unwrap_or(Exit::Killed)),
                 Err(error) => Err(exit_of(error, Exit::PanickedInStart)),
             }
         })
@@ -345,7 +346,7 @@ impl<M: Send + 'static> Running for RunningLife<M> {
         self.actor.kill();
     }
 
-    fn ended(&mut self) -> BoxFuture<'_, Ending> {
+    fn ended(&mut self) -> BoxFuture<'_, LifeEnd> {
         Box::pin(async {
             let joined = match &mut self.task {
                 Some(task) => task.await,
@@ -353,13 +354,13 @@ impl<M: Send + 'static> Running for RunningLife<M> {
             };
             self.task = None;
             self.mailbox.pause();
-            let mut notes = self.notes.lock();
-            // Without a note the life was killed, or its task came to grief outside the shell.
-            let exit = notes.exit.take().unwrap_or_else(|| match joined {
+            let mut record = self.record.lock();
+            // Without a record the life was killed, or its task panicked or was aborted outside the actor's methods.
+            let exit = record.exit.take().unwrap_or_else(|| match joined {
                 Ok(()) => Exit::Killed,
                 Err(error) => exit_of(error, Exit::PanickedInCleanup),
             });
-            Ending { exit, cleanup: notes.cleanup.take(), cut_in_cleanup: notes.cleaning }
+            LifeEnd { exit, cleanup: record.cleanup.take(), cut_in_cleanup: record.cleaning }
         })
     }
 }
@@ -378,28 +379,9 @@ fn exit_of(error: JoinError, panicked: fn(String) -> Exit) -> Exit {
     }
 }
 
-/// A life whose actor could not even be created.
-struct Stillborn(String);
-
-impl Running for Stillborn {
-    fn started(&mut self) -> BoxFuture<'_, Result<(), Exit>> {
-        Box::pin(std::future::ready(Err(Exit::StartFailed(self.0.clone()))))
-    }
-
-    fn stop(&mut self) {}
-
-    fn kill(&mut self) {}
-
-    fn ended(&mut self) -> BoxFuture<'_, Ending> {
-        let exit = Exit::StartFailed(self.0.clone());
-        Box::pin(std::future::ready(Ending { exit, cleanup: None, cut_in_cleanup: false }))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supervision::event::NoObserver;
 
     struct Idle;
 
@@ -413,18 +395,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_life_whose_task_is_aborted_ends_as_aborted() {
-        let (nursery, address) = ActorNursery::new(|_| async { Ok(Idle) });
-        let mailbox = Arc::clone(&nursery.mailbox);
-        let notes = Arc::new(Notes::default());
-        let birth = Birth {
-            make: Arc::clone(&nursery.make),
-            mailbox: Arc::clone(&mailbox),
-            notes: Arc::clone(&notes),
-            cleanup_time: None,
-        };
-        let (actor, start) =
-            ActorRuntime::spawn_instant(None, Shell(PhantomData), birth).expect("no name to refuse");
-        let mut running = RunningLife { actor, start: Some(start), task: None, mailbox, notes };
+        let (factory, address) = ActorFactory::new(|_| async { Ok(Idle) });
+        let mut running = factory.begin_life(None);
         assert_eq!(running.started().await, Ok(()));
         address.send(()).expect("open");
         if let Some(task) = &running.task {
@@ -434,24 +406,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_life_whose_keeper_lets_go_is_killed() {
+    async fn a_life_whose_keeper_drops_it_is_killed() {
         let (dropped, seen) = tokio::sync::oneshot::channel::<()>();
         let dropped = Mutex::new(Some(dropped));
-        let (nursery, _) = ActorNursery::new(move |_| {
+        let (factory, _) = ActorFactory::new(move |_| {
             let held = dropped.lock().map(|mut held| held.take());
-            let life = Held(held.ok().flatten());
+            let life = Holder(held.ok().flatten());
             async { Ok(life) }
         });
-        let terms = BirthTerms { cleanup_time: None, observer: Arc::new(NoObserver) };
-        let mut running = nursery.begin(&terms);
+        let mut running = factory.begin_life(None);
         assert_eq!(running.started().await, Ok(()));
         drop(running);
         assert!(seen.await.is_err(), "the value is dropped");
     }
 
-    struct Held(#[expect(dead_code, reason = "dropped, not read")] Option<tokio::sync::oneshot::Sender<()>>);
+    struct Holder(
+        #[expect(dead_code, reason = "dropped, not read")] Option<tokio::sync::oneshot::Sender<()>>,
+    );
 
-    impl Life for Held {
+    impl Life for Holder {
         type Message = ();
 
         async fn handle(&mut self, (): ()) -> Result<(), Fault> {

@@ -1,6 +1,6 @@
 //! The answers of a supervisor to its callers: states, reports and errors.
 //!
-//! Pure: no I/O, no clock. Only data; `engine.rs` and `desk.rs` fill it in.
+//! Pure: no I/O, no clock. Only data; `rules.rs` and `shell.rs` fill it in.
 
 use std::time::Duration;
 

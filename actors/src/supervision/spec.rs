@@ -12,12 +12,12 @@ use std::time::Duration;
 use super::address::Address;
 use super::backoff::Backoff;
 use super::intensity::Intensity;
-use super::keeper::Nursery;
-use super::life::{ActorNursery, Fault, Life};
-use super::plan::Strategy;
+use super::keeper::LifeFactory;
+use super::life::{ActorFactory, Fault, Life};
 use super::report::StartError;
 use super::restart::Restart;
-use super::subtree::SubtreeNursery;
+use super::strategy::Strategy;
+use super::subtree::SubtreeFactory;
 
 /// The time a child has to stop unless its spec says otherwise. Halved, a flush to a slow disk may be cut
 /// off; doubled, a handful of stuck children uses up what an orchestrator grants the whole process.
@@ -158,7 +158,7 @@ impl Terms {
 #[must_use = "a spec starts nothing until it is given to a supervisor"]
 pub struct ChildSpec {
     pub(super) terms: Terms,
-    pub(super) nursery: Arc<dyn Nursery>,
+    pub(super) factory: Arc<dyn LifeFactory>,
 }
 
 impl ChildSpec {
@@ -173,8 +173,8 @@ impl ChildSpec {
         F: Fn(Address<L::Message>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<L, Fault>> + Send + 'static,
     {
-        let (nursery, address) = ActorNursery::new(make);
-        (Self { terms: Terms::new(id.into()), nursery: Arc::new(nursery) }, address)
+        let (factory, address) = ActorFactory::new(make);
+        (Self { terms: Terms::new(id.into()), factory: Arc::new(factory) }, address)
     }
 
     /// Describes a whole subtree as a child, under the supervisor's own id.
@@ -185,7 +185,7 @@ impl ChildSpec {
     pub fn supervisor(spec: SupervisorSpec) -> Self {
         let mut terms = Terms::new(spec.id.clone());
         terms.shutdown = Shutdown::WaitForever;
-        Self { terms, nursery: Arc::new(SubtreeNursery::new(spec)) }
+        Self { terms, factory: Arc::new(SubtreeFactory::new(spec)) }
     }
 
     /// Sets whether the child gets another life after it ended.
@@ -220,7 +220,7 @@ impl ChildSpec {
 
     /// Bounds the messages waiting between two lives. Has no meaning for a child supervisor.
     pub fn mailbox(self, restart_queue_bound: usize) -> Self {
-        self.nursery.set_waiting_max(restart_queue_bound);
+        self.factory.set_waiting_max(restart_queue_bound);
         self
     }
 
@@ -236,12 +236,12 @@ impl ChildSpec {
             let (supervisor, child) = (supervisor.clone(), self.terms.id.clone());
             return Err(StartError::InvalidChild { supervisor, child, problem });
         }
-        self.nursery.validate()
+        self.factory.validate()
     }
 
     /// Another handle on the same child, for the next life of the supervisor above it.
     pub(super) fn share(&self) -> Self {
-        Self { terms: self.terms.clone(), nursery: Arc::clone(&self.nursery) }
+        Self { terms: self.terms.clone(), factory: Arc::clone(&self.factory) }
     }
 }
 

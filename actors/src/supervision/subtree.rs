@@ -3,42 +3,43 @@
 //! It translates between a keeper and the supervisor it keeps; the rules of that supervisor are its own.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::desk::{Addresses, ReadyAnswer, Request};
+use super::event::Observer;
 use super::exit::Exit;
-use super::keeper::{BirthTerms, Ending, Nursery, Running};
+use super::keeper::{LifeEnd, LifeFactory, Running};
 use super::report::{StartError, SupervisorExit};
+use super::shell::{Addresses, ReadyAnswer, Request};
 use super::spec::SupervisorSpec;
 use super::supervisor::Supervisor;
 
 /// Makes the lives of a child supervisor.
-pub(super) struct SubtreeNursery {
+pub(super) struct SubtreeFactory {
     spec: SupervisorSpec,
     current: Mutex<Option<Supervisor>>,
 }
 
-impl SubtreeNursery {
+impl SubtreeFactory {
     pub(super) fn new(spec: SupervisorSpec) -> Self {
         Self { spec, current: Mutex::new(None) }
     }
 }
 
-impl Nursery for SubtreeNursery {
-    fn begin(&self, terms: &BirthTerms) -> Box<dyn Running> {
-        let observer = Arc::clone(&terms.observer);
-        let (supervisor, ready) = Supervisor::begin(&self.spec, observer, Addresses::OutliveMe);
+impl LifeFactory for SubtreeFactory {
+    fn begin(&self, _cleanup_time: Option<Duration>, observer: &Arc<dyn Observer>) -> Box<dyn Running> {
+        let (supervisor, ready) = Supervisor::begin(&self.spec, Arc::clone(observer), Addresses::OutliveMe);
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(supervisor.clone());
         Box::new(RunningSubtree { supervisor, ready: Some(ready), failed: None })
     }
 
     fn retire(&self) {
-        self.spec.children.iter().for_each(|child| child.nursery.retire());
+        self.spec.children.iter().for_each(|child| child.factory.retire());
     }
 
     fn revive(&self) {
-        self.spec.children.iter().for_each(|child| child.nursery.revive());
+        self.spec.children.iter().for_each(|child| child.factory.revive());
     }
 
     fn set_waiting_max(&self, _waiting_max: usize) {}
@@ -52,7 +53,7 @@ impl Nursery for SubtreeNursery {
     }
 }
 
-/// The keeper's hold on a child supervisor.
+/// A child supervisor that has begun, for its keeper.
 struct RunningSubtree {
     supervisor: Supervisor,
     ready: Option<ReadyAnswer>,
@@ -71,24 +72,24 @@ impl Running for RunningSubtree {
                     Err(_) => self.failed = Some(Exit::Aborted),
                 }
             }
-            let outcome = self.supervisor.outcome().await;
-            let killed = outcome.exit == SupervisorExit::Killed;
+            let exit = self.supervisor.ended().await;
+            let killed = exit == SupervisorExit::Killed;
             Err(self.failed.take().filter(|_| !killed).unwrap_or(Exit::Killed))
         })
     }
 
     fn stop(&mut self) {
-        self.supervisor.ask_to(Request::Stop);
+        self.supervisor.request(Request::Stop);
     }
 
     fn kill(&mut self) {
-        self.supervisor.ask_to(Request::Kill);
+        self.supervisor.request(Request::Kill);
     }
 
-    fn ended(&mut self) -> BoxFuture<'_, Ending> {
+    fn ended(&mut self) -> BoxFuture<'_, LifeEnd> {
         Box::pin(async {
-            let exit = Exit::from(&self.supervisor.outcome().await.exit);
-            Ending { exit, cleanup: None, cut_in_cleanup: false }
+            let exit = Exit::from(&self.supervisor.ended().await);
+            LifeEnd { exit, cleanup: None, cut_in_cleanup: false }
         })
     }
 }

@@ -1,15 +1,15 @@
 //! The handle to a running tree, for its owner.
 //!
-//! It only asks. `desk.rs` is the actor that answers, `engine.rs` has the rules.
+//! It only asks. `shell.rs` is the actor that answers, `rules.rs` has the rules.
 
 use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::desk::{Addresses, Desk, Outcome, ReadyAnswer, Request};
 use super::event::Observer;
 use super::report::{ChildInfo, ChildStop, StartError, StopChildError, StopReport, SupervisorExit};
+use super::shell::{Addresses, ReadyAnswer, Request, Shell};
 use super::spec::{ChildId, ChildSpec, SupervisorSpec};
 
 /// A handle to a running tree. Cheap to clone; dropping handles does not stop the tree.
@@ -20,12 +20,7 @@ use super::spec::{ChildId, ChildSpec, SupervisorSpec};
 #[derive(Clone)]
 #[must_use = "the tree runs on when its handles are dropped; stop it"]
 pub struct Supervisor {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    id: ChildId,
-    desk: Desk,
+    shell: Arc<Shell>,
 }
 
 impl Supervisor {
@@ -46,7 +41,7 @@ impl Supervisor {
         let started = ready.await.unwrap_or_else(|_| Err(supervisor.ending()));
         unwatched.disarm();
         if started.is_err() {
-            supervisor.outcome().await;
+            supervisor.ended().await;
         }
         started.map(|()| supervisor)
     }
@@ -56,8 +51,8 @@ impl Supervisor {
     /// Idempotent: every caller gets the same report, also when the supervisor had ended by itself. Cancel
     /// safe; the stop goes on. A child that blocks its thread is waited for.
     pub async fn stop(&self) -> StopReport {
-        self.ask_to(Request::Stop);
-        self.outcome().await.report
+        self.request(Request::Stop);
+        self.shell.ended().await.report
     }
 
     /// Adds a child after all others and starts it.
@@ -70,7 +65,7 @@ impl Supervisor {
     /// children is reached, the child did not start, or the supervisor is ending.
     pub async fn start_child(&self, spec: ChildSpec) -> Result<(), StartError> {
         let (reply, answer) = oneshot::channel();
-        self.ask_to(Request::StartChild { spec, reply });
+        self.request(Request::StartChild { spec, reply });
         answer.await.unwrap_or_else(|_| Err(self.ending()))
     }
 
@@ -83,21 +78,21 @@ impl Supervisor {
     /// There is no such child, or the supervisor has ended.
     pub async fn stop_child(&self, id: impl Into<ChildId>) -> Result<ChildStop, StopChildError> {
         let (reply, answer) = oneshot::channel();
-        self.ask_to(Request::StopChild { id: id.into(), reply });
-        answer.await.unwrap_or_else(|_| Err(StopChildError::Ended { supervisor: self.inner.id.clone() }))
+        self.request(Request::StopChild { id: id.into(), reply });
+        answer.await.unwrap_or_else(|_| Err(StopChildError::Ended { supervisor: self.id().clone() }))
     }
 
     /// Describes the children in start order; none once the supervisor has ended.
     pub async fn children(&self) -> Vec<ChildInfo> {
         let (reply, answer) = oneshot::channel();
-        self.ask_to(Request::Children { reply });
+        self.request(Request::Children { reply });
         answer.await.unwrap_or_default()
     }
 
     /// The handle of a child supervisor's current life. It does not follow the child into its next life.
     pub async fn subtree(&self, id: impl Into<ChildId>) -> Option<Self> {
         let (reply, answer) = oneshot::channel();
-        self.ask_to(Request::Subtree { id: id.into(), reply });
+        self.request(Request::Subtree { id: id.into(), reply });
         answer.await.ok().flatten()
     }
 
@@ -105,7 +100,7 @@ impl Supervisor {
     ///
     /// Cancel safe, and resolves for every caller.
     pub async fn ended(&self) -> SupervisorExit {
-        self.outcome().await.exit
+        self.shell.ended().await.exit
     }
 
     /// Kills the current life of a child at its next await; its restart type decides what follows.
@@ -113,13 +108,13 @@ impl Supervisor {
     /// Returns at once. Unknown ids and children without a life are ignored; a child waiting for its
     /// back-off counts the kill as a failed start.
     pub fn kill_child(&self, id: impl Into<ChildId>) {
-        self.ask_to(Request::KillChild { id: id.into() });
+        self.request(Request::KillChild { id: id.into() });
     }
 
     /// The supervisor's id.
     #[must_use]
     pub fn id(&self) -> &ChildId {
-        &self.inner.id
+        self.shell.id()
     }
 
     /// Begins a supervisor of a validated spec; never blocks. The receiver tells when it has started.
@@ -128,28 +123,23 @@ impl Supervisor {
         observer: Arc<dyn Observer>,
         addresses: Addresses,
     ) -> (Self, ReadyAnswer) {
-        let (desk, ready) = Desk::open(spec, observer, addresses);
-        (Self { inner: Arc::new(Inner { id: spec.id.clone(), desk }) }, ready)
-    }
-
-    /// Waits until nothing is left of the supervisor. Cancel safe.
-    pub(super) async fn outcome(&self) -> Outcome {
-        self.inner.desk.outcome().await
+        let (shell, ready) = Shell::start(spec, observer, addresses);
+        (Self { shell: Arc::new(shell) }, ready)
     }
 
     /// A supervisor that has ended refuses the request; the drop of its reply wakes the caller.
-    pub(super) fn ask_to(&self, request: Request) {
-        self.inner.desk.ask_to(request);
+    pub(super) fn request(&self, request: Request) {
+        self.shell.request(request);
     }
 
     fn ending(&self) -> StartError {
-        StartError::Ending { supervisor: self.inner.id.clone() }
+        StartError::Ending { supervisor: self.id().clone() }
     }
 }
 
 impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supervisor").field("id", &self.inner.id).finish_non_exhaustive()
+        f.debug_struct("Supervisor").field("id", self.id()).finish_non_exhaustive()
     }
 }
 
@@ -165,7 +155,7 @@ impl StopOnDrop {
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         if let Some(supervisor) = &self.0 {
-            supervisor.ask_to(Request::Stop);
+            supervisor.request(Request::Stop);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Which children a failure affects, by strategy.
+//! The strategy: the children that a failure affects.
 //!
-//! Pure: no I/O, no clock. It names the affected children in start order; `engine.rs` stops them in reverse
+//! Pure: no I/O, no clock. It names the affected children in start order; `rules.rs` stops them in reverse
 //! and starts them forwards.
 
-use super::roster::{Roster, Seat};
+use super::children::{ChildIndex, ChildTable};
 
 /// Says which siblings share the fate of a failed child.
 ///
@@ -22,12 +22,12 @@ pub enum Strategy {
 
 /// Names the children to be down and then started again because `failed` failed, in start order.
 ///
-/// Temporary siblings are included; the engine leaves them out when starting.
-pub(super) fn affected(strategy: Strategy, roster: &Roster, failed: Seat) -> Vec<Seat> {
+/// Temporary siblings are included; the rules leave them out when starting.
+pub(super) fn affected(strategy: Strategy, children: &ChildTable, failed: ChildIndex) -> Vec<ChildIndex> {
     match strategy {
         Strategy::OneForOne => vec![failed],
-        Strategy::RestForOne => roster.seats().filter(|seat| *seat >= failed).collect(),
-        Strategy::OneForAll => roster.seats().collect(),
+        Strategy::RestForOne => children.indexes().filter(|index| *index >= failed).collect(),
+        Strategy::OneForAll => children.indexes().collect(),
     }
 }
 
@@ -37,26 +37,26 @@ mod tests {
 
     use super::Strategy;
     use super::*;
-    use crate::supervision::roster::Origin;
+    use crate::supervision::children::Origin;
     use crate::supervision::spec::{ChildId, Terms};
 
     /// Children `0..count`, some of them gone again.
-    fn roster(count: usize, gone: &[usize]) -> (Roster, Vec<Seat>) {
-        let mut roster = Roster::default();
-        let seats: Vec<Seat> = (0..count)
+    fn children(count: usize, gone: &[usize]) -> (ChildTable, Vec<ChildIndex>) {
+        let mut children = ChildTable::default();
+        let indexes: Vec<ChildIndex> = (0..count)
             .map(|number| Terms::new(ChildId::from(number.to_string())))
-            .filter_map(|terms| roster.add(terms, Origin::Static).ok())
+            .filter_map(|terms| children.add(terms, Origin::Static).ok())
             .collect();
         for number in gone {
-            roster.remove(seats[*number]);
+            children.remove(indexes[*number]);
         }
-        (roster, seats)
+        (children, indexes)
     }
 
     fn check(strategy: Strategy, failed: usize, expected: &[usize]) {
-        let (roster, seats) = roster(4, &[2]);
-        let expected: Vec<Seat> = expected.iter().map(|number| seats[*number]).collect();
-        assert_eq!(affected(strategy, &roster, seats[failed]), expected);
+        let (children, indexes) = children(4, &[2]);
+        let expected: Vec<ChildIndex> = expected.iter().map(|number| indexes[*number]).collect();
+        assert_eq!(affected(strategy, &children, indexes[failed]), expected);
     }
 
     #[test]
@@ -69,13 +69,13 @@ mod tests {
     proptest! {
         #[test]
         fn wider_strategies_include_narrower_ones(count in 1usize..20, failed in any::<prop::sample::Index>()) {
-            let (roster, seats) = roster(count, &[]);
-            let failed = seats[failed.index(count)];
+            let (children, indexes) = children(count, &[]);
+            let failed = indexes[failed.index(count)];
             let [one, rest, all] = [Strategy::OneForOne, Strategy::RestForOne, Strategy::OneForAll]
-                .map(|strategy| affected(strategy, &roster, failed));
+                .map(|strategy| affected(strategy, &children, failed));
             prop_assert_eq!(&one, &[failed]);
             prop_assert!(all.ends_with(&rest) && rest.starts_with(&one));
-            prop_assert_eq!(all, seats);
+            prop_assert_eq!(all, indexes);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The engine against a simulated world: it performs commands by hand and checks each one against the rules.
+//! The rules against a simulated world: it performs commands by hand and checks each one against the rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::supervision::backoff::Backoff;
 use crate::supervision::intensity::Intensity;
-use crate::supervision::plan::Strategy;
 use crate::supervision::report::ChildState;
 use crate::supervision::spec::ChildSpec;
+use crate::supervision::strategy::Strategy;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -24,17 +24,17 @@ enum Simulated {
 
 /// The states of the simulated lives, and the commands about them so far.
 struct World {
-    engine: Engine,
+    rules: Rules,
     now: Duration,
     strategy: Strategy,
     limit: Intensity,
-    statics: BTreeSet<Seat>,
-    lives: BTreeMap<Seat, (Simulated, u64)>,
+    statics: BTreeSet<ChildIndex>,
+    lives: BTreeMap<ChildIndex, (Simulated, u64)>,
     /// Seats somebody asked to remove: their stops owe nothing to the order.
-    removing: BTreeSet<Seat>,
+    removing: BTreeSet<ChildIndex>,
     counted: Vec<Duration>,
     ready: bool,
-    gone: usize,
+    removed: usize,
     finished: Option<(SupervisorExit, StopReport)>,
     trace: Vec<String>,
 }
@@ -60,19 +60,19 @@ impl World {
         for (number, restart) in restarts.iter().enumerate() {
             spec = spec.child(child(&format!("c{number}"), *restart));
         }
-        let (mut engine, seats) = Engine::new(&spec);
-        engine.begin(Duration::ZERO);
+        let (mut rules, indexes) = Rules::new(&spec);
+        rules.begin(Duration::ZERO);
         let mut world = Self {
-            engine,
+            rules,
             now: Duration::ZERO,
             strategy,
             limit,
-            statics: seats.iter().copied().collect(),
-            lives: seats.into_iter().map(|seat| (seat, (Simulated::Down, 0))).collect(),
+            statics: indexes.iter().copied().collect(),
+            lives: indexes.into_iter().map(|index| (index, (Simulated::Down, 0))).collect(),
             removing: BTreeSet::new(),
             counted: Vec::new(),
             ready: false,
-            gone: 0,
+            removed: 0,
             finished: None,
             trace: Vec::new(),
         };
@@ -90,49 +90,49 @@ impl World {
         world
     }
 
-    fn seat(&self, id: &str) -> Seat {
-        self.engine.find(&ChildId::from(id)).expect("on the roster")
+    fn index(&self, id: &str) -> ChildIndex {
+        self.rules.find(&ChildId::from(id)).expect("a child")
     }
 
     fn start_all(&mut self) {
-        while let Some(seat) = self.first(|life| life == Simulated::Starting) {
-            self.report(seat, Report::Started);
+        while let Some(index) = self.first(|life| life == Simulated::Starting) {
+            self.report(index, Report::Started);
         }
     }
 
-    fn first(&self, is: impl Fn(Simulated) -> bool) -> Option<Seat> {
-        self.lives.iter().find(|(_, (life, _))| is(*life)).map(|(seat, _)| *seat)
+    fn first(&self, is: impl Fn(Simulated) -> bool) -> Option<ChildIndex> {
+        self.lives.iter().find(|(_, (life, _))| is(*life)).map(|(index, _)| *index)
     }
 
-    fn report(&mut self, seat: Seat, report: Report) {
-        let (life, number) = self.lives[&seat];
+    fn report(&mut self, index: ChildIndex, report: Report) {
+        let (life, number) = self.lives[&index];
         let next = match report {
             Report::Started => Simulated::Alive,
             Report::StartFailed { .. } | Report::NotStarted | Report::Ended { .. } => Simulated::Down,
             Report::Overran { .. } => life,
         };
-        self.lives.insert(seat, (next, number));
-        self.engine.report(seat, number, report, self.now);
+        self.lives.insert(index, (next, number));
+        self.rules.report(index, number, report, self.now);
         self.perform();
     }
 
     fn fail(&mut self, id: &str) {
         let exit = Exit::Failed("boom".into());
-        self.report(self.seat(id), Report::Ended { exit, cleanup: None });
+        self.report(self.index(id), Report::Ended { exit, cleanup: None });
     }
 
     fn stopped(&mut self, id: &str) {
-        self.report(self.seat(id), Report::Ended { exit: Exit::Stopped, cleanup: None });
+        self.report(self.index(id), Report::Ended { exit: Exit::Stopped, cleanup: None });
     }
 
     fn perform(&mut self) {
-        for command in self.engine.take_commands() {
+        for command in self.rules.take_commands() {
             match command {
-                Command::Start { seat, life, .. } => self.check_start(seat, life),
-                Command::Stop { seat } => self.check_stop(seat),
-                Command::Kill { seat } => assert!(self.lives.contains_key(&seat)),
-                Command::Retire { seat, .. } => {
-                    assert!(!self.is_running(seat), "a running child was retired")
+                Command::Start { index, life, .. } => self.check_start(index, life),
+                Command::Stop { index } => self.check_stop(index),
+                Command::Kill { index } => assert!(self.lives.contains_key(&index)),
+                Command::Retire { index, .. } => {
+                    assert!(!self.is_running(index), "a running child was retired")
                 }
                 Command::Announce(LifeEvent::Restarting { .. }) => {
                     self.counted.push(self.now);
@@ -144,7 +144,7 @@ impl World {
                 }
                 Command::Announce(_) | Command::Added { .. } => {}
                 Command::Ready => self.ready = true,
-                Command::Gone { .. } => self.gone += 1,
+                Command::Removed { .. } => self.removed += 1,
                 Command::Finish { exit, report } => {
                     assert!(self.lives.values().all(|(life, _)| *life == Simulated::Down));
                     assert!(self.finished.is_none(), "finished twice");
@@ -159,43 +159,43 @@ impl World {
         self.counted.iter().filter(|at| self.now - **at <= self.limit.within).count()
     }
 
-    fn is_running(&self, seat: Seat) -> bool {
-        self.lives.get(&seat).is_some_and(|(life, _)| *life != Simulated::Down)
+    fn is_running(&self, index: ChildIndex) -> bool {
+        self.lives.get(&index).is_some_and(|(life, _)| *life != Simulated::Down)
     }
 
-    fn later_ones_are_down(&self, seat: Seat) -> bool {
-        let mut later = self.statics.iter().filter(|other| **other > seat && !self.removing.contains(other));
+    fn later_ones_are_down(&self, index: ChildIndex) -> bool {
+        let mut later = self.statics.iter().filter(|other| **other > index && !self.removing.contains(other));
         later.all(|other| !self.is_running(*other))
     }
 
-    fn check_start(&mut self, seat: Seat, life: u64) {
-        self.trace.push(format!("start {seat:?}"));
-        let (doing, number) = self.lives.get(&seat).copied().unwrap_or((Simulated::Down, 0));
+    fn check_start(&mut self, index: ChildIndex, life: u64) {
+        self.trace.push(format!("start {index:?}"));
+        let (doing, number) = self.lives.get(&index).copied().unwrap_or((Simulated::Down, 0));
         assert_eq!(doing, Simulated::Down, "a life was begun while the one before was there");
         assert_eq!(life, number + 1, "lives are counted without gaps");
         assert!(self.finished.is_none());
         let grouped = self.strategy != Strategy::OneForOne || number == 0;
-        assert!(!grouped || self.later_ones_are_down(seat), "started out of order");
-        if number == 0 && self.statics.contains(&seat) {
-            let mut earlier = self.statics.range(..seat);
+        assert!(!grouped || self.later_ones_are_down(index), "started out of order");
+        if number == 0 && self.statics.contains(&index) {
+            let mut earlier = self.statics.range(..index);
             assert!(earlier.all(|other| self.lives[other].1 > 0), "a first start out of order");
         }
-        self.lives.insert(seat, (Simulated::Starting, life));
+        self.lives.insert(index, (Simulated::Starting, life));
     }
 
-    fn check_stop(&mut self, seat: Seat) {
-        self.trace.push(format!("stop {seat:?}"));
-        let (doing, number) = self.lives[&seat];
+    fn check_stop(&mut self, index: ChildIndex) {
+        self.trace.push(format!("stop {index:?}"));
+        let (doing, number) = self.lives[&index];
         assert!(matches!(doing, Simulated::Starting | Simulated::Alive), "stopped twice or when down");
-        assert!(self.removing.contains(&seat) || self.later_ones_are_down(seat), "stopped out of order");
-        self.lives.insert(seat, (Simulated::Stopping(doing == Simulated::Alive), number));
+        assert!(self.removing.contains(&index) || self.later_ones_are_down(index), "stopped out of order");
+        self.lives.insert(index, (Simulated::Stopping(doing == Simulated::Alive), number));
     }
 
     /// When nothing is on its way, everybody is up or has ended for good: no round ever gets stuck.
     fn check_rest(&self) {
         let on_its_way = self.first(|life| matches!(life, Simulated::Starting | Simulated::Stopping(_)));
         if on_its_way.is_none() && self.finished.is_none() {
-            for info in self.engine.children(Duration::ZERO) {
+            for info in self.rules.children(Duration::ZERO) {
                 assert!(matches!(info.state, ChildState::Alive | ChildState::Ended), "stuck: {info:?}");
             }
             assert!(self.ready, "the first start got stuck");
@@ -205,60 +205,60 @@ impl World {
     /// Lets `choice` decide which life does what next.
     fn step(&mut self, choice: u16, gap: u64) {
         self.now += MS(gap);
-        let busy: Vec<(Seat, Simulated)> = self
+        let busy: Vec<(ChildIndex, Simulated)> = self
             .lives
             .iter()
             .filter(|(_, (life, _))| *life != Simulated::Down)
-            .map(|(seat, (life, _))| (*seat, *life))
+            .map(|(index, (life, _))| (*index, *life))
             .collect();
-        let Some((seat, life)) = busy.get(usize::from(choice >> 4) % busy.len().max(1)).copied() else {
+        let Some((index, life)) = busy.get(usize::from(choice >> 4) % busy.len().max(1)).copied() else {
             return;
         };
         let failed = Exit::Failed("boom".into());
         match (life, choice % 16) {
-            (Simulated::Starting, 0) => self.report(seat, Report::StartFailed { exit: failed }),
-            (Simulated::Starting, _) => self.report(seat, Report::Started),
-            (Simulated::Alive, 0..=7) => self.report(seat, Report::Ended { exit: failed, cleanup: None }),
+            (Simulated::Starting, 0) => self.report(index, Report::StartFailed { exit: failed }),
+            (Simulated::Starting, _) => self.report(index, Report::Started),
+            (Simulated::Alive, 0..=7) => self.report(index, Report::Ended { exit: failed, cleanup: None }),
             (Simulated::Alive, 8..=10) => {
-                self.report(seat, Report::Ended { exit: Exit::Finished, cleanup: None });
+                self.report(index, Report::Ended { exit: Exit::Finished, cleanup: None });
             }
             (Simulated::Alive, 11..=12) if self.ready => {
-                self.removing.insert(seat);
-                self.engine.remove(seat, self.now);
+                self.removing.insert(index);
+                self.rules.remove(index, self.now);
                 self.perform();
             }
             (Simulated::Alive, 13..=14) if self.ready => self.add(choice),
             (Simulated::Alive, _) | (Simulated::Down, _) => {}
-            (Simulated::Stopping(true), 0) => self.report(seat, Report::Overran { after: MS(1) }),
+            (Simulated::Stopping(true), 0) => self.report(index, Report::Overran { after: MS(1) }),
             (Simulated::Stopping(true), _) => {
-                self.report(seat, Report::Ended { exit: Exit::Stopped, cleanup: None });
+                self.report(index, Report::Ended { exit: Exit::Stopped, cleanup: None });
             }
-            (Simulated::Stopping(false), _) => self.report(seat, Report::NotStarted),
+            (Simulated::Stopping(false), _) => self.report(index, Report::NotStarted),
         }
     }
 
     fn add(&mut self, choice: u16) {
         let late = child(&format!("late{}", choice % 5), Restart::Transient);
-        let room = self.engine.roster.dynamic_count();
-        let added = self.engine.add(late.terms.clone());
+        let room = self.rules.children.dynamic_count();
+        let added = self.rules.add(late.terms.clone());
         assert!(room < 3 || added.is_err(), "the bound on dynamic children was passed");
         self.perform();
     }
 
     /// Stops the world; every row is there, in reverse order.
     fn stop(mut self) -> SupervisorExit {
-        self.engine.stop(self.now);
+        self.rules.stop(self.now);
         self.perform();
         while self.finished.is_none() {
-            let seat = self.first(|life| matches!(life, Simulated::Stopping(_)));
-            let seat = seat.expect("somebody is stopping until the end");
-            let had_lived = self.lives[&seat].0 == Simulated::Stopping(true);
+            let index = self.first(|life| matches!(life, Simulated::Stopping(_)));
+            let index = index.expect("somebody is stopping until the end");
+            let had_lived = self.lives[&index].0 == Simulated::Stopping(true);
             let ended = Report::Ended { exit: Exit::Stopped, cleanup: None };
-            self.report(seat, if had_lived { ended } else { Report::NotStarted });
+            self.report(index, if had_lived { ended } else { Report::NotStarted });
         }
         let (exit, report) = self.finished.take().expect("just checked");
         let rows: Vec<ChildId> = report.children.into_iter().map(|row| row.id).collect();
-        let lived = self.engine.roster.entries().rev().filter(|(_, entry)| entry.exit.is_some());
+        let lived = self.rules.children.entries().rev().filter(|(_, entry)| entry.exit.is_some());
         assert_eq!(rows, lived.map(|(_, entry)| entry.terms.id.clone()).collect::<Vec<_>>());
         exit
     }
@@ -272,7 +272,10 @@ fn a_sibling_that_fails_while_a_round_takes_it_down_is_not_counted() {
     world.fail("c2");
     world.start_all();
     assert_eq!(world.counted.len(), 1);
-    assert_eq!(world.trace, ["stop Seat(2)", "start Seat(0)", "start Seat(1)", "start Seat(2)"]);
+    assert_eq!(
+        world.trace,
+        ["stop ChildIndex(2)", "start ChildIndex(0)", "start ChildIndex(1)", "start ChildIndex(2)"]
+    );
 }
 
 #[test]
@@ -280,13 +283,19 @@ fn a_child_that_fails_again_during_its_round_restarts_the_round() {
     let mut world = World::ready(Strategy::RestForOne);
     world.fail("c1");
     world.stopped("c2");
-    world.report(world.seat("c1"), Report::Started);
+    world.report(world.index("c1"), Report::Started);
     world.fail("c1");
-    world.report(world.seat("c2"), Report::NotStarted);
+    world.report(world.index("c2"), Report::NotStarted);
     world.start_all();
     assert_eq!(world.counted.len(), 2);
-    let expected =
-        ["stop Seat(2)", "start Seat(1)", "start Seat(2)", "stop Seat(2)", "start Seat(1)", "start Seat(2)"];
+    let expected = [
+        "stop ChildIndex(2)",
+        "start ChildIndex(1)",
+        "start ChildIndex(2)",
+        "stop ChildIndex(2)",
+        "start ChildIndex(1)",
+        "start ChildIndex(2)",
+    ];
     assert_eq!(world.trace, expected);
 }
 
@@ -297,7 +306,10 @@ fn an_earlier_child_that_fails_during_a_round_enlarges_it() {
     world.fail("c0");
     world.stopped("c2");
     world.start_all();
-    assert_eq!(world.trace, ["stop Seat(2)", "start Seat(0)", "start Seat(1)", "start Seat(2)"]);
+    assert_eq!(
+        world.trace,
+        ["stop ChildIndex(2)", "start ChildIndex(0)", "start ChildIndex(1)", "start ChildIndex(2)"]
+    );
 }
 
 #[test]
@@ -305,34 +317,40 @@ fn a_failed_start_within_a_round_is_retried_before_those_behind_it() {
     let mut world = World::ready(Strategy::RestForOne);
     world.fail("c1");
     world.stopped("c2");
-    world.report(world.seat("c1"), Report::StartFailed { exit: Exit::StartFailed("boom".into()) });
+    world.report(world.index("c1"), Report::StartFailed { exit: Exit::StartFailed("boom".into()) });
     world.start_all();
-    assert_eq!(world.trace, ["stop Seat(2)", "start Seat(1)", "start Seat(1)", "start Seat(2)"]);
+    assert_eq!(
+        world.trace,
+        ["stop ChildIndex(2)", "start ChildIndex(1)", "start ChildIndex(1)", "start ChildIndex(2)"]
+    );
 }
 
 #[test]
 fn a_child_removed_during_a_round_is_not_started_again() {
     let mut world = World::ready(Strategy::OneForAll);
-    let removed = world.seat("c2");
+    let removed = world.index("c2");
     world.fail("c0");
-    world.engine.remove(removed, world.now);
+    world.rules.remove(removed, world.now);
     world.perform();
     world.stopped("c2");
     world.stopped("c1");
     world.start_all();
-    assert_eq!(world.trace, ["stop Seat(2)", "stop Seat(1)", "start Seat(0)", "start Seat(1)"]);
-    assert_eq!(world.gone, 1);
+    assert_eq!(
+        world.trace,
+        ["stop ChildIndex(2)", "stop ChildIndex(1)", "start ChildIndex(0)", "start ChildIndex(1)"]
+    );
+    assert_eq!(world.removed, 1);
 }
 
 #[test]
 fn reports_of_earlier_lives_change_nothing() {
     let mut world = World::ready(Strategy::OneForOne);
-    let seat = world.seat("c1");
+    let index = world.index("c1");
     world.fail("c1");
     world.start_all();
     let late = Report::Ended { exit: Exit::Aborted, cleanup: None };
-    world.engine.report(seat, 1, late, world.now);
-    assert_eq!(world.engine.take_commands(), []);
+    world.rules.report(index, 1, late, world.now);
+    assert_eq!(world.rules.take_commands(), []);
 }
 
 #[test]
@@ -350,13 +368,17 @@ fn a_later_child_that_fails_during_a_round_does_not_hurry_the_stops() {
     world.trace.clear();
     world.fail("c0");
     world.add(0);
-    world.report(world.seat("late0"), Report::Started);
+    world.report(world.index("late0"), Report::Started);
     world.fail("late0");
-    assert_eq!(world.trace, ["stop Seat(2)", "start Seat(3)"], "the temporary child is still stopping");
+    assert_eq!(
+        world.trace,
+        ["stop ChildIndex(2)", "start ChildIndex(3)"],
+        "the temporary child is still stopping"
+    );
     world.stopped("c2");
     world.stopped("c1");
     world.start_all();
-    let rest = ["stop Seat(1)", "start Seat(0)", "start Seat(1)", "start Seat(3)"];
+    let rest = ["stop ChildIndex(1)", "start ChildIndex(0)", "start ChildIndex(1)", "start ChildIndex(3)"];
     assert_eq!(world.trace[2..], rest);
 }
 

@@ -1,19 +1,19 @@
-//! The roster: the children of a supervisor in start order, each with its phase.
+//! The child table: the children of a supervisor in start order, each with its phase.
 //!
-//! Pure: no I/O, no clock. Data only; the rules are in `engine.rs`.
+//! Pure: no I/O, no clock. Data only; the rules are in `rules.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::backoff::Row;
+use super::backoff::FailureStreak;
 use super::exit::Exit;
-use super::intensity::Window;
+use super::intensity::RestartWindow;
 use super::report::{ChildInfo, ChildState, ChildStop};
 use super::spec::{ChildId, Terms};
 
 /// A child's place in the start order. Places are never given out twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Seat(u64);
+pub(super) struct ChildIndex(u64);
 
 /// How a child came to be under its supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) enum Origin {
 
 /// The supervisor's last order for a child, and the last report about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum ChildPhase {
     /// No life; one is to come, now or with its round.
     Down,
     /// A life was ordered; its back-off or its start is under way.
@@ -35,11 +35,11 @@ pub(super) enum Phase {
     Alive,
     /// A life was ordered to stop.
     Stopping,
-    /// No life, and none to come by the child's own doing.
+    /// No life; none comes unless a round starts one.
     Ended,
 }
 
-impl Phase {
+impl ChildPhase {
     /// Says whether there may be a life, so that a report of its end is still to come.
     pub(super) fn is_running(self) -> bool {
         match self {
@@ -49,12 +49,12 @@ impl Phase {
     }
 }
 
-/// The books of one child.
+/// One child, as the rules know it.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct ChildEntry {
     pub(super) terms: Terms,
     pub(super) origin: Origin,
-    pub(super) phase: Phase,
+    pub(super) phase: ChildPhase,
     /// The number of the latest life ordered; 0 before the first.
     pub(super) life: u64,
     pub(super) restarts: u32,
@@ -66,19 +66,19 @@ pub(super) struct Entry {
     pub(super) stop_took: Duration,
     pub(super) overran: bool,
     /// To be removed once its life has ended.
-    pub(super) leaving: bool,
-    pub(super) window: Option<Window>,
-    pub(super) row: Row,
+    pub(super) to_remove: bool,
+    pub(super) window: Option<RestartWindow>,
+    pub(super) failures: FailureStreak,
 }
 
-impl Entry {
+impl ChildEntry {
     fn new(terms: Terms, origin: Origin) -> Self {
         Self {
-            window: terms.intensity.map(Window::new),
-            row: Row::new(terms.backoff),
+            window: terms.intensity.map(RestartWindow::new),
+            failures: FailureStreak::new(terms.backoff),
             terms,
             origin,
-            phase: Phase::Down,
+            phase: ChildPhase::Down,
             life: 0,
             restarts: 0,
             has_been_alive: false,
@@ -87,17 +87,17 @@ impl Entry {
             stop_ordered: None,
             stop_took: Duration::ZERO,
             overran: false,
-            leaving: false,
+            to_remove: false,
         }
     }
 
     pub(super) fn info(&self, now: Duration) -> ChildInfo {
         let state = match self.phase {
-            Phase::Alive => ChildState::Alive,
-            Phase::Stopping => ChildState::Stopping,
-            Phase::Ended => ChildState::Ended,
-            Phase::Down | Phase::Starting if self.has_been_alive => ChildState::Restarting,
-            Phase::Down | Phase::Starting => ChildState::Starting,
+            ChildPhase::Alive => ChildState::Alive,
+            ChildPhase::Stopping => ChildState::Stopping,
+            ChildPhase::Ended => ChildState::Ended,
+            ChildPhase::Down | ChildPhase::Starting if self.has_been_alive => ChildState::Restarting,
+            ChildPhase::Down | ChildPhase::Starting => ChildState::Starting,
         };
         ChildInfo {
             id: self.terms.id.clone(),
@@ -109,8 +109,8 @@ impl Entry {
         }
     }
 
-    /// The row of a stop report; none for a child that never had a life.
-    pub(super) fn stop_row(&self) -> Option<ChildStop> {
+    /// The line of a stop report; none for a child that never had a life.
+    pub(super) fn stop_entry(&self) -> Option<ChildStop> {
         let exit = self.exit.clone()?;
         let (id, duration) = (self.terms.id.clone(), self.stop_took);
         Some(ChildStop { id, exit, duration, overran: self.overran })
@@ -119,59 +119,59 @@ impl Entry {
 
 /// All children of one supervisor.
 #[derive(Debug, Default)]
-pub(super) struct Roster {
-    entries: BTreeMap<Seat, Entry>,
-    seats: HashMap<ChildId, Seat>,
+pub(super) struct ChildTable {
+    entries: BTreeMap<ChildIndex, ChildEntry>,
+    indexes: HashMap<ChildId, ChildIndex>,
     next: u64,
     dynamic: usize,
 }
 
-impl Roster {
-    /// Gives a child the last place in the start order, or returns the seat of the child that has its id.
-    pub(super) fn add(&mut self, terms: Terms, origin: Origin) -> Result<Seat, Seat> {
-        if let Some(seat) = self.seats.get(&terms.id) {
-            return Err(*seat);
+impl ChildTable {
+    /// Gives a child the last place in the start order, or returns the index of the child that has its id.
+    pub(super) fn add(&mut self, terms: Terms, origin: Origin) -> Result<ChildIndex, ChildIndex> {
+        if let Some(index) = self.indexes.get(&terms.id) {
+            return Err(*index);
         }
-        let seat = Seat(self.next);
+        let index = ChildIndex(self.next);
         self.next += 1;
         self.dynamic += usize::from(origin == Origin::Dynamic);
-        self.seats.insert(terms.id.clone(), seat);
-        self.entries.insert(seat, Entry::new(terms, origin));
+        self.indexes.insert(terms.id.clone(), index);
+        self.entries.insert(index, ChildEntry::new(terms, origin));
         debug_assert!(self.is_consistent());
-        Ok(seat)
+        Ok(index)
     }
 
-    pub(super) fn remove(&mut self, seat: Seat) -> Option<Entry> {
-        let entry = self.entries.remove(&seat)?;
-        self.seats.remove(&entry.terms.id);
+    pub(super) fn remove(&mut self, index: ChildIndex) -> Option<ChildEntry> {
+        let entry = self.entries.remove(&index)?;
+        self.indexes.remove(&entry.terms.id);
         self.dynamic -= usize::from(entry.origin == Origin::Dynamic);
         Some(entry)
     }
 
-    pub(super) fn find(&self, id: &ChildId) -> Option<Seat> {
-        self.seats.get(id).copied()
+    pub(super) fn find(&self, id: &ChildId) -> Option<ChildIndex> {
+        self.indexes.get(id).copied()
     }
 
-    pub(super) fn entry(&self, seat: Seat) -> Option<&Entry> {
-        self.entries.get(&seat)
+    pub(super) fn entry(&self, index: ChildIndex) -> Option<&ChildEntry> {
+        self.entries.get(&index)
     }
 
-    pub(super) fn entry_mut(&mut self, seat: Seat) -> Option<&mut Entry> {
-        self.entries.get_mut(&seat)
+    pub(super) fn entry_mut(&mut self, index: ChildIndex) -> Option<&mut ChildEntry> {
+        self.entries.get_mut(&index)
     }
 
-    pub(super) fn is_running(&self, seat: Seat) -> bool {
-        self.entry(seat).is_some_and(|entry| entry.phase.is_running())
+    pub(super) fn is_running(&self, index: ChildIndex) -> bool {
+        self.entry(index).is_some_and(|entry| entry.phase.is_running())
     }
 
-    /// All seats in start order.
-    pub(super) fn seats(&self) -> impl DoubleEndedIterator<Item = Seat> + '_ {
+    /// All indexes in start order.
+    pub(super) fn indexes(&self) -> impl DoubleEndedIterator<Item = ChildIndex> + '_ {
         self.entries.keys().copied()
     }
 
     /// All entries in start order.
-    pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = (Seat, &Entry)> + '_ {
-        self.entries.iter().map(|(seat, entry)| (*seat, entry))
+    pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = (ChildIndex, &ChildEntry)> + '_ {
+        self.entries.iter().map(|(index, entry)| (*index, entry))
     }
 
     pub(super) fn dynamic_count(&self) -> usize {
@@ -180,7 +180,7 @@ impl Roster {
 
     /// Both indexes agree. Linear only in what it can check cheaply, so that debug builds stay usable.
     fn is_consistent(&self) -> bool {
-        self.entries.len() == self.seats.len() && self.dynamic <= self.entries.len()
+        self.entries.len() == self.indexes.len() && self.dynamic <= self.entries.len()
     }
 }
 
@@ -196,45 +196,45 @@ mod tests {
 
     #[test]
     fn an_id_already_present_is_refused_and_changes_nothing() {
-        let mut roster = Roster::default();
-        let seat = roster.add(terms("a"), Origin::Static).expect("new");
-        assert_eq!(roster.add(terms("a"), Origin::Dynamic), Err(seat));
-        assert_eq!(roster.dynamic_count(), 0);
-        assert_eq!(roster.seats().count(), 1);
+        let mut children = ChildTable::default();
+        let index = children.add(terms("a"), Origin::Static).expect("new");
+        assert_eq!(children.add(terms("a"), Origin::Dynamic), Err(index));
+        assert_eq!(children.dynamic_count(), 0);
+        assert_eq!(children.indexes().count(), 1);
     }
 
     #[test]
     fn an_id_given_up_gets_a_new_place_at_the_end() {
-        let mut roster = Roster::default();
-        let first = roster.add(terms("a"), Origin::Static).expect("new");
-        let second = roster.add(terms("b"), Origin::Static).expect("new");
-        roster.remove(first);
-        let third = roster.add(terms("a"), Origin::Dynamic).expect("free again");
+        let mut children = ChildTable::default();
+        let first = children.add(terms("a"), Origin::Static).expect("new");
+        let second = children.add(terms("b"), Origin::Static).expect("new");
+        children.remove(first);
+        let third = children.add(terms("a"), Origin::Dynamic).expect("free again");
         assert!(second < third);
-        assert_eq!(roster.find(&ChildId::from("a")), Some(third));
+        assert_eq!(children.find(&ChildId::from("a")), Some(third));
     }
 
     proptest! {
         #[test]
         fn seats_keep_the_order_of_adding(steps in proptest::collection::vec((0u8..8, any::<bool>()), 0..80)) {
-            let mut roster = Roster::default();
+            let mut children = ChildTable::default();
             let mut model: Vec<String> = Vec::new();
             for (name, add) in steps {
                 let id = format!("c{name}");
                 if add {
-                    let added = roster.add(terms(&id), Origin::Dynamic).is_ok();
+                    let added = children.add(terms(&id), Origin::Dynamic).is_ok();
                     prop_assert_eq!(added, !model.contains(&id));
                     if added {
                         model.push(id);
                     }
                 } else {
-                    let removed = roster.find(&ChildId::from(id.as_str())).and_then(|seat| roster.remove(seat));
+                    let removed = children.find(&ChildId::from(id.as_str())).and_then(|index| children.remove(index));
                     prop_assert_eq!(removed.is_some(), model.contains(&id));
                     model.retain(|kept| *kept != id);
                 }
-                let ids: Vec<&str> = roster.entries().map(|(_, entry)| entry.terms.id.as_str()).collect();
+                let ids: Vec<&str> = children.entries().map(|(_, entry)| entry.terms.id.as_str()).collect();
                 prop_assert_eq!(ids, model.iter().map(String::as_str).collect::<Vec<_>>());
-                prop_assert_eq!(roster.dynamic_count(), model.len());
+                prop_assert_eq!(children.dynamic_count(), model.len());
             }
         }
     }
