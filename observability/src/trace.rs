@@ -56,13 +56,16 @@ pub use collection::{BatchClosed, JoinClosed};
 pub use ending::{Ending, Failure};
 pub use job::{Input, JobStart, JobTrace, Restart};
 pub use open::{Given, OnExported, OpenSpan, OpenSpans, SpanKey};
-pub use propagation::{Propagation, PropagationError};
 #[cfg(feature = "sdk")]
-pub(crate) use propagation::{context, ids};
+pub(crate) use propagation::context;
+pub(crate) use propagation::ids;
+pub use propagation::{Propagation, PropagationError};
 pub use publish::{Commit, Publish, PublishTrace};
 pub use run::{DeadLetter, RunEnd, RunStatus, RunTrace};
 pub use scope::Scope;
 pub use settings::{Detail, PayloadRecording, TraceSettings};
 pub use shutdown::ShutdownTrace;
+#[cfg(feature = "sdk")]
+pub(crate) use spans::instrumentation_scope;
 pub use spans::{LeftOut, RunStart, Spans};
 pub(crate) use text::cut;

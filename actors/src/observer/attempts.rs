@@ -99,8 +99,8 @@ impl Observer {
         }
         let agent = self.agents.get(start.agent.at());
         let ids = LogIds {
-            run: LogId::Uuid(start.run.as_uuid().as_u128()),
-            job: LogId::Uuid(start.job.as_uuid().as_u128()),
+            run: LogId(start.run.as_uuid().as_u128()),
+            job: LogId(start.job.as_uuid().as_u128()),
             agent: agent.map(|agent| Arc::clone(&agent.label)).unwrap_or_default(),
             attempt: start.attempt,
         };

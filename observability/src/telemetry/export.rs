@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use opentelemetry::Context;
 use opentelemetry::trace::{
     Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceState,
 };
-use opentelemetry::{Context, InstrumentationScope};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
@@ -23,8 +23,7 @@ use opentelemetry_sdk::trace::{
 
 use super::open::Open;
 use crate::names::target::TELEMETRY;
-use crate::names::{SCHEMA_URL, SCOPE};
-use crate::trace::{Given, OnExported, OpenSpan, OpenSpans, SpanKey};
+use crate::trace::{Given, OnExported, OpenSpan, OpenSpans, SpanKey, instrumentation_scope};
 
 /// The counts of spans so far.
 #[derive(Debug, Default)]
@@ -208,10 +207,6 @@ impl OpenSpans for Exporting {
     }
 
     fn close(&self, span: &OpenSpan, end: SystemTime, on_exported: OnExported) {
-        let scope = InstrumentationScope::builder(SCOPE)
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .with_schema_url(SCHEMA_URL)
-            .build();
         let SpanKey { trace, span: id } = span.key;
         self.noted.listen(span.key, on_exported);
         self.send(SpanData {
@@ -227,7 +222,7 @@ impl OpenSpans for Exporting {
             events: SpanEvents::default(),
             links: SpanLinks::default(),
             status: Status::error("the process ended before the span did"),
-            instrumentation_scope: scope,
+            instrumentation_scope: instrumentation_scope(),
         });
     }
 }

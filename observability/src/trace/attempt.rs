@@ -204,30 +204,16 @@ pub struct LogIds {
     pub attempt: u32,
 }
 
-/// An id that becomes text only when a line is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogId {
-    /// Text as it is.
-    Text(Arc<str>),
-    /// A UUID; it is written with hyphens.
-    Uuid(u128),
-}
+/// A UUID that becomes text, with hyphens, only when a line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogId(pub u128);
 
 impl std::fmt::Display for LogId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let id = match self {
-            Self::Text(text) => return f.write_str(text),
-            Self::Uuid(id) => *id,
-        };
-        let field = |from: u32, digits: u32| (id >> (128 - from - digits * 4)) & ((1 << (digits * 4)) - 1);
+        let field =
+            |from: u32, digits: u32| (self.0 >> (128 - from - digits * 4)) & ((1 << (digits * 4)) - 1);
         let (a, b, c, d, e) = (field(0, 8), field(32, 4), field(48, 4), field(64, 4), field(80, 12));
         write!(f, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
-    }
-}
-
-impl From<&str> for LogId {
-    fn from(text: &str) -> Self {
-        Self::Text(text.into())
     }
 }
 

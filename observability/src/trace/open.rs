@@ -40,7 +40,9 @@ pub struct OpenSpan {
     pub(crate) name: String,
     /// An attempt has the kind `consumer`; the others are internal.
     pub(crate) is_attempt: bool,
-    /// Texts and integers only.
+    /// Attributes that all spans of its run have.
+    pub(crate) base: Arc<[KeyValue]>,
+    /// Its own.
     pub(crate) attributes: Vec<KeyValue>,
 }
 
@@ -57,16 +59,10 @@ impl OpenSpan {
         UNIX_EPOCH + Duration::from_micros(self.start_us)
     }
 
-    /// Keeps of a span's attributes those that the log can have.
-    pub(crate) fn noted(attributes: &[KeyValue]) -> impl Iterator<Item = KeyValue> {
-        let plain = |known: &&KeyValue| matches!(known.value, Value::I64(_) | Value::String(_));
-        attributes.iter().filter(plain).cloned()
-    }
-
     /// Its attributes, and those that say how it ended.
     #[cfg_attr(not(feature = "sdk"), expect(dead_code, reason = "the set-up exports it"))]
     pub(crate) fn interrupted(&self) -> Vec<KeyValue> {
-        let mut attributes = self.attributes.clone();
+        let mut attributes: Vec<_> = self.base.iter().chain(&self.attributes).cloned().collect();
         attributes.push(text(attribute::OUTCOME, "interrupted"));
         if self.attributes.iter().any(|known| known.key.as_str() == attribute::RUN_PART) {
             attributes.push(text(attribute::RUN_STATUS, "interrupted"));
@@ -79,10 +75,11 @@ impl OpenSpan {
 /// an integer.
 impl fmt::Display for OpenSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, parent, start_us, name, is_attempt, attributes } = self;
+        let Self { key, parent, start_us, name, is_attempt, base, attributes } = self;
         let sort = if *is_attempt { 'a' } else { '-' };
         write!(f, "{key}-{parent:016x}-{start_us:x}\n{sort}{}", escaped(name))?;
-        for KeyValue { key, value, .. } in attributes {
+        // Lists are lost.
+        for KeyValue { key, value, .. } in base.iter().chain(attributes) {
             match value {
                 Value::I64(number) => write!(f, "\ni{key}={number}")?,
                 Value::String(text) => write!(f, "\ns{key}={}", escaped(text.as_str()))?,
@@ -113,7 +110,7 @@ impl FromStr for OpenSpan {
                 _ => return None,
             };
             let attributes = lines.map(attribute_of).collect::<Option<_>>()?;
-            Some(Self { key, parent, start_us, name, is_attempt, attributes })
+            Some(Self { key, parent, start_us, name, is_attempt, base: Arc::default(), attributes })
         };
         parsed().ok_or_else(|| PropagationError { header: note.chars().take(80).collect() })
     }
@@ -195,6 +192,7 @@ mod tests {
                 start_us,
                 name,
                 is_attempt,
+                base: Arc::default(),
                 attributes: attributes.clone(),
             },
         )

@@ -98,10 +98,8 @@ impl Opening {
             start_us: propagation::micros(self.start),
             name: if number > 1 { format!("{} (part {number})", facts.name) } else { facts.name.clone() },
             is_attempt: false,
-            attributes: OpenSpan::noted(&facts.base)
-                .chain(OpenSpan::noted(&facts.root))
-                .chain([count(attribute::RUN_PART, number)])
-                .collect(),
+            base: Arc::clone(&facts.base),
+            attributes: facts.root.iter().cloned().chain([count(attribute::RUN_PART, number)]).collect(),
         });
         Arc::new(Root {
             recorder: Arc::clone(recorder),
@@ -266,10 +264,8 @@ impl Root {
         }
         self.spans.fetch_add(1, Ordering::Relaxed);
         let start = draft.start.max(parent.start()) + INSTANT;
-        let noted = (draft.is_long && self.recorder.holds_back()).then(|| {
-            let attributes = OpenSpan::noted(&self.facts.base).chain(OpenSpan::noted(&draft.attributes));
-            (draft.name.clone(), draft.kind == SpanKind::Consumer, attributes.collect())
-        });
+        let noted = (draft.is_long && self.recorder.holds_back())
+            .then(|| (draft.name.clone(), draft.kind == SpanKind::Consumer, draft.attributes.clone()));
         let builder = draft.build(&self.facts.base, start);
         let span: BoxedSpan = self.recorder.tracer.build_with_context(builder, above);
         let context = above.with_span(span);
@@ -277,7 +273,8 @@ impl Root {
             let (trace, span) = propagation::ids(context.span().span_context());
             let (_, parent) = propagation::ids(parent.context().span().span_context());
             let (key, start_us) = (SpanKey { trace, span }, propagation::micros(start));
-            self.recorder.begun(|| OpenSpan { key, parent, start_us, name, is_attempt, attributes });
+            let base = Arc::clone(&self.facts.base);
+            self.recorder.begun(|| OpenSpan { key, parent, start_us, name, is_attempt, base, attributes });
         }
         let nested = NestedSpan::child(Arc::clone(parent), context, start);
         Some(Recorded { root: Arc::clone(self), nested })

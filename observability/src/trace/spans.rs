@@ -41,7 +41,7 @@ pub(crate) struct Recorder {
 #[derive(Debug)]
 pub(crate) struct Facts {
     /// Attributes of every span.
-    pub(crate) base: Vec<KeyValue>,
+    pub(crate) base: Arc<[KeyValue]>,
     /// Attributes of every root, besides.
     pub(crate) root: Vec<KeyValue>,
     /// The root's name, without its part.
@@ -113,11 +113,7 @@ impl Spans {
         settings: TraceSettings,
         open: Option<Arc<dyn OpenSpans>>,
     ) -> Self {
-        let scope = InstrumentationScope::builder(SCOPE)
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .with_schema_url(SCHEMA_URL)
-            .build();
-        let tracer = BoxedTracer::new(provider.boxed_tracer(scope));
+        let tracer = BoxedTracer::new(provider.boxed_tracer(instrumentation_scope()));
         let (suppressed, links_dropped) = (AtomicU64::new(0), AtomicU64::new(0));
         let open = open.map(|open| (open.join(), open));
         Self { inner: Some(Arc::new(Recorder { tracer, settings, open, suppressed, links_dropped })) }
@@ -190,7 +186,7 @@ impl Spans {
         let name = format!("shared {agent}");
         let draft = RootDraft { name: name.clone(), start, number: 1, parent: None, forced: Some("copied") };
         RunTrace::open(recorder, draft, None, || Facts {
-            base: Vec::new(),
+            base: Arc::default(),
             root: vec![text(attribute::AGENT, agent)],
             name,
             detail: recorder.settings.of_workflow(""),
@@ -206,7 +202,7 @@ impl Spans {
         let draft = RootDraft { name: name.clone(), start, number: 1, parent: None, forced: Some("always") };
         let Opened::Recorded(opening) = Root::open(recorder, draft) else { return ShutdownTrace::off() };
         let facts = Arc::new(Facts {
-            base: vec![text(attribute::RUNTIME, runtime)],
+            base: [text(attribute::RUNTIME, runtime)].into(),
             root: Vec::new(),
             name,
             detail: Detail::Run,
@@ -276,7 +272,7 @@ impl Facts {
         let mut root = vec![count(attribute::RUN_ATTEMPT, attempt)];
         root.extend(start.session.map(|session| text(attribute::SESSION, session)));
         Self {
-            base,
+            base: base.into(),
             root,
             name: root_name(start.workflow),
             detail: settings.of_workflow(start.workflow),
@@ -307,4 +303,12 @@ impl Recorder {
 
 fn root_name(workflow: &str) -> String {
     format!("run {}", cut(workflow, NAME_MAX))
+}
+
+/// The scope of our spans.
+pub(crate) fn instrumentation_scope() -> InstrumentationScope {
+    InstrumentationScope::builder(SCOPE)
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(SCHEMA_URL)
+        .build()
 }

@@ -5,6 +5,7 @@ use opentelemetry::trace::Tracer;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
 
 use super::*;
+use crate::trace::LogId;
 
 /// A writer that keeps what was written.
 #[derive(Clone, Default)]
@@ -36,7 +37,7 @@ fn line_of(format: LogFormat, event: impl FnOnce()) -> (String, String, Vec<Span
     let mut trace = String::new();
     tracing::subscriber::with_default(layers, || {
         let span = provider.tracer("test").start("attempt settle");
-        let ids = LogIds { run: "r1".into(), job: "j1".into(), agent: "a \"b\"".into(), attempt: 2 };
+        let ids = LogIds { run: LogId(1), job: LogId(2), agent: "a \"b\"".into(), attempt: 2 };
         let context = ids.attach(Some(Context::new().with_span(span)));
         trace = context.span().span_context().trace_id().to_string();
         let attached = context.clone().attach();
@@ -54,7 +55,7 @@ fn line_of(format: LogFormat, event: impl FnOnce()) -> (String, String, Vec<Span
 fn a_line_for_people_has_the_ids_of_its_attempt() {
     let (line, trace, _) = line(LogFormat::Human);
     assert!(line.contains(&format!("trace_id={trace} span_id=")), "{line}");
-    assert!(line.contains("run=r1 job=j1 agent=a \"b\" attempt=2 "), "{line}");
+    assert!(line.contains("run=00000000-0000-0000-0000-000000000001 job=00000000-0000-0000-0000-000000000002 agent=a \"b\" attempt=2 "), "{line}");
     assert!(line.contains("done") && line.ends_with('\n'), "{line}");
 }
 
@@ -63,7 +64,7 @@ fn a_line_for_machines_is_one_object_with_the_ids_of_its_attempt() {
     let (line, trace, _) = line(LogFormat::Json);
     assert!(line.starts_with(&format!("{{\"trace_id\":\"{trace}\",\"span_id\":\"")), "{line}");
     assert!(
-        line.contains("\"run\":\"r1\",\"job\":\"j1\",\"agent\":\"a \\\"b\\\"\",\"attempt\":2,"),
+        line.contains("\"run\":\"00000000-0000-0000-0000-000000000001\",\"job\":\"00000000-0000-0000-0000-000000000002\",\"agent\":\"a \\\"b\\\"\",\"attempt\":2,"),
         "{line}"
     );
     assert!(line.contains("\"lines\":7") && line.ends_with("}\n"), "{line}");

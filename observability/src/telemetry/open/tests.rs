@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
@@ -14,7 +15,15 @@ fn key(span: u64) -> SpanKey {
 fn about(span: u64, parent: u64) -> OpenSpan {
     let name = span.to_string();
     let start_us = span * 1_000_000;
-    OpenSpan { key: key(span), parent, start_us, name, is_attempt: false, attributes: Vec::new() }
+    OpenSpan {
+        key: key(span),
+        parent,
+        start_us,
+        name,
+        is_attempt: false,
+        base: Arc::default(),
+        attributes: Vec::new(),
+    }
 }
 
 fn time(second: u64) -> SystemTime {
