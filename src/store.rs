@@ -1,7 +1,8 @@
 //! Stores: retention, and the contract that a store of your own fulfils.
 //!
-//! A new store begins with [`Log`]; a runtime runs over it as soon as the conformance suite's part for that trait
-//! passes. [`History`] and [`Letters`] may be empty until then: they answer that they are not offered. This store keeps everything in another one, and counts the commits:
+//! A new store begins with [`Log`]; a runtime runs over it as soon as the conformance suite's part for that
+//! trait passes. [`History`] and [`Letters`] may be empty until then: they answer that they are not offered.
+//! This store keeps everything in another one, and counts the commits:
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! Telemetry: providers and settings of the service for [`Builder::telemetry`](crate::Builder::telemetry), and a set-up
-//! for services that have none.
+//! Telemetry: providers and settings of the service for [`Builder::telemetry`](crate::Builder::telemetry),
+//! and a set-up for services that have none.
 //!
-//! Features: `otlp` exports over OTLP, `otlp-tls` over TLS as well, `prometheus` gives metrics as text, `subscriber`
-//! writes log lines with trace ids.
+//! Features: `otlp` exports over OTLP, `otlp-tls` over TLS as well, `prometheus` gives metrics as text,
+//! `subscriber` writes log lines with trace ids.
 
 pub use volery_actors::{Detail, Metrics, PayloadRecording, Providers, TraceSettings};
 #[cfg(feature = "subscriber")]

@@ -1,10 +1,10 @@
 //! The observer: the one place that turns events of the runtime into spans and numbers.
 //!
-//! Publishers, attempts and the curator report to it at the points where the feed is told. Open runs (`runs.rs`), and jobs
-//! between two attempts (`jobs.rs`), are kept here and not in the curator, so that they outlive the curator's lives.
-//! [`ObservedPublish`] and [`ObservedAttempt`] go along with a command; dropped on the way they close what they opened.
-//! Both are empty when nobody observes. No span is made under a lock of this folder, and nothing here waits.
-//! Without a tracer and a meter every call is a branch.
+//! Publishers, attempts and the curator report to it at the points where the feed is told. Open runs
+//! (`runs.rs`), and jobs between two attempts (`jobs.rs`), are kept here and not in the curator, so that they
+//! outlive the curator's lives. [`ObservedPublish`] and [`ObservedAttempt`] go along with a command; dropped
+//! on the way they close what they opened. Both are empty when nobody observes. No span is made under a lock
+//! of this folder, and nothing here waits. Without a tracer and a meter every call is a branch.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -234,7 +234,7 @@ impl Observer {
     }
 }
 
-/// What an artifact carries, from the place of a span.
+/// The trace context of an artifact, from the place of a span.
 fn context_of(propagation: &Propagation) -> TraceContext {
     let state = Some(propagation.tracestate()).filter(|state| !state.is_empty());
     TraceContext {
@@ -245,7 +245,8 @@ fn context_of(propagation: &Propagation) -> TraceContext {
     }
 }
 
-/// A caller's place. What it says of a root of ours is not believed: what goes on after a restart would link to it.
+/// A caller's place. A root of ours that it names is not believed: a run that goes on after a restart would
+/// link to it.
 pub(crate) fn from_outside(mut context: TraceContext) -> TraceContext {
     let Some(state) = context.state.take() else { return context };
     let foreign =

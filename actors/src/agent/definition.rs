@@ -116,7 +116,7 @@ impl Agent {
     }
 
     /// Lets an attempt go on this long without [`Context::progress`](super::Context::progress), counted from
-    /// the call of the engine at first. Default: no limit; at least 1 ms. What follows is as for
+    /// the call of the engine at first. Default: no limit; at least 1 ms. The consequences are those of
     /// [`timeout`](Self::timeout).
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.parts.timeouts.idle = Some(limit);
@@ -127,7 +127,7 @@ impl Agent {
     ///
     /// It counts from when the inputs are complete, and for a further attempt from the end of its back-off.
     /// It begins anew when the agent is resumed, when a store that was down works again, and when the curator
-    /// is restarted. What waits too long is not tried again: it becomes a dead letter and a `Failure`, with
+    /// is restarted. A job that waits too long is not tried again: it becomes a dead letter and a `Failure`, with
     /// the text of a [`TimedOut`](super::TimedOut) that says who had the slots. At most as many as the agent
     /// has slots are given up at a time.
     pub fn queue_timeout(mut self, limit: Duration) -> Self {
@@ -258,7 +258,7 @@ impl<S: Shape + 'static> AgentDraft<S> {
     }
 
     /// Calls this engine once when a job of this interest would be given up, because its attempts are used up
-    /// or its error is not worth another: with the inputs, and what went wrong. What it returns is published,
+    /// or its error is not worth another: with the inputs and the error. Its outputs are published,
     /// and the job is done: neither a dead letter nor a `Failure` comes of it. When it fails or panics as
     /// well, or takes longer than the agent's time-outs allow, the job is given up, with both errors.
     ///

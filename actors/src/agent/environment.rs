@@ -27,7 +27,7 @@ pub(crate) struct Services {
     pub(crate) observer: Arc<Observer>,
 }
 
-/// What all attempts of an agent work with. Engines do not reach it.
+/// The parts that all attempts of an agent need. Engines do not reach them.
 #[derive(Debug)]
 pub(crate) struct Environment {
     /// The agent's name, for runs that its jobs open.

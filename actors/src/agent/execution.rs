@@ -1,8 +1,8 @@
 //! The execution of an attempt, from reading its inputs to telling the curator how it ended.
 //!
-//! It runs in the task of the attempt's slot, and owns the attempt. Whatever happens to the task, exactly one
-//! end is sent: an execution that is dropped before it could send one hands its job back. How outputs and
-//! errors become an end stands in `results.rs`.
+//! It runs in the task of the attempt's slot, and owns the attempt. In every case exactly one end is sent: an
+//! execution that is dropped before it could send one hands its job back. How outputs and errors become an
+//! end stands in `results.rs`.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -39,7 +39,7 @@ pub(super) struct Execution {
     observed: ObservedAttempt,
 }
 
-/// What an attempt is given.
+/// The inputs of an execution.
 pub(super) struct Work {
     pub(super) inputs: Response<Artifacts>,
     pub(super) cell: Arc<EngineCell>,
@@ -327,7 +327,7 @@ async fn make<'a>(
     made.map_err(Stopped::NotMade)
 }
 
-/// What a supervised call ended with: by itself, or in a panic.
+/// The end of a supervised call: by itself, or in a panic.
 type Ran = Result<Result<Outputs, Stopped>, Box<dyn Any + Send>>;
 
 /// Waits for a call of the user's code, its cancellation, or the end of its time.

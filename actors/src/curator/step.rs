@@ -1,4 +1,4 @@
-//! Steps: what the curator does with the next commit, in order.
+//! Steps: the curator's work of the next commit, in order.
 //!
 //! A step either has something written and acts on the store's answer, or acts without a record. One list
 //! holds both, because an action may concern a write before it: the cancellation of a job stands behind its

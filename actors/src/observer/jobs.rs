@@ -1,6 +1,6 @@
 //! Jobs that are open and have no attempt running: their spans wait here for the next one.
 //!
-//! Only what somebody looks at is kept. A span is taken out by the next attempt, or ended with its job.
+//! Only recorded jobs are kept. A span is taken out by the next attempt, or ended with its job.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,7 +1,7 @@
-//! Joins whose inputs waited in vain: counted at once, and shown when the inputs have been read.
+//! Joins that expired: counted at once, and shown when the inputs have been read.
 //!
 //! The trace context of an input is in the store, so the curator reads and reports it. Until then the value
-//! here holds the runs open that are known; dropped on the way, it lets them go.
+//! here holds the runs open that are known; dropped on the way, it releases them.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Publishes on their way: a value that goes with the command from the publisher to the commit.
 //!
 //! It opens the run's trace if nobody has, and gives each artifact its place in it. Dropped on the way, it
-//! lets the run go.
+//! releases the run.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;

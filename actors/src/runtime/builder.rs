@@ -32,11 +32,12 @@ use crate::supervision::{
 };
 use crate::upkeep::{Findings, Loops, Mailboxes, Schedule, SentryParts, Upkeep, check_schedules};
 
-/// Restarts of a part of the runtime before the runtime gives up: what fails more often than that does not mend itself,
-/// and the platform's restart of the whole process is the better cure.
+/// Restarts of a part of the runtime before the runtime gives up: what fails more often than that does not
+/// mend itself, and the platform's restart of the whole process is the better cure.
 pub(super) const INTENSITY: Intensity = Intensity { restarts: 5, within: Duration::from_secs(10) };
 
-/// How long a part may take to stop before it is killed. Only agents have anything to wait for: the dropping of attempts.
+/// How long a part may take to stop before it is killed. Only agents have anything to wait for: the dropping
+/// of attempts.
 const STOP_WITHIN: Duration = Duration::from_millis(500);
 
 /// Collects what a runtime is made of. Made by [`Volery::builder`].
@@ -50,7 +51,7 @@ pub struct Builder {
     beside: Beside,
 }
 
-/// What is not an agent.
+/// Everything but the agents.
 #[derive(Default)]
 struct Beside {
     schedules: Vec<Schedule>,
@@ -110,13 +111,15 @@ impl Builder {
         self
     }
 
-    /// Has values of a resource evicted when they are idle, and all of them dropped after the agents have stopped.
+    /// Has values of a resource evicted when they are idle, and all of them dropped after the agents have
+    /// stopped.
     pub fn resource<T: Send + Sync + 'static>(mut self, resource: &Resource<T>) -> Self {
         self.beside.resources.push(Arc::new(resource.clone()));
         self
     }
 
-    /// Records numbers on the service's meter: `.metrics(Metrics::new(&meter))`. Default: nothing is recorded.
+    /// Records numbers on the service's meter: `.metrics(Metrics::new(&meter))`. Default: nothing is
+    /// recorded.
     #[cfg(feature = "telemetry")]
     pub fn metrics(mut self, metrics: Metrics) -> Self {
         self.beside.metrics = metrics;
@@ -126,8 +129,8 @@ impl Builder {
     /// Shows traces and metrics by the service's providers: those of `telemetry::init` (feature `otlp`), or
     /// `Providers::none().tracer(tracer_provider).meter(meter_provider)`. Default: nothing is shown.
     ///
-    /// Every run is a trace then; `docs/observability.md` in the repository says what is in it. The shutdown exports the
-    /// spans and metrics that are still in memory as its last phase, if the providers know how.
+    /// Every run is a trace then; `docs/observability.md` in the repository says what is in it. The shutdown
+    /// exports the spans and metrics that are still in memory as its last phase, if the providers know how.
     #[cfg(feature = "telemetry")]
     pub fn telemetry(mut self, providers: Providers) -> Self {
         self.beside.providers = providers;
@@ -161,10 +164,10 @@ impl Builder {
     /// Validates everything, then starts it in order.
     ///
     /// # Errors
-    /// Of kind [`FixInput`](crate::ErrorKind::FixInput) when an agent's name stands twice, two types claim one kind name
-    /// (the error names both), a subscription or a setting makes no sense, or no tokio runtime is there; store errors
-    /// when the store does not open; of kind `Report` when a part does not start. Nothing is left running then, nor when
-    /// this is dropped before it is done.
+    /// Of kind [`FixInput`](crate::ErrorKind::FixInput) when an agent's name stands twice, two types claim
+    /// one kind name (the error names both), a subscription or a setting makes no sense, or no tokio runtime
+    /// is there; store errors when the store does not open; of kind `Report` when a part does not start.
+    /// Nothing is left running then, nor when this is dropped before it is done.
     pub async fn start(self) -> Result<Volery> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(Cause::NoTokio.into());
@@ -353,7 +356,8 @@ fn agent_children(plan: Plan, services: &Arc<Services>) -> AgentChildren {
             let life = AgentActor::new(Arc::clone(&environment), own_first, &calls);
             async move { Ok(life) }
         });
-        // At most a start and a burial for each slot, and a cancel for each start, can be in the mailbox at once.
+        // At most a start and a burial for each slot, and a cancel for each start, can be in the mailbox at
+        // once.
         let bound = (agent.concurrency as usize).saturating_mul(3).saturating_add(16);
         tree = tree.child(spec.mailbox(bound).shutdown(Shutdown::After(STOP_WITHIN)));
         addresses.push((name, address));

@@ -1,6 +1,7 @@
 //! Lineage: what led to an artifact and what became of it, as a tree.
 //!
-//! Walks the store step by step, up to a depth and a number of artifacts; the store answers one step at a time.
+//! Walks the store step by step, up to a depth and a number of artifacts; the store answers one step at a
+//! time.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -13,10 +14,12 @@ use volery_blackboard::{Artifact, ArtifactId};
 use super::Volery;
 use crate::error::{ErrorKind, Result};
 
-/// Steps in each direction unless told otherwise: chains of agents are seldom longer, and a person reads no longer ones.
+/// Steps in each direction unless told otherwise: chains of agents are seldom longer, and a person reads no
+/// longer ones.
 const DEPTH_DEFAULT: usize = 16;
 
-/// Artifacts in one tree. A burst that fans out into millions must not end in memory; nobody reads a tenth of this.
+/// Artifacts in one tree. A burst that fans out into millions must not end in memory; nobody reads a tenth of
+/// this.
 const ARTIFACTS_MAX: usize = 1_000;
 
 impl Volery {
@@ -32,7 +35,8 @@ impl Volery {
     }
 }
 
-/// A question about an artifact's lineage. Awaiting it gives the tree, or `None` when the artifact is not there.
+/// A question about an artifact's lineage. Awaiting it gives the tree, or `None` when the artifact is not
+/// there.
 ///
 /// It fails when the store cannot be read, or is closed after a shutdown. Cancel safe.
 #[derive(Clone, Debug)]
@@ -50,7 +54,7 @@ impl LineageQuery {
     }
 }
 
-/// What led to an artifact, and what became of it. Its `Display` is a tree. At most 1,000 artifacts.
+/// The causes and the consequences of an artifact. Its `Display` is a tree. At most 1,000 artifacts.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LineageTree {
@@ -58,7 +62,7 @@ pub struct LineageTree {
     pub artifact: Arc<Artifact>,
     /// The inputs of the job that published it, as far as the store still keeps them.
     pub causes: Vec<CauseTree>,
-    /// What became of it, by subscription.
+    /// Its outcomes, by subscription.
     pub claims: Vec<ClaimTree>,
     /// Whether there is more than the tree shows: it was cut at its depth or at its size.
     pub cut: bool,
@@ -70,17 +74,17 @@ pub struct LineageTree {
 pub struct CauseTree {
     /// The artifact.
     pub artifact: Arc<Artifact>,
-    /// What led to it.
+    /// Its causes.
     pub causes: Vec<CauseTree>,
 }
 
-/// What became of an artifact for one subscription, and what its job published.
+/// The outcome of an artifact for one subscription, and the artifacts that its job published.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClaimTree {
     /// The subscription, the outcome with its reason, and the job.
     pub claim: ClaimRecord,
-    /// What that job published, as far as the store still keeps it.
+    /// The artifacts that the job published, as far as the store still keeps them.
     pub published: Vec<ResultTree>,
 }
 
@@ -90,7 +94,7 @@ pub struct ClaimTree {
 pub struct ResultTree {
     /// The artifact.
     pub artifact: Arc<Artifact>,
-    /// What became of it, by subscription.
+    /// Its outcomes, by subscription.
     pub claims: Vec<ClaimTree>,
 }
 

@@ -44,18 +44,19 @@ pub struct Published {
 
 /// A publish that happens when it is awaited.
 ///
-/// It resolves once the artifact is committed, and waits while too many artifacts are outstanding. Dropped while it
-/// waits, nothing is published; dropped while it is being committed, the artifact may or may not be.
+/// It resolves once the artifact is committed, and waits while too many artifacts are outstanding. Dropped
+/// while it waits, nothing is published; dropped while it is being committed, the artifact may or may not be.
 ///
-/// Awaiting it fails when the runtime is shutting down or overloaded, the store refused, another type has the name of
-/// the payload's kind, or the store writes payloads and this one cannot be turned into JSON; see
+/// Awaiting it fails when the runtime is shutting down or overloaded, the store refused, another type has the
+/// name of the payload's kind, or the store writes payloads and this one cannot be turned into JSON; see
 /// [`ErrorKind`](crate::ErrorKind).
 #[derive(Debug)]
 #[must_use = "nothing is published until it is awaited"]
 pub struct Publishing {
     volery: Volery,
     draft: Result<Draft>,
-    /// Hidden until then; put around the visibility at the end, so that the order of the calls does not matter.
+    /// Hidden until then; put around the visibility at the end, so that the order of the calls does not
+    /// matter.
     opens: Option<Timestamp>,
 }
 
@@ -86,8 +87,8 @@ impl Publishing {
         self.map(|artifact| artifact.with_idempotency_key(key))
     }
 
-    /// Gives it a partition key: anything that serialises. It is kept with the artifact and changes neither matching nor
-    /// order.
+    /// Gives it a partition key: anything that serialises. It is kept with the artifact and changes neither
+    /// matching nor order.
     pub fn partitioned_by(self, key: &impl Serialize) -> Self {
         match serde_json::to_string(key) {
             Ok(text) => self.map(|artifact| artifact.with_partition(Key::from(text))),
@@ -95,11 +96,12 @@ impl Publishing {
         }
     }
 
-    /// Names the caller's place in a trace by its W3C `traceparent` header; a space and the `tracestate` header may follow.
+    /// Names the caller's place in a trace by its W3C `traceparent` header; a space and the `tracestate`
+    /// header may follow.
     ///
-    /// If this publish begins its run, the run's trace becomes a part of the caller's, and is recorded if that is. In a run
-    /// that has begun it changes nothing. Awaiting fails with kind [`FixInput`](crate::ErrorKind::FixInput) when the text is
-    /// malformed.
+    /// If this publish begins its run, the run's trace becomes a part of the caller's, and is recorded if
+    /// that is. In a run that has begun it changes nothing. Awaiting fails with kind
+    /// [`FixInput`](crate::ErrorKind::FixInput) when the text is malformed.
     pub fn traceparent(self, header: impl AsRef<str>) -> Self {
         match header.as_ref().parse::<TraceContext>() {
             Ok(parent) => self.from(|origin| origin.parent = Some(from_outside(parent))),
@@ -107,15 +109,15 @@ impl Publishing {
         }
     }
 
-    /// Names the caller's W3C `baggage` header. Keys that the trace settings allow are passed on to engines of the run, if
-    /// this publish begins it; the others are dropped.
+    /// Names the caller's W3C `baggage` header. Keys that the trace settings allow are passed on to engines
+    /// of the run, if this publish begins it; the others are dropped.
     pub fn baggage(self, header: impl Into<String>) -> Self {
         let header = header.into();
         self.from(|origin| origin.baggage = Some(header))
     }
 
-    /// Names what the service groups runs by, such as a conversation: `session.id` of the run's trace, if this publish
-    /// begins it.
+    /// Names what the service groups runs by, such as a conversation: `session.id` of the run's trace, if
+    /// this publish begins it.
     pub fn session(self, session: impl Into<String>) -> Self {
         let session = session.into();
         self.from(|origin| origin.session = Some(session))

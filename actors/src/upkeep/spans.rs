@@ -1,7 +1,7 @@
 //! The notes of open spans: has those noted that have been open for long.
 //!
-//! `observer/notes.rs` decides which are noted and removed. Without a tracer whose spans can be noted there is
-//! no such loop.
+//! `observer/notes.rs` decides which are noted and removed. Without a tracer whose spans can be noted there
+//! is no such loop.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The conformance suite: the cases that every [`Store`] passes, each against a fresh store.
 //!
-//! The test of a store calls [`check`], or the part for a trait while the others are still to come. The cases know the
-//! contract only; they look into no store. A failed case panics with its name.
+//! The test of a store calls [`check`], or the part for a trait while the others are still to come. The cases
+//! know the contract only; they look into no store. A failed case panics with its name.
 //!
 //! | part | cases |
 //! | --- | --- |

@@ -39,7 +39,7 @@ pub enum StoreError {
     NotOffered {
         /// The store.
         store: String,
-        /// What was asked for.
+        /// The missing part.
         what: &'static str,
     },
     /// The store was closed.

@@ -14,7 +14,7 @@ use crate::id::{ArtifactId, JobId, Offset};
 use crate::outcome::Outcome;
 use crate::time::Timestamp;
 
-/// What a store can tell about what happened.
+/// The history of a store: artifacts found, counted, traced to their causes, and removed.
 ///
 /// A store that implements none of it answers questions with [`StoreError::NotOffered`] and removes nothing.
 /// The suite's part for this trait is `store::conformance::check_history` (feature `testing`).

@@ -15,7 +15,7 @@ use crate::agent::outputs::{Output, Outputs};
 use crate::fault::{Fault, chain};
 use crate::ingress::AttemptEnd;
 
-/// What all artifacts of a job have from its inputs.
+/// The fields that all artifacts of a job have from its inputs.
 struct Lineage {
     causes: Arc<[ArtifactId]>,
     generation: u32,

@@ -13,10 +13,11 @@ use super::{Awaited, Volery};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingress::Until;
 
-/// Letters per page. A tenth would ask the store more often than it takes to drive them; more only take memory.
+/// Letters per page. A tenth would ask the store more often than it takes to drive them; more only take
+/// memory.
 const PAGE: usize = 100;
 
-/// What became of many dead letters.
+/// The counts of a bulk redrive.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Redriven {
@@ -38,15 +39,17 @@ impl fmt::Display for Redriven {
     }
 }
 
-/// Open dead letters that are to be driven again, oldest first, one after the other, in the task of whoever awaits it.
+/// Open dead letters that are to be driven again, oldest first, one after the other, in the task of whoever
+/// awaits it.
 ///
-/// Letters that come up meanwhile are left, so that jobs which fail again are not driven in a circle; a limit has no meaning
-/// here. Each waits for room as a publish does, and until its agent has fewer jobs in memory than `jobs_in_memory_max`: a
-/// long list is driven no faster than it is worked off, and not at all behind a paused agent until it is resumed. Cancel
-/// safe: letters that were driven again stay so, and the one at hand is driven or not.
+/// Letters that come up meanwhile are left, so that jobs which fail again are not driven in a circle; a limit
+/// has no meaning here. Each waits for room as a publish does, and until its agent has fewer jobs in memory
+/// than `jobs_in_memory_max`: a long list is driven no faster than it is worked off, and not at all behind a
+/// paused agent until it is resumed. Cancel safe: letters that were driven again stay so, and the one at hand
+/// is driven or not.
 ///
-/// Awaiting it fails when the store cannot be read or refuses all writes, or the runtime stops; the same call goes on with
-/// what is left. Letters that cannot be driven again are counted in the report instead.
+/// Awaiting it fails when the store cannot be read or refuses all writes, or the runtime stops; the same call
+/// goes on with what is left. Letters that cannot be driven again are counted in the report instead.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is driven again until it is awaited"]
 pub struct RedriveAll {
@@ -60,7 +63,8 @@ impl RedriveAll {
         Self { volery, filter, every: Duration::ZERO }
     }
 
-    /// Drives at most this many per second, evenly spaced. Default: as fast as the store takes them. 0 counts as 1.
+    /// Drives at most this many per second, evenly spaced. Default: as fast as the store takes them. 0 counts
+    /// as 1.
     pub fn per_second(self, letters: u32) -> Self {
         Self { every: Duration::from_secs(1) / letters.max(1), ..self }
     }

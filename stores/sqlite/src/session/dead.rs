@@ -17,7 +17,7 @@ use crate::row;
 const LETTER: &str = "number, job, agent, run, inputs, kinds, attempts, error, at, state, decided, reason, \
      (SELECT name FROM subscription WHERE id = dead.sub)";
 
-/// What is kept of a dead job, as JSON: everything that the tables forget when it ends.
+/// The record of a dead job, as JSON: everything that the tables forget when it ends.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Work {
     run: RunId,
