@@ -10,7 +10,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ use crate::error::{Cause, Result};
 use crate::fault::Fault;
 
 mod eviction;
-mod slot;
+mod value;
 
-pub(crate) use eviction::{Evict, Evicted, Kept, let_go};
-use slot::{Hold, Slot};
+pub(crate) use eviction::{Evict, Registration, ValueCounts, drop_values};
+use value::Value;
 
 /// How long a value without a lease is kept by default: longer than the pauses of a busy service, shorter
 /// than an operator would wait for its memory to come back.
@@ -41,22 +41,22 @@ const VALUES_MAX_DEFAULT: usize = 1_024;
 /// drops all values after the agents have stopped. Runtimes of one process may share a resource; the last of
 /// them to stop drops the values. Without a runtime idle values stay until the last clone and lease are
 /// dropped.
-pub struct Resource<T>(Arc<Shelf<T>>);
+pub struct Resource<T>(Arc<ResourceState<T>>);
 
 /// Starts loading the value of a key.
 type Load<T> = dyn Fn(String) -> BoxFuture<'static, Result<T, Fault>> + Send + Sync;
 
 /// The state that all clones of a resource share.
-struct Shelf<T> {
+struct ResourceState<T> {
     name: Arc<str>,
     load: Arc<Load<T>>,
     idle_after: Duration,
     values_max: usize,
     clock: Clock,
-    slots: Mutex<HashMap<Arc<str>, Arc<Slot<T>>>>,
-    counts: Mutex<Evicted>,
-    /// Runtimes that keep it.
-    keepers: AtomicUsize,
+    values: Mutex<HashMap<Arc<str>, Arc<Value<T>>>>,
+    counts: Mutex<ValueCounts>,
+    /// Runtimes that it is registered with.
+    runtimes: AtomicUsize,
 }
 
 impl<T: Send + Sync + 'static> Resource<T> {
@@ -73,22 +73,22 @@ impl<T: Send + Sync + 'static> Resource<T> {
             // The call itself happens inside the future, so that a panic of it is a failed load.
             Box::pin(async move { load(key).await.map_err(Into::into) })
         });
-        Self(Arc::new(Shelf {
+        Self(Arc::new(ResourceState {
             name: name.into(),
             load,
             idle_after: IDLE_AFTER_DEFAULT,
             values_max: VALUES_MAX_DEFAULT,
             clock: Clock::system(),
-            slots: Mutex::default(),
+            values: Mutex::default(),
             counts: Mutex::default(),
-            keepers: AtomicUsize::new(0),
+            runtimes: AtomicUsize::new(0),
         }))
     }
 
     /// Keeps a value this long after its last lease. Default 5 minutes. To be called before the first clone.
     #[must_use]
     pub fn idle_after(self, idle: Duration) -> Self {
-        self.change(|shelf| shelf.idle_after = idle)
+        self.change(|state| state.idle_after = idle)
     }
 
     /// Holds at most this many values, those being loaded included. Default 1,024; 0 counts as 1. When all
@@ -96,21 +96,21 @@ impl<T: Send + Sync + 'static> Resource<T> {
     /// called before the first clone.
     #[must_use]
     pub fn values_max(self, values: usize) -> Self {
-        self.change(|shelf| shelf.values_max = values.max(1))
+        self.change(|state| state.values_max = values.max(1))
     }
 
-    /// Settles a knob. A resource that is shared already keeps its knobs, and gets a shelf of its own here.
-    fn change(self, change: impl FnOnce(&mut Shelf<T>)) -> Self {
-        let shelf = &*self.0;
-        let mut fresh = Shelf {
-            name: Arc::clone(&shelf.name),
-            load: Arc::clone(&shelf.load),
-            idle_after: shelf.idle_after,
-            values_max: shelf.values_max,
-            clock: shelf.clock.clone(),
-            slots: Mutex::default(),
+    /// Changes a setting. A resource that is shared already keeps its settings, and gets a state of its own here.
+    fn change(self, change: impl FnOnce(&mut ResourceState<T>)) -> Self {
+        let state = &*self.0;
+        let mut fresh = ResourceState {
+            name: Arc::clone(&state.name),
+            load: Arc::clone(&state.load),
+            idle_after: state.idle_after,
+            values_max: state.values_max,
+            clock: state.clock.clone(),
+            values: Mutex::default(),
             counts: Mutex::default(),
-            keepers: AtomicUsize::new(0),
+            runtimes: AtomicUsize::new(0),
         };
         change(&mut fresh);
         Self(Arc::new(fresh))
@@ -130,9 +130,9 @@ impl<T: Send + Sync + 'static> Resource<T> {
     /// When the load fails or panics: for all who wait for it; the next lease tries again. Of kind
     /// [`Retry`](crate::ErrorKind::Retry) when there are too many values, all of them leased.
     pub async fn lease(&self, key: &str) -> Result<Lease<T>> {
-        let hold = self.hold(key)?;
-        if !hold.slot().is_loaded() {
-            let loading = hold.slot().loading(|key| self.load(key));
+        let lease = self.count_lease(key)?;
+        if !lease.value.is_loaded() {
+            let loading = lease.value.loading(|key| self.load(key));
             if let Some(loading) = loading
                 && let Err(source) = loading.await
             {
@@ -141,81 +141,84 @@ impl<T: Send + Sync + 'static> Resource<T> {
                 return Err(Cause::Load { resource, key, source }.into());
             }
         }
-        Ok(Lease(hold))
+        Ok(lease)
     }
 
     /// Lists the values that are there or being loaded, by key.
     #[must_use]
     pub fn loaded(&self) -> Vec<Loaded> {
-        let told = |slot: &Arc<Slot<T>>| Loaded {
-            key: slot.key().to_owned(),
-            leases: slot.holds(),
-            ready: slot.is_loaded(),
+        let describe = |value: &Arc<Value<T>>| Loaded {
+            key: value.key().to_owned(),
+            leases: value.leases(),
+            ready: value.is_loaded(),
         };
-        let mut all: Vec<Loaded> = self.0.slots().values().map(told).collect();
+        let mut all: Vec<Loaded> = self.0.lock().values().map(describe).collect();
         all.sort_by(|left, right| left.key.cmp(&right.key));
         all
     }
 
     fn load(&self, key: String) -> BoxFuture<'static, Result<T, Fault>> {
-        let shelf = Arc::clone(&self.0);
+        let state = Arc::clone(&self.0);
         Box::pin(async move {
-            let loaded = (shelf.load)(key).await;
-            shelf.counts().loaded += u64::from(loaded.is_ok());
+            let loaded = (state.load)(key).await;
+            state.counts().loaded += u64::from(loaded.is_ok());
             loaded
         })
     }
 
-    /// Takes hold of a key's slot, making one if there is none and room for it.
-    fn hold(&self, key: &str) -> Result<Hold<T>> {
-        let (hold, evicted) = {
-            let mut slots = self.0.slots();
+    /// Counts a lease of a key, whose value may be yet to be loaded. Evicts another value if there are too many.
+    fn count_lease(&self, key: &str) -> Result<Lease<T>> {
+        let (lease, evicted) = {
+            let mut values = self.0.lock();
             let mut evicted = None;
-            if !slots.contains_key(key) && slots.len() >= self.0.values_max {
-                let idlest =
-                    slots.values().filter(|slot| slot.holds() == 0).min_by_key(|slot| slot.idle_since());
-                let Some(idlest) = idlest.map(|slot| Arc::clone(slot.shared_key())) else {
-                    let count = slots.len() as u64;
+            if !values.contains_key(key) && values.len() >= self.0.values_max {
+                let longest_idle = values
+                    .values()
+                    .filter(|value| value.leases() == 0)
+                    .min_by_key(|value| value.idle_since());
+                let Some(longest_idle) = longest_idle.map(|value| Arc::clone(value.shared_key())) else {
+                    let count = values.len() as u64;
                     return Err(Cause::Overloaded { what: "values of a resource, all leased", count }.into());
                 };
-                evicted = slots.remove(&idlest);
+                evicted = values.remove(&longest_idle);
             }
-            let slot = slots.entry(key.into()).or_insert_with_key(|key| Arc::new(Slot::new(Arc::clone(key))));
-            (Hold::new(Arc::clone(slot), Arc::clone(&self.0)), evicted)
+            let value =
+                values.entry(key.into()).or_insert_with_key(|key| Arc::new(Value::new(Arc::clone(key))));
+            (Lease::new(Arc::clone(value), Arc::clone(&self.0)), evicted)
         };
         if let Some(evicted) = evicted {
             self.0.counts().evicted += 1;
-            // The drop is the user's; should it panic, the one who leases another value is not to blame.
+            // The drop is code of the user: a panic of it is not an error of this lease.
             drop(catch_unwind(AssertUnwindSafe(|| drop(evicted))));
         }
-        Ok(hold)
+        Ok(lease)
     }
 }
 
-impl<T> Shelf<T> {
-    fn slots(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Slot<T>>>> {
+impl<T> ResourceState<T> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Value<T>>>> {
         // No code of others runs under the lock.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn counts(&self) -> MutexGuard<'_, Evicted> {
+    fn counts(&self) -> MutexGuard<'_, ValueCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes out what `picks` takes of what nobody holds, for the caller to drop outside of the lock.
-    fn take_idle(&self, picks: impl Fn(&Slot<T>) -> bool) -> Vec<Arc<Slot<T>>> {
-        let mut slots = self.slots();
-        let idle = slots.values().filter(|slot| slot.holds() == 0 && picks(slot));
-        let keys: Vec<Arc<str>> = idle.map(|slot| Arc::clone(slot.shared_key())).collect();
-        keys.iter().filter_map(|key| slots.remove(key)).collect()
+    /// Removes the values without a lease that `picks` accepts, for the caller to drop outside of the lock.
+    fn take_idle(&self, picks: impl Fn(&Value<T>) -> bool) -> Vec<Arc<Value<T>>> {
+        let mut values = self.lock();
+        let idle = values.values().filter(|value| value.leases() == 0 && picks(value));
+        let keys: Vec<Arc<str>> = idle.map(|value| Arc::clone(value.shared_key())).collect();
+        keys.iter().filter_map(|key| values.remove(key)).collect()
     }
 
-    /// Forgets a slot that nobody holds and that has no value.
-    fn forget(&self, empty: &Arc<Slot<T>>) {
-        let mut slots = self.slots();
-        let is_there = slots.get(empty.key()).is_some_and(|slot| Arc::ptr_eq(slot, empty));
-        if is_there && empty.holds() == 0 && !empty.is_loaded() {
-            slots.remove(empty.key());
+    /// Removes a key whose load has ended without a value, if nobody leases it.
+    fn remove_empty(&self, empty: &Arc<Value<T>>) {
+        let mut values = self.lock();
+        let is_there = values.get(empty.key()).is_some_and(|value| Arc::ptr_eq(value, empty));
+        if is_there && empty.leases() == 0 && !empty.is_loaded() {
+            values.remove(empty.key());
         }
     }
 
@@ -235,20 +238,29 @@ impl<T> fmt::Debug for Resource<T> {
         f.debug_struct("Resource")
             .field("name", &self.0.name)
             .field("idle_after", &self.0.idle_after)
-            .field("values", &self.0.slots().len())
+            .field("values", &self.0.lock().len())
             .finish_non_exhaustive()
     }
 }
 
 /// A value that is being used. While one lease of it lives, it is not evicted.
 #[must_use = "the value may be evicted when its last lease is dropped"]
-pub struct Lease<T>(Hold<T>);
+pub struct Lease<T> {
+    value: Arc<Value<T>>,
+    resource: Arc<ResourceState<T>>,
+}
 
 impl<T> Lease<T> {
+    /// To be called under the lock of the values.
+    fn new(value: Arc<Value<T>>, resource: Arc<ResourceState<T>>) -> Self {
+        value.leases.fetch_add(1, Ordering::AcqRel);
+        Self { value, resource }
+    }
+
     /// Returns the key that it was leased by.
     #[must_use]
     pub fn key(&self) -> &str {
-        self.0.slot().key()
+        self.value.key()
     }
 }
 
@@ -256,7 +268,18 @@ impl<T> Deref for Lease<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.0.slot().value().expect("a lease is made after the load")
+        self.value.loaded().expect("a lease is returned after the load")
+    }
+}
+
+impl<T> Drop for Lease<T> {
+    fn drop(&mut self) {
+        // Before the count: a reader that sees no lease sees since when.
+        self.value.idle_since.store(self.resource.now().as_micros_since_epoch(), Ordering::Release);
+        let last = self.value.leases.fetch_sub(1, Ordering::AcqRel) == 1;
+        if last && !self.value.is_loaded() {
+            self.resource.remove_empty(&self.value);
+        }
     }
 }
 

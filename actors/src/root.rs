@@ -6,8 +6,8 @@
 //! start ─► telemetry ─► store ─► board ─► flush ─► agents ─► upkeep ─► intake ─► notice      stop ◄─ the same, backwards
 //! ```
 //!
-//! Notice and flush are the service's own moments in a stop: nothing starts there. The board phase is the
-//! timekeeper and the curator; under the root supervisor they and the two phases behind them are
+//! Notice and flush are for callbacks of the service in a stop: nothing starts there. The board phase is the
+//! timestopper and the curator; under the root supervisor they and the two phases behind them are
 //! rest-for-one: if the curator dies, agents and upkeep restart after it, and the board is read back from the
 //! store.
 
@@ -17,11 +17,11 @@ mod deadlines;
 mod draining;
 mod exit_code;
 mod handle;
-mod keeper;
 mod parts;
 mod phase;
 mod progress;
 mod report;
+mod stopper;
 mod telemetry;
 mod urgency;
 

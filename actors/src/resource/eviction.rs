@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Resource;
 
-/// A value that was taken out and is yet to be dropped.
-pub(crate) type Leftover = Box<dyn Any + Send>;
+/// A value that was removed and is yet to be dropped.
+pub(crate) type RemovedValue = Box<dyn Any + Send>;
 
 /// The counts of a resource's values since the last call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Evicted {
+pub(crate) struct ValueCounts {
     /// Loads that gave a value.
     pub(crate) loaded: u64,
     /// Callers that got the error of a failed load.
     pub(crate) failed: u64,
-    /// Values that were taken out.
+    /// Values that were evicted.
     pub(crate) evicted: u64,
 }
 
@@ -26,47 +26,47 @@ pub(crate) struct Evicted {
 pub(crate) trait Evict: fmt::Debug + Send + Sync {
     fn name(&self) -> &str;
 
-    /// Takes out what has been idle for its time, for the caller to drop.
-    fn take_idle(&self) -> Vec<Leftover>;
+    /// Removes the values that have been idle for their time, for the caller to drop.
+    fn take_idle(&self) -> Vec<RemovedValue>;
 
-    /// Takes out every value. A leased value is dropped with its last lease.
-    fn take_all(&self) -> Vec<Leftover>;
+    /// Removes every value, for the caller to drop. A leased value is dropped with its last lease.
+    fn take_all(&self) -> Vec<RemovedValue>;
 
     /// Returns the counts since the last call.
-    fn counts(&self) -> Evicted;
+    fn counts(&self) -> ValueCounts;
 
-    /// Counts one more runtime that keeps the resource.
-    fn join(&self);
+    /// Counts a runtime that uses the resource.
+    fn register(&self);
 
-    /// Counts one less; tells whether none is left.
-    fn leave(&self) -> bool;
+    /// Counts one less; returns whether none is left.
+    fn unregister(&self) -> bool;
 }
 
-/// A resource that a runtime keeps, until it gives it up or is dropped.
+/// The registration of a resource with a runtime, until it ends or is dropped.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct Registration {
     resource: Arc<dyn Evict>,
-    given_up: AtomicBool,
+    ended: AtomicBool,
 }
 
-impl Kept {
+impl Registration {
     pub(crate) fn new(resource: Arc<dyn Evict>) -> Self {
-        resource.join();
-        Self { resource, given_up: AtomicBool::new(false) }
+        resource.register();
+        Self { resource, ended: AtomicBool::new(false) }
     }
 
-    /// Keeps it no more. The last runtime that does so takes everything out, for the caller to drop.
-    pub(crate) fn give_up(&self) -> Vec<Leftover> {
-        let is_last = !self.given_up.swap(true, Ordering::AcqRel) && self.resource.leave();
+    /// Ends it. The end of the last registration removes every value, for the caller to drop.
+    pub(crate) fn end(&self) -> Vec<RemovedValue> {
+        let is_last = !self.ended.swap(true, Ordering::AcqRel) && self.resource.unregister();
         if is_last { self.resource.take_all() } else { Vec::new() }
     }
 }
 
-impl Drop for Kept {
+impl Drop for Registration {
     fn drop(&mut self) {
         // A runtime that did not stop in order: its values stay with the resource.
-        if !*self.given_up.get_mut() {
-            self.resource.leave();
+        if !*self.ended.get_mut() {
+            self.resource.unregister();
         }
     }
 }
@@ -76,34 +76,34 @@ impl<T: Send + Sync + 'static> Evict for Resource<T> {
         self.name()
     }
 
-    fn take_idle(&self) -> Vec<Leftover> {
+    fn take_idle(&self) -> Vec<RemovedValue> {
         let (now, idle_after) = (self.0.now(), self.0.idle_after);
-        let idle = self.0.take_idle(|slot| now.since(slot.idle_since()) >= idle_after);
+        let idle = self.0.take_idle(|value| now.since(value.idle_since()) >= idle_after);
         self.0.counts().evicted += idle.len() as u64;
-        idle.into_iter().map(|slot| Box::new(slot) as Leftover).collect()
+        idle.into_iter().map(|value| Box::new(value) as RemovedValue).collect()
     }
 
-    fn take_all(&self) -> Vec<Leftover> {
-        let all = std::mem::take(&mut *self.0.slots());
-        all.into_values().map(|slot| Box::new(slot) as Leftover).collect()
+    fn take_all(&self) -> Vec<RemovedValue> {
+        let all = std::mem::take(&mut *self.0.lock());
+        all.into_values().map(|value| Box::new(value) as RemovedValue).collect()
     }
 
-    fn counts(&self) -> Evicted {
+    fn counts(&self) -> ValueCounts {
         std::mem::take(&mut *self.0.counts())
     }
 
-    fn join(&self) {
-        self.0.keepers.fetch_add(1, Ordering::AcqRel);
+    fn register(&self) {
+        self.0.runtimes.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn leave(&self) -> bool {
-        self.0.keepers.fetch_sub(1, Ordering::AcqRel) == 1
+    fn unregister(&self) -> bool {
+        self.0.runtimes.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }
 
-/// Drops values on the blocking pool: what a drop does is the user's, and may take long. Cancel safe; the
-/// drops go on.
-pub(crate) async fn let_go(values: Vec<Leftover>) {
+/// Drops values on the blocking pool: their drop is code of the user, and may take long. Cancel safe; the drops
+/// go on.
+pub(crate) async fn drop_values(values: Vec<RemovedValue>) {
     if values.is_empty() {
         return;
     }

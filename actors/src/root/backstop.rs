@@ -1,9 +1,9 @@
-//! The backstop: a thread that reports a stop when the keeper cannot.
+//! The backstop: a thread that reports a stop when the stopper cannot.
 //!
-//! Engines that block their threads can block all of them, the keeper's and the timer's included; a store, or
-//! a callback, that blocks its thread can block the keeper alone. The thread waits from the request to stop
-//! to its end, and reports only when the deadline has passed for good. It stops nothing; it names what was
-//! stopped and what was in the way, and answers every caller that waits. It ends with the stop.
+//! Engines that block their threads can block all of them, the stopper's and the timer's included; a store, or
+//! a callback, that blocks its thread can block the stopper alone. The thread waits from the request to stop
+//! to its end, and reports only when the deadline has passed for good. It stops nothing; it names the phases that
+//! stopped and the one that did not, and answers every caller that waits. It ends with the stop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -13,18 +13,18 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::phase::Phase;
-use super::progress::Progress;
+use super::progress::StopProgress;
 use super::report::{CutOff, PhaseReport, PhaseStatus, ShutdownReport, StopCause};
 use crate::agent::Attempts;
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::ingress::Ingress;
 
-/// How long after the deadline it reports. The keeper needs a part of it to end the last steps; twice as much
+/// How long after the deadline it reports. The stopper needs a part of it to end the last steps; twice as much
 /// would make the deadline a rough one.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Deadlines below this are for tests and for machines under load: the keeper may be late by this much
+/// Deadlines below this are for tests and for machines under load: the stopper may be late by this much
 /// without being stuck.
 const SHORTEST: Duration = Duration::from_secs(1);
 
@@ -41,14 +41,14 @@ pub(super) struct Backstop {
     pub(super) attempts: Attempts,
     pub(super) ingress: Arc<Ingress>,
     pub(super) feed: Feed,
-    pub(super) progress: Progress,
+    pub(super) progress: StopProgress,
     pub(super) report: watch::Sender<Option<Arc<ShutdownReport>>>,
     pub(super) runtime: Handle,
     pub(super) started: AtomicBool,
 }
 
 impl Backstop {
-    /// Notes the request and starts the thread, once.
+    /// Records the request and starts the thread, once.
     pub(super) fn begin(self: &Arc<Self>, cause: StopCause) {
         if self.started.swap(true, Ordering::AcqRel) {
             return;
@@ -87,14 +87,14 @@ impl Backstop {
             let requested = self.progress.state().requested.unwrap_or_default();
             let late = self.clock.now().since(requested);
             if late >= within {
-                return self.speak();
+                return self.publish_late();
             }
             // The clock is slower than this thread's: it is paused, or the machine slept.
             patience = (within - late).max(PATIENCE);
         }
     }
 
-    fn speak(&self) {
+    fn publish_late(&self) {
         let report = self.report();
         let (now, current) = (self.clock.now(), self.progress.state().current);
         let waiting_for = waited_for(current.map(|(phase, since)| (phase, now.since(since))));
@@ -110,13 +110,13 @@ impl Backstop {
 
     /// Tells whether the async runtime takes up a task that is ready.
     fn has_free_worker(&self) -> bool {
-        let (tell, told) = mpsc::channel();
+        let (answer, answered) = mpsc::channel();
         // Ends by itself at once, if it is run at all.
-        drop(self.runtime.spawn(async move { tell.send(()) }));
-        told.recv_timeout(ANSWER_WITHIN).is_ok()
+        drop(self.runtime.spawn(async move { answer.send(()) }));
+        answered.recv_timeout(ANSWER_WITHIN).is_ok()
     }
 
-    /// The report that needs no answer from anybody.
+    /// Makes a report without an answer of the curator or the stopper.
     fn report(&self) -> ShutdownReport {
         let now = self.clock.now();
         let cut_off: Vec<CutOff> =
@@ -150,7 +150,7 @@ impl Backstop {
 
 /// Says what a stop waits for, from the phase that is stopping and how long it has been.
 fn waited_for(current: Option<(Phase, Duration)>) -> String {
-    let Some((phase, took)) = current else { return "the keeper, between two phases".to_owned() };
+    let Some((phase, took)) = current else { return "the stopper, between two phases".to_owned() };
     let what = match phase {
         Phase::Notice | Phase::Flush => "callbacks or protected sections of the service",
         Phase::Intake => "publishers",
@@ -163,10 +163,10 @@ fn waited_for(current: Option<(Phase, Duration)>) -> String {
     format!("phase {phase} ({what}), for {took:.1?}")
 }
 
-/// Ends the thread when the keeper ends, in whatever way.
-pub(super) struct Finishing(pub(super) Arc<Backstop>);
+/// Ends the thread when the stopper ends, in whatever way.
+pub(super) struct FinishOnDrop(pub(super) Arc<Backstop>);
 
-impl Drop for Finishing {
+impl Drop for FinishOnDrop {
     fn drop(&mut self) {
         self.0.progress.finish();
     }
@@ -185,6 +185,6 @@ mod tests {
             said(Phase::Flush),
             "phase flush (callbacks or protected sections of the service), for 2.5s"
         );
-        assert_eq!(waited_for(None), "the keeper, between two phases");
+        assert_eq!(waited_for(None), "the stopper, between two phases");
     }
 }

@@ -1,6 +1,6 @@
-//! Callbacks: code of the service for two moments of a stop, in the reverse order of registration.
+//! Callbacks: code of the service for two phases of a stop, in the reverse order of registration.
 //!
-//! Each runs in a task of its own, so that neither a panic nor a blocked thread of one reaches the keeper.
+//! Each runs in a task of its own, so that neither a panic nor a blocked thread of one reaches the stopper.
 
 use std::fmt;
 use std::future::Future;
@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::error::{Cause, Result};
 use crate::fault::Fault;
 
-/// Callbacks of one moment. A service has a handful; a service that registers one per request would leak, and
+/// Callbacks of one phase. A service has a handful; a service that registers one per request would leak, and
 /// is refused.
 const CALLBACKS_MAX: usize = 1_000;
 
@@ -30,13 +30,13 @@ type Call = Box<dyn FnOnce(StopCause) -> BoxFuture<'static, Result<(), Fault>> +
 /// The callbacks that have been registered and not been called.
 #[derive(Debug, Default)]
 pub(crate) struct Callbacks {
-    notice: Moment,
-    flush: Moment,
+    notice: CallbackPhase,
+    flush: CallbackPhase,
 }
 
-/// The callbacks of one moment; none once it has come.
+/// The callbacks of one phase; none once it has come.
 #[derive(Default)]
-struct Moment(Mutex<State>);
+struct CallbackPhase(Mutex<State>);
 
 #[derive(Default)]
 enum State {
@@ -46,7 +46,7 @@ enum State {
     Over,
 }
 
-/// The limits for the callbacks of one moment.
+/// The limits for the callbacks of one phase.
 pub(super) struct Limits<'a> {
     /// For each.
     pub(super) within: Duration,
@@ -65,7 +65,7 @@ impl Callbacks {
         E: Into<Fault>,
     {
         let call: Call = Box::new(|cause| call(cause).map(|ended| ended.map_err(Into::into)).boxed());
-        let mut state = self.moment(phase).0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.of(phase).0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *state {
             State::Over => return Err(Cause::ShuttingDown(runtime.to_owned()).into()),
             State::Empty => *state = State::Waiting(vec![(name, call)]),
@@ -77,7 +77,7 @@ impl Callbacks {
         Ok(())
     }
 
-    /// Calls those of one moment, one after the other, the last registered first. From now on none can be
+    /// Calls those of one phase, one after the other, the last registered first. From now on none can be
     /// registered.
     pub(super) async fn run(
         &self,
@@ -100,21 +100,21 @@ impl Callbacks {
     }
 
     fn take(&self, phase: Phase) -> Vec<(String, Call)> {
-        let mut state = self.moment(phase).0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.of(phase).0.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *state, State::Over) {
             State::Waiting(calls) => calls,
             State::Empty | State::Over => Vec::new(),
         }
     }
 
-    fn moment(&self, phase: Phase) -> &Moment {
+    fn of(&self, phase: Phase) -> &CallbackPhase {
         if phase == Phase::Notice { &self.notice } else { &self.flush }
     }
 }
 
-impl fmt::Debug for Moment {
+impl fmt::Debug for CallbackPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Moment").finish_non_exhaustive()
+        f.debug_struct("CallbackPhase").finish_non_exhaustive()
     }
 }
 
@@ -137,7 +137,7 @@ async fn run_one(
             Some(level) => level.wait_for(|level| *level >= Stopping::Abort).await.is_ok(),
             None => false,
         };
-        // Never, or nobody is left to raise the level.
+        // Never, or the sender of the level is gone.
         if !raised {
             std::future::pending::<()>().await;
         }

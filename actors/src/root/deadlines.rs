@@ -17,7 +17,7 @@ const UPKEEP_WITHIN: Duration = Duration::from_secs(2);
 /// The least time of every step, even when the whole deadline has passed: enough to end in good order when
 /// there is nothing to wait for. Steps that can use it up when the deadline has passed: four; so a stop is
 /// late by a fifth of a second at most.
-const MOMENT: Duration = Duration::from_millis(50);
+const STEP_MIN: Duration = Duration::from_millis(50);
 
 /// When the steps of one stop have to be over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,18 +60,18 @@ impl Deadlines {
     /// How long upkeep may take that begins to stop now: it has nothing to wait for, and must not use up the
     /// draining.
     pub(super) fn upkeep_from(&self, now: Timestamp) -> Duration {
-        UPKEEP_WITHIN.min(self.drain.since(now)).max(MOMENT)
+        UPKEEP_WITHIN.min(self.drain.since(now)).max(STEP_MIN)
     }
 
     /// When callbacks and protected sections that are waited for from now on have to be done.
     pub(super) fn flush_from(&self, now: Timestamp) -> Timestamp {
         // The steps after it take milliseconds unless somebody blocks a thread.
-        self.end.before(MOMENT * 2).max(now.after(MOMENT))
+        self.end.before(STEP_MIN * 2).max(now.after(STEP_MIN))
     }
 
     /// How long a step may take that begins now and has no limit of its own.
     pub(super) fn left(&self, now: Timestamp) -> Duration {
-        self.end.since(now).max(MOMENT)
+        self.end.since(now).max(STEP_MIN)
     }
 }
 
@@ -109,6 +109,6 @@ mod tests {
         let whole = deadlines(20_000, |_| ());
         assert_eq!(whole.release_from(at(5_000)), at(5_500));
         assert_eq!(whole.protected, at(19_750));
-        assert_eq!(whole.left(at(19_990)), MOMENT);
+        assert_eq!(whole.left(at(19_990)), STEP_MIN);
     }
 }

@@ -25,9 +25,9 @@ use crate::settings::Partial;
 /// microseconds.
 const DROP_WITHIN: Duration = Duration::from_millis(25);
 
-/// How often a stop says what it waits for: long enough not to fill a log, short enough that an operator who
+/// How often a stop logs the part that it waits for: long enough not to fill a log, short enough that an operator who
 /// watches sees it move.
-pub(super) const SAID_EVERY: Duration = Duration::from_secs(3);
+pub(super) const LOG_EVERY: Duration = Duration::from_secs(3);
 
 /// Attempts named in one log record. More would not be read; the record has their number.
 const NAMED_MAX: usize = 10;
@@ -51,7 +51,7 @@ impl Root {
             },
             _ = level.wait_for(|level| *level >= Stopping::Abort) => PhaseStatus::Aborted,
             () = self.clock.sleep_until(drain_until) => PhaseStatus::TimedOut,
-            never = self.report_who_is_left(deadlines) => match never {},
+            never = self.log_progress(deadlines) => match never {},
         };
         let ended_before: u64 = before.iter().map(|agent| agent.ended).sum();
         let drained = self.agents_now(deadlines).await;
@@ -109,10 +109,10 @@ impl Root {
         }
     }
 
-    /// Says every few seconds who is still running, for as long as it is asked to.
-    async fn report_who_is_left(&self, deadlines: &Deadlines) -> Infallible {
+    /// Logs every few seconds the agents and the attempts that still run.
+    async fn log_progress(&self, deadlines: &Deadlines) -> Infallible {
         loop {
-            tokio::time::sleep(SAID_EVERY).await;
+            tokio::time::sleep(LOG_EVERY).await;
             let left = names(&self.agents_now(deadlines).await, work).join(", ");
             let running = named(&self.attempts.all(), self.clock.now());
             tracing::info!(target: "volery::root", runtime = self.name, left, running, "still stopping");
@@ -145,7 +145,7 @@ impl Root {
         }
     }
 
-    /// Aborts what is left, and says who that was.
+    /// Aborts the attempts that are left, and lists them.
     async fn cut_off_attempts(&self, cut_off: &mut Vec<CutOff>) {
         let (attempts, now) = (self.attempts.all(), self.clock.now());
         self.tell_agents(|| AgentMessage::CutOff);

@@ -1,4 +1,4 @@
-//! The keeper's handle: asks for the stop of a runtime, and waits for its report.
+//! The stopper's handle: asks for the stop of a runtime, and waits for its report.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -11,7 +11,7 @@ use super::report::{ShutdownReport, StopCause};
 use super::urgency::{Stopping, raise};
 use crate::hold::{Hold, Protection};
 
-/// The keeper's handle for other tasks.
+/// The stopper's handle for other tasks.
 #[derive(Debug)]
 pub(crate) struct RootHandle {
     pub(super) stopping: Arc<watch::Sender<Stopping>>,
@@ -46,7 +46,7 @@ impl RootHandle {
         drop(stopping.wait_for(|level| *level > Stopping::No).await);
     }
 
-    /// Waits for the end and returns the report. Cancel safe. `None` if the async runtime ended the keeper.
+    /// Waits for the end and returns the report. Cancel safe. `None` if the async runtime ended the stopper.
     pub(crate) async fn report(&self) -> Option<Arc<ShutdownReport>> {
         let mut report = self.report.clone();
         report.wait_for(Option::is_some).await.ok().and_then(|report| report.clone())

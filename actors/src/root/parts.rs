@@ -11,12 +11,12 @@ use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::ingress::Ingress;
 use crate::observer::Observer;
-use crate::resource::Kept;
+use crate::resource::Registration;
 use crate::settings::Settings;
 use crate::supervision::{Address, Supervisor};
 use crate::upkeep::SentryParts;
 
-/// Everything the keeper needs to stop the tree.
+/// Everything the stopper needs to stop the tree.
 pub(crate) struct Root {
     pub(crate) name: String,
     pub(crate) clock: Clock,
@@ -27,7 +27,7 @@ pub(crate) struct Root {
     pub(crate) store: Arc<dyn Log>,
     pub(crate) agents: Vec<(AgentName, Address<AgentMessage>)>,
     pub(crate) attempts: Attempts,
-    pub(crate) resources: Vec<Kept>,
+    pub(crate) resources: Vec<Registration>,
     pub(crate) sentry: Arc<SentryParts>,
     /// The curator left a question of this stop without an answer.
     pub(crate) silent: AtomicBool,

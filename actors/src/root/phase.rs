@@ -13,10 +13,10 @@ pub enum Phase {
     Telemetry,
     /// The log.
     Store,
-    /// The curator and its timekeeper.
+    /// The curator and its timestopper.
     Board,
-    /// The service's moment between the last agent and the close of the store: its `on_flush` callbacks, and
-    /// the end of its protected sections.
+    /// The service's `on_flush` callbacks and the end of its protected sections: after the last agent and before
+    /// the store closes.
     Flush,
     /// The agents.
     Agents,
@@ -24,7 +24,7 @@ pub enum Phase {
     Upkeep,
     /// Publishing from outside.
     Intake,
-    /// The service's first moment: its `on_shutdown` callbacks.
+    /// The service's `on_shutdown` callbacks.
     Notice,
 }
 

@@ -1,4 +1,4 @@
-//! The progress of a stop: what the keeper has done so far, readable by a thread that cannot ask it.
+//! The progress of a stop. The backstop, a thread, reads it without asking the stopper.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::report::{CallbackReport, PhaseReport, StopCause};
 
 /// How far a stop has come.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct StopProgress {
     state: Mutex<State>,
     over: Condvar,
 }
@@ -28,19 +28,19 @@ pub(super) struct State {
     over: bool,
 }
 
-impl Progress {
+impl StopProgress {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // Every change is a single step; a panic cannot leave it half-changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that the keeper is done, or gone.
+    /// Records that the stopper has ended, in whatever way.
     pub(super) fn finish(&self) {
         self.state().over = true;
         self.over.notify_all();
     }
 
-    /// Blocks the thread until the keeper is done, or the time is up. Returns whether it is done.
+    /// Blocks the thread until the stopper is done, or the time is up. Returns whether it is done.
     pub(super) fn wait(&self, within: Duration) -> bool {
         let waited = self.over.wait_timeout_while(self.state(), within, |state| !state.over);
         waited.unwrap_or_else(PoisonError::into_inner).0.over

@@ -13,7 +13,7 @@ use super::phase::Phase;
 use super::report::{PhaseReport, PhaseStatus};
 
 impl Root {
-    /// Ends what is open while the store is, so that the notes of open spans are removed: the next process
+    /// Ends the open spans while the store is open, so that the notes of open spans are removed: the next process
     /// would end those spans again.
     pub(super) async fn close_observer(&self, within: Duration) {
         self.observer.close(self.clock.now());
@@ -69,7 +69,7 @@ impl Root {
 }
 
 /// Shows a phase that is over. The last one is not shown: its trace has ended and is being sent.
-pub(super) fn show(trace: &ShutdownTrace, row: &PhaseReport, since: Timestamp, now: Timestamp) {
+pub(super) fn show_phase(trace: &ShutdownTrace, row: &PhaseReport, since: Timestamp, now: Timestamp) {
     let status = match &row.status {
         PhaseStatus::Completed => "completed",
         PhaseStatus::TimedOut => "timed_out",

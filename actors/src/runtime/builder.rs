@@ -24,7 +24,7 @@ use crate::feed::{Event, Feed};
 use crate::ingress::{Ingress, Limits, Panics};
 use crate::kinds::KindTable;
 use crate::observer::{self, AgentFacts, Host, SubscriptionFacts};
-use crate::resource::{Evict, Kept, Resource};
+use crate::resource::{Evict, Registration, Resource};
 use crate::root::Root;
 use crate::settings::Settings;
 use crate::supervision::{
@@ -254,7 +254,7 @@ async fn assemble(
     let metrics = services.observer.metrics().clone();
     let findings = Arc::new(Findings::new(feed.clone(), metrics.clone()));
     let resources: Arc<[Arc<dyn Evict>]> = beside.resources.into();
-    let kept: Vec<Kept> = resources.iter().cloned().map(Kept::new).collect();
+    let registrations: Vec<Registration> = resources.iter().cloned().map(Registration::new).collect();
     let sentry = Arc::new(SentryParts {
         blocked_after: settings.blocked_after,
         attempts: attempts.clone(),
@@ -297,12 +297,12 @@ async fn assemble(
         store: services.store.clone(),
         agents: agents.clone(),
         attempts: attempts.clone(),
-        resources: kept,
+        resources: registrations,
         sentry,
         silent: AtomicBool::new(false),
         observer: Arc::clone(&services.observer),
     };
-    let root = root.keep();
+    let root = root.start_stopper();
     Ok(Volery(Arc::new(Parts {
         name,
         services,

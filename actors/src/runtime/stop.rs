@@ -60,7 +60,7 @@ impl Volery {
     /// # Errors
     /// When the async runtime is ended under it.
     pub async fn wait_for_shutdown(&self) -> Result<Arc<ShutdownReport>> {
-        // The keeper stops everything by itself once it was asked to, or the tree gave up.
+        // The stopper stops everything by itself once it was asked to, or the tree gave up.
         self.stopped().await
     }
 

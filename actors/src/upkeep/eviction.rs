@@ -7,9 +7,9 @@ use volery_blackboard::Timestamp;
 use volery_observability::Metrics;
 use volery_observability::metrics::Counted;
 
-use super::periodic::{Loop, Next};
+use super::periodic::{Loop, NextTick};
 use crate::fault::Fault;
-use crate::resource::{Evict, let_go};
+use crate::resource::{Evict, drop_values};
 
 /// The parts that the eviction needs.
 pub(super) struct Eviction {
@@ -19,8 +19,8 @@ pub(super) struct Eviction {
 }
 
 impl Loop for Eviction {
-    fn next(&self, _: Timestamp) -> Next {
-        Next::Every(self.period)
+    fn next(&self, _: Timestamp) -> NextTick {
+        NextTick::Every(self.period)
     }
 
     async fn tick(&mut self) -> Result<(), Fault> {
@@ -30,7 +30,7 @@ impl Loop for Eviction {
             self.metrics.loads(name, Counted::Ok, counts.loaded);
             self.metrics.loads(name, Counted::Error, counts.failed);
             self.metrics.evictions(name, counts.evicted);
-            let_go(idle).await;
+            drop_values(idle).await;
         }
         Ok(())
     }

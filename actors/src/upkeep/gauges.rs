@@ -10,7 +10,7 @@ use volery_blackboard::board::AgentStatus;
 use volery_blackboard::board::Board;
 use volery_blackboard::{AgentName, Timestamp};
 
-use super::periodic::{Loop, Next};
+use super::periodic::{Loop, NextTick};
 use crate::agent::{AgentMessage, Services};
 use crate::curator::TimekeeperMessage;
 use crate::fault::Fault;
@@ -60,8 +60,8 @@ fn depth_of<M: Send + 'static>(address: &Address<M>) -> Depth {
 }
 
 impl Loop for Gauges {
-    fn next(&self, _: Timestamp) -> Next {
-        Next::Every(self.period)
+    fn next(&self, _: Timestamp) -> NextTick {
+        NextTick::Every(self.period)
     }
 
     async fn tick(&mut self) -> Result<(), Fault> {

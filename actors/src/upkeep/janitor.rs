@@ -10,7 +10,7 @@ use volery_blackboard::Timestamp;
 use volery_blackboard::store::{History, Retention, StoreError};
 use volery_observability::Metrics;
 
-use super::periodic::{Loop, Next};
+use super::periodic::{Loop, NextTick};
 use crate::clock::Clock;
 use crate::fault::Fault;
 
@@ -41,8 +41,8 @@ impl Janitor {
 }
 
 impl Loop for Janitor {
-    fn next(&self, _: Timestamp) -> Next {
-        Next::Every(self.period)
+    fn next(&self, _: Timestamp) -> NextTick {
+        NextTick::Every(self.period)
     }
 
     async fn tick(&mut self) -> Result<(), Fault> {

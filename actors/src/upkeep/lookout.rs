@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use volery_blackboard::Timestamp;
 use volery_blackboard::board::Board;
 
-use super::periodic::{Loop, Next};
+use super::periodic::{Loop, NextTick};
 use crate::agent::Attempts;
 use crate::clock::Clock;
 use crate::fault::Fault;
@@ -68,8 +68,8 @@ impl Lookout {
 }
 
 impl Loop for Lookout {
-    fn next(&self, _: Timestamp) -> Next {
-        Next::Every(self.period)
+    fn next(&self, _: Timestamp) -> NextTick {
+        NextTick::Every(self.period)
     }
 
     async fn tick(&mut self) -> Result<(), Fault> {

@@ -29,7 +29,7 @@ use crate::supervision::{Address, Life};
 /// A background loop: when it ticks, and what it does then.
 pub(crate) trait Loop: Send + 'static {
     /// Says when the next tick is due, seen from now. Asked again after every tick.
-    fn next(&self, now: Timestamp) -> Next;
+    fn next(&self, now: Timestamp) -> NextTick;
 
     /// Does one round. Dropped at any await when the loop is stopped; harmless to repeat.
     fn tick(&mut self) -> impl Future<Output = Result<(), Fault>> + Send;
@@ -37,7 +37,7 @@ pub(crate) trait Loop: Send + 'static {
 
 /// When a loop ticks next, unless it is nudged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum NextTick {
     /// At the next multiple of this period since the loop began. Never zero.
     Every(Duration),
     /// Then; at once if it has passed. A loop that ticked must not name the same time again.
@@ -115,8 +115,8 @@ impl Ticking {
         loop {
             let now = self.clock.now();
             let next = match work.next(now) {
-                Next::Every(period) => on_grid(begun, period, now),
-                Next::At(time) => time,
+                NextTick::Every(period) => on_grid(begun, period, now),
+                NextTick::At(time) => time,
             };
             self.record.plan(Some(next));
             tokio::select! {

@@ -15,7 +15,7 @@ use volery_blackboard::{Artifact, BlackboardError, Body, Filter, Kind, Kinds, Pa
 use volery_observability::Metrics;
 use volery_observability::metrics::Counted;
 
-use super::periodic::{Loop, Next};
+use super::periodic::{Loop, NextTick};
 use crate::agent::Services;
 use crate::error::{Cause, ErrorKind, Result};
 use crate::fault::{Fault, take_text};
@@ -207,8 +207,8 @@ impl Firing {
 }
 
 impl Loop for Firing {
-    fn next(&self, _: Timestamp) -> Next {
-        Next::At(self.upcoming)
+    fn next(&self, _: Timestamp) -> NextTick {
+        NextTick::At(self.upcoming)
     }
 
     async fn tick(&mut self) -> Result<(), Fault> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use volery_blackboard::Timestamp;
 
-use super::periodic::{Loop, Next};
+use super::periodic::{Loop, NextTick};
 use crate::agent::Services;
 use crate::fault::Fault;
 
@@ -20,8 +20,8 @@ pub(super) struct SpanNotes {
 }
 
 impl Loop for SpanNotes {
-    fn next(&self, _: Timestamp) -> Next {
-        Next::Every(self.period)
+    fn next(&self, _: Timestamp) -> NextTick {
+        NextTick::Every(self.period)
     }
 
     async fn tick(&mut self) -> Result<(), Fault> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use volery_blackboard::Timestamp;
 use volery_blackboard::input::Input;
 
-use super::periodic::{Loop, Next};
+use super::periodic::{Loop, NextTick};
 use crate::fault::Fault;
 use crate::ingress::Ingress;
 
@@ -20,8 +20,8 @@ pub(super) struct Sweep {
 }
 
 impl Loop for Sweep {
-    fn next(&self, _: Timestamp) -> Next {
-        Next::Every(self.period)
+    fn next(&self, _: Timestamp) -> NextTick {
+        NextTick::Every(self.period)
     }
 
     async fn tick(&mut self) -> Result<(), Fault> {

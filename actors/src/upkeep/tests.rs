@@ -11,7 +11,7 @@ use volery_blackboard::{Filter, Timestamp};
 use volery_observability::Metrics;
 
 use super::lookout::{Sentry, SentryParts};
-use super::periodic::{Loop, Next, Periodic, PeriodicMessage, on_grid};
+use super::periodic::{Loop, NextTick, Periodic, PeriodicMessage, on_grid};
 use super::schedule::Firing;
 use super::status::LoopRecord;
 use super::sweep::Sweep;
@@ -51,8 +51,8 @@ struct Scripted {
 }
 
 impl Loop for Scripted {
-    fn next(&self, _: Timestamp) -> Next {
-        Next::Every(10 * SECOND)
+    fn next(&self, _: Timestamp) -> NextTick {
+        NextTick::Every(10 * SECOND)
     }
 
     async fn tick(&mut self) -> Result<(), Fault> {

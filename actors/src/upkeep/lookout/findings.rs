@@ -51,8 +51,8 @@ impl Findings {
             }
         }
         // Subscribers and meters are code of the service: not under the lock.
-        over.into_iter().for_each(|finding| self.tell_over(finding));
-        begun.into_iter().for_each(|finding| self.tell_begun(finding));
+        over.into_iter().for_each(|finding| self.announce_end(finding));
+        begun.into_iter().for_each(|finding| self.announce_begin(finding));
     }
 
     /// The runtime has stopped, and nobody looks any more: its meter shows no finding of it.
@@ -62,13 +62,13 @@ impl Findings {
         }
     }
 
-    fn tell_begun(&self, finding: Finding) {
+    fn announce_begin(&self, finding: Finding) {
         tracing::warn!(target: "volery::lookout", %finding, "found");
         self.count(&finding, 1);
         self.feed.tell(|| Event::Found(finding));
     }
 
-    fn tell_over(&self, finding: Finding) {
+    fn announce_end(&self, finding: Finding) {
         tracing::info!(target: "volery::lookout", %finding, "over");
         self.count(&finding, -1);
         self.feed.tell(|| Event::Over(finding));

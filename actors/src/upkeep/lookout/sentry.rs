@@ -2,7 +2,7 @@
 //!
 //! It cannot be a task, because a task needs a worker to tell that there is none. The thread belongs to one
 //! life of this actor: it is started with it, sleeps on a condition between looks, and is woken to end with
-//! it. Nobody waits for that before the runtime's keeper does, last of all. It looks four times in
+//! it. Nobody waits for that before the stopper does, last of all. It looks four times in
 //! `blocked_after`, in real time, whatever a test has done to the runtime's clock.
 //!
 //! Two things are looked at: polls of engines that do not return (see `agent/poll.rs`), which name their
@@ -52,7 +52,7 @@ pub(crate) struct SentryParts {
 }
 
 impl SentryParts {
-    fn note(&self, thread: JoinHandle<()>) {
+    fn add_thread(&self, thread: JoinHandle<()>) {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.retain(|earlier| !earlier.is_finished());
         threads.push(thread);
@@ -86,15 +86,15 @@ pub(in crate::upkeep) enum SentryMessage {
 pub(in crate::upkeep) struct Sentry {
     parts: Arc<SentryParts>,
     own: Address<SentryMessage>,
-    post: Arc<Post>,
+    state: Arc<ThreadState>,
     probe: JoinSet<()>,
 }
 
 /// The state that the thread and the life share.
 #[derive(Debug, Default)]
-struct Post {
-    relieved: Mutex<bool>,
-    relief: Condvar,
+struct ThreadState {
+    stopped: Mutex<bool>,
+    wake_up: Condvar,
     probe: Probe,
 }
 
@@ -109,7 +109,7 @@ struct Probe {
 
 impl Sentry {
     pub(in crate::upkeep) fn new(parts: Arc<SentryParts>, own: Address<SentryMessage>) -> Self {
-        Self { parts, own, post: Arc::default(), probe: JoinSet::new() }
+        Self { parts, own, state: Arc::default(), probe: JoinSet::new() }
     }
 }
 
@@ -117,21 +117,21 @@ impl Life for Sentry {
     type Message = SentryMessage;
 
     async fn started(&mut self) -> Result<(), Fault> {
-        let (post, metrics) = (Arc::clone(&self.post), self.parts.metrics.clone());
-        self.probe.spawn(async move { post.probe.answer(&metrics).await });
-        let (parts, post) = (Arc::clone(&self.parts), Arc::clone(&self.post));
+        let (state, metrics) = (Arc::clone(&self.state), self.parts.metrics.clone());
+        self.probe.spawn(async move { state.probe.answer(&metrics).await });
+        let (parts, state) = (Arc::clone(&self.parts), Arc::clone(&self.state));
         let (runtime, own) = (Handle::current(), self.own.clone());
         let watch = move || {
             // So that the clock is the runtime's, also where a test owns it.
             let entered = runtime.enter();
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| keep_watch(&parts, &post))) {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| watch_workers(&parts, &state))) {
                 // Refused when the runtime has stopped: then nobody is to watch any more.
                 drop(own.send(SentryMessage::Lost(take_text(panic))));
             }
             drop(entered);
         };
         let thread = thread::Builder::new().name("volery-sentry".to_owned()).spawn(watch)?;
-        self.parts.note(thread);
+        self.parts.add_thread(thread);
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl Life for Sentry {
     }
 
     async fn ended(&mut self) {
-        self.post.relieve();
+        self.state.stop();
         self.probe.shutdown().await;
     }
 }
@@ -150,20 +150,20 @@ impl Life for Sentry {
 impl Drop for Sentry {
     fn drop(&mut self) {
         // After a kill as well.
-        self.post.relieve();
+        self.state.stop();
     }
 }
 
-impl Post {
-    fn relieve(&self) {
-        *self.relieved.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.relief.notify_all();
+impl ThreadState {
+    fn stop(&self) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.wake_up.notify_all();
     }
 
     /// Sleeps; tells whether the thread is to go on.
     fn wait(&self, period: Duration) -> bool {
-        let relieved = self.relieved.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.relief.wait_timeout_while(relieved, period, |relieved| !*relieved);
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.wake_up.wait_timeout_while(stopped, period, |stopped| !*stopped);
         !*waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
@@ -195,10 +195,10 @@ impl Probe {
     }
 }
 
-/// The thread: looks until it is relieved.
-fn keep_watch(parts: &SentryParts, post: &Post) {
+/// The thread: looks until it is stopped.
+fn watch_workers(parts: &SentryParts, state: &ThreadState) {
     let period = (parts.blocked_after / u32::try_from(LOOKS).unwrap_or(1)).max(Duration::from_millis(1));
-    while post.wait(period) {
+    while state.wait(period) {
         let look = parts.attempts.look();
         let since = |looks: u64| {
             let past = period.saturating_mul(u32::try_from(looks).unwrap_or(u32::MAX));
@@ -212,7 +212,7 @@ fn keep_watch(parts: &SentryParts, post: &Post) {
             since: since(attempt.looks_in_poll(look).max(LOOKS)),
         });
         parts.findings.replace(FindingKind::WorkerBlocked, blocked.collect());
-        let unanswered = post.probe.ask(look);
+        let unanswered = state.probe.ask(look);
         let stalled = (unanswered >= LOOKS).then(|| Finding::RuntimeStalled { since: since(unanswered) });
         parts.findings.replace(FindingKind::RuntimeStalled, stalled.into_iter().collect());
     }

@@ -1,7 +1,7 @@
-//! The root's keeper: a task that owns the tree, waits for a request to stop, and stops it phase by phase.
+//! The stopper: a task that owns the tree, waits for a request to stop, and stops the tree phase by phase.
 //!
-//! The request is a level that only rises: drain, then abort. The keeper also notices when the tree gives up
-//! by itself. `draining.rs` stops the agents; `backstop.rs` reports when the keeper cannot.
+//! The request is a level that only rises: drain, then abort. The stopper also notices when the tree gives up
+//! by itself. `draining.rs` stops the agents; `backstop.rs` reports when the stopper cannot.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,35 +15,35 @@ use volery_blackboard::Timestamp;
 use volery_blackboard::board::AgentStatus;
 use volery_blackboard::board::Board;
 
-use super::backstop::{Backstop, Finishing};
+use super::backstop::{Backstop, FinishOnDrop};
 use super::callbacks::{Callbacks, Limits};
 use super::deadlines::Deadlines;
-use super::draining::SAID_EVERY;
+use super::draining::LOG_EVERY;
 use super::handle::RootHandle;
 use super::parts::Root;
 use super::phase::Phase;
-use super::progress::Progress;
+use super::progress::StopProgress;
 use super::report::{CutOff, PhaseReport, PhaseStatus, ShutdownReport, StopCause};
-use super::telemetry::show;
+use super::telemetry::show_phase;
 use super::urgency::{Stopping, raise};
 use crate::hold::Hold;
-use crate::resource::let_go;
+use crate::resource::drop_values;
 use crate::supervision::{Exit, SupervisorExit};
 use volery_observability::trace::ShutdownTrace;
 
-/// How long the curator may take to say how agents stand. It answers in microseconds unless it waits for its
-/// store, and what it would say is for the report only.
+/// How long the curator may take to tell the states of the agents. It answers in microseconds unless it waits
+/// for its store, and the answer is for the report only.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long values of resources may take to be dropped, and the sentry's thread to end, before the stop goes
 /// on without them. Both take microseconds unless code of the service blocks.
-const LET_GO_WITHIN: Duration = Duration::from_millis(500);
+const CLEANUP_WITHIN: Duration = Duration::from_millis(500);
 
 impl Root {
-    /// Starts the keeper.
-    pub(crate) fn keep(self) -> RootHandle {
+    /// Starts the stopper.
+    pub(crate) fn start_stopper(self) -> RootHandle {
         let (stopping, level) = watch::channel(Stopping::No);
-        let (tell, report) = watch::channel(None);
+        let (report_sender, report) = watch::channel(None);
         let (cause, callbacks, service) = (Arc::default(), Arc::default(), Arc::default());
         let backstop = Arc::new(Backstop {
             name: self.name.clone(),
@@ -52,8 +52,8 @@ impl Root {
             attempts: self.attempts.clone(),
             ingress: Arc::clone(&self.ingress),
             feed: self.feed.clone(),
-            progress: Progress::default(),
-            report: tell,
+            progress: StopProgress::default(),
+            report: report_sender,
             runtime: Handle::current(),
             started: AtomicBool::new(false),
         });
@@ -62,12 +62,12 @@ impl Root {
             stopping: Arc::clone(&stopping),
             cause: Arc::clone(&cause),
             report,
-            // Weak, so that the report is known to be missing when the async runtime has dropped the keeper.
+            // Weak, so that the report is known to be missing when the async runtime has dropped the stopper.
             backstop: Arc::downgrade(&backstop),
             callbacks: Arc::clone(&callbacks),
             service: Arc::clone(&service),
         };
-        let keeper = Keeper {
+        let stopper = Stopper {
             root: self,
             stopping,
             backstop: Arc::clone(&backstop),
@@ -75,11 +75,11 @@ impl Root {
             service,
             trace: OnceLock::new(),
         };
-        let finishing = Finishing(backstop);
+        let finishing = FinishOnDrop(backstop);
         // Ends by itself: when asked to stop, when the last handle is dropped (which asks), or when the tree
         // gives up.
         drop(tokio::spawn(async move {
-            keeper.run(level, &cause).await;
+            stopper.run(level, &cause).await;
             drop(finishing);
         }));
         handle
@@ -87,7 +87,7 @@ impl Root {
 }
 
 /// The task that stops the tree.
-struct Keeper {
+struct Stopper {
     root: Root,
     stopping: Arc<watch::Sender<Stopping>>,
     backstop: Arc<Backstop>,
@@ -97,11 +97,11 @@ struct Keeper {
     trace: OnceLock<ShutdownTrace>,
 }
 
-impl Keeper {
+impl Stopper {
     async fn run(self, mut level: watch::Receiver<Stopping>, cause: &OnceLock<StopCause>) {
         let root = &self.root;
         let gave_up = tokio::select! {
-            // Cannot fail: the keeper has a sender. The drop of the last handle asks for a stop.
+            // Cannot fail: the stopper has a sender. The drop of the last handle asks for a stop.
             _ = level.wait_for(|level| *level > Stopping::No) => None,
             exit = root.supervisor.ended() => Some(exit),
             agent = root.ingress.escalated() => {
@@ -122,7 +122,7 @@ impl Keeper {
         let begun = self.backstop.progress.state().requested.unwrap_or_else(|| root.clock.now());
         let deadlines = Deadlines::new(begun, &root.settings);
         let report = self.stop(&mut level, gave_up, (cause, begun, &deadlines)).await;
-        let within = LET_GO_WITHIN.min(deadlines.left(root.clock.now()));
+        let within = CLEANUP_WITHIN.min(deadlines.left(root.clock.now()));
         if timeout(within, root.sentry.join()).await.is_err() {
             tracing::warn!(target: "volery::root", runtime = root.name, "the sentry's thread has not ended yet");
         }
@@ -144,7 +144,7 @@ impl Keeper {
     ) -> ShutdownReport {
         let root = &self.root;
         let trace = self.trace.get_or_init(|| root.observer.spans().shutdown(&root.name, begun.into()));
-        self.phase(Phase::Notice, self.give_notice(&cause, deadlines, level)).await;
+        self.phase(Phase::Notice, self.notice(&cause, deadlines, level)).await;
         self.phase(Phase::Intake, async { root.stop_intake() }).await;
         let cut_off = if let Some(exit) = gave_up {
             tracing::error!(target: "volery::root", runtime = root.name, ?exit, "the supervision tree gave up");
@@ -166,7 +166,7 @@ impl Keeper {
             self.phase(Phase::Board, root.stop_board(deadlines)).await;
             cut_off
         };
-        root.let_resources_go(deadlines).await;
+        root.drop_resources(deadlines).await;
         self.phase(Phase::Store, root.stop_store(deadlines)).await;
         root.ingress.abandon();
         self.phase(Phase::Telemetry, root.stop_telemetry(trace, deadlines.left(root.clock.now()))).await;
@@ -181,19 +181,19 @@ impl Keeper {
         }
     }
 
-    /// Stops one phase, and notes its row where the backstop can read it.
+    /// Stops one phase, and adds its row to the progress, which the backstop reads.
     async fn phase(&self, phase: Phase, stop: impl Future<Output = PhaseReport>) {
         let since = self.root.clock.now();
         self.backstop.progress.state().current = Some((phase, since));
         let mut row = tokio::select! {
             biased;
             row = stop => row,
-            never = self.say_what_stops(phase, since) => match never {},
+            never = self.log_progress(phase, since) => match never {},
         };
         let now = self.root.clock.now();
         row.duration = now.since(since);
         if let Some(trace) = self.trace.get() {
-            show(trace, &row, since, now);
+            show_phase(trace, &row, since, now);
         }
         tracing::debug!(target: "volery::root", runtime = self.root.name, phase = %row, "phase stopped");
         let mut state = self.backstop.progress.state();
@@ -201,11 +201,11 @@ impl Keeper {
         state.current = None;
     }
 
-    /// Says every few seconds which phase is stopping. The agents' own one says who is running.
-    async fn say_what_stops(&self, phase: Phase, since: Timestamp) -> Infallible {
+    /// Logs every few seconds which phase is stopping. The phase of the agents logs its running attempts itself.
+    async fn log_progress(&self, phase: Phase, since: Timestamp) -> Infallible {
         let root = &self.root;
         loop {
-            tokio::time::sleep(SAID_EVERY).await;
+            tokio::time::sleep(LOG_EVERY).await;
             if phase != Phase::Agents {
                 let took = root.clock.now().since(since);
                 tracing::info!(target: "volery::root", runtime = root.name, %phase, ?took, "still stopping");
@@ -213,7 +213,7 @@ impl Keeper {
         }
     }
 
-    async fn give_notice(
+    async fn notice(
         &self,
         cause: &StopCause,
         deadlines: &Deadlines,
@@ -223,7 +223,7 @@ impl Keeper {
         self.call(Phase::Notice, cause, Limits { within, until: deadlines.drain, level: Some(level) }).await
     }
 
-    /// Calls the callbacks that want to be last, and waits for the service's protected sections.
+    /// Calls the callbacks of the flush, and waits for the service's protected sections.
     async fn flush(&self, cause: &StopCause, deadlines: &Deadlines) -> PhaseReport {
         let within = self.root.settings.callback_within;
         let until = deadlines.flush_from(self.root.clock.now());
@@ -294,12 +294,12 @@ impl Root {
         row
     }
 
-    /// Drops what resources hold, unless another runtime keeps them as well: nobody of this one leases
-    /// anything any more.
-    async fn let_resources_go(&self, deadlines: &Deadlines) {
-        let values = self.resources.iter().flat_map(|resource| resource.give_up()).collect();
-        let within = LET_GO_WITHIN.min(deadlines.left(self.clock.now()));
-        if timeout(within, let_go(values)).await.is_err() {
+    /// Drops the values of resources, unless another runtime uses them as well. No part of this one leases any
+    /// more.
+    async fn drop_resources(&self, deadlines: &Deadlines) {
+        let values = self.resources.iter().flat_map(|resource| resource.end()).collect();
+        let within = CLEANUP_WITHIN.min(deadlines.left(self.clock.now()));
+        if timeout(within, drop_values(values)).await.is_err() {
             tracing::warn!(target: "volery::root", runtime = self.name, "values of resources are still being dropped");
         }
     }
