@@ -1,8 +1,8 @@
 //! Volery is a supervised blackboard runtime that a Rust service embeds.
 //!
-//! Typed artifacts are published on a blackboard; agents subscribe to them, alone, in batches, or joined by key; every
-//! agent and every background loop is a supervised actor; a root supervisor starts them in order and stops them in
-//! reverse.
+//! Typed artifacts are published on a blackboard; agents subscribe to them, alone, in batches, or joined by
+//! key; every agent and every background loop is a supervised actor; a root supervisor starts them in order
+//! and stops them in reverse.
 //!
 //! ```
 //! use std::time::Duration;
@@ -42,11 +42,12 @@
 //! }
 //! ```
 //!
-//! Where to read on: [`Agent`] and the shapes ([`one`], [`all_of`], [`count`], [`join`], [`Batch`]) to declare what an
-//! agent wants; [`IntoOutputs`](agent::IntoOutputs) for the values that its engine may return; [`Schedule`] for artifacts
-//! that are published by the clock; [`Resource`] for values that engines share; [`Volery`] for a running runtime.
-//! The root has the names that a service writes; the modules have those that it is given.
-//! `docs/semantics.md` in the repository lists what is guaranteed and which test shows it.
+//! Where to read on: [`Agent`] and the shapes ([`one`], [`all_of`], [`count`], [`join`], [`Batch`]) to
+//! declare what an agent wants; [`IntoOutputs`](agent::IntoOutputs) for the values that its engine may
+//! return; [`Schedule`] for artifacts that are published by the clock; [`Resource`] for values that engines
+//! share; [`Volery`] for a running runtime. The root has the names that a service writes; the modules have
+//! those that it is given. `docs/semantics.md` in the repository lists what is guaranteed and which test
+//! shows it.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -3,7 +3,7 @@
 //!
 //! [`init`] gives a [`TelemetryBuilder`]; its `start` gives a [`Telemetry`]. Nothing global is installed
 //! unless `install_global` asks for it. The traps of the exporters that this set-up avoids are the tests of
-//! `tests/traps.rs`.
+//! `tests/telemetry/traps.rs`.
 
 mod builder;
 mod environment;

@@ -4,6 +4,7 @@
 //! crates, head comments, file lengths, and that some words appear in one home only.
 
 mod floors;
+mod prose;
 
 use std::collections::BTreeSet;
 use std::fs;

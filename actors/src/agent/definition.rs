@@ -127,9 +127,9 @@ impl Agent {
     ///
     /// It counts from when the inputs are complete, and for a further attempt from the end of its back-off.
     /// It begins anew when the agent is resumed, when a store that was down works again, and when the curator
-    /// is restarted. A job that waits too long is not tried again: it becomes a dead letter and a `Failure`, with
-    /// the text of a [`TimedOut`](super::TimedOut) that says who had the slots. At most as many as the agent
-    /// has slots are given up at a time.
+    /// is restarted. A job that waits too long is not tried again: it becomes a dead letter and a `Failure`,
+    /// with the text of a [`TimedOut`](super::TimedOut) that says who had the slots. At most as many as the
+    /// agent has slots are given up at a time.
     pub fn queue_timeout(mut self, limit: Duration) -> Self {
         self.parts.timeouts.queue = Some(limit);
         self

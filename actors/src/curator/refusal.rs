@@ -1,4 +1,4 @@
-//! Refusals: what becomes of a write that the store refused, by itself or with its whole commit.
+//! Refusals: the consequences of a write that the store refused, by itself or with its whole commit.
 //!
 //! A store that is down refuses whole commits: jobs are handed back and run again once it works
 //! (`commit.rs`). A refusal of one write concerns no other. That of a start defers its job: the board

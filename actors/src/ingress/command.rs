@@ -1,4 +1,4 @@
-//! Commands: what the curator is asked to do. Data only.
+//! Commands for the curator. Data only.
 
 use std::fmt;
 

@@ -1,8 +1,9 @@
-//! An attempt as it is observer: a value that goes with it into its task and back to the curator with its end.
+//! The span of an attempt: a value that goes with the attempt into its task and back to the curator with its
+//! end.
 //!
-//! The job's span is opened by the first attempt, which knows the inputs, and waits in `job.rs` between
-//! attempts. What the end means is decided by the curator, see `ended.rs`. Dropped on the way, the attempt
-//! counts as handed back.
+//! The job's span is opened by the first attempt, which knows the inputs, and waits in `jobs.rs` between
+//! attempts. The curator decides about the end, see `ends.rs`. Dropped on the way, the attempt counts as
+//! handed back.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -351,8 +352,8 @@ impl Observer {
 }
 
 impl OpenAttempt {
-    /// Shows what lay before the attempt. At its end, so that a process that dies in it leaves no child without a
-    /// parent.
+    /// Shows what lay before the attempt. At its end, so that a process that dies in it leaves no child
+    /// without a parent.
     pub(super) fn show_waits(&self, spans: &AttemptSpans) {
         let mut since = waits_since(&self.start);
         if let Some((idle, until)) = spans.rest {

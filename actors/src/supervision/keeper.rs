@@ -1,4 +1,5 @@
-//! The keeper of one life: waits for its back-off, begins it, performs the supervisor's orders, reports its end.
+//! The keeper of one life: waits for its back-off, begins it, performs the supervisor's orders, reports its
+//! end.
 //!
 //! Each life has a keeper, a task that the supervisor owns. All waiting of a supervisor happens here, so that
 //! its own handler never waits. A keeper decides nothing but when a child's time to stop has run out. It

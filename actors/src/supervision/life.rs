@@ -355,7 +355,8 @@ impl<M: Send + 'static> Running for RunningLife<M> {
             self.task = None;
             self.mailbox.pause();
             let mut record = self.record.lock();
-            // Without a record the life was killed, or its task panicked or was aborted outside the actor's methods.
+            // Without a record the life was killed, or its task panicked or was aborted outside the actor's
+            // methods.
             let exit = record.exit.take().unwrap_or_else(|| match joined {
                 Ok(()) => Exit::Killed,
                 Err(error) => exit_of(error, Exit::PanickedInCleanup),

@@ -1,6 +1,7 @@
 //! Restart: whether another life follows a life that ended by itself.
 //!
-//! Pure: no I/O, no clock. It does not say which siblings are affected (`strategy.rs`) or when (`backoff.rs`).
+//! Pure: no I/O, no clock. It does not say which siblings are affected (`strategy.rs`) or when
+//! (`backoff.rs`).
 
 use super::exit::Exit;
 

@@ -341,8 +341,8 @@ fn contain_panic(action: impl FnOnce()) {
 
 /// Sends the reports of one keeper to its shell.
 ///
-/// Dropped before its keeper returned, as when the keeper panicked, it reports the end of the life, so that the
-/// supervisor does not wait for ever. A supervisor that is gone needs no reports.
+/// Dropped before its keeper returned, as when the keeper panicked, it reports the end of the life, so that
+/// the supervisor does not wait for ever. A supervisor that is gone needs no reports.
 struct Reporter {
     shell: ActorRef<Request>,
     index: ChildIndex,

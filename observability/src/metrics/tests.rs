@@ -116,7 +116,7 @@ fn every_metric_of_the_table_is_recorded_as_the_table_says() {
         provider.force_flush().expect("the exporter is in memory");
     });
     for metric in metric::ALL {
-        // This one is the set-up's, see `tests/traps.rs`.
+        // This one is the set-up's, see `tests/telemetry/traps.rs`.
         if metric.name == metric::TELEMETRY_DROPPED.name {
             continue;
         }
