@@ -225,12 +225,12 @@ impl Observer {
     }
 
     pub(super) fn show_handed_to(&self, shared: &RunTrace, inputs: &[Arc<Artifact>], at: Timestamp) {
-        let mut told: Few<RunId> = Few::new();
+        let mut shown: Few<RunId> = Few::new();
         for input in inputs {
-            if told.contains(&input.run()) {
+            if shown.contains(&input.run()) {
                 continue;
             }
-            told.push(input.run());
+            shown.push(input.run());
             if let Some(open_run) = self.runs.find(input.run())
                 && let Some(trace) = open_run.opened()
             {

@@ -10,7 +10,7 @@ use volery_blackboard::claim::Settled;
 use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::outcome::Outcome;
 use volery_blackboard::store::{StoreError, Stored};
-use volery_blackboard::{Artifact, JobId, Producer, RunId, SubscriptionIndex, Timestamp};
+use volery_blackboard::{Artifact, JobId, Producer, SubscriptionIndex, Timestamp};
 use volery_observability::trace::{DeadLetter, Ending, Failure, JobTrace, Restart};
 
 use super::attempts::{AttemptSpans, How, ObservedAttempt, OpenAttempt};
@@ -62,60 +62,54 @@ impl ObservedAttempt {
 
 impl OpenAttempt {
     fn end_spans(&mut self, mut spans: AttemptSpans, end: &End<'_>) {
-        self.show_waits(&spans);
-        if end.verdict != Verdict::Done {
-            spans.fail_outputs(end.committed.done);
-        }
-        let AttemptSpans { open_run, job, attempt, evaluate, outputs, .. } = spans;
         let (observer, at) = (Arc::clone(&self.observer), end.committed.done);
-        let ending = self.ending(end);
-        if let Some(evaluate) = evaluate {
-            evaluate.end(&ending, at.into());
-        }
         let commit = observer.commit(end.committed);
-        if outputs.is_empty() {
-            job.commit(&commit);
+        if end.verdict != Verdict::Done {
+            spans.fail_outputs(at);
         }
-        for output in outputs {
+        if spans.outputs.is_empty() {
+            spans.job.commit(&commit);
+        }
+        for output in std::mem::take(&mut spans.outputs) {
             output.commit(&commit);
             output.end(commit.end);
         }
-        if let Some(attempt) = attempt {
-            attempt.end(&ending, at.into());
-        }
+        let open_run = Arc::clone(&spans.open_run);
+        let job = self.end_attempt(spans, &self.ending(end), at);
         let published = new(end.stored).count() as u64;
         open_run.published.fetch_add(published, Ordering::Relaxed);
         if self.start.opens_run && published > 0 {
             observer.on_board(self.start.run);
         }
         let failure = Failure { class: self.how.class(), causes: end.error };
-        match end.verdict {
-            Verdict::Retry(until) => {
+        let Some(ending) = job_ending(end.verdict, self.reason, failure) else {
+            let until = if let Verdict::Retry(until) = end.verdict { Some(until) } else { None };
+            if let Some(until) = until {
                 job.retry_scheduled(self.start.attempt + 1, until.since(at), &failure, at.into());
-                self.keep(job, at, Some(until));
             }
-            Verdict::Released => self.keep(job, at, None),
-            Verdict::Done => {
-                open_run.jobs_ok.fetch_add(1, Ordering::Relaxed);
-                self.end_job(job, &Ending::Ok, at);
-            }
-            Verdict::Dead => {
-                open_run.jobs_failed.fetch_add(1, Ordering::Relaxed);
-                self.show_dead_letter(&open_run, end);
-                self.end_job(job, &Ending::Dead { reason: self.reason, failure }, at);
-            }
-            Verdict::Cancelled => {
-                open_run.jobs_cancelled.fetch_add(1, Ordering::Relaxed);
-                self.end_job(job, &Ending::Cancelled("run"), at);
-            }
+            return self.keep(job, at, until);
+        };
+        open_run.count_job(&ending);
+        if end.verdict == Verdict::Dead {
+            self.show_dead_letter(&open_run, end);
+        }
+        job.end(&ending, at.into());
+        if self.start.opens_run {
+            observer.release(self.start.run, at);
         }
     }
 
-    fn end_job(&self, job: JobTrace, ending: &Ending<'_>, at: Timestamp) {
-        job.end(ending, at.into());
-        if self.start.opens_run {
-            self.observer.release(self.start.run, at);
+    /// Ends the spans of the attempt; outputs that are still open were not committed. The job's goes on.
+    fn end_attempt(&self, mut spans: AttemptSpans, ending: &Ending<'_>, at: Timestamp) -> JobTrace {
+        self.show_waits(&spans);
+        spans.fail_outputs(at);
+        if let Some(evaluate) = spans.evaluate {
+            evaluate.end(ending, at.into());
         }
+        if let Some(attempt) = spans.attempt {
+            attempt.end(ending, at.into());
+        }
+        spans.job
     }
 
     fn ending<'a>(&self, end: &End<'a>) -> Ending<'a> {
@@ -185,14 +179,11 @@ impl OpenAttempt {
             metrics.attempt_ended(agent, &ending, self.ended.unwrap_or(at).since(self.begun));
         }
         let failure = Failure { class: self.how.class(), causes: end.error };
-        let ending = match end.verdict {
-            Verdict::Retry(_) => return metrics.retried(agent, failure.class),
-            Verdict::Released => return,
-            Verdict::Done => Ending::Ok,
-            Verdict::Dead => Ending::Dead { reason: self.reason, failure },
-            Verdict::Cancelled => Ending::Cancelled("run"),
-        };
-        metrics.job_ended(agent, &ending, at.since(self.complete));
+        if let Some(ending) = job_ending(end.verdict, self.reason, failure) {
+            metrics.job_ended(agent, &ending, at.since(self.complete));
+        } else if end.verdict != Verdict::Released {
+            metrics.retried(agent, failure.class);
+        }
     }
 }
 
@@ -201,23 +192,12 @@ impl Drop for OpenAttempt {
     /// as over.
     fn drop(&mut self) {
         let at = self.observer.clock.now();
-        let Some(mut spans) = self.spans.take() else {
-            if !self.is_ended && self.observer.metrics.is_on() {
-                self.keep(None, at, None);
-            }
-            return;
-        };
-        self.show_waits(&spans);
-        spans.fail_outputs(at);
-        let AttemptSpans { job, attempt, evaluate, .. } = spans;
-        let ending = Ending::Cancelled(self.by);
-        if let Some(evaluate) = evaluate {
-            evaluate.end(&ending, at.into());
+        if let Some(spans) = self.spans.take() {
+            let job = self.end_attempt(spans, &Ending::Cancelled(self.by), at);
+            self.keep(job, at, None);
+        } else if !self.is_ended && self.observer.metrics.is_on() {
+            self.keep(None, at, None);
         }
-        if let Some(attempt) = attempt {
-            attempt.end(&ending, at.into());
-        }
-        self.keep(job, at, None);
     }
 }
 
@@ -233,15 +213,8 @@ impl Observer {
     /// A job ended whose last attempt was over before its inputs were read, or whose other ends the store
     /// refused.
     fn ended_unseen(&self, start: &Start, end: &End<'_>) {
-        let ending = match end.verdict {
-            Verdict::Retry(_) | Verdict::Released => return,
-            Verdict::Done => Ending::Ok,
-            Verdict::Dead => {
-                let failure = Failure { class: "_OTHER", causes: end.error };
-                Ending::Dead { reason: "end_refused", failure }
-            }
-            Verdict::Cancelled => Ending::Cancelled("run"),
-        };
+        let failure = Failure { class: "_OTHER", causes: end.error };
+        let Some(ending) = job_ending(end.verdict, "end_refused", failure) else { return };
         let at = end.committed.done;
         if !self.job_over(start.job, &ending, at) {
             self.metrics.job_ended(
@@ -276,25 +249,15 @@ impl Observer {
     }
 
     fn end_idle(&self, idle: IdleJob, ending: &Ending<'_>, at: Timestamp) {
-        self.count_in_run(idle.run, ending);
+        if let Some(open_run) = self.runs.find(idle.run) {
+            open_run.count_job(ending);
+        }
         if let Some(trace) = idle.trace {
             trace.end(ending, at.into());
         }
         if idle.shared {
             self.release(idle.run, at);
         }
-    }
-
-    /// Counts a job that ended between two attempts in the totals of its run.
-    fn count_in_run(&self, run: RunId, ending: &Ending<'_>) {
-        let Some(open_run) = self.runs.find(run) else { return };
-        let count = match ending {
-            Ending::Ok => &open_run.jobs_ok,
-            Ending::Cancelled("run") => &open_run.jobs_cancelled,
-            Ending::Dead { .. } => &open_run.jobs_failed,
-            _ => return,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// An artifact got its outcome for one subscription.
@@ -345,6 +308,16 @@ impl How {
             Self::TimedOut(_) => "timeout",
             Self::Released | Self::Done | Self::Cancelled => "_OTHER",
         }
+    }
+}
+
+/// How a job ended by a verdict; `None` for one that goes on.
+const fn job_ending<'a>(verdict: Verdict, reason: &'a str, failure: Failure<'a>) -> Option<Ending<'a>> {
+    match verdict {
+        Verdict::Retry(_) | Verdict::Released => None,
+        Verdict::Done => Some(Ending::Ok),
+        Verdict::Dead => Some(Ending::Dead { reason, failure }),
+        Verdict::Cancelled => Some(Ending::Cancelled("run")),
     }
 }
 

@@ -13,7 +13,7 @@ use volery_blackboard::board::Board;
 use volery_blackboard::input::Input;
 use volery_blackboard::{RunId, Tally, Timestamp};
 use volery_observability::metrics::Levels;
-use volery_observability::trace::{RunEnd, RunStatus, RunTrace, Scope};
+use volery_observability::trace::{Ending, RunEnd, RunStatus, RunTrace, Scope};
 
 use super::Observer;
 
@@ -29,9 +29,9 @@ pub(super) struct OpenRun {
     pub(super) begun: Timestamp,
     trace: OnceLock<RunTrace>,
     pub(super) published: AtomicU64,
-    pub(super) jobs_ok: AtomicU64,
-    pub(super) jobs_failed: AtomicU64,
-    pub(super) jobs_cancelled: AtomicU64,
+    jobs_ok: AtomicU64,
+    jobs_failed: AtomicU64,
+    jobs_cancelled: AtomicU64,
     /// Something of it was on the board.
     boarded: AtomicBool,
     /// A publish in it was refused.
@@ -61,6 +61,17 @@ impl OpenRun {
     /// The run's trace. The first caller opens it; others wait for that one.
     pub(super) fn trace(&self, open: impl FnOnce() -> RunTrace) -> &RunTrace {
         self.trace.get_or_init(open)
+    }
+
+    /// Counts a job that ended.
+    pub(super) fn count_job(&self, ending: &Ending<'_>) {
+        let count = match ending {
+            Ending::Ok => &self.jobs_ok,
+            Ending::Cancelled("run") => &self.jobs_cancelled,
+            Ending::Dead { .. } => &self.jobs_failed,
+            _ => return,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn opened(&self) -> Option<&RunTrace> {
