@@ -210,7 +210,7 @@ impl Ingress {
         }
     }
 
-    /// Asks for a stop of the whole runtime, because of this agent. The first one is told.
+    /// Asks for a stop of the whole runtime, because of this agent. The report names the first one.
     pub(crate) fn escalate(&self, agent: AgentName) {
         // Taken already: another agent asked before.
         drop(self.escalation.set(agent));
@@ -239,7 +239,7 @@ impl Ingress {
     pub(crate) fn take(&self, limit: usize, commands: &mut VecDeque<Command>) {
         {
             let mut queue = self.queue();
-            // The lists change places, so that whoever wants to leave a command waits for an instant only.
+            // The lists change places, so that a sender of a command waits for an instant only.
             if queue.len() <= limit && commands.is_empty() {
                 std::mem::swap(&mut *queue, commands);
             } else {
@@ -283,8 +283,7 @@ impl Ingress {
         lock(&self.status)
     }
 
-    /// Answers everybody who still waits, by dropping what they wait for. Called when the runtime has
-    /// stopped.
+    /// Answers every caller that still waits, by dropping its reply. Called when the runtime has stopped.
     pub(crate) fn abandon(&self) {
         self.close();
         let abandoned = {

@@ -11,7 +11,7 @@ use crate::supervision::Intensity;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PastIntensity {
-    /// No job of the agent starts any more; those that run finish. The jobs wait and say so, until somebody
+    /// No job of the agent starts any more; those that run finish. The jobs wait and say so, until a caller
     /// resumes the agent, or until this time has passed. Either way its count of panics begins anew.
     Quarantine {
         /// How long the quarantine lasts; without a time, until the agent is resumed. At least 1 ms.
@@ -23,7 +23,7 @@ pub enum PastIntensity {
 }
 
 impl Default for PastIntensity {
-    /// A quarantine that somebody has to end.
+    /// A quarantine that lasts until a resume.
     fn default() -> Self {
         Self::Quarantine { resume_after: None }
     }

@@ -1,6 +1,6 @@
 //! The observer: the one place that turns events of the runtime into spans and numbers.
 //!
-//! Publishers, attempts and the curator report to it at the points where the feed is told. Open runs
+//! Publishers, attempts and the curator report to it at the points where they report to the feed. Open runs
 //! (`runs.rs`), and jobs between two attempts (`jobs.rs`), are kept here and not in the curator, so that they
 //! outlive the curator's lives. [`ObservedPublish`] and [`ObservedAttempt`] go along with a command; dropped
 //! on the way they close what they opened. Both are empty when nobody observes. No span is made under a lock
@@ -169,7 +169,7 @@ impl Observer {
         debug_assert!(first, "an observer has one host");
     }
 
-    /// Tells whether anybody looks.
+    /// Tells whether there is an observer.
     pub(crate) const fn is_on(&self) -> bool {
         self.spans.is_on() || self.metrics.is_on()
     }

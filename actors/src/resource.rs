@@ -99,7 +99,8 @@ impl<T: Send + Sync + 'static> Resource<T> {
         self.change(|state| state.values_max = values.max(1))
     }
 
-    /// Changes a setting. A resource that is shared already keeps its settings, and gets a state of its own here.
+    /// Changes a setting. A resource that is shared already keeps its settings, and gets a state of its own
+    /// here.
     fn change(self, change: impl FnOnce(&mut ResourceState<T>)) -> Self {
         let state = &*self.0;
         let mut fresh = ResourceState {
@@ -166,7 +167,8 @@ impl<T: Send + Sync + 'static> Resource<T> {
         })
     }
 
-    /// Counts a lease of a key, whose value may be yet to be loaded. Evicts another value if there are too many.
+    /// Counts a lease of a key, whose value may be yet to be loaded. Evicts another value if there are too
+    /// many.
     fn count_lease(&self, key: &str) -> Result<Lease<T>> {
         let (lease, evicted) = {
             let mut values = self.0.lock();

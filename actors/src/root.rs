@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Notice and flush are for callbacks of the service in a stop: nothing starts there. The board phase is the
-//! timestopper and the curator; under the root supervisor they and the two phases behind them are
+//! timekeeper and the curator; under the root supervisor they and the two phases behind them are
 //! rest-for-one: if the curator dies, agents and upkeep restart after it, and the board is read back from the
 //! store.
 

@@ -240,7 +240,7 @@ impl Volery {
         self.ingress().ask(Board::audit).await
     }
 
-    /// Reads what happens from now on. Slow readers miss events and are told how many.
+    /// Reads the events from now on. Slow readers miss events and learn how many.
     pub fn feed(&self) -> FeedReader {
         self.0.feed.read()
     }

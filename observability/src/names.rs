@@ -117,6 +117,6 @@ pub mod field {
     pub const CALLBACK: &str = "callback";
     /// How a shutdown callback ended.
     pub const STATUS: &str = "status";
-    /// A runtime that is not live: what speaks against it.
+    /// A runtime that is not live: the reason.
     pub const HEALTH: &str = "health";
 }

@@ -1,5 +1,5 @@
-//! A set-up of OpenTelemetry for services that have none: one call, and a guard that sends what is left at
-//! the end.
+//! A set-up of OpenTelemetry for services that have none: one call, and a guard that sends the rest at the
+//! end.
 //!
 //! [`init`] gives a [`TelemetryBuilder`]; its `start` gives a [`Telemetry`]. Nothing global is installed
 //! unless `install_global` asks for it. The traps of the exporters that this set-up avoids are the tests of

@@ -1,4 +1,4 @@
-//! A gate: a place in an engine, or in front of a store, where a caller waits until the test lets it go on.
+//! A gate: a place in an engine, or in front of a store, where a caller waits until the test opens it.
 
 use std::fmt;
 use std::future::Future;

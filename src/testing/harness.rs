@@ -239,7 +239,7 @@ impl Harness {
                 Some(Err(error)) => fail(at, &format!("the shutdown failed: {error}{evidence}")),
                 None => fail(at, &format!("the shutdown is not over after {PATIENCE:?}{evidence}")),
             };
-            // Tasks end after they have told so.
+            // Tasks end after they have reported it.
             settle().await;
             if let Some(trouble) = left_over(&report, self.tasks_before) {
                 fail(at, &format!("{trouble}\n  {report}\n  before the shutdown:{evidence}"));

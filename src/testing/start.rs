@@ -8,7 +8,7 @@ use super::harness::Harness;
 use crate::runtime::Clock;
 use crate::{Agent, Builder, Error, Result, Settings, Timestamp, Volery, store};
 
-/// The time at which tests start unless told otherwise: 2026-01-01 00:00 UTC. Any fixed point would do.
+/// The time at which tests start by default: 2026-01-01 00:00 UTC. Any fixed point would do.
 const STARTED_AT: Timestamp = Timestamp::from_millis_since_epoch(1_767_225_600_000);
 
 /// Starts a service's own runtime for a test, with seed 0. Short for [`Test::of`] and [`Test::start`].

@@ -116,8 +116,8 @@ macro_rules! ends {
                 }
             }
 
-            /// Returns the W3C `traceparent` of the call, for whoever is called. That of the engine when the
-            /// call has no span; `None` when there is no trace.
+            /// Returns the W3C `traceparent` of the call, for the service that is called. That of the engine
+            /// when the call has no span; `None` when there is no trace.
             #[must_use]
             pub fn traceparent(&self) -> Option<String> {
                 let own =
@@ -125,7 +125,7 @@ macro_rules! ends {
                 own.map(|carried| carried.traceparent()).or_else(|| self.0.context.traceparent())
             }
 
-            /// Tells whether anybody looks: what is costly to find out need not be said otherwise.
+            /// Tells whether the call is recorded: a costly fact need not be found out otherwise.
             #[must_use]
             pub fn is_on(&self) -> bool {
                 self.0.is_on()

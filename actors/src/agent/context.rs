@@ -68,8 +68,8 @@ impl Context {
         &self.attempt.slots.metrics
     }
 
-    /// Returns the W3C `traceparent` of the engine's call, for whoever it calls next. `None` when there is no
-    /// trace: the runtime has no tracer. In a run that is not recorded it says so.
+    /// Returns the W3C `traceparent` of the engine's call, for the services that it calls. `None` when there
+    /// is no trace: the runtime has no tracer. In a run that is not recorded it says so.
     #[must_use]
     pub fn traceparent(&self) -> Option<String> {
         self.scope().propagation().map(|place| place.traceparent())
@@ -172,7 +172,7 @@ impl Context {
     }
 
     /// Starts a task that lives no longer than this attempt: when the attempt has ended, however that may be,
-    /// the task is cut off at its next await, and the attempt's end is told only when it is gone. (When the
+    /// the task is cut off at its next await, and the attempt's end is sent only when it is gone. (When the
     /// life of the agent is killed, the task is cut off, and nobody waits for it.) A panic in it is in its
     /// result and nowhere else.
     ///

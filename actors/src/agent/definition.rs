@@ -18,14 +18,14 @@ use crate::fault::Fault;
 use crate::intensity::{PastIntensity, Rule};
 use crate::supervision::Intensity;
 
-/// Jobs of one agent that run at once unless told otherwise. Half would leave engines that wait for a network
-/// idle; a multiple would surprise services that are called.
+/// Jobs of one agent that run at once by default. Half would leave engines that wait for a network idle; a
+/// multiple would surprise services that are called.
 const CONCURRENCY_DEFAULT: u32 = 8;
 
-/// Panics of an agent's engines unless told otherwise. A job whose input makes its engine panic costs one
-/// each, and some of those pass in every service; an agent that panics at every job passes this within a
-/// second at most of what a machine does. A tenth of it would stop an agent for a handful of bad inputs; ten
-/// times as much would let a broken one turn thousands of jobs into dead letters first.
+/// Panics of an agent's engines by default. A job whose input makes its engine panic costs one each, and some
+/// of those pass in every service; an agent that panics at every job passes this within a second at most of
+/// what a machine does. A tenth of it would stop an agent for a handful of bad inputs; ten times as much
+/// would let a broken one turn thousands of jobs into dead letters first.
 const INTENSITY_DEFAULT: Intensity = Intensity { restarts: 100, within: Duration::from_secs(10) };
 
 /// Registers the kinds that an engine may publish.

@@ -91,7 +91,7 @@ impl Outputs {
         self
     }
 
-    /// Says who may see the output added last. Default: everybody.
+    /// Sets the agents that may see the output added last. Default: every agent.
     pub fn visible_to(mut self, visibility: Visibility) -> Self {
         if let Some(last) = self.items.last_mut() {
             last.visibility = visibility;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 
-/// The longest wait between attempts unless told otherwise. Half would hammer a service that is down for
-/// minutes; twice would leave work idle long after it is back.
+/// The longest wait between attempts by default. Half would hammer a service that is down for minutes; twice
+/// would leave work idle long after it is back.
 const CAP_DEFAULT: Duration = Duration::from_secs(60);
 
 type Worth = Arc<dyn Fn(&Fault) -> bool + Send + Sync>;

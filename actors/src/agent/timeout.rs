@@ -21,7 +21,7 @@ pub(crate) const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 pub enum TimeoutKind {
     /// The attempt took too long in all.
     Attempt,
-    /// The engine told of no progress for too long.
+    /// The engine reported no progress for too long.
     Idle,
     /// The job waited too long for a slot of its agent.
     Queue,

@@ -31,8 +31,8 @@ use crate::supervision::Life;
 /// Commands per commit. A thousand rows amortise a commit fully; more would only delay the first of them.
 const COMMANDS_PER_COMMIT: usize = 1_000;
 
-/// Commits in one turn. The curator then lets its mailbox speak, so that a flood of commands cannot keep it
-/// from being stopped.
+/// Commits in one turn. The curator then reads its mailbox, so that a flood of commands cannot keep it from
+/// being stopped.
 const COMMITS_PER_TURN: usize = 32;
 
 /// When a store that refused a commit is tried again if nothing else is written. A tenth would fill the log;
@@ -57,7 +57,7 @@ pub(crate) struct Curator {
     pub(super) quiescent: Vec<(RunId, Tally)>,
     /// When the timekeeper sends the next tick.
     pub(super) armed: Option<Timestamp>,
-    /// The commit that is being told of.
+    /// The commit that is being applied.
     pub(super) committed: Committed,
     /// Kept between dispatches to save allocations.
     pub(super) offsets: Vec<Offset>,
@@ -76,7 +76,7 @@ impl Curator {
         let Restored { board, effects, notes } = restore(&parts).await?;
         let now = parts.clock.now();
         end_what_is_gone(&parts, &board, now).await?;
-        // Callers that waited when the life before ended are told by this one.
+        // Callers that waited when the life before ended are answered by this one.
         let quiescent = parts.ingress.waiters().runs().map(|run| (run, Tally::default())).collect();
         let decided = parts.ingress.decisions().runs.keys().copied().collect();
         let epoch = parts.ingress.begin_epoch();

@@ -1,6 +1,6 @@
 //! Application: the sequel of a committed write, and the actions that need no write.
 //!
-//! The one place where the results of a commit are told: to traces, to the feed and to the board, in this
+//! The one place where the results of a commit are reported: to traces, to the feed and to the board, in this
 //! order.
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Decisions from outside (pauses, cancellations, deadlines), made into steps of the next commit.
 //!
-//! The board is told of each in its turn, and a note of it is written, so that it outlives the process.
+//! Each is an input of the board, and a note of it is written, so that it outlives the process.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::step::{Action, Record};
 use crate::feed::Event;
 
 impl Curator {
-    /// Has the board told, and what must outlive the process written.
+    /// Makes the steps of a decision: the board's input, and the note that outlives the process.
     pub(super) fn prepare_input(&mut self, input: Input) {
         let note = match &input {
             Input::Pause(agent) => Some(self.pause_note(*agent, true)),

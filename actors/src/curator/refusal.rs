@@ -21,7 +21,7 @@ use crate::ingress::reply;
 use crate::observer::ObservedAttempt;
 
 /// The first back-off of a job that the store lets neither end nor fail; each one is twice the one before. A
-/// tenth would fill the log; ten times as much would be felt by whoever mends the store.
+/// tenth would fill the log; ten times as much would delay the start after the store has been mended.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 
 /// How often it is doubled: up to a good four minutes. Longer, and a store that was mended would seem not to
@@ -85,7 +85,7 @@ impl Curator {
         match finished.verdict {
             Verdict::Done | Verdict::Retry(_) => {
                 let Finished { start, error: failed, observed, .. } = finished;
-                // Before the job goes on: its span waits for whoever takes it up.
+                // Before the job goes on: its span waits for the next attempt.
                 drop(observed);
                 let error = self.say_refused(&start, error, failed);
                 let attempts = start.failures + 1;

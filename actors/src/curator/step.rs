@@ -59,7 +59,7 @@ pub(super) enum Then {
     SpilledCancelled(RunId),
 }
 
-/// An attempt's end, of which the board, the feed and traces are told.
+/// An attempt's end, for the board, the feed and traces.
 pub(super) struct Finished {
     pub(super) start: Arc<Start>,
     pub(super) verdict: Verdict,
@@ -82,7 +82,7 @@ pub(super) enum Action {
     Cancel { agent: AgentIndex, job: JobId },
     /// Shows the board as the steps before left it.
     Ask(Question),
-    /// Reads the log, once the board has been told all of the commit.
+    /// Reads the log, once the board has handled all of the commit.
     Look(Lookup),
     /// Looks whether a run is quiescent once the next commit is done.
     Check(RunId),

@@ -123,7 +123,7 @@ impl Decisions {
     /// they agree.
     ///
     /// In the first life of a process the notes are all that there is. Later the decisions are newer: the
-    /// life before may have ended before it wrote what it had been told.
+    /// life before may have ended before it wrote its decisions.
     pub(crate) fn reconcile(&mut self, notes: Vec<Note>, names: &[AgentName]) -> Vec<Note> {
         let noted = Noted::of(notes, names);
         if !self.reconciled {

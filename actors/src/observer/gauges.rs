@@ -1,4 +1,4 @@
-//! Levels: what is waiting and running now, for the gauges.
+//! Levels: the counts of waiting and running work, for the gauges.
 
 use std::sync::Arc;
 

@@ -25,7 +25,7 @@ pub(crate) struct ObservedExpiry {
 }
 
 impl Observer {
-    /// Inputs of a join waited in vain. Returns what has to be shown; told before the runs may settle.
+    /// Inputs of a join expired. Returns the value to be shown; called before the runs may settle.
     pub(crate) fn join_expired(
         self: &Arc<Self>,
         expired: JoinExpired,

@@ -139,7 +139,7 @@ impl Observer {
         }
     }
 
-    /// Hears of exports, and has notes removed. Weak: whoever exports outlives the runtime.
+    /// Learns of exports, and has notes removed. Weak: the exporter outlives the runtime.
     fn on_exported(self: &Arc<Self>) -> OnExported {
         let observer = Arc::downgrade(self);
         Arc::new(move |span| {

@@ -98,7 +98,7 @@ impl Observer {
         })))
     }
 
-    /// Opens the trace of a run that somebody outside begins.
+    /// Opens the trace of a run that begins with a publish from outside.
     fn open_run(
         &self,
         artifact: &Artifact,
@@ -139,7 +139,7 @@ impl ObservedPublish {
         }
     }
 
-    /// The artifacts are committed: told before the board is.
+    /// The artifacts are committed. Called before the board handles them.
     pub(crate) fn committed(mut self, stored: &[Stored], committed: Committed) {
         if let Some(open) = &mut self.0 {
             open.unsure = false;

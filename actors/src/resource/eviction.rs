@@ -101,8 +101,8 @@ impl<T: Send + Sync + 'static> Evict for Resource<T> {
     }
 }
 
-/// Drops values on the blocking pool: their drop is code of the user, and may take long. Cancel safe; the drops
-/// go on.
+/// Drops values on the blocking pool: their drop is code of the user, and may take long. Cancel safe; the
+/// drops go on.
 pub(crate) async fn drop_values(values: Vec<RemovedValue>) {
     if values.is_empty() {
         return;

@@ -1,9 +1,9 @@
 //! The backstop: a thread that reports a stop when the stopper cannot.
 //!
-//! Engines that block their threads can block all of them, the stopper's and the timer's included; a store, or
-//! a callback, that blocks its thread can block the stopper alone. The thread waits from the request to stop
-//! to its end, and reports only when the deadline has passed for good. It stops nothing; it names the phases that
-//! stopped and the one that did not, and answers every caller that waits. It ends with the stop.
+//! Engines that block their threads can block all of them, the stopper's and the timer's included; a store,
+//! or a callback, that blocks its thread can block the stopper alone. The thread waits from the request to
+//! stop to its end, and reports only when the deadline has passed for good. It stops nothing; it names the
+//! phases that stopped and the one that did not, and answers every caller that waits. It ends with the stop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -20,8 +20,8 @@ use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::ingress::Ingress;
 
-/// How long after the deadline it reports. The stopper needs a part of it to end the last steps; twice as much
-/// would make the deadline a rough one.
+/// How long after the deadline it reports. The stopper needs a part of it to end the last steps; twice as
+/// much would make the deadline a rough one.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Deadlines below this are for tests and for machines under load: the stopper may be late by this much

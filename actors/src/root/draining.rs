@@ -25,8 +25,8 @@ use crate::settings::Partial;
 /// microseconds.
 const DROP_WITHIN: Duration = Duration::from_millis(25);
 
-/// How often a stop logs the part that it waits for: long enough not to fill a log, short enough that an operator who
-/// watches sees it move.
+/// How often a stop logs the part that it waits for: long enough not to fill a log, short enough that an
+/// operator who watches sees it move.
 pub(super) const LOG_EVERY: Duration = Duration::from_secs(3);
 
 /// Attempts named in one log record. More would not be read; the record has their number.

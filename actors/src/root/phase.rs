@@ -13,10 +13,10 @@ pub enum Phase {
     Telemetry,
     /// The log.
     Store,
-    /// The curator and its timestopper.
+    /// The curator and its timekeeper.
     Board,
-    /// The service's `on_flush` callbacks and the end of its protected sections: after the last agent and before
-    /// the store closes.
+    /// The service's `on_flush` callbacks and the end of its protected sections: after the last agent and
+    /// before the store closes.
     Flush,
     /// The agents.
     Agents,

@@ -201,7 +201,8 @@ impl Stopper {
         state.current = None;
     }
 
-    /// Logs every few seconds which phase is stopping. The phase of the agents logs its running attempts itself.
+    /// Logs every few seconds which phase is stopping. The phase of the agents logs its running attempts
+    /// itself.
     async fn log_progress(&self, phase: Phase, since: Timestamp) -> Infallible {
         let root = &self.root;
         loop {
@@ -294,8 +295,8 @@ impl Root {
         row
     }
 
-    /// Drops the values of resources, unless another runtime uses them as well. No part of this one leases any
-    /// more.
+    /// Drops the values of resources, unless another runtime uses them as well. No part of this one leases
+    /// any more.
     async fn drop_resources(&self, deadlines: &Deadlines) {
         let values = self.resources.iter().flat_map(|resource| resource.end()).collect();
         let within = CLEANUP_WITHIN.min(deadlines.left(self.clock.now()));

@@ -13,8 +13,8 @@ use super::phase::Phase;
 use super::report::{PhaseReport, PhaseStatus};
 
 impl Root {
-    /// Ends the open spans while the store is open, so that the notes of open spans are removed: the next process
-    /// would end those spans again.
+    /// Ends the open spans while the store is open, so that the notes of open spans are removed: the next
+    /// process would end those spans again.
     pub(super) async fn close_observer(&self, within: Duration) {
         self.observer.close(self.clock.now());
         if !self.observer.has_notes() {

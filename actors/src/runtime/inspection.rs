@@ -25,11 +25,12 @@ use crate::supervision::ChildState;
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 impl Volery {
-    /// Tells whether the runtime lives, whether it should be given work, and what speaks against it.
+    /// Tells whether the runtime is live and ready, with the reasons against it.
     ///
-    /// It asks the supervisors and the curator, and answers within a second whoever is dead or stuck, as long
-    /// as the async runtime runs tasks at all; when engines block every worker thread nothing answers, and
-    /// the platform's probe runs into its time-out. Cheap: a probe may call it every second. Cancel safe.
+    /// It asks the supervisors and the curator, and answers within a second whichever actor is dead or stuck,
+    /// as long as the async runtime runs tasks at all; when engines block every worker thread nothing
+    /// answers, and the platform's probe runs into its time-out. Cheap: a probe may call it every second.
+    /// Cancel safe.
     ///
     /// A runtime that stops is live and not ready; one that has stopped is neither. `docs/supervision.md` has
     /// the table of what affects what, `examples/11_service.rs` answers probes with it, and `deploy/` has the

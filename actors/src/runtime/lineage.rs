@@ -14,8 +14,7 @@ use volery_blackboard::{Artifact, ArtifactId};
 use super::Volery;
 use crate::error::{ErrorKind, Result};
 
-/// Steps in each direction unless told otherwise: chains of agents are seldom longer, and a person reads no
-/// longer ones.
+/// Steps in each direction by default: chains of agents are seldom longer, and a person reads no longer ones.
 const DEPTH_DEFAULT: usize = 16;
 
 /// Artifacts in one tree. A burst that fans out into millions must not end in memory; nobody reads a tenth of

@@ -70,7 +70,7 @@ impl Publishing {
         })
     }
 
-    /// Says who may see it. Default: everybody.
+    /// Sets the agents that may see it. Default: every agent.
     pub fn visible_to(self, visibility: Visibility) -> Self {
         self.map(|artifact| artifact.with_visibility(visibility))
     }
@@ -123,7 +123,7 @@ impl Publishing {
         self.from(|origin| origin.session = Some(session))
     }
 
-    /// Hides it from everybody until then.
+    /// Hides it from every agent until then.
     pub fn not_before(self, time: Timestamp) -> Self {
         Self { opens: Some(time), ..self }
     }

@@ -3,11 +3,11 @@
 //! Pure: no I/O, no clock. Times are durations since the supervisor began. It starts, stops and waits for
 //! nothing itself: `shell.rs` performs its commands and reports back.
 //!
-//! At any time one of three things is going on. In *steady* state failures are answered one by one. During a
-//! *round* a group of children is taken down in reverse order and brought up in order: the first start of
-//! the tree, or a restart under rest-for-one and one-for-all. *Closing* takes everybody down in reverse
-//! order and never ends in another state. Only the round and the closing give orders to lives;
-//! a failure during a round enlarges it.
+//! At any time one of three things is going on. In *steady* state failures are answered one by one. During
+//! a *round* a group of children is taken down in reverse order and brought up in order: the first start of
+//! the tree, or a restart under rest-for-one and one-for-all. *Closing* takes every child down in reverse
+//! order and never ends in another state. Only the round and the closing give orders to lives; a failure
+//! during a round enlarges it.
 
 use std::collections::VecDeque;
 use std::time::Duration;

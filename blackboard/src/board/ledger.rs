@@ -112,8 +112,8 @@ impl Board {
         state.cancelled
     }
 
-    /// Looks at a run whose counts changed: tells whether it is at rest. Forgets one of which nothing is in
-    /// memory, and has one recounted of which something may be in the log.
+    /// Looks at a run whose counts changed: tells whether nothing of it moves. Forgets one of which nothing
+    /// is in memory, and has one recounted of which something may be in the log.
     pub(super) fn check_quiescent(&mut self, run: RunId, effects: &mut Vec<Effect>) -> bool {
         let Some(state) = self.runs.get(&run) else { return false };
         if state.cancelled && state.spilled() > 0 {

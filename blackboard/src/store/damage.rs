@@ -29,8 +29,8 @@ impl fmt::Display for Damage {
 
 impl Note {
     /// Returns what is to be taken for granted when the note of a subject on a topic cannot be read: the
-    /// decision that lets nothing happen which it may have forbidden. An agent is held until somebody resumes
-    /// it, and the time of a run is over.
+    /// decision that forbids the most. An agent is held until a caller resumes it, and the time of a run is
+    /// over.
     ///
     /// `None` for a topic that tells nothing by itself.
     #[must_use]

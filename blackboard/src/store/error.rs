@@ -1,10 +1,10 @@
-//! Store errors: why a store did not do as told.
+//! Store errors: the reasons of a store's refusals.
 //!
 //! Pure: no I/O, no clock.
 
 use crate::id::Offset;
 
-/// A reason why a store did not do as told.
+/// The reason of a store's refusal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {

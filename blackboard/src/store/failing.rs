@@ -1,4 +1,4 @@
-//! A store that fails as it is told to, for tests of what follows from an outage.
+//! A store that fails on command, for tests of outages.
 //!
 //! It stands in front of another store and decides nothing about artifacts: what no rule stops goes through
 //! unchanged. Pure: it waits for futures that the test hands in, and reads no clock.
@@ -25,7 +25,7 @@ type Wait = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sy
 
 type Refusal = Arc<dyn Fn(&Write) -> bool + Send + Sync>;
 
-/// A store that does what the one behind it does, except where it was told to fail.
+/// A store that forwards to the one behind it, except where a rule makes it fail.
 ///
 /// A clone is the same store: give one to the runtime and keep one to change the rules. A rule holds from the
 /// moment it is set, and those that refuse look again when a delayed commit goes on.

@@ -1,4 +1,4 @@
-//! History: questions about what happened, and the removal of what is too old.
+//! History: questions about the past, and the removal of what is too old.
 //!
 //! The runtime's queries and its janitor ask; the board never does. Pure contract; implementations may do
 //! I/O.

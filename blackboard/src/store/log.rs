@@ -1,4 +1,4 @@
-//! The log: what a store has to do for a runtime to run over it.
+//! The log: the part of a store that a runtime needs to run.
 //!
 //! The curator commits writes and reads back what is unfinished; agents are given their inputs. Pure
 //! contract; implementations may do I/O.
@@ -18,8 +18,8 @@ use crate::outcome::Tally;
 /// ended.
 ///
 /// It decides nothing. A runtime runs over a store that implements this trait alone; what
-/// [`History`](super::History) and [`Letters`](super::Letters) add is for whoever asks about what happened.
-/// The suite's part for this trait is `store::conformance::check_log` (feature `testing`).
+/// [`History`](super::History) and [`Letters`](super::Letters) add serves questions about the past. The
+/// suite's part for this trait is `store::conformance::check_log` (feature `testing`).
 pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// Names the store in logs and errors: `memory`, or the file.
     fn name(&self) -> String;

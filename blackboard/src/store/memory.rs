@@ -1,4 +1,4 @@
-//! The in-memory store: the reference for what a store means, and the choice when nothing needs to survive.
+//! The in-memory store: the reference of a store, and the choice when nothing needs to survive.
 //!
 //! Everything is lost with the process. It survives the curator, so that a restarted board replays from it.
 //! Finished artifacts beyond a limit are dropped, oldest first. No I/O, no clock.
@@ -23,9 +23,9 @@ mod state;
 
 use state::{Entry, State};
 
-/// How many finished artifacts are kept unless told otherwise: about 10 MiB of small ones, which a
-/// processor's cache still covers in good part. A tenth would make queries forget at once; ten times as many
-/// cost every publish half as much again in cache misses.
+/// How many finished artifacts are kept by default: about 10 MiB of small ones, which a processor's cache
+/// still covers in good part. A tenth would make queries forget at once; ten times as many cost every publish
+/// half as much again in cache misses.
 const KEEP_DEFAULT: usize = 10_000;
 
 /// A store in memory.

@@ -1,7 +1,7 @@
-//! Notes: what somebody decided, or a run waits for, that no artifact tells.
+//! Notes: decisions, and facts about runs and spans, that are in no artifact.
 //!
-//! A store keeps the last note on every topic; the curator writes them beside what they are about and reads
-//! them back first. Agents are named, not numbered, because numbers change with the program. Pure: no I/O, no
+//! A store keeps the last note on every topic; the curator writes notes beside the decisions and reads them
+//! back first. Agents are named, not numbered, because numbers change with the program. Pure: no I/O, no
 //! clock.
 
 use std::sync::Arc;

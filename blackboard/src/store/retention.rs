@@ -1,4 +1,4 @@
-//! Retention: how much of what is finished a store keeps, as data.
+//! Retention: the bounds of finished artifacts and dead letters in a store, as data.
 //!
 //! It removes nothing; [`History::retain`](super::History::retain) does, when the runtime's janitor asks for
 //! it. Pure: no I/O, no clock.

@@ -1,4 +1,4 @@
-//! Unfinished work: what a board is read back from.
+//! Unfinished work, from which a board is read back.
 //!
 //! Pure: no I/O, no clock.
 

@@ -1,4 +1,4 @@
-//! Writes: what one caller wants written, all or nothing, and what became of it.
+//! Writes: the change of one caller, all or nothing, and its result.
 //!
 //! Pure: no I/O, no clock.
 

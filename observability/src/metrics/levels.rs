@@ -1,4 +1,5 @@
-//! Levels: what is waiting and running now, as a snapshot that the gauges read when the meter collects.
+//! Levels: the counts of waiting and running work, as a snapshot that the gauges read when the meter
+//! collects.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The builder of the set-up: what a service may choose, and how the parts are put together.
+//! The builder of the set-up: the choices of a service, and the assembly of the parts.
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -201,7 +201,7 @@ impl TelemetryBuilder {
         if self.global {
             self.install(&exports)?;
         }
-        // Now there is somebody to tell.
+        // Now there is a place for the warnings.
         self.environment.say_what_was_passed_over();
         Ok(Telemetry {
             exports,

@@ -3,7 +3,7 @@
 //!
 //! A malformed variable is passed over with a warning, as the specification asks, unless nothing could be
 //! exported then. The service's name and resource attributes of the environment count more than those of the
-//! code, so that whoever runs a service names it.
+//! code, so that the operator of a service names it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;

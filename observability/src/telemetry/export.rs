@@ -92,7 +92,7 @@ impl Noted {
         self.count.store(listeners.len(), Ordering::Release);
     }
 
-    /// Those of a batch that somebody waits for.
+    /// Those of a batch that a caller waits for.
     fn of(&self, batch: &[SpanData]) -> Vec<SpanKey> {
         if self.count.load(Ordering::Acquire) == 0 {
             return Vec::new();

@@ -1,7 +1,7 @@
 //! The end of the exports: bounded in real time, on threads that may block, and with a report.
 //!
 //! The SDK's own flush blocks its caller, and some of its exporters block for good on a runtime with one
-//! thread. Here every call runs on a thread of its own, and whoever waits, waits for so long and no longer.
+//! thread. Here every call runs on a thread of its own, and a caller waits up to its limit.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};

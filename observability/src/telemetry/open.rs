@@ -30,7 +30,8 @@ pub(super) struct Open {
     waiting_max: u64,
 }
 
-/// The spans of one trace that are not out. A parent that is not here is out, or belongs to somebody else.
+/// The spans of one trace that are not out. A parent that is not here is out, or is a span of another
+/// service.
 type Trace = FxHashMap<u64, Entry>;
 
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! Which runs are recorded. Decided once, at the root; everything below follows its parent.
+//! The sampler: decides once, at the root, whether a run is recorded; everything below follows its parent.
 
 use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};

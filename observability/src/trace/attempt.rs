@@ -1,8 +1,8 @@
-//! The spans of one attempt: the try itself, its steps, the engine's call, what it publishes.
+//! The spans of one attempt: the try itself, its steps, the engine's call, its publishes.
 //!
-//! The value goes with the attempt into its task, and back with what the attempt returned: the attempt ends
-//! when its commit is done. The engine runs under [`EvaluateTrace::context`], so that spans of the service
-//! become its children.
+//! The value goes with the attempt into its task, and back with the attempt's result: the attempt ends when
+//! its commit is done. The engine runs under [`EvaluateTrace::context`], so that spans of the service become
+//! its children.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -56,7 +56,7 @@ impl JobTrace {
 }
 
 impl AttemptTrace {
-    /// The attempt's place, for whoever is called next.
+    /// The attempt's place, for the next service.
     #[must_use]
     pub fn propagation(&self) -> Propagation {
         self.root.propagation(&self.nested)

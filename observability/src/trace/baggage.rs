@@ -35,7 +35,7 @@ impl Baggage {
         self.members.iter().map(|(key, value)| KeyValueMetadata::new(key.clone(), value.clone(), ""))
     }
 
-    /// The header for whoever is called next.
+    /// The header for the next service.
     pub(crate) fn header(&self) -> String {
         let member = |(key, value): &(String, String)| format!("{key}={}", encode(value));
         self.members.iter().map(member).collect::<Vec<_>>().join(",")

@@ -1,8 +1,8 @@
 //! Calls of models and tools inside an engine: a span below the engine's, and numbers on the meter.
 //!
 //! The names are those of the GenAI conventions (`names::CONVENTIONS`). Prompts and answers are never
-//! recorded: there is nothing here that takes it. In a run that is not recorded a call has its numbers and no
-//! span; without a meter and a trace it is nothing, and allocates nothing. Nothing here reads a clock.
+//! recorded: there is nothing here that takes them. In a run that is not recorded a call has its numbers and
+//! no span; without a meter and a trace it is nothing, and allocates nothing. Nothing here reads a clock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -158,7 +158,7 @@ impl Root {
 }
 
 impl Scope {
-    /// Opens a call of a model that the code here makes; the time is asked for if anybody looks.
+    /// Opens a call of a model that the code here makes; the time is asked for if the call is recorded.
     pub fn model_call(
         &self,
         call: &ModelCall<'_>,
@@ -279,7 +279,7 @@ struct Open {
 }
 
 impl OpenCall {
-    /// Tells whether anybody looks.
+    /// Tells whether the call is recorded.
     #[must_use]
     pub const fn is_on(&self) -> bool {
         self.0.is_some()

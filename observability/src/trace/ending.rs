@@ -1,4 +1,4 @@
-//! How a job, an attempt or an engine call ended, as status, attributes and events of its span.
+//! Ends of jobs, attempts and engine calls, as status, attributes and events of their spans.
 //!
 //! An attempt that failed, panicked or ran out of time is an error with a class; a cancelled one is not, it
 //! says so in its outcome. The chain of causes becomes `exception` events, the root cause first.

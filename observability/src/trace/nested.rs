@@ -144,7 +144,7 @@ impl NestedSpan {
         if end.status != Status::Unset {
             span.set_status(end.status);
         }
-        // Processors are code of the service, and whoever ends a span here must not die of their panics.
+        // Processors are code of the service, and the caller that ends a span must not die of their panics.
         let latest = state.latest;
         if catch_unwind(AssertUnwindSafe(|| span.end_with_timestamp(latest))).is_err() {
             tracing::warn!(target: TELEMETRY, "a processor of spans panicked, and what it was given is lost");

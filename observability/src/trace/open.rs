@@ -1,4 +1,4 @@
-//! Open spans: what the log keeps of one, and who can export it after the process has died.
+//! Open spans: their records in the log, and their export after the process has died.
 //!
 //! One rule makes a trace whole after `kill -9`: *no span is exported before its parent is exported, or is in
 //! the log as open*. [`OpenSpans`] holds spans back until then. A root, job, attempt or engine call that is
@@ -147,7 +147,7 @@ fn unescaped(text: &str) -> String {
     whole
 }
 
-/// Is told that a noted span was exported or is lost for good, so that its note can be removed. The thread
+/// Called when a noted span was exported or is lost for good, so that its note can be removed. The thread
 /// that exports calls it; it must not block.
 pub type OnExported = Arc<dyn Fn(SpanKey) + Send + Sync>;
 

@@ -74,8 +74,7 @@ pub(crate) enum Opened {
     Nothing,
 }
 
-/// A root that is recorded and says nothing about itself yet: what it says is made only when somebody will
-/// see it.
+/// A root that is recorded and has no attributes yet: they are made only when a receiver will see it.
 pub(crate) struct Opening {
     span: BoxedSpan,
     place: Place,
@@ -204,7 +203,8 @@ impl Draft {
 }
 
 impl Root {
-    /// Opens a root, if the sampler wants it. It is told the name, and whether the decision was made before.
+    /// Opens a root, if the sampler wants it. The sampler gets the name, and an earlier decision if there is
+    /// one.
     pub(crate) fn open(recorder: &Recorder, draft: RootDraft<'_>) -> Opened {
         let above = draft.parent.map_or_else(Context::new, |parent| {
             Context::new().with_remote_span_context(parent.span_context())
@@ -214,7 +214,7 @@ impl Root {
         if let Some(forced) = draft.forced {
             builder = builder.with_attributes([KeyValue::new(attribute::SAMPLING, forced)]);
         }
-        // Samplers are code of the service, and whoever begins a run here must not die of their panics.
+        // Samplers are code of the service, and the caller that begins a run must not die of their panics.
         let build = || recorder.tracer.build_with_context(builder, &above);
         let Ok(span) = catch_unwind(AssertUnwindSafe(build)) else { return Opened::Nothing };
         let context = span.span_context();

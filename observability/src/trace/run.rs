@@ -1,4 +1,4 @@
-//! The trace of one run: a value that whoever keeps the run keeps with it.
+//! The trace of one run: a value that is kept with the run.
 //!
 //! A run that is not sampled is a small value without an allocation, and everything opened in it is nothing.
 //! A run with more spans than a trace may have goes on in another trace, with the same decision about
@@ -148,7 +148,7 @@ impl RunTrace {
         matches!(self.0, State::Sampled(_))
     }
 
-    /// The root's place, for whoever is called next and for an artifact without a span of its own.
+    /// The root's place, for the next service and for an artifact without a span of its own.
     #[must_use]
     pub fn propagation(&self) -> Option<Propagation> {
         match &self.0 {
@@ -178,7 +178,7 @@ impl RunTrace {
         })
     }
 
-    /// The allowed baggage as a W3C header, for whoever is called next.
+    /// The allowed baggage as a W3C header, for the next service.
     #[must_use]
     pub fn baggage(&self) -> Option<String> {
         match &self.0 {
@@ -214,7 +214,7 @@ impl RunTrace {
         run.root().span.event(event::HANDED_TO, at, vec![KeyValue::new(attribute::NEXT_TRACE, trace)]);
     }
 
-    /// Notes that somebody asked for the end of the run.
+    /// Notes that the end of the run was asked for.
     pub fn cancel_requested(&self, by: &str, at: SystemTime) {
         let State::Sampled(run) = &self.0 else { return };
         run.root().span.event(event::CANCEL_REQUESTED, at, vec![text(attribute::CANCEL_BY, by)]);

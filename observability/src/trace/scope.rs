@@ -66,7 +66,7 @@ impl Scope {
         self.here.as_deref()
     }
 
-    /// The place, for whoever is called next. `None` when there is no trace.
+    /// The place, for the next service. `None` when there is no trace.
     #[must_use]
     pub fn propagation(&self) -> Option<Propagation> {
         let context = self.context.as_ref()?.span().span_context().clone();

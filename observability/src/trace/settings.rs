@@ -48,7 +48,7 @@ impl PayloadRecording {
         let Some(redaction) = &self.redaction else {
             return super::text::cut(payload, self.bytes_max).into_owned();
         };
-        // The service's code, in the task of whoever publishes: its panic must not become theirs.
+        // The service's code, in the task of the publisher: its panic must not become the publisher's.
         let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| redaction(payload)));
         match seen {
             Ok(seen) => super::text::cut(&seen, self.bytes_max).into_owned(),

@@ -1,4 +1,4 @@
-//! Faults: what SQLite and the file system say, put into the words of a store.
+//! Faults: errors of SQLite and the file system, as errors of a store.
 //!
 //! Two questions are answered here: which [`StoreError`] it is, and whether it condemns one write of a
 //! commit, the whole commit, or the connection.

@@ -112,8 +112,8 @@ pub(super) fn refuse_network(
     type_of: impl FnOnce(&Path) -> std::io::Result<u64>,
 ) -> Result<(), StoreError> {
     /// File systems by the number in `statfs(2)`. A file system that a program serves over fuse may lie on
-    /// another host (sshfs, s3fs) or on this one, and whether it keeps what it was told to bring to disk is
-    /// up to the program.
+    /// another host (sshfs, s3fs) or on this one, and whether a sync brings its files to disk is up to the
+    /// program.
     const NETWORK: [(u64, &str); 11] = [
         (0x6969, "nfs"),
         (0x517B, "smb"),

@@ -1,4 +1,4 @@
-//! Where a Volery blackboard is kept: a durable store in one SQLite file, written by one thread and read by a
+//! The SQLite store of a Volery blackboard: a durable store in one file, written by one thread and read by a
 //! few.
 //!
 //! A commit that was answered is on disk. Any SQLite tool can open the file while it is in use;

@@ -113,7 +113,7 @@ impl Sqlite {
     /// Waits for the writer's end and gives the lock back.
     fn end(&self) {
         if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // The writer catches what panics in it; should something get through, those who waited were told.
+            // The writer catches panics; should one get through, the drop of the replies wakes the callers.
             drop(writer.join().err());
         }
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -123,7 +123,7 @@ impl Sqlite {
 impl Drop for Sqlite {
     fn drop(&mut self) {
         self.readers.close();
-        // The writer ends after everything it was told.
+        // The writer ends after every command before.
         drop(self.commands().take());
         self.end();
     }

@@ -39,8 +39,8 @@ impl fmt::Display for Redriven {
     }
 }
 
-/// Open dead letters that are to be driven again, oldest first, one after the other, in the task of whoever
-/// awaits it.
+/// Open dead letters that are to be driven again, oldest first, one after the other, in the task of the
+/// caller that awaits it.
 ///
 /// Letters that come up meanwhile are left, so that jobs which fail again are not driven in a circle; a limit
 /// has no meaning here. Each waits for room as a publish does, and until its agent has fewer jobs in memory

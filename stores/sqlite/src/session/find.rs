@@ -1,4 +1,4 @@
-//! Finding artifacts: a filter as one statement that is told which index to use.
+//! Finding artifacts: a filter as one statement that names its index.
 //!
 //! SQLite would choose by statistics that change while a store lives. Here the most telling condition of a
 //! filter names the index, and the others are checked row by row. Times become places first, by the table

@@ -1,4 +1,4 @@
-//! Lineage: what led to an artifact, and what became of it.
+//! Lineage: the causes and the consequences of an artifact.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Retention: which finished artifacts, and which dead letters that are over, a policy lets go. The writer
-//! removes them.
+//! Retention: the finished artifacts, and the dead letters that are over, beyond the bounds of a policy. The
+//! writer removes them.
 //!
 //! The search runs beside the writer, so that it holds up nobody; the writer looks again at each one.
 

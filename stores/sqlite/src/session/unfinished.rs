@@ -149,7 +149,7 @@ fn readable(
     whole().or_else(|fault| {
         let published = damaged(row, 10, seq, subscription, fault)?;
         let refused = published.claims[0].clone();
-        // Of a run that can still be told, the counts are what they are.
+        // The counts of a run that is still known stay as they are.
         Ok((published, tally(row, 13).unwrap_or_default(), refused))
     })
 }

@@ -126,7 +126,7 @@ impl State {
         self.resumed(&start.job).ok_or_else(|| conflict(format!("job {} has no inputs", start.job)))
     }
 
-    /// Removes letters that were decided and whose jobs have ended, as far as a policy lets them go: at most
+    /// Removes letters that were decided and whose jobs have ended, beyond the bounds of a policy: at most
     /// `limit`, those decided first. Returns how many, and whether more are to go.
     pub(in crate::store::memory) fn prune_letters(
         &mut self,
