@@ -2,7 +2,7 @@
 //! and a set-up for services that have none.
 //!
 //! Features: `otlp` exports over OTLP, `otlp-tls` over TLS as well, `prometheus` gives metrics as text,
-//! `subscriber` writes log lines with trace ids.
+//! `subscriber` writes log lines with trace ids, `traceparent` carries the trace of a `tracing` span as text.
 
 pub use volery_actors::{Detail, Metrics, PayloadRecording, Providers, TraceSettings};
 #[cfg(feature = "subscriber")]
@@ -11,4 +11,6 @@ pub use volery_observability::LogFormat;
 pub use volery_observability::Otlp;
 #[cfg(any(feature = "otlp", feature = "prometheus", feature = "subscriber"))]
 pub use volery_observability::{Environment, Sampling, Telemetry, TelemetryBuilder, TelemetryError, init};
-pub use volery_observability::{FlushReport, Flusher, ParentError, set_parent, traceparent_of};
+pub use volery_observability::{FlushReport, Flusher};
+#[cfg(feature = "traceparent")]
+pub use volery_observability::{ParentError, set_parent, traceparent_of};

@@ -4,8 +4,8 @@
 //! * [`names`] is the one home of targets, fields, spans, attributes, events and metrics.
 //! * [`trace`] opens spans over a tracer provider, and [`metrics`] records over a meter provider; a runtime
 //!   gets both as [`Providers`]. Without them it shows nothing.
-//! * [`traceparent_of`] and [`set_parent`] carry the trace of a `tracing` span over an edge that only knows
-//!   text.
+//! * `traceparent_of` and `set_parent` (feature `traceparent`) carry the trace of a `tracing` span over an edge
+//!   that only knows text.
 //! * `init` (feature `sdk`) sets OpenTelemetry's SDK up; `otlp`, `prometheus` and `subscriber` are features
 //!   beside it.
 //!
@@ -19,6 +19,7 @@ mod providers;
 #[cfg(feature = "sdk")]
 mod telemetry;
 pub mod trace;
+#[cfg(feature = "traceparent")]
 mod traceparent;
 
 pub use metrics::Metrics;
@@ -29,4 +30,5 @@ pub use telemetry::LogFormat;
 pub use telemetry::Otlp;
 #[cfg(feature = "sdk")]
 pub use telemetry::{Environment, Sampling, Telemetry, TelemetryBuilder, TelemetryError, init};
+#[cfg(feature = "traceparent")]
 pub use traceparent::{ParentError, set_parent, traceparent_of};
