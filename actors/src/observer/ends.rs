@@ -31,7 +31,7 @@ pub(crate) struct End<'a> {
 }
 
 impl ObservedAttempt {
-    /// The end of an attempt is committed. Told before the board is.
+    /// The end of an attempt is committed. Called before the board handles it.
     pub(crate) fn ended(mut self, observer: &Observer, start: &Start, end: &End<'_>) {
         let Some(open) = &mut self.0 else { return observer.ended_unseen(start, end) };
         open.is_ended = true;
@@ -188,8 +188,8 @@ impl OpenAttempt {
 }
 
 impl Drop for OpenAttempt {
-    /// The curator died, or did not want to hear of it: the job goes on with another attempt, or is told of
-    /// as over.
+    /// The curator died, or passed the end over: the job goes on with another attempt, or is reported as
+    /// over.
     fn drop(&mut self) {
         let at = self.observer.clock.now();
         if let Some(spans) = self.spans.take() {

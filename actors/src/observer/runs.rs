@@ -142,7 +142,7 @@ impl Runs {
         let mut shard = self.shard(run);
         let entry = shard.get_mut(&run)?;
         entry.holds = entry.holds.saturating_sub(1);
-        // Asked under the lock: the last handle is let go either before, or by somebody who finds the run
+        // Asked under the lock: the last handle is dropped either before, or by a caller that finds the run
         // idle.
         if !entry.is_idle() || has_handle() {
             return None;
@@ -165,7 +165,7 @@ impl Runs {
         shard.remove(&run).map(|entry| entry.open_run)
     }
 
-    /// Takes the run out if nothing keeps it open, as told by `gone` for one on the board.
+    /// Takes the run out if nothing keeps it open; `gone` says so for one on the board.
     fn take_idle(&self, run: RunId, gone: bool) -> Option<Arc<OpenRun>> {
         let mut shard = self.shard(run);
         let entry = shard.get_mut(&run)?;
@@ -238,7 +238,7 @@ impl Observer {
         }
     }
 
-    /// The board is about to be told something that needs no record.
+    /// The board is about to be given an input that needs no record.
     pub(crate) fn input(&self, input: &Input, at: Timestamp) {
         match input {
             Input::CancelRun(run) => self.cancel_requested(*run, "caller", at),
