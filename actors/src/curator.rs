@@ -8,12 +8,12 @@
 //! commit    the writes of all steps, in one commit; waits for the store       commit.rs
 //! apply     each step in order, with the store's answer to it: traces,        apply.rs, refusal.rs
 //!           the feed and the board get them, and jobs go to agents            dispatch.rs
-//! look      pages and counts that the board asks of the log; waits as well    log.rs
+//! read      pages and counts that the board asks of the log; waits as well    log.rs
 //! perform   effects of the board become steps; take again                     effects.rs
 //! idle      no step is left: waiters are answered, the timekeeper is armed    actor.rs
 //! ```
 //!
-//! Only `commit` and `look` wait, and for nothing but the store; commands that come meanwhile stay in the
+//! Only `commit` and `read` wait, and for nothing but the store; commands that come meanwhile stay in the
 //! ingress. The data of a step is in `step.rs`. A curator that begins a life reads its board back from the
 //! store (`recovery.rs`) and from what the ingress kept.
 

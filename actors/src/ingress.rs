@@ -40,7 +40,7 @@ pub(crate) use admission::Limits;
 pub(crate) use command::{Command, DecisionAnswer, LetterDecision, PublishAnswer, Question, reply};
 pub(crate) use decisions::{Decisions, RunDecision};
 pub(crate) use end::{AttemptEnd, Ended, EngineState};
-pub(crate) use panics::{Counted, Panics};
+pub(crate) use panics::{PanicVerdict, Panics};
 pub use recovered::Recovered;
 pub(crate) use waiters::{Until, Waiters};
 

@@ -72,7 +72,7 @@ impl AgentActor {
     fn start(&mut self, start: Arc<Start>, inputs: Response<Artifacts>) {
         let ordinal = (start.subscription.0 - self.first.0) as usize;
         let (execution, slot) = Execution::begin(&self.environment, start);
-        if self.takes_nothing() {
+        if self.refuses_jobs() {
             return drop(execution);
         }
         let cell = &mut self.cells[ordinal];
@@ -86,7 +86,7 @@ impl AgentActor {
 
     fn bury(&self, start: Arc<Start>, inputs: Response<Artifacts>, why: Burial) {
         let (execution, slot) = Execution::begin(&self.environment, start);
-        if self.takes_nothing() {
+        if self.refuses_jobs() {
             return drop(execution);
         }
         self.spawn(slot, bury(execution, inputs, why));
@@ -99,7 +99,7 @@ impl AgentActor {
 
     /// Its attempts have been released or cut off, and nobody would do that for another one: a job that comes
     /// is handed back, by the drop of its execution.
-    fn takes_nothing(&self) -> bool {
+    fn refuses_jobs(&self) -> bool {
         self.cut_off || self.environment.is_stopping()
     }
 

@@ -18,7 +18,7 @@ use volery_observability::trace::Scope;
 
 use super::child::Children;
 use super::poll::PollWatch;
-use super::progress::{Moment, Progress};
+use super::progress::{AtomicTime, Progress};
 use super::slots::Slots;
 use crate::hold::{Hold, Protection};
 
@@ -30,7 +30,7 @@ pub(crate) struct Attempt {
     /// Set when they have been read.
     inputs: OnceLock<Arc<[Arc<Artifact>]>>,
     /// When it was cancelled with its run, or because the runtime stops.
-    called_off: Moment,
+    called_off: AtomicTime,
     /// Wakes those who wait for a cancellation, of whichever cause.
     cancelled: Notify,
     pub(super) engine: Call,
@@ -50,7 +50,7 @@ pub(crate) struct Attempt {
 #[derive(Debug, Default)]
 pub(super) struct Call {
     /// When its time was over, if nobody had called the attempt off before.
-    timed_out: Moment,
+    timed_out: AtomicTime,
     pub(super) progress: Progress,
     /// Made when it starts something beside itself; `None` once it has ended without that.
     children: OnceLock<Option<Children>>,
@@ -60,7 +60,7 @@ pub(super) struct Call {
 
 /// The readable state of an attempt that runs.
 #[derive(Clone, Debug)]
-pub(crate) struct Look {
+pub(crate) struct AttemptStatus {
     pub(crate) last_progress: Option<Timestamp>,
     pub(crate) cancelled_at: Option<Timestamp>,
     pub(crate) note: Option<String>,
@@ -68,7 +68,7 @@ pub(crate) struct Look {
 
 /// Keeps an attempt present while something of it goes on beside its owner.
 #[derive(Debug)]
-pub(super) struct Presence(Arc<Attempt>);
+pub(super) struct PresenceGuard(Arc<Attempt>);
 
 impl Attempt {
     /// An attempt that begins, and is present with its owner.
@@ -78,7 +78,7 @@ impl Attempt {
             began: slots.clock.now(),
             slots,
             inputs: OnceLock::new(),
-            called_off: Moment::default(),
+            called_off: AtomicTime::default(),
             cancelled: Notify::new(),
             engine: Call::default(),
             fallback: OnceLock::new(),
@@ -94,8 +94,8 @@ impl Attempt {
         &self.slots.agent
     }
 
-    /// Makes the inputs known; the first ones stay.
-    pub(super) fn learn(&self, inputs: Arc<[Arc<Artifact>]>) {
+    /// Sets the inputs, once they have been read; the first ones stay.
+    pub(super) fn set_inputs(&self, inputs: Arc<[Arc<Artifact>]>) {
         self.inputs.get_or_init(|| inputs);
     }
 
@@ -146,15 +146,15 @@ impl Attempt {
     }
 
     /// Keeps the attempt present; `None` when it is gone.
-    pub(super) fn stay(self: &Arc<Self>) -> Option<Presence> {
+    pub(super) fn keep_present(self: &Arc<Self>) -> Option<PresenceGuard> {
         let one_more = |present: usize| (present > 0).then_some(present + 1);
         let stays = self.present.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
-        stays.is_ok().then(|| Presence(Arc::clone(self)))
+        stays.is_ok().then(|| PresenceGuard(Arc::clone(self)))
     }
 
-    /// Ends one of those that kept it present; returns whether it was the last. Called under the lock of the
-    /// slots, so that an attempt that goes on is found where it belongs.
-    pub(super) fn ends_one(&self) -> bool {
+    /// Ends one of the holds that kept it present; returns whether it was the last. Called under the lock of
+    /// the slots, so that an attempt that goes on is found where it belongs.
+    pub(super) fn release_one(&self) -> bool {
         self.present.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
@@ -164,7 +164,7 @@ impl Attempt {
 
     /// Begins a protected section; one that begins when the attempt is gone protects nothing.
     pub(super) fn protect(self: &Arc<Self>) -> Protection {
-        self.stay().map_or_else(Protection::none, |presence| {
+        self.keep_present().map_or_else(Protection::none, |presence| {
             self.protected.raise();
             Protection::of(Section(presence))
         })
@@ -179,8 +179,8 @@ impl Attempt {
         self.protected.free().await;
     }
 
-    /// Runs what the attempt is there for, its engine or its fallback, under watch. Cancel safe if that is.
-    pub(super) fn at_work<'a, F: Future>(
+    /// Runs the engine or the fallback, and watches its polls. Cancel safe if that is.
+    pub(super) fn watch_call<'a, F: Future>(
         &'a self,
         mut work: Pin<&'a mut F>,
     ) -> impl Future<Output = F::Output> + Unpin + use<'a, F> {
@@ -188,8 +188,8 @@ impl Attempt {
         poll_fn(move |task| at_work.watch(|| work.as_mut().poll(task)))
     }
 
-    /// Runs a task beside the engine under watch. It does not keep the attempt present.
-    pub(super) fn beside<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+    /// Runs a task that the engine started, and watches its polls. It does not keep the attempt present.
+    pub(super) fn watch_child<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         let (looks, watch) = (Arc::clone(&self.slots.looks), Arc::new(PollWatch::default()));
         {
             let mut children = self.child_polls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -216,9 +216,9 @@ impl Attempt {
     }
 
     /// Reads what is known of it: of its fallback once that has begun.
-    pub(crate) fn look(&self) -> Look {
+    pub(crate) fn status(&self) -> AttemptStatus {
         let call = self.fallback.get().map_or(&self.engine, Box::as_ref);
-        Look {
+        AttemptStatus {
             last_progress: call.progress.last(),
             cancelled_at: call.timed_out.time().or_else(|| self.called_off.time()),
             note: call.progress.note().map(|note| note.text.into_owned()),
@@ -264,13 +264,13 @@ impl Call {
     /// Returns a guard that cuts children off at the end of the call, also when the attempt is dropped.
     /// Nothing can be started from then on.
     pub(super) fn cut_off_children(&self) -> impl Drop + Send + use<'_> {
-        CutOff(self)
+        CutOffGuard(self)
     }
 }
 
-struct CutOff<'a>(&'a Call);
+struct CutOffGuard<'a>(&'a Call);
 
-impl Drop for CutOff<'_> {
+impl Drop for CutOffGuard<'_> {
     fn drop(&mut self) {
         if let Some(children) = self.0.children.get_or_init(|| None) {
             children.cut_off();
@@ -278,13 +278,13 @@ impl Drop for CutOff<'_> {
     }
 }
 
-impl Drop for Presence {
+impl Drop for PresenceGuard {
     fn drop(&mut self) {
         self.0.slots.end_presence(&self.0);
     }
 }
 
-/// An attempt that does what it is there for.
+/// An attempt whose engine, or fallback, is being run.
 struct AtWork<'a>(&'a Attempt);
 
 impl<'a> AtWork<'a> {
@@ -305,7 +305,7 @@ impl Drop for AtWork<'_> {
 }
 
 /// One protected section of an attempt.
-struct Section(Presence);
+struct Section(PresenceGuard);
 
 impl Drop for Section {
     fn drop(&mut self) {

@@ -39,14 +39,14 @@ impl Context {
     /// ```
     pub fn model_call(&self, call: ModelCall<'_>) -> OpenModelCall {
         let opened = self.scope().model_call(&call, self.metrics(), || self.now().into());
-        OpenModelCall(Held::new(self, opened))
+        OpenModelCall(CallGuard::new(self, opened))
     }
 
     /// Opens a call of a tool, by its name or with more about it; the rest is as for
     /// [`model_call`](Self::model_call).
     pub fn tool_call<'a>(&self, call: impl Into<ToolCall<'a>>) -> OpenToolCall {
         let opened = self.scope().tool_call(&call.into(), self.metrics(), || self.now().into());
-        OpenToolCall(Held::new(self, opened))
+        OpenToolCall(CallGuard::new(self, opened))
     }
 }
 
@@ -56,12 +56,12 @@ impl Context {
 /// its end; as panicked while its thread unwinds.
 #[derive(Debug)]
 #[must_use = "dropped at once, the call was cancelled"]
-pub struct OpenModelCall(Held);
+pub struct OpenModelCall(CallGuard);
 
 /// A call of a tool that is open; see [`Context::tool_call`]. It ends like an [`OpenModelCall`].
 #[derive(Debug)]
 #[must_use = "dropped at once, the call was cancelled"]
-pub struct OpenToolCall(Held);
+pub struct OpenToolCall(CallGuard);
 
 /// The methods of both kinds of call.
 macro_rules! ends {
@@ -82,7 +82,7 @@ macro_rules! ends {
             ) -> Result<T, E> {
                 self.0.end = None;
                 let result = self.0.scope().run(future).await;
-                self.0.note(&result);
+                self.0.record_end(&result);
                 result
             }
 
@@ -97,13 +97,13 @@ macro_rules! ends {
             ) -> Result<T, E> {
                 self.0.end = None;
                 let result = self.0.scope().call(function);
-                self.0.note(&result);
+                self.0.record_end(&result);
                 result
             }
 
             /// Ends the call now, as one that succeeded. The note of `run` is replaced.
             pub fn end(mut self) {
-                self.0.end = Some((End::Ok, self.0.context.now()));
+                self.0.end = Some((CallEnd::Ok, self.0.context.now()));
             }
 
             /// Ends the call now, as failed. The class becomes `error.type`: of low cardinality, such as an
@@ -112,7 +112,7 @@ macro_rules! ends {
             pub fn fail(mut self, class: &str, error: &dyn Display) {
                 let at = self.0.end.take().map_or_else(|| self.0.context.now(), |(_, at)| at);
                 if self.0.is_on() {
-                    self.0.end = Some((End::Failed(class.to_owned(), error.to_string()), at));
+                    self.0.end = Some((CallEnd::Failed(class.to_owned(), error.to_string()), at));
                 }
             }
 
@@ -140,58 +140,58 @@ ends!(OpenToolCall);
 impl OpenModelCall {
     /// Names the model that answered, if it is not known by the name that was asked for.
     pub fn response_model(&mut self, model: &str) -> &mut Self {
-        self.tell(|call| call.response_model(model))
+        self.with_call(|call| call.response_model(model))
     }
 
     /// Names the answer, by the provider's id.
     pub fn response_id(&mut self, id: &str) -> &mut Self {
-        self.tell(|call| call.response_id(id))
+        self.with_call(|call| call.response_id(id))
     }
 
     /// Says why the model stopped, for each answer: `stop`, `length`, `tool_calls` and the like.
     pub fn finish_reasons(&mut self, reasons: impl IntoIterator<Item = impl AsRef<str>>) -> &mut Self {
-        self.tell(|call| call.finish_reasons(reasons))
+        self.with_call(|call| call.finish_reasons(reasons))
     }
 
     /// Says how many tokens the question had, those that came from the provider's cache included.
     pub fn tokens_input(&mut self, tokens: u64) -> &mut Self {
-        self.tell(|call| call.tokens_input(tokens))
+        self.with_call(|call| call.tokens_input(tokens))
     }
 
     /// Says how many tokens the answer had.
     pub fn tokens_output(&mut self, tokens: u64) -> &mut Self {
-        self.tell(|call| call.tokens_output(tokens))
+        self.with_call(|call| call.tokens_output(tokens))
     }
 
     /// Says how many tokens of the question came from the provider's cache. On the span only.
     pub fn tokens_cached(&mut self, tokens: u64) -> &mut Self {
-        self.tell(|call| call.tokens_cached(tokens))
+        self.with_call(|call| call.tokens_cached(tokens))
     }
 
-    fn tell(&mut self, tell: impl FnOnce(&mut OpenCall)) -> &mut Self {
+    fn with_call(&mut self, change: impl FnOnce(&mut OpenCall)) -> &mut Self {
         if let Some(call) = self.0.call.as_mut().filter(|call| call.is_on()) {
-            tell(call);
+            change(call);
         }
         self
     }
 }
 
 /// The parts that a guard holds until its end.
-struct Held {
+struct CallGuard {
     /// Taken when it ends.
     call: Option<OpenCall>,
     context: Context,
     /// How it ended, and when, if it did.
-    end: Option<(End, Timestamp)>,
+    end: Option<(CallEnd, Timestamp)>,
 }
 
-enum End {
+enum CallEnd {
     Ok,
     /// The class and the text of the error.
     Failed(String, String),
 }
 
-impl Held {
+impl CallGuard {
     fn new(context: &Context, call: OpenCall) -> Self {
         Self { call: Some(call), context: context.clone(), end: None }
     }
@@ -205,24 +205,24 @@ impl Held {
         self.call.as_ref().and_then(OpenCall::scope).unwrap_or_default()
     }
 
-    fn note<T, E: Display>(&mut self, result: &Result<T, E>) {
+    fn record_end<T, E: Display>(&mut self, result: &Result<T, E>) {
         if !self.is_on() {
             return;
         }
         let end = match result {
-            Ok(_) => End::Ok,
-            Err(error) => End::Failed(class_of::<E>().to_owned(), error.to_string()),
+            Ok(_) => CallEnd::Ok,
+            Err(error) => CallEnd::Failed(class_of::<E>().to_owned(), error.to_string()),
         };
         self.end = Some((end, self.context.now()));
     }
 }
 
-impl Drop for Held {
+impl Drop for CallGuard {
     fn drop(&mut self) {
         let Some(call) = self.call.take().filter(OpenCall::is_on) else { return };
         match self.end.take() {
-            Some((End::Ok, at)) => call.end(&Ending::Ok, at.into()),
-            Some((End::Failed(class, text), at)) => {
+            Some((CallEnd::Ok, at)) => call.end(&Ending::Ok, at.into()),
+            Some((CallEnd::Failed(class, text), at)) => {
                 let failure = Failure { class: &class, causes: &[text] };
                 call.end(&Ending::Failed(failure), at.into());
             }
@@ -236,9 +236,9 @@ impl Drop for Held {
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for CallGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("call", &self.call).finish_non_exhaustive()
+        f.debug_struct("CallGuard").field("call", &self.call).finish_non_exhaustive()
     }
 }
 

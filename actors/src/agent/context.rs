@@ -13,7 +13,7 @@ use volery_blackboard::{AgentName, Artifact, JobId, RunId, Timestamp};
 use volery_observability::Metrics;
 use volery_observability::trace::Scope;
 
-use super::attempt::{Attempt, Call, Presence};
+use super::attempt::{Attempt, Call, PresenceGuard};
 use super::child::{ChildTask, Children};
 use crate::hold::Protection;
 
@@ -148,8 +148,8 @@ impl Context {
     }
 
     /// Keeps the attempt present, for engines that go on when their future is gone.
-    pub(super) fn stay(&self) -> Option<Presence> {
-        self.attempt.stay()
+    pub(super) fn keep_present(&self) -> Option<PresenceGuard> {
+        self.attempt.keep_present()
     }
 
     /// Waits until fewer calls of the agent block than its concurrency allows, those of ended attempts
@@ -162,13 +162,13 @@ impl Context {
     /// Says that the attempt makes progress: the agent's idle time-out begins anew. Costs a reading of the
     /// clock and one store; call it as often as you like.
     pub fn progress(&self) {
-        self.call().progress.made(self.now());
+        self.call().progress.record(self.now());
     }
 
     /// Says that the attempt makes progress, and what it is at from now on: `ctx.progress_on("calling the
     /// model")`. A time-out names the last of these, and so does the list of running jobs.
     pub fn progress_on(&self, what: impl Into<Cow<'static, str>>) {
-        self.call().progress.made_on(what.into(), self.now());
+        self.call().progress.record_note(what.into(), self.now());
     }
 
     /// Starts a task that lives no longer than this attempt: when the attempt has ended, however that may be,
@@ -187,7 +187,7 @@ impl Context {
         match self.children() {
             Some(children) => {
                 let scope = self.scope();
-                children.spawn(self.attempt.beside(async move { scope.run(future).await }))
+                children.spawn(self.attempt.watch_child(async move { scope.run(future).await }))
             }
             None => ChildTask::cut_off(),
         }

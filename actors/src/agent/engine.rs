@@ -94,7 +94,7 @@ where
         // Taken by the call, not by this future: one that was cancelled, and still runs, counts.
         let slot = context.blocking_slot().await;
         // The function goes on when this future is dropped, and is named as running until it returns.
-        let presence = context.stay();
+        let presence = context.keep_present();
         let scope = context.scope();
         let call = move || {
             let result = scope.call(|| function(input, context)).map_err(Into::into);

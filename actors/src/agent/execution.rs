@@ -20,7 +20,7 @@ use super::cell::{EngineCell, NotMade};
 use super::context::Context;
 use super::engine::{Rescue, Runner};
 use super::environment::Environment;
-use super::fallback::{FellThrough, GaveUp};
+use super::fallback::{FallbackFailed, GaveUp};
 use super::outputs::Outputs;
 use super::slots::SlotNumber;
 use super::timeout::TimedOut;
@@ -48,11 +48,11 @@ pub(super) struct Work {
 }
 
 /// Why a call of the user's code has no outputs that can be published.
-enum Stopped {
+enum CallError {
     /// It failed; the engine is sound, and names the type of its errors.
     Failed(Fault, Option<&'static str>),
     /// Its outputs are not in order.
-    Misfit(Fault),
+    InvalidOutputs(Fault),
     NotMade(NotMade),
     Panicked(String),
     TimedOut(TimedOut, EngineState),
@@ -60,12 +60,12 @@ enum Stopped {
     Cancelled,
 }
 
-impl Stopped {
+impl CallError {
     /// How it is shown.
     fn how(&self) -> How {
         match self {
             Self::Failed(error, named) => How::of(error, *named),
-            Self::Misfit(_) => How::Failed("output"),
+            Self::InvalidOutputs(_) => How::Failed("output"),
             Self::NotMade(_) => How::Failed("not_made"),
             Self::Panicked(_) => How::Panicked,
             Self::TimedOut(error, _) => How::TimedOut(error.clock()),
@@ -76,7 +76,7 @@ impl Stopped {
     /// The texts that go with it, the root cause last.
     fn causes(&self) -> Vec<String> {
         match self {
-            Self::Failed(error, _) | Self::Misfit(error) => chain(error.as_ref()),
+            Self::Failed(error, _) | Self::InvalidOutputs(error) => chain(error.as_ref()),
             Self::NotMade(error) => chain(error),
             Self::Panicked(text) => vec![text.clone()],
             Self::TimedOut(error, _) => chain(error),
@@ -87,7 +87,7 @@ impl Stopped {
     /// Its error, and whether the engine may be used again; none for what was cancelled.
     fn into_fault(self) -> Option<(Fault, EngineState)> {
         Some(match self {
-            Self::Failed(error, _) | Self::Misfit(error) => (error, EngineState::Sound),
+            Self::Failed(error, _) | Self::InvalidOutputs(error) => (error, EngineState::Sound),
             Self::NotMade(error) => (error.into(), EngineState::NotMade),
             Self::Panicked(text) => (format!("engine panicked: {text}").into(), EngineState::Suspect),
             Self::TimedOut(error, engine) => (error.into(), engine),
@@ -115,7 +115,7 @@ pub(super) async fn run(mut execution: Execution, work: Work) {
 /// back.
 pub(super) async fn bury(mut execution: Execution, inputs: Response<Artifacts>, why: Burial) {
     // Without its inputs the failure cannot name its causes; it is published all the same.
-    execution.attempt.learn(inputs.wait().await.unwrap_or_default());
+    execution.attempt.set_inputs(inputs.wait().await.unwrap_or_default());
     let how = how_buried(&why);
     let start = &execution.attempt.start;
     let gave_up = match why {
@@ -159,7 +159,7 @@ impl Execution {
                         }
                         return (AttemptEnd::Done(outputs), EngineState::Sound);
                     }
-                    Err(error) => Stopped::Misfit(error),
+                    Err(error) => CallError::InvalidOutputs(error),
                 }
             }
             Err(stopped) => stopped,
@@ -199,7 +199,7 @@ impl Execution {
         &mut self,
         cell: &EngineCell,
         inputs: Response<Artifacts>,
-    ) -> Result<Outputs, Stopped> {
+    ) -> Result<Outputs, CallError> {
         let Self { attempt, environment, observed, .. } = self;
         let context = Context::of_engine(attempt);
         let cut_off = attempt.engine.cut_off_children();
@@ -214,7 +214,7 @@ impl Execution {
                 if fetched {
                     observed.step(Step::Read, attempt.began);
                 }
-                attempt.learn(read.map_err(|error| Stopped::Failed(error.into(), None))?);
+                attempt.set_inputs(read.map_err(|error| CallError::Failed(error.into(), None))?);
                 let runner = match cell.made() {
                     Some(runner) => runner,
                     None => Box::pin(make(cell, environment, observed)).await?,
@@ -222,11 +222,11 @@ impl Execution {
                 let scope = attempt.engine.enter(observed.evaluate().unwrap_or(scope));
                 context.progress();
                 let ran = scope.run(async { runner.run(context.clone()).await }).await;
-                ran.map_err(|error| Stopped::Failed(error, runner.error_type()))
+                ran.map_err(|error| CallError::Failed(error, runner.error_type()))
             };
             // Code of the user is called within the first poll, so that it is watched as well.
             let work = pin!(AssertUnwindSafe(work).catch_unwind());
-            supervise(attempt.at_work(work), environment, &context, attempt.began).await
+            supervise(attempt.watch_call(work), environment, &context, attempt.began).await
         };
         drop(cut_off);
         attempt.engine.end_children().await;
@@ -238,20 +238,21 @@ impl Execution {
     async fn rescue(&mut self, fallback: &dyn Rescue, gave_up: GaveUp, cause: Fault) -> AttemptEnd {
         let failed = gave_up.clone();
         let ended = self.call_fallback(fallback, gave_up).await;
-        let stopped = match ended.and_then(|outputs| self.publishes(outputs).map_err(Stopped::Misfit)) {
-            Ok(outputs) => return AttemptEnd::Done(outputs),
-            Err(stopped) => stopped,
-        };
+        let stopped =
+            match ended.and_then(|outputs| self.publishes(outputs).map_err(CallError::InvalidOutputs)) {
+                Ok(outputs) => return AttemptEnd::Done(outputs),
+                Err(stopped) => stopped,
+            };
         let text = match stopped {
-            Stopped::Cancelled => return self.environment.called_off(),
-            Stopped::Panicked(text) => format!("it panicked: {text}"),
+            CallError::Cancelled => return self.environment.called_off(),
+            CallError::Panicked(text) => format!("it panicked: {text}"),
             stopped => stopped.causes().join(": "),
         };
-        let error = chain(&FellThrough { text, cause });
+        let error = chain(&FallbackFailed { text, cause });
         self.give_up(GaveUp { error, ..failed })
     }
 
-    async fn call_fallback(&mut self, fallback: &dyn Rescue, gave_up: GaveUp) -> Result<Outputs, Stopped> {
+    async fn call_fallback(&mut self, fallback: &dyn Rescue, gave_up: GaveUp) -> Result<Outputs, CallError> {
         let Self { attempt, environment, observed, .. } = self;
         let context = Context::of_fallback(attempt);
         let call = context.call();
@@ -265,11 +266,11 @@ impl Execution {
             let work = async {
                 context.progress();
                 let ran = scope.run(async { fallback.run(gave_up, context.clone()).await }).await;
-                ran.map_err(|error| Stopped::Failed(error, None))
+                ran.map_err(|error| CallError::Failed(error, None))
             };
             let work = pin!(AssertUnwindSafe(work).catch_unwind());
             let begun = environment.services.clock.now();
-            supervise(attempt.at_work(work), environment, &context, begun).await
+            supervise(attempt.watch_call(work), environment, &context, begun).await
         };
         drop(cut_off);
         call.end_children().await;
@@ -320,15 +321,15 @@ async fn make<'a>(
     cell: &'a EngineCell,
     environment: &Environment,
     observed: &ObservedAttempt,
-) -> Result<&'a dyn Runner, Stopped> {
+) -> Result<&'a dyn Runner, CallError> {
     let since = environment.services.clock.now();
     let made = observed.scope().run(cell.runner()).await;
     observed.step(Step::Make, since);
-    made.map_err(Stopped::NotMade)
+    made.map_err(CallError::NotMade)
 }
 
 /// The end of a supervised call: by itself, or in a panic.
-type Ran = Result<Result<Outputs, Stopped>, Box<dyn Any + Send>>;
+type Ran = Result<Result<Outputs, CallError>, Box<dyn Any + Send>>;
 
 /// Waits for a call of the user's code, its cancellation, or the end of its time.
 async fn supervise(
@@ -336,16 +337,16 @@ async fn supervise(
     environment: &Environment,
     context: &Context,
     begun: Timestamp,
-) -> Result<Outputs, Stopped> {
+) -> Result<Outputs, CallError> {
     let (clock, progress) = (&environment.services.clock, &context.call().progress);
     let timed_out = tokio::select! {
         biased;
-        ended = &mut work => return ended.unwrap_or_else(|panic| Err(Stopped::Panicked(take_text(panic)))),
-        () = given_up(environment, context) => return Err(Stopped::Cancelled),
+        ended = &mut work => return ended.unwrap_or_else(|panic| Err(CallError::Panicked(take_text(panic)))),
+        () = given_up(environment, context) => return Err(CallError::Cancelled),
         timed_out = environment.timeouts.run_out(begun, progress, clock) => timed_out,
     };
     let engine = Box::pin(outlive(work, environment, context)).await;
-    Err(Stopped::TimedOut(timed_out, engine))
+    Err(CallError::TimedOut(timed_out, engine))
 }
 
 /// Ends a call whose time is over: it is cancelled like that of a cancelled run, and fails whatever it still

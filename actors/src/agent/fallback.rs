@@ -26,7 +26,7 @@ impl fmt::Display for GaveUp {
 /// The fallback of a job failed as well. Cause: why the job failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the fallback failed as well: {text}")]
-pub(super) struct FellThrough {
+pub(super) struct FallbackFailed {
     pub(super) text: String,
     #[source]
     pub(super) cause: Fault,

@@ -57,12 +57,12 @@ impl Context {
         #[cfg(windows)]
         command.wrap(JobObject);
         command.wrap(KillOnDrop);
-        let mut group = Group(command.spawn()?);
+        let mut group = GroupGuard(command.spawn()?);
         let (stdin, stdout, stderr) =
             (group.0.stdin().take(), group.0.stdout().take(), group.0.stderr().take());
         let (id, kill) = (group.0.id(), CancellationToken::new());
         let dropped = kill.clone();
-        let exit = children.spawn_until(|attempt_ended| keep(group, attempt_ended, dropped));
+        let exit = children.spawn_until(|attempt_ended| wait_for_end(group, attempt_ended, dropped));
         Ok(Process { stdin, stdout, stderr, id, exit, status: None, kill: kill.drop_guard() })
     }
 }
@@ -112,9 +112,9 @@ impl fmt::Debug for Process {
 }
 
 /// A process group that is killed when it is dropped.
-struct Group(Box<dyn ChildWrapper>);
+struct GroupGuard(Box<dyn ChildWrapper>);
 
-impl Drop for Group {
+impl Drop for GroupGuard {
     fn drop(&mut self) {
         // It fails when nothing is left of the group.
         drop(self.0.start_kill());
@@ -122,8 +122,8 @@ impl Drop for Group {
 }
 
 /// Waits until the group ends or is to end.
-async fn keep(
-    mut group: Group,
+async fn wait_for_end(
+    mut group: GroupGuard,
     attempt_ended: CancellationToken,
     dropped: CancellationToken,
 ) -> io::Result<ExitStatus> {

@@ -1,4 +1,4 @@
-//! Progress of an attempt, for readers: moments, and the last note of its engine.
+//! Progress of an attempt, for readers: times, and the last note of its engine.
 //!
 //! Written by the attempt's task and its engine, read by the lookout, the time-outs and the list of runs.
 
@@ -13,15 +13,15 @@ const NEVER: i64 = i64::MIN;
 
 /// A point in time that may come, in microseconds.
 #[derive(Debug)]
-pub(super) struct Moment(AtomicI64);
+pub(super) struct AtomicTime(AtomicI64);
 
-impl Default for Moment {
+impl Default for AtomicTime {
     fn default() -> Self {
         Self(AtomicI64::new(NEVER))
     }
 }
 
-impl Moment {
+impl AtomicTime {
     /// It is now. One store.
     pub(super) fn set(&self, now: Timestamp) {
         self.0.store(now.as_micros_since_epoch(), Ordering::Release);
@@ -46,27 +46,27 @@ impl Moment {
 /// The progress of one call of an engine.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    last: Moment,
-    note: Mutex<Option<Note>>,
+    last: AtomicTime,
+    note: Mutex<Option<ProgressNote>>,
 }
 
 /// The last note of an engine, and its time.
 #[derive(Clone, Debug)]
-pub(super) struct Note {
+pub(super) struct ProgressNote {
     pub(super) text: Cow<'static, str>,
     pub(super) since: Timestamp,
 }
 
 impl Progress {
-    /// Notes a sign of progress: one store, no lock.
-    pub(super) fn made(&self, now: Timestamp) {
+    /// Records a sign of progress: one store, no lock.
+    pub(super) fn record(&self, now: Timestamp) {
         self.last.set(now);
     }
 
-    /// Notes what the engine is at from now on.
-    pub(super) fn made_on(&self, text: Cow<'static, str>, now: Timestamp) {
-        self.made(now);
-        let before = self.lock().replace(Note { text, since: now });
+    /// Records a sign of progress, with a note of the engine.
+    pub(super) fn record_note(&self, text: Cow<'static, str>, now: Timestamp) {
+        self.record(now);
+        let before = self.lock().replace(ProgressNote { text, since: now });
         drop(before);
     }
 
@@ -74,11 +74,11 @@ impl Progress {
         self.last.time()
     }
 
-    pub(super) fn note(&self) -> Option<Note> {
+    pub(super) fn note(&self) -> Option<ProgressNote> {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Note>> {
+    fn lock(&self) -> MutexGuard<'_, Option<ProgressNote>> {
         // A note is replaced in one step; a panic cannot leave half of one.
         self.note.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -119,7 +119,7 @@ impl Slots {
             let mut table = self.lock();
             let freed = std::mem::take(&mut table.slots[number]);
             table.free.push(number);
-            let gone = freed.attempt.as_ref().is_none_or(|attempt| attempt.ends_one());
+            let gone = freed.attempt.as_ref().is_none_or(|attempt| attempt.release_one());
             if !gone {
                 table.lingering.extend(freed.attempt.clone());
             }
@@ -135,7 +135,7 @@ impl Slots {
     pub(super) fn end_presence(&self, attempt: &Arc<Attempt>) {
         let gone = {
             let mut table = self.lock();
-            let gone = attempt.ends_one();
+            let gone = attempt.release_one();
             if gone {
                 table.lingering.retain(|lingering| !Arc::ptr_eq(lingering, attempt));
             }

@@ -70,7 +70,7 @@ async fn an_attempt_is_present_until_the_last_of_it_has_ended() {
     let attempts = Attempts::of_one_agent();
     let present = Present::begin(&attempts, job(0));
     let attempt = Arc::clone(&present.attempt);
-    let stays = attempt.stay().expect("it is there");
+    let stays = attempt.keep_present().expect("it is there");
     let read = attempts.all();
     drop(present);
     assert!(attempt.is_present() && attempts.all().len() == 1);
@@ -78,7 +78,7 @@ async fn an_attempt_is_present_until_the_last_of_it_has_ended() {
     assert_eq!(attempts.all().len(), 2, "its slot is free, and it is still listed");
     drop(stays);
     assert!(!attempt.is_present() && attempts.all().len() == 1, "whoever reads keeps nothing present");
-    assert!(attempt.stay().is_none(), "and nothing comes back");
+    assert!(attempt.keep_present().is_none(), "and nothing comes back");
     drop((read, next));
     attempts.none().await;
 }
@@ -94,7 +94,7 @@ async fn an_attempt_is_overdue_while_it_is_at_work_and_not_before_or_after() {
         assert_eq!(attempt.overdue(late), Some(Duration::from_secs(5)));
         assert_eq!(attempt.overdue(attempt.began), None);
     });
-    attempt.at_work(work).await;
+    attempt.watch_call(work).await;
     assert_eq!(attempt.overdue(late), None);
 }
 
@@ -110,7 +110,7 @@ async fn an_attempt_is_in_a_poll_only_while_it_is_polled() {
         assert_eq!(in_poll(), 1, "each poll counts for itself");
         std::future::pending::<()>().await;
     });
-    let mut work = pin!(present.attempt.at_work(work));
+    let mut work = pin!(present.attempt.watch_call(work));
     for _ in 0..2 {
         assert!(futures_util::poll!(work.as_mut()).is_pending());
         assert_eq!(in_poll(), 0, "one that waits is not polled");
@@ -122,7 +122,7 @@ async fn a_task_beside_the_engine_is_watched_for_itself() {
     let attempts = Attempts::of_one_agent();
     let present = Present::begin(&attempts, job(0));
     let attempt = &present.attempt;
-    let child = attempt.beside(async {
+    let child = attempt.watch_child(async {
         attempts.look();
         attempt.looks_in_poll(attempts.look())
     });

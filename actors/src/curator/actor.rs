@@ -18,10 +18,10 @@ use volery_blackboard::input::Input;
 use volery_blackboard::store::{Few, StoreError, Stored, Write};
 use volery_blackboard::{Offset, RunId, Tally, Timestamp};
 
-use super::log::Lookups;
+use super::log::LogReads;
 use super::parts::CuratorParts;
-use super::recovery::{Restored, end_what_is_gone, restore};
-use super::step::{Action, Claims, Record, Step, Then};
+use super::recovery::{Recovery, end_runs_gone, restore};
+use super::step::{Action, ArtifactClaims, Record, Step, Then};
 use super::timekeeper::TimekeeperMessage;
 use crate::fault::Fault;
 use crate::ingress::{Command, PublishAnswer, Until, Wake, reply};
@@ -65,7 +65,7 @@ pub(crate) struct Curator {
     pub(super) unwritten: Vec<Record>,
     /// Runs that something was decided about.
     pub(super) decided: BTreeSet<RunId>,
-    pub(super) lookups: Lookups,
+    pub(super) log_reads: LogReads,
     /// The store refused a commit; nothing is started until a tick finds it working again.
     pub(super) store_down: bool,
 }
@@ -73,9 +73,9 @@ pub(crate) struct Curator {
 impl Curator {
     /// Begins a life: reads the board back from the store.
     pub(crate) async fn begin(parts: Arc<CuratorParts>) -> Result<Self, Fault> {
-        let Restored { board, effects, notes } = restore(&parts).await?;
+        let Recovery { board, effects, notes } = restore(&parts).await?;
         let now = parts.clock.now();
-        end_what_is_gone(&parts, &board, now).await?;
+        end_runs_gone(&parts, &board, now).await?;
         // Callers that waited when the life before ended are answered by this one.
         let quiescent = parts.ingress.waiters().runs().map(|run| (run, Tally::default())).collect();
         let decided = parts.ingress.decisions().runs.keys().copied().collect();
@@ -95,7 +95,7 @@ impl Curator {
             offsets: Vec::new(),
             unwritten: Vec::new(),
             decided,
-            lookups: Lookups::default(),
+            log_reads: LogReads::default(),
             store_down: false,
         };
         notes.into_iter().for_each(|note| curator.write_note(note));
@@ -116,7 +116,7 @@ impl Curator {
             // about them.
             let quiescent = std::mem::take(&mut self.quiescent);
             self.commit().await;
-            self.tell_waiters(quiescent);
+            self.answer_waiters(quiescent);
             self.perform_effects();
         }
         self.answer_publishers();
@@ -138,15 +138,15 @@ impl Curator {
         self.parts.ingress.count_backlog(self.board.queued(), self.board.collected());
         self.arm_timekeeper();
         let quiescent = std::mem::take(&mut self.quiescent);
-        self.tell_waiters(quiescent);
-        self.parts.ingress.waiters().tell_idle(&self.board);
+        self.answer_waiters(quiescent);
+        self.parts.ingress.waiters().answer_idle(&self.board);
     }
 
     /// Tells who waits for room, or for one of these runs: all that was decided about them is committed.
-    fn tell_waiters(&self, quiescent: Vec<(RunId, Tally)>) {
+    fn answer_waiters(&self, quiescent: Vec<(RunId, Tally)>) {
         let mut waiters = self.parts.ingress.waiters();
-        waiters.tell_room(&self.board);
-        waiters.tell_quiescent(&self.board, quiescent);
+        waiters.answer_room(&self.board);
+        waiters.answer_quiescent(&self.board, quiescent);
     }
 
     /// Answers all publishers together: waking them one by one while there is work to do here would wake and
@@ -159,7 +159,7 @@ impl Curator {
     fn prepare(&mut self, command: Command) {
         match command {
             Command::Publish { artifacts, answer, observed } => {
-                let claims = Claims::of(&artifacts);
+                let claims = ArtifactClaims::of(&artifacts);
                 self.write(Write::Publish(artifacts), Then::Published { claims, answer, observed });
             }
             Command::Ended(ended) => self.prepare_end(ended),

@@ -11,7 +11,7 @@ use volery_blackboard::input::Input;
 use volery_blackboard::store::{Few, Stored, Written};
 
 use super::actor::Curator;
-use super::step::{Action, Claims, Finished, Then};
+use super::step::{Action, ArtifactClaims, Finished, Then};
 use crate::feed::Event;
 use crate::ingress::reply;
 use crate::observer::End;
@@ -22,17 +22,17 @@ impl Curator {
         match (then, result) {
             (Then::Published { claims, answer, observed }, Written::Done(stored)) => {
                 observed.committed(&stored, self.committed);
-                self.tell_published(claims, &stored);
+                self.apply_published(claims, &stored);
                 // A publisher that stopped waiting has published all the same.
                 self.answers.push((answer, Ok(stored)));
             }
             (Then::Started(start, burial), Written::Done(_)) => self.dispatch(start, burial),
             (Then::Finished(finished) | Then::GivenUp(finished), Written::Done(stored)) => {
-                self.tell_finished(finished, &stored);
+                self.apply_finished(finished, &stored);
             }
             (Then::Redriven { letter, inputs, edits, answer }, Written::Redriven(resumed)) => {
                 let job = resumed.start.job;
-                self.tell_edits(&inputs, edits, &resumed);
+                self.feed_edits(&inputs, edits, &resumed);
                 self.parts.feed.tell(|| Event::Redriven { letter, job });
                 self.handle(Input::Redriven { resumed: *resumed, dead: inputs });
                 reply(answer, Ok(Some(job)));
@@ -45,7 +45,7 @@ impl Curator {
             (Then::SpanNoted(note), Written::Done(_)) => self.parts.observer.note_committed(&note),
             (Then::SpilledCancelled(run), Written::Cancelled(cancelled)) => {
                 if self.board.tally(run).is_none() && cancelled.iter().any(|(_, count)| *count > 0) {
-                    self.lookups.push_ended(run);
+                    self.log_reads.push_ended(run);
                 }
                 self.parts.observer.cancelled_in_log(&cancelled);
                 self.handle_decided(Input::SpilledCancelled { run, cancelled });
@@ -70,24 +70,24 @@ impl Curator {
             Action::CountPanic(agent, scope) => scope.call(|| self.count_panic(agent)),
             Action::Cancel { agent, job } => self.cancel(agent, job),
             Action::Ask(question) => question.answer(&self.board),
-            Action::Look(lookup) => self.lookups.push(lookup),
+            Action::Read(request) => self.log_reads.push(request),
             Action::Check(run) => self.quiescent.push((run, Tally::default())),
         }
     }
 
     /// An attempt's end is committed.
-    fn tell_finished(&mut self, finished: Finished, stored: &[Stored]) {
+    fn apply_finished(&mut self, finished: Finished, stored: &[Stored]) {
         let Finished { start, verdict, claims, error, observed, attempts: _ } = finished;
         let end = End { verdict, error: &error, stored, committed: self.committed };
         observed.ended(&self.parts.observer, &start, &end);
-        self.tell_published(claims, stored);
+        self.apply_published(claims, stored);
         self.parts.feed.tell_attempt(&start, verdict, error);
         self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
     }
 
     /// Artifacts are committed.
-    fn tell_published(&mut self, claims: Few<Claims>, stored: &[Stored]) {
-        for (Claims { workflow, claims }, stored) in claims.into_iter().zip(stored) {
+    fn apply_published(&mut self, claims: Few<ArtifactClaims>, stored: &[Stored]) {
+        for (ArtifactClaims { workflow, claims }, stored) in claims.into_iter().zip(stored) {
             let Stored::New(artifact) = stored else { continue };
             self.parts
                 .feed

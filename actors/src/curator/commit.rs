@@ -85,7 +85,7 @@ impl Curator {
         let unwritten = |step: &Step| matches!(step, Step::Write { .. });
         while !self.store_down
             && !self.steps.iter().any(unwritten)
-            && let Some(answer) = self.lookups.answer(&self.parts, &self.board).await
+            && let Some(answer) = self.log_reads.next_answer(&self.parts, &self.board).await
         {
             self.handle(answer);
         }

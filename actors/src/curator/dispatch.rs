@@ -41,13 +41,13 @@ impl Curator {
                 AgentMessage::Run { start, .. } | AgentMessage::Bury { start, .. } => start,
                 _ => return,
             };
-            self.take_back(given, error.reason);
+            self.return_job(given, error.reason);
         }
     }
 
     /// An agent's actor takes no jobs, because it is between two lives: the job goes back, and its agent is
     /// tried again after a while. Others go on.
-    fn take_back(&mut self, start: Arc<Start>, reason: SendRefusal) {
+    fn return_job(&mut self, start: Arc<Start>, reason: SendRefusal) {
         let agent = self.parts.feed.name(start.agent);
         tracing::warn!(target: "volery::curator", job = %start.job, agent = %agent, %reason, "an agent cannot be given a job");
         self.handle(Input::AgentUnavailable { agent: start.agent, until: self.now.after(TRY_AGAIN_AFTER) });

@@ -10,7 +10,7 @@ use volery_blackboard::store::Write;
 use volery_blackboard::{AgentName, Discard, Outcome};
 
 use super::actor::Curator;
-use super::log::Lookup;
+use super::log::LogRead;
 use super::step::{Action, Record, Then};
 use crate::feed::Event;
 
@@ -46,7 +46,7 @@ impl Curator {
                     let observed = self.parts.observer.join_expired(expired, self.now);
                     observed
                         .into_iter()
-                        .for_each(|observed| self.plan(Action::Look(Lookup::Expired(observed))));
+                        .for_each(|observed| self.plan(Action::Read(LogRead::Expired(observed))));
                 }
                 Effect::QuarantineLifted(agent) => self.note_resumed(agent),
                 Effect::RunTimedOut { run, workflow } => self.note_timed_out(run, workflow),
@@ -54,9 +54,9 @@ impl Curator {
                     self.parts.observer.run_rests(run, &tally, self.committed.done.max(self.now));
                     self.quiescent.push((run, tally));
                 }
-                Effect::LoadPage(page) => self.plan(Action::Look(Lookup::Page(page))),
+                Effect::LoadPage(page) => self.plan(Action::Read(LogRead::Page(page))),
                 Effect::Recount { run, ticket } => {
-                    self.plan(Action::Look(Lookup::Recount { run, ticket }));
+                    self.plan(Action::Read(LogRead::Recount { run, ticket }));
                 }
                 Effect::CancelSpilled { run, behind } => {
                     self.write(Write::CancelClaims { run, behind }, Then::SpilledCancelled(run));

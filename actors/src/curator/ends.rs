@@ -7,9 +7,9 @@ use volery_blackboard::store::{Few, Finish, JobEnd, Write};
 use volery_blackboard::{AgentIndex, AgentName};
 
 use super::actor::Curator;
-use super::step::{Action, Claims, Finished, Then};
+use super::step::{Action, ArtifactClaims, Finished, Then};
 use crate::feed::Event;
-use crate::ingress::Counted;
+use crate::ingress::PanicVerdict;
 use crate::ingress::{AttemptEnd, Ended, EngineState};
 use crate::observer::ObservedAttempt;
 
@@ -42,7 +42,7 @@ impl Curator {
         };
         match end {
             AttemptEnd::Done(outputs) => {
-                let then = then(Verdict::Done, Claims::of(&outputs), Vec::new());
+                let then = then(Verdict::Done, ArtifactClaims::of(&outputs), Vec::new());
                 self.write(Write::Finish(Finish { job, end: JobEnd::Done, outputs }), then);
             }
             AttemptEnd::Retry { until, error } => {
@@ -50,7 +50,7 @@ impl Curator {
                 self.write(Write::Retry { job, failures: failures + 1, until, at: self.now, error }, then);
             }
             AttemptEnd::Dead { at, attempts, error, failure } => {
-                let then = then(Verdict::Dead, Claims::of(&failure), error.clone());
+                let then = then(Verdict::Dead, ArtifactClaims::of(&failure), error.clone());
                 let end = JobEnd::Dead { attempts, error, at };
                 self.write(Write::Finish(Finish { job, end, outputs: failure }), then);
             }
@@ -70,8 +70,8 @@ impl Curator {
         let counted = self.parts.ingress.decisions().panics.count(agent, self.now);
         let name = self.parts.feed.name(agent);
         let (restarts, quarantine) = match counted {
-            Counted::Held(restarts) => (restarts, None),
-            Counted::Quarantined(quarantine) | Counted::Escalated(quarantine) => {
+            PanicVerdict::Tolerated(restarts) => (restarts, None),
+            PanicVerdict::Quarantined(quarantine) | PanicVerdict::Escalated(quarantine) => {
                 (quarantine.restarts, Some(quarantine))
             }
         };
@@ -79,19 +79,20 @@ impl Curator {
         self.handle(Input::Restarted(agent));
         self.parts.feed.tell(|| Event::Restarted { agent: name.clone(), restarts });
         if let Some(quarantine) = quarantine {
-            let past = if matches!(counted, Counted::Escalated(_)) { "escalated" } else { "quarantined" };
+            let past =
+                if matches!(counted, PanicVerdict::Escalated(_)) { "escalated" } else { "quarantined" };
             self.parts.observer.quarantined(agent, past);
             tracing::error!(
-                target: "volery::agent", agent = %name, restarts, escalates = matches!(counted, Counted::Escalated(_)),
+                target: "volery::agent", agent = %name, restarts, escalates = matches!(counted, PanicVerdict::Escalated(_)),
                 "engines panicked too often; the agent is given no jobs"
             );
-            if matches!(counted, Counted::Quarantined(_)) {
+            if matches!(counted, PanicVerdict::Quarantined(_)) {
                 self.note_quarantine(agent, Some(quarantine));
             }
             self.handle(Input::Quarantine { agent, quarantine });
             self.parts.feed.tell(|| Event::Quarantined { agent: name.clone(), quarantine });
         }
-        if matches!(counted, Counted::Escalated(_)) {
+        if matches!(counted, PanicVerdict::Escalated(_)) {
             self.parts.ingress.escalate(name);
         }
     }

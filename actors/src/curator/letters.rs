@@ -31,7 +31,7 @@ impl Curator {
     }
 
     /// Tells of the artifacts that take the place of inputs: they stand where the inputs stood.
-    pub(super) fn tell_edits(
+    pub(super) fn feed_edits(
         &self,
         inputs: &[Offset],
         edits: Vec<(Offset, Arc<Artifact>)>,

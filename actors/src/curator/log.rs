@@ -1,4 +1,4 @@
-//! Look-ups in the log that the board asks for while it runs: pages of claims, and counts of runs.
+//! Reads of the log that the board asks for while it runs: pages of claims, and counts of runs.
 //!
 //! Answers are exact because of when they are read: after a commit, when the board has handled all of it and
 //! everything that it had decided before is written. The curator reads then, and tells the board nothing else
@@ -20,19 +20,19 @@ use crate::observer::ObservedExpiry;
 /// the board.
 const INPUTS_MAX: usize = 1_000;
 
-/// Questions of the board whose turn has come, in order.
+/// The reads whose turn has come, in order.
 #[derive(Debug, Default)]
-pub(super) struct Lookups {
-    waiting: VecDeque<Lookup>,
+pub(super) struct LogReads {
+    waiting: VecDeque<LogRead>,
     /// Runs that the board does not know, and whose last claims were cancelled in the log.
     ended: VecDeque<RunId>,
     /// The last one could not be read.
     failing: bool,
 }
 
-/// A question about the log.
+/// One read of the log.
 #[derive(Debug)]
-pub(super) enum Lookup {
+pub(super) enum LogRead {
     Page(PageRequest),
     Recount {
         run: RunId,
@@ -42,9 +42,9 @@ pub(super) enum Lookup {
     Expired(ObservedExpiry),
 }
 
-impl Lookups {
-    pub(super) fn push(&mut self, lookup: Lookup) {
-        self.waiting.push_back(lookup);
+impl LogReads {
+    pub(super) fn push(&mut self, request: LogRead) {
+        self.waiting.push_back(request);
     }
 
     /// Claims of a run that the board does not know were cancelled in the log: the board does not report its
@@ -53,25 +53,25 @@ impl Lookups {
         self.ended.push_back(run);
     }
 
-    /// Reads the answer to the next question. `None` when there is none, or when it could not be read: a
+    /// Does the next read, and returns its answer. `None` when there is none, or when it could not be read: a
     /// count is asked for again after the next commit, a page when the board says so. A damaged page is not
     /// asked for again: damage does not go away by itself, and reading it over and over would hold up
     /// everything else.
-    pub(super) async fn answer(&mut self, parts: &CuratorParts, board: &Board) -> Option<Input> {
-        self.show_expired(parts.store.as_ref(), board).await;
+    pub(super) async fn next_answer(&mut self, parts: &CuratorParts, board: &Board) -> Option<Input> {
+        self.observe_expired(parts.store.as_ref(), board).await;
         while let Some(run) = self.ended.pop_front() {
-            tell_ended(parts, run).await;
+            report_run_end(parts, run).await;
         }
-        let lookup = self.waiting.pop_front()?;
-        match read(parts.store.as_ref(), &lookup).await {
+        let request = self.waiting.pop_front()?;
+        match read(parts.store.as_ref(), &request).await {
             Ok(answer) => {
                 if std::mem::take(&mut self.failing) {
                     tracing::info!(target: "volery::curator", "the log can be read again");
                 }
                 answer
             }
-            Err(error @ StoreError::Corrupt { .. }) => match lookup {
-                Lookup::Page(PageRequest { agent, ticket, .. }) => {
+            Err(error @ StoreError::Corrupt { .. }) => match request {
+                LogRead::Page(PageRequest { agent, ticket, .. }) => {
                     let name = parts.feed.name(agent);
                     tracing::error!(
                         target: "volery::curator", agent = %name, %error,
@@ -79,25 +79,25 @@ impl Lookups {
                     );
                     Some(Input::PageDamaged { agent, ticket })
                 }
-                Lookup::Recount { run, .. } => {
+                LogRead::Recount { run, .. } => {
                     tracing::error!(
                         target: "volery::curator", %run, %error,
                         "the counts of a run cannot be read; its end is not told in this life"
                     );
                     None
                 }
-                Lookup::Expired(_) => None,
+                LogRead::Expired(_) => None,
             },
             Err(error) => {
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::error!(target: "volery::curator", %error, "the log could not be read; it is tried again");
                 }
-                match lookup {
-                    Lookup::Page(PageRequest { agent, ticket, .. }) => {
+                match request {
+                    LogRead::Page(PageRequest { agent, ticket, .. }) => {
                         Some(Input::PageFailed { agent, ticket })
                     }
-                    Lookup::Recount { .. } | Lookup::Expired(_) => {
-                        self.waiting.push_front(lookup);
+                    LogRead::Recount { .. } | LogRead::Expired(_) => {
+                        self.waiting.push_front(request);
                         None
                     }
                 }
@@ -105,13 +105,14 @@ impl Lookups {
         }
     }
 
-    /// Shows the joins that come next here. Many are read together: each by itself would hold up the board.
-    async fn show_expired(&mut self, store: &dyn Log, board: &Board) {
-        while matches!(self.waiting.front(), Some(Lookup::Expired(_))) {
+    /// Shows the joins that come next here to the observer. Many are read together: each by itself would hold
+    /// up the board.
+    async fn observe_expired(&mut self, store: &dyn Log, board: &Board) {
+        while matches!(self.waiting.front(), Some(LogRead::Expired(_))) {
             let (mut all, mut offsets) = (Vec::new(), Vec::new());
             while offsets.len() < INPUTS_MAX
-                && let Some(Lookup::Expired(_)) = self.waiting.front()
-                && let Some(Lookup::Expired(expired)) = self.waiting.pop_front()
+                && let Some(LogRead::Expired(_)) = self.waiting.front()
+                && let Some(LogRead::Expired(expired)) = self.waiting.pop_front()
             {
                 offsets.extend(expired.offsets());
                 all.push(expired);
@@ -134,7 +135,7 @@ impl Lookups {
 }
 
 /// Tells the end of a run that the board does not know, if nothing of it is left.
-async fn tell_ended(parts: &CuratorParts, run: RunId) {
+async fn report_run_end(parts: &CuratorParts, run: RunId) {
     let counted =
         async { Ok::<_, StoreError>((parts.store.workflow(run).await?, parts.store.tally(run).await?)) };
     match counted.await {
@@ -150,15 +151,15 @@ async fn tell_ended(parts: &CuratorParts, run: RunId) {
     }
 }
 
-async fn read(store: &dyn Log, lookup: &Lookup) -> Result<Option<Input>, StoreError> {
-    Ok(Some(match lookup {
-        Lookup::Page(PageRequest { agent, ticket, subscriptions, after, limit }) => {
+async fn read(store: &dyn Log, request: &LogRead) -> Result<Option<Input>, StoreError> {
+    Ok(Some(match request {
+        LogRead::Page(PageRequest { agent, ticket, subscriptions, after, limit }) => {
             let claims = store.claims(subscriptions, Some(*after), *limit).await?;
             Input::PageLoaded { agent: *agent, ticket: *ticket, claims }
         }
-        Lookup::Recount { run, ticket } => {
+        LogRead::Recount { run, ticket } => {
             Input::Recounted { run: *run, ticket: *ticket, tally: store.tally(*run).await? }
         }
-        Lookup::Expired(_) => return Ok(None),
+        LogRead::Expired(_) => return Ok(None),
     }))
 }

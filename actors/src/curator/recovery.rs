@@ -20,7 +20,7 @@ use crate::ingress::{Recovered, RunDecision};
 const SLICE: usize = 1_000;
 
 /// The state at the begin of a life.
-pub(super) struct Restored {
+pub(super) struct Recovery {
     /// With everything unfinished on it.
     pub(super) board: Board,
     /// The effects of reading it back.
@@ -31,7 +31,7 @@ pub(super) struct Restored {
 
 /// Ends what is shown as open and is neither on the board nor in the log: a life before ended before it could
 /// tell.
-pub(super) async fn end_what_is_gone(
+pub(super) async fn end_runs_gone(
     parts: &CuratorParts,
     board: &Board,
     now: Timestamp,
@@ -50,7 +50,7 @@ pub(super) async fn end_what_is_gone(
 /// The requests of handles and operators hold again (handles, finished and cancelled runs, deadlines,
 /// paused agents), and so do quarantines: in this process by the ingress, over processes by the store's
 /// notes.
-pub(super) async fn restore(parts: &CuratorParts) -> Result<Restored, StoreError> {
+pub(super) async fn restore(parts: &CuratorParts) -> Result<Recovery, StoreError> {
     let (mut board, mut effects) = ((parts.board)(), Vec::new());
     let agents = (0..).map(AgentIndex).take(parts.agents.len());
     let names: Vec<_> = agents.map(|agent| parts.feed.name(agent)).collect();
@@ -99,7 +99,7 @@ pub(super) async fn restore(parts: &CuratorParts) -> Result<Restored, StoreError
         tracing::info!(target: "volery::curator", "{recovered}");
     }
     parts.ingress.status().recovered = recovered;
-    Ok(Restored { board, effects, notes })
+    Ok(Recovery { board, effects, notes })
 }
 
 fn decide(run: RunId, decided: RunDecision, tell: &mut (dyn FnMut(Input) + Send)) {

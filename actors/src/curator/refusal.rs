@@ -34,7 +34,7 @@ impl Curator {
         match then {
             Then::Finished(finished) => self.refuse_end(finished, error),
             Then::GivenUp(Finished { start, .. }) => {
-                let error = self.say_refused(&start, error, Vec::new());
+                let error = self.log_refusal(&start, error, Vec::new());
                 let until = back_off(self.now, start.failures);
                 // In memory only: there is nothing that the store would note.
                 let verdict = Verdict::Retry(until);
@@ -87,14 +87,14 @@ impl Curator {
                 let Finished { start, error: failed, observed, .. } = finished;
                 // Before the job goes on: its span waits for the next attempt.
                 drop(observed);
-                let error = self.say_refused(&start, error, failed);
+                let error = self.log_refusal(&start, error, failed);
                 let attempts = start.failures + 1;
                 self.dispatch(start, Some(Burial::EndRefused { attempts, error }));
             }
             Verdict::Dead => {
                 let Finished { start, error: failed, attempts, observed, .. } = finished;
                 drop(observed);
-                let error = self.say_refused(&start, error, failed);
+                let error = self.log_refusal(&start, error, failed);
                 self.give_up(start, error, attempts);
             }
             Verdict::Cancelled | Verdict::Released => self.release_refused(finished, error),
@@ -121,7 +121,7 @@ impl Curator {
     }
 
     /// Logs a refusal, and returns the causes as a dead letter tells them, the newest first.
-    fn say_refused(&self, start: &Start, error: &StoreError, failed: Vec<String>) -> Vec<String> {
+    fn log_refusal(&self, start: &Start, error: &StoreError, failed: Vec<String>) -> Vec<String> {
         let agent = self.parts.feed.name(start.agent);
         tracing::error!(
             target: "volery::curator", run = %start.run, job = %start.job, agent = %agent, attempt = start.attempt, %error,

@@ -15,7 +15,7 @@ use volery_blackboard::store::{Few, Finish, JobEnd, NewArtifact, Note, Write};
 use volery_blackboard::{AgentIndex, Artifact, JobId, Offset, RunId};
 use volery_observability::trace::Scope;
 
-use super::log::Lookup;
+use super::log::LogRead;
 use crate::ingress::{DecisionAnswer, PublishAnswer, Question};
 use crate::observer::{ObservedAttempt, ObservedPublish, SpanNote};
 
@@ -30,7 +30,7 @@ pub(super) enum Step {
 /// The follow-up of a write.
 pub(super) enum Then {
     Published {
-        claims: Few<Claims>,
+        claims: Few<ArtifactClaims>,
         answer: PublishAnswer,
         observed: ObservedPublish,
     },
@@ -64,7 +64,7 @@ pub(super) struct Finished {
     pub(super) start: Arc<Start>,
     pub(super) verdict: Verdict,
     /// The claims on what is published with it.
-    pub(super) claims: Few<Claims>,
+    pub(super) claims: Few<ArtifactClaims>,
     /// The error and its causes, the root cause last.
     pub(super) error: Vec<String>,
     /// Attempts that failed by now, as a dead letter counts them.
@@ -83,7 +83,7 @@ pub(super) enum Action {
     /// Shows the board as the steps before left it.
     Ask(Question),
     /// Reads the log, once the board has handled all of the commit.
-    Look(Lookup),
+    Read(LogRead),
     /// Looks whether a run is quiescent once the next commit is done.
     Check(RunId),
 }
@@ -100,12 +100,12 @@ pub(super) enum Record {
 }
 
 /// The part of an artifact that is kept while the store has it.
-pub(super) struct Claims {
+pub(super) struct ArtifactClaims {
     pub(super) workflow: Arc<str>,
     pub(super) claims: Arc<[Claim]>,
 }
 
-impl Claims {
+impl ArtifactClaims {
     /// Keeps what the board needs of artifacts that are about to be written.
     pub(super) fn of(artifacts: &[NewArtifact]) -> Few<Self> {
         let claims = |publish: &NewArtifact| Self {

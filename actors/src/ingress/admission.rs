@@ -22,7 +22,7 @@ pub(crate) struct Limits {
     pub(crate) overflow: Overflow,
 }
 
-/// The gate that publishers pass.
+/// The room for publishes, and the limits of the backlog.
 #[derive(Debug)]
 pub(super) struct Admission {
     runtime: String,
@@ -33,7 +33,7 @@ pub(super) struct Admission {
     queued: AtomicU64,
     /// Claims that collectors hold.
     collected: AtomicU64,
-    relief: Notify,
+    room_freed: Notify,
 }
 
 impl Admission {
@@ -45,7 +45,7 @@ impl Admission {
             open: AtomicBool::new(true),
             queued: AtomicU64::new(0),
             collected: AtomicU64::new(0),
-            relief: Notify::new(),
+            room_freed: Notify::new(),
         }
     }
 
@@ -80,8 +80,8 @@ impl Admission {
             if self.queued.load(Ordering::Acquire) < self.limits.queued_max {
                 return Ok(());
             }
-            // Listens before it looks again, so that neither relief nor the end in between is missed.
-            let relief = self.relief.notified();
+            // Listens before it looks again, so that neither the room nor the end in between is missed.
+            let room_freed = self.room_freed.notified();
             if !self.is_open() {
                 return Err(self.shut());
             }
@@ -91,7 +91,7 @@ impl Admission {
             }
             match self.limits.overflow {
                 Overflow::Refuse => return Err(Cause::Overloaded { what: "queued", count: queued }.into()),
-                Overflow::Wait => relief.await,
+                Overflow::Wait => room_freed.await,
             }
         }
     }
@@ -112,7 +112,7 @@ impl Admission {
     pub(super) fn close(&self) {
         self.open.store(false, Ordering::Release);
         self.room.close();
-        self.relief.notify_waiters();
+        self.room_freed.notify_waiters();
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -124,7 +124,7 @@ impl Admission {
         self.collected.store(collected, Ordering::Release);
         let before = self.queued.swap(queued, Ordering::AcqRel);
         if before >= self.limits.queued_max && queued < self.limits.queued_max {
-            self.relief.notify_waiters();
+            self.room_freed.notify_waiters();
         }
     }
 

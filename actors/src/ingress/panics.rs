@@ -11,10 +11,10 @@ use crate::supervision::RestartWindow;
 
 /// The panics of every agent in the recent past.
 #[derive(Debug, Default)]
-pub(crate) struct Panics(Vec<Record>);
+pub(crate) struct Panics(Vec<AgentPanics>);
 
 #[derive(Debug)]
-struct Record {
+struct AgentPanics {
     rule: Rule,
     window: RestartWindow,
     quarantine: Option<Quarantine>,
@@ -22,9 +22,9 @@ struct Record {
 
 /// The consequence of one more panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Counted {
-    /// Nothing: the window holds this many. An agent in quarantine is not counted.
-    Held(u32),
+pub(crate) enum PanicVerdict {
+    /// Nothing: this many are in the window. An agent in quarantine is not counted.
+    Tolerated(u32),
     /// The agent is to be given no jobs.
     Quarantined(Quarantine),
     /// The agent is to be given no jobs, and the runtime is to stop.
@@ -35,20 +35,20 @@ impl Panics {
     /// Starts counting, with a rule for each agent in registration order.
     pub(crate) fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
         let fresh =
-            |rule: Rule| Record { rule, window: RestartWindow::new(rule.intensity), quarantine: None };
+            |rule: Rule| AgentPanics { rule, window: RestartWindow::new(rule.intensity), quarantine: None };
         Self(rules.into_iter().map(fresh).collect())
     }
 
     /// Counts a panic.
-    pub(crate) fn count(&mut self, agent: AgentIndex, now: Timestamp) -> Counted {
-        let Some(record) = self.0.get_mut(agent.at()) else { return Counted::Held(0) };
+    pub(crate) fn count(&mut self, agent: AgentIndex, now: Timestamp) -> PanicVerdict {
+        let Some(record) = self.0.get_mut(agent.at()) else { return PanicVerdict::Tolerated(0) };
         if let Some(quarantine) = record.quarantine {
-            return Counted::Held(quarantine.restarts);
+            return PanicVerdict::Tolerated(quarantine.restarts);
         }
         let holds = record.window.record(now.since(Timestamp::default()));
         let restarts = record.window.count();
         if holds {
-            return Counted::Held(restarts);
+            return PanicVerdict::Tolerated(restarts);
         }
         let (resumes_at, escalates) = match record.rule.past {
             PastIntensity::Quarantine { resume_after } => (resume_after.map(|span| now.after(span)), false),
@@ -56,7 +56,7 @@ impl Panics {
         };
         let quarantine = Quarantine { since: now, restarts, resumes_at };
         record.quarantine = Some(quarantine);
-        if escalates { Counted::Escalated(quarantine) } else { Counted::Quarantined(quarantine) }
+        if escalates { PanicVerdict::Escalated(quarantine) } else { PanicVerdict::Quarantined(quarantine) }
     }
 
     /// Ends a quarantine, and forgets what was counted.
@@ -108,30 +108,30 @@ mod tests {
     #[test]
     fn one_panic_too_many_within_the_window_is_a_quarantine() {
         let mut panics = panics(PastIntensity::Quarantine { resume_after: Some(Duration::from_millis(7)) });
-        let counted: Vec<Counted> = [0, 90, 101, 110].map(|now| panics.count(AGENT, at(now))).into();
+        let counted: Vec<PanicVerdict> = [0, 90, 101, 110].map(|now| panics.count(AGENT, at(now))).into();
         let quarantine = Quarantine { since: at(110), restarts: 3, resumes_at: Some(at(117)) };
-        let held = [1, 2, 2].map(Counted::Held);
-        assert_eq!(counted, [&held[..], &[Counted::Quarantined(quarantine)]].concat());
+        let held = [1, 2, 2].map(PanicVerdict::Tolerated);
+        assert_eq!(counted, [&held[..], &[PanicVerdict::Quarantined(quarantine)]].concat());
         assert_eq!(panics.quarantines(), [(AGENT, quarantine)]);
-        assert_eq!(panics.count(AGENT, at(111)), Counted::Held(3), "it is in quarantine already");
+        assert_eq!(panics.count(AGENT, at(111)), PanicVerdict::Tolerated(3), "it is in quarantine already");
     }
 
     #[test]
     fn a_lifted_quarantine_begins_with_an_empty_window() {
         let mut panics = panics(PastIntensity::default());
-        let counted: Vec<Counted> = [0, 1, 2].map(|now| panics.count(AGENT, at(now))).into();
+        let counted: Vec<PanicVerdict> = [0, 1, 2].map(|now| panics.count(AGENT, at(now))).into();
         let quarantine = Quarantine { since: at(2), restarts: 3, resumes_at: None };
-        assert_eq!(counted[2], Counted::Quarantined(quarantine));
+        assert_eq!(counted[2], PanicVerdict::Quarantined(quarantine));
         panics.lift(AGENT);
         assert_eq!(panics.quarantines(), []);
-        assert_eq!(panics.count(AGENT, at(3)), Counted::Held(1));
+        assert_eq!(panics.count(AGENT, at(3)), PanicVerdict::Tolerated(1));
     }
 
     #[test]
     fn an_agent_that_escalates_is_given_nothing_more() {
         let mut panics = panics(PastIntensity::Escalate);
         let last = [0, 1, 2].map(|now| panics.count(AGENT, at(now)))[2];
-        assert_eq!(last, Counted::Escalated(Quarantine { since: at(2), restarts: 3, resumes_at: None }));
+        assert_eq!(last, PanicVerdict::Escalated(Quarantine { since: at(2), restarts: 3, resumes_at: None }));
         assert_eq!(panics.quarantines().len(), 1);
     }
 }

@@ -55,7 +55,7 @@ impl Waiters {
     }
 
     /// Tells who waits for these runs, unless a later command set one in motion again.
-    pub(crate) fn tell_quiescent(&mut self, board: &Board, runs: Vec<(RunId, Tally)>) {
+    pub(crate) fn answer_quiescent(&mut self, board: &Board, runs: Vec<(RunId, Tally)>) {
         for (run, tally) in runs.into_iter().filter(|(run, _)| board.is_quiescent(*run)) {
             let tally = board.tally(run).unwrap_or(tally);
             self.runs.remove(&run).into_iter().flatten().for_each(|waiter| reply(waiter, tally));
@@ -63,20 +63,20 @@ impl Waiters {
     }
 
     /// Tells who waits for the whole board, if it has come so far.
-    pub(crate) fn tell_idle(&mut self, board: &Board) {
+    pub(crate) fn answer_idle(&mut self, board: &Board) {
         if board.is_idle() {
-            tell_all(&mut self.idle);
+            answer_all(&mut self.idle);
         }
         if !board.is_at_work() {
-            tell_all(&mut self.no_jobs);
+            answer_all(&mut self.no_jobs);
         }
         if board.attempts() == 0 {
-            tell_all(&mut self.no_attempts);
+            answer_all(&mut self.no_attempts);
         }
     }
 
     /// Tells those whose agent has room. Each adds one job at most before it waits again.
-    pub(crate) fn tell_room(&mut self, board: &Board) {
+    pub(crate) fn answer_room(&mut self, board: &Board) {
         self.room.retain(|(_, waiter)| !waiter.is_closed());
         for (_, waiter) in self.room.extract_if(.., |(agent, _)| board.has_room(*agent)) {
             reply(waiter, Tally::default());
@@ -91,6 +91,6 @@ impl Waiters {
     }
 }
 
-fn tell_all(waiting: &mut Vec<oneshot::Sender<Tally>>) {
+fn answer_all(waiting: &mut Vec<oneshot::Sender<Tally>>) {
     waiting.drain(..).for_each(|waiter| reply(waiter, Tally::default()));
 }

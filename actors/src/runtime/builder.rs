@@ -48,19 +48,19 @@ pub struct Builder {
     store: Arc<dyn Store>,
     settings: Settings,
     clock: Option<Clock>,
-    beside: Beside,
+    extras: Extras,
 }
 
-/// Everything but the agents.
+/// Schedules, resources and instruments: everything but the agents.
 #[derive(Default)]
-struct Beside {
+struct Extras {
     schedules: Vec<Schedule>,
     resources: Vec<Arc<dyn Evict>>,
     metrics: Metrics,
     providers: Providers,
 }
 
-impl Beside {
+impl Extras {
     /// The observer of the runtime.
     fn observer(&self, runtime: &str, plan: &Plan, clock: &Clock, store: &'static str) -> observer::Observer {
         let providers = self.providers.clone();
@@ -89,7 +89,7 @@ impl Builder {
             store: Arc::new(Memory::new()),
             settings: Settings::default(),
             clock: None,
-            beside: Beside::default(),
+            extras: Extras::default(),
         }
     }
 
@@ -107,14 +107,14 @@ impl Builder {
 
     /// Publishes artifacts at planned times.
     pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.beside.schedules.push(schedule);
+        self.extras.schedules.push(schedule);
         self
     }
 
     /// Has values of a resource evicted when they are idle, and all of them dropped after the agents have
     /// stopped.
     pub fn resource<T: Send + Sync + 'static>(mut self, resource: &Resource<T>) -> Self {
-        self.beside.resources.push(Arc::new(resource.clone()));
+        self.extras.resources.push(Arc::new(resource.clone()));
         self
     }
 
@@ -122,7 +122,7 @@ impl Builder {
     /// recorded.
     #[cfg(feature = "telemetry")]
     pub fn metrics(mut self, metrics: Metrics) -> Self {
-        self.beside.metrics = metrics;
+        self.extras.metrics = metrics;
         self
     }
 
@@ -133,7 +133,7 @@ impl Builder {
     /// exports the spans and metrics that are still in memory as its last phase, if the providers know how.
     #[cfg(feature = "telemetry")]
     pub fn telemetry(mut self, providers: Providers) -> Self {
-        self.beside.providers = providers;
+        self.extras.providers = providers;
         self
     }
 
@@ -174,7 +174,7 @@ impl Builder {
         }
         self.settings.validate()?;
         let mut plan = Plan::new(self.agents)?;
-        check_schedules(&self.beside.schedules, &mut plan.kinds)?;
+        check_schedules(&self.extras.schedules, &mut plan.kinds)?;
         self.store.open(plan.catalogue()).await?;
         for damage in self.store.damage() {
             tracing::error!(target: "volery::curator", store = self.store.name(), %damage, "a record was set aside");
@@ -189,7 +189,7 @@ impl Builder {
             collected_max: self.settings.collected_max,
             overflow: self.settings.overflow,
         };
-        let observer = Arc::new(self.beside.observer(&self.name, &plan, &clock, self.store.system()));
+        let observer = Arc::new(self.extras.observer(&self.name, &plan, &clock, self.store.system()));
         let panics = Panics::new(plan.agents.iter().map(|agent| agent.rule));
         let ingress = Arc::new(Ingress::new(self.name.clone(), limits, panics));
         let host: Arc<dyn Host> = Arc::<Ingress>::clone(&ingress);
@@ -202,7 +202,7 @@ impl Builder {
             clock,
             observer,
         });
-        assemble(self.name, self.settings, services, plan, self.beside).await
+        assemble(self.name, self.settings, services, plan, self.extras).await
     }
 }
 
@@ -223,7 +223,7 @@ async fn assemble(
     settings: Settings,
     services: Arc<Services>,
     plan: Plan,
-    beside: Beside,
+    extras: Extras,
 ) -> Result<Volery> {
     let names = plan.agents.iter().map(|agent| agent.viewer.name.clone()).collect();
     let owners = plan.subscriptions().map(|(agent, ..)| agent).collect();
@@ -253,7 +253,7 @@ async fn assemble(
     ingress.connect(curator);
     let metrics = services.observer.metrics().clone();
     let findings = Arc::new(Findings::new(feed.clone(), metrics.clone()));
-    let resources: Arc<[Arc<dyn Evict>]> = beside.resources.into();
+    let resources: Arc<[Arc<dyn Evict>]> = extras.resources.into();
     let registrations: Vec<Registration> = resources.iter().cloned().map(Registration::new).collect();
     let sentry = Arc::new(SentryParts {
         blocked_after: settings.blocked_after,
@@ -271,7 +271,7 @@ async fn assemble(
             metrics,
             feed: feed.clone(),
             mailboxes,
-            schedules: beside.schedules,
+            schedules: extras.schedules,
             resources,
         },
     );

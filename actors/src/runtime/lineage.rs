@@ -123,7 +123,7 @@ type Steps<'a, T> = Pin<Box<dyn Future<Output = Result<Vec<T>>> + Send + 'a>>;
 
 impl Walk<'_> {
     /// Takes one more artifact, if there may be one.
-    fn takes(&mut self) -> bool {
+    fn take_one(&mut self) -> bool {
         self.cut |= self.left == 0;
         let takes = self.left > 0;
         self.left = self.left.saturating_sub(1);
@@ -138,7 +138,7 @@ impl Walk<'_> {
             }
             let mut trees = Vec::new();
             for artifact in causes {
-                if !self.takes() {
+                if !self.take_one() {
                     break;
                 }
                 let found = self.volery.lineage_of(artifact.id()).await?;
@@ -168,7 +168,7 @@ impl Walk<'_> {
         }
         let mut trees = Vec::new();
         for offset in &claim.published {
-            if !self.takes() {
+            if !self.take_one() {
                 break;
             }
             let artifact = match self.volery.read(&[*offset]).await {
@@ -192,11 +192,11 @@ struct Line {
     below: Vec<Line>,
 }
 
-fn named(artifact: &Artifact) -> String {
+fn artifact_text(artifact: &Artifact) -> String {
     format!("{} #{} by {}", artifact.kind().name(), artifact.offset(), artifact.producer())
 }
 
-fn told(claim: &ClaimRecord) -> String {
+fn claim_text(claim: &ClaimRecord) -> String {
     let how = match &claim.outcome {
         None => "outstanding".to_owned(),
         Some(outcome) => outcome.to_string(),
@@ -206,17 +206,19 @@ fn told(claim: &ClaimRecord) -> String {
 
 fn cause_lines(causes: &[CauseTree]) -> Vec<Line> {
     let line = |cause: &CauseTree| Line {
-        text: format!("caused by {}", named(&cause.artifact)),
+        text: format!("caused by {}", artifact_text(&cause.artifact)),
         below: cause_lines(&cause.causes),
     };
     causes.iter().map(line).collect()
 }
 
 fn claim_lines(claims: &[ClaimTree]) -> Vec<Line> {
-    let result =
-        |result: &ResultTree| Line { text: named(&result.artifact), below: claim_lines(&result.claims) };
+    let result = |result: &ResultTree| Line {
+        text: artifact_text(&result.artifact),
+        below: claim_lines(&result.claims),
+    };
     let line = |tree: &ClaimTree| Line {
-        text: told(&tree.claim),
+        text: claim_text(&tree.claim),
         below: tree.published.iter().map(result).collect(),
     };
     claims.iter().map(line).collect()
@@ -234,7 +236,7 @@ fn draw(f: &mut fmt::Formatter<'_>, lines: &[Line], indent: &str) -> fmt::Result
 impl fmt::Display for LineageTree {
     /// Draws causes first, then what became of the artifact, each with what is behind it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&named(&self.artifact))?;
+        f.write_str(&artifact_text(&self.artifact))?;
         let mut lines = cause_lines(&self.causes);
         lines.extend(claim_lines(&self.claims));
         if self.cut {

@@ -24,7 +24,7 @@ mod with_signals {
     use signal_hook::iterator::{Handle, Signals as Arriving};
     use signal_hook::low_level::{signal_name, unregister};
 
-    use super::{Arc, Parts, Result, Weak, hear};
+    use super::{Arc, Parts, Result, Weak, act_on};
 
     const HEARD: [i32; 2] = [SIGINT, SIGTERM];
 
@@ -54,7 +54,7 @@ mod with_signals {
             std::thread::Builder::new().name("volery-signals".to_owned()).spawn(move || {
                 for signal in arriving.forever() {
                     let name = signal_name(signal).unwrap_or("signal");
-                    if !hear(&parts, name) {
+                    if !act_on(&parts, name) {
                         return;
                     }
                 }
@@ -89,7 +89,7 @@ mod with_signals {
 mod without_signals {
     use tokio::task::AbortHandle;
 
-    use super::{Arc, Parts, Result, Weak, hear};
+    use super::{Arc, Parts, Result, Weak, act_on};
 
     /// The signals that a runtime has registered; none unless asked to.
     #[derive(Debug, Default)]
@@ -103,7 +103,7 @@ mod without_signals {
             let parts: Weak<Parts> = Arc::downgrade(parts);
             self.listener.get_or_insert_with(|| {
                 let listener = tokio::spawn(async move {
-                    while tokio::signal::ctrl_c().await.is_ok() && hear(&parts, "Ctrl-C") {}
+                    while tokio::signal::ctrl_c().await.is_ok() && act_on(&parts, "Ctrl-C") {}
                 });
                 listener.abort_handle()
             });
@@ -124,7 +124,7 @@ mod without_signals {
 }
 
 /// Acts on a signal. Returns whether there is anything left to act on.
-fn hear(parts: &Weak<Parts>, signal: &str) -> bool {
+fn act_on(parts: &Weak<Parts>, signal: &str) -> bool {
     let Some(parts) = parts.upgrade() else { return false };
     let runtime = Volery(parts);
     tracing::info!(target: "volery::root", runtime = runtime.name(), signal, "signal received");

@@ -64,10 +64,10 @@ impl Volery {
             present.iter().map(|attempt| ((attempt.start.job, attempt.start.attempt), attempt)).collect();
         for job in &mut running {
             if let Some(attempt) = present.get(&(job.job, job.attempt)) {
-                let look = attempt.look();
-                job.last_progress = look.last_progress;
-                job.note = look.note;
-                if let (RunningState::Running, Some(since)) = (job.state, look.cancelled_at) {
+                let status = attempt.status();
+                job.last_progress = status.last_progress;
+                job.note = status.note;
+                if let (RunningState::Running, Some(since)) = (job.state, status.cancelled_at) {
                     // Its time is over, or the runtime is stopping; the board knows neither.
                     job.state = RunningState::Cancelling { since };
                 }

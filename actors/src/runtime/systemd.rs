@@ -49,7 +49,7 @@ impl Systemd {
         Ok(Self { socket, address: address(path.as_ref())?, watchdog })
     }
 
-    fn say(&self, text: &str) {
+    fn send(&self, text: &str) {
         if let Err(error) = self.socket.send_to_addr(text.as_bytes(), &self.address) {
             tracing::warn!(target: "volery::root", %error, "systemd could not be told");
         }
@@ -98,13 +98,13 @@ impl Volery {
         }
         let (stopping, parts) = (self.0.root.watch_stopping(), std::sync::Arc::downgrade(&self.0));
         // Ends with the runtime, which aborts it at the latest when the last handle is dropped.
-        *notifier = Some(tokio::spawn(tell(systemd, stopping, parts)).abort_handle());
+        *notifier = Some(tokio::spawn(notify(systemd, stopping, parts)).abort_handle());
         Ok(())
     }
 }
 
-async fn tell(systemd: Systemd, mut stopping: watch::Receiver<Stopping>, parts: Weak<Parts>) {
-    systemd.say("READY=1\nSTATUS=ready");
+async fn notify(systemd: Systemd, mut stopping: watch::Receiver<Stopping>, parts: Weak<Parts>) {
+    systemd.send("READY=1\nSTATUS=ready");
     // Half of the interval, as systemd advises: one word may come late.
     let feed_every = systemd.watchdog.map(|interval| interval / 2);
     let mut pause = feed_every;
@@ -112,26 +112,26 @@ async fn tell(systemd: Systemd, mut stopping: watch::Receiver<Stopping>, parts: 
         tokio::select! {
             // An error means that the runtime is gone.
             _ = stopping.wait_for(|level| *level > Stopping::No) => break,
-            () = after(pause) => {}
+            () = sleep_for(pause) => {}
         }
         let Some(runtime) = parts.upgrade().map(Volery) else { break };
         let health = runtime.health().await;
         let status = format!("STATUS={}", health.to_string().replace('\n', ";"));
         if health.live {
-            systemd.say(&format!("WATCHDOG=1\n{status}"));
+            systemd.send(&format!("WATCHDOG=1\n{status}"));
             pause = feed_every;
         } else {
             tracing::error!(target: "volery::root", runtime = runtime.name(), %health, "the watchdog is not fed");
-            systemd.say(&status);
+            systemd.send(&status);
             // Looked at sooner, so that a runtime that recovers is fed before the interval is over.
             pause = feed_every.map(|every| every / 4);
         }
     }
-    systemd.say("STOPPING=1\nSTATUS=stopping");
+    systemd.send("STOPPING=1\nSTATUS=stopping");
 }
 
 /// Waits; for ever when there is no watchdog.
-async fn after(pause: Option<Duration>) {
+async fn sleep_for(pause: Option<Duration>) {
     match pause {
         Some(pause) => tokio::time::sleep(pause).await,
         None => std::future::pending().await,

@@ -16,7 +16,7 @@ use crate::fault::{Fault, chain};
 use crate::ingress::AttemptEnd;
 
 /// The fields that all artifacts of a job have from its inputs.
-struct Lineage {
+struct OutputOrigin {
     causes: Arc<[ArtifactId]>,
     generation: u32,
     /// The first input's tenant, unless it is the default one.
@@ -24,7 +24,7 @@ struct Lineage {
     now: Timestamp,
 }
 
-impl Lineage {
+impl OutputOrigin {
     fn of(inputs: &[Arc<Artifact>], now: Timestamp) -> Self {
         let first = inputs.first().map(|input| input.tenant());
         let generation = inputs.iter().map(|input| input.generation()).max().unwrap_or_default();
@@ -43,12 +43,12 @@ impl Execution {
         if outputs.items.is_empty() {
             return Ok(Few::new());
         }
-        let lineage = self.lineage();
+        let origin = self.origin();
         let numbered = (0_u32..).zip(outputs.items);
         numbered
             .map(|(index, output)| {
                 let producer = Producer::Agent(self.attempt.agent().clone());
-                let artifact = self.artifact(&lineage, index, &output, producer)?;
+                let artifact = self.artifact(&origin, index, &output, producer)?;
                 let artifact = self.observed.output(artifact, self.attempt.inputs());
                 Ok(self.publish(artifact))
             })
@@ -89,9 +89,9 @@ impl Execution {
             error: gave_up.error.clone(),
             inputs: inputs.iter().map(|input| input.id().to_string()).collect(),
         });
-        let lineage = self.lineage();
+        let origin = self.origin();
         let artifacts = outputs.items.into_iter().filter_map(|output| {
-            match self.artifact(&lineage, u32::MAX, &output, Producer::Runtime) {
+            match self.artifact(&origin, u32::MAX, &output, Producer::Runtime) {
                 Ok(artifact) => Some(self.publish(self.observed.failure(artifact, inputs))),
                 Err(error) => {
                     // Only a user's type named `Failure` can cause this, and the start refuses that.
@@ -109,7 +109,7 @@ impl Execution {
     /// Makes an artifact; its id is derived from the job and the index.
     fn artifact(
         &self,
-        lineage: &Lineage,
+        origin: &OutputOrigin,
         index: u32,
         output: &Output,
         producer: Producer,
@@ -117,13 +117,13 @@ impl Execution {
         let (start, services) = (&self.attempt.start, &self.environment.services);
         let id = start.job.output(index, start.at);
         let kind = services.kinds.kind(output.type_id, output.kind)?;
-        let artifact = Artifact::new(id, kind, output.body.clone(), start.run, lineage.now);
-        let artifact = artifact.caused_by(producer, Arc::clone(&lineage.causes), lineage.generation);
+        let artifact = Artifact::new(id, kind, output.body.clone(), start.run, origin.now);
+        let artifact = artifact.caused_by(producer, Arc::clone(&origin.causes), origin.generation);
         let artifact = output.adorn(artifact);
         if services.store.writes_payloads() {
             artifact.json()?;
         }
-        Ok(match &lineage.tenant {
+        Ok(match &origin.tenant {
             Some(tenant) => artifact.with_tenant(tenant.clone()),
             None => artifact,
         })
@@ -138,8 +138,8 @@ impl Execution {
         }
     }
 
-    fn lineage(&self) -> Lineage {
-        Lineage::of(self.attempt.inputs(), self.now())
+    fn origin(&self) -> OutputOrigin {
+        OutputOrigin::of(self.attempt.inputs(), self.now())
     }
 
     fn now(&self) -> Timestamp {
