@@ -15,7 +15,6 @@ mod engine;
 mod environment;
 mod execution;
 mod failure;
-mod fallback;
 mod outputs;
 mod poll;
 #[cfg(feature = "process")]
@@ -32,8 +31,7 @@ pub use child::{ChildError, ChildTask};
 pub use context::Context;
 pub use definition::{Agent, AgentDraft};
 pub use engine::{Engine, OnThread, on_thread};
-pub use failure::Failure;
-pub use fallback::GaveUp;
+pub use failure::{Failure, GaveUp};
 pub use outputs::{IntoOutputs, Outputs, Publish};
 #[cfg(feature = "process")]
 pub use process::Process;

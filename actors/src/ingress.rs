@@ -22,7 +22,7 @@ use tokio::sync::{SetOnce, oneshot};
 use volery_blackboard::board::Board;
 use volery_blackboard::input::Input;
 use volery_blackboard::store::{Few, NewArtifact, StoreError, Stored};
-use volery_blackboard::{AgentName, JobId, RunId, Tally, Timestamp};
+use volery_blackboard::{AgentName, JobId, RunId, Tally};
 
 use crate::error::{Cause, Error, Result, class_of};
 use crate::observer::{Host, ObservedPublish, SpanNote};
@@ -33,7 +33,7 @@ mod command;
 mod decisions;
 mod end;
 mod panics;
-mod recovered;
+mod status;
 mod waiters;
 
 pub(crate) use admission::Limits;
@@ -41,11 +41,12 @@ pub(crate) use command::{Command, DecisionAnswer, LetterDecision, PublishAnswer,
 pub(crate) use decisions::{Decisions, RunDecision};
 pub(crate) use end::{AttemptEnd, Ended, EngineState};
 pub(crate) use panics::{PanicVerdict, Panics};
-pub use recovered::Recovered;
+pub use status::Recovered;
 pub(crate) use waiters::{Until, Waiters};
 
 use admission::Admission;
 use decisions::Handles;
+use status::CuratorStatus;
 
 /// The message in the curator's mailbox: there is something in the ingress.
 #[derive(Clone, Copy, Debug)]
@@ -68,17 +69,6 @@ pub(crate) struct Ingress {
     status: Mutex<CuratorStatus>,
     /// The agent that asked for a stop of everything.
     escalation: SetOnce<AgentName>,
-}
-
-/// The state of the curator, as it last said.
-#[derive(Debug, Default)]
-pub(crate) struct CuratorStatus {
-    /// Since when, and why, the store refuses writes and nothing is started.
-    pub(crate) store_trouble: Option<(Timestamp, String)>,
-    /// Since when it has been waiting for a commit.
-    pub(crate) committing: Option<Timestamp>,
-    /// The unfinished work that its latest life found.
-    pub(crate) recovered: Recovered,
 }
 
 impl Ingress {

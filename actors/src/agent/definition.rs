@@ -9,7 +9,7 @@ use std::time::Duration;
 use volery_blackboard::{AgentName, BlackboardError, Kinds, Shape, Subscription, Tenant, Viewer};
 
 use super::engine::{Assembling, Calls, Engine, Factory, Rescue, Runner};
-use super::fallback::GaveUp;
+use super::failure::GaveUp;
 use super::outputs::IntoOutputs;
 use super::retry::Retry;
 use super::timeout::{TIMEOUT_MIN, Timeouts};

@@ -13,7 +13,7 @@ use volery_blackboard::Shape;
 use volery_blackboard::shape::Inputs;
 
 use super::context::Context;
-use super::fallback::GaveUp;
+use super::failure::GaveUp;
 use super::outputs::{IntoOutputs, Outputs};
 use crate::fault::Fault;
 

@@ -20,7 +20,7 @@ use super::cell::{EngineCell, NotMade};
 use super::context::Context;
 use super::engine::{Rescue, Runner};
 use super::environment::Environment;
-use super::fallback::{FallbackFailed, GaveUp};
+use super::failure::{FallbackFailed, GaveUp};
 use super::outputs::Outputs;
 use super::slots::SlotNumber;
 use super::timeout::TimedOut;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -27,23 +27,19 @@ const CALLBACKS_MAX: usize = 1_000;
 
 type Call = Box<dyn FnOnce(StopCause) -> BoxFuture<'static, Result<(), Fault>> + Send>;
 
+/// The callbacks of one phase, with their names; `None` once the phase has begun.
+type Registered = Mutex<Option<Vec<(String, Call)>>>;
+
 /// The callbacks that have been registered and not been called.
-#[derive(Debug, Default)]
 pub(crate) struct Callbacks {
-    notice: CallbackPhase,
-    flush: CallbackPhase,
+    notice: Registered,
+    flush: Registered,
 }
 
-/// The callbacks of one phase; none once it has come.
-#[derive(Default)]
-struct CallbackPhase(Mutex<State>);
-
-#[derive(Default)]
-enum State {
-    #[default]
-    Empty,
-    Waiting(Vec<(String, Call)>),
-    Over,
+impl Default for Callbacks {
+    fn default() -> Self {
+        Self { notice: Mutex::new(Some(Vec::new())), flush: Mutex::new(Some(Vec::new())) }
+    }
 }
 
 /// The limits for the callbacks of one phase.
@@ -65,16 +61,16 @@ impl Callbacks {
         E: Into<Fault>,
     {
         let call: Call = Box::new(|cause| call(cause).map(|ended| ended.map_err(Into::into)).boxed());
-        let mut state = self.of(phase).0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *state {
-            State::Over => return Err(Cause::ShuttingDown(runtime.to_owned()).into()),
-            State::Empty => *state = State::Waiting(vec![(name, call)]),
-            State::Waiting(calls) if calls.len() >= CALLBACKS_MAX => {
-                return Err(Cause::Misuse("more than 1,000 shutdown callbacks; register one per part").into());
+        match &mut *self.of(phase) {
+            None => Err(Cause::ShuttingDown(runtime.to_owned()).into()),
+            Some(calls) if calls.len() >= CALLBACKS_MAX => {
+                Err(Cause::Misuse("more than 1,000 shutdown callbacks; register one per part").into())
             }
-            State::Waiting(calls) => calls.push((name, call)),
+            Some(calls) => {
+                calls.push((name, call));
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// Calls those of one phase, one after the other, the last registered first. From now on none can be
@@ -86,7 +82,7 @@ impl Callbacks {
         clock: &Clock,
         mut limits: Limits<'_>,
     ) -> Vec<CallbackReport> {
-        let calls = self.take(phase);
+        let calls = self.of(phase).take().unwrap_or_default();
         let mut reports = Vec::with_capacity(calls.len());
         for (name, call) in calls.into_iter().rev() {
             let since = clock.now();
@@ -99,22 +95,15 @@ impl Callbacks {
         reports
     }
 
-    fn take(&self, phase: Phase) -> Vec<(String, Call)> {
-        let mut state = self.of(phase).0.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *state, State::Over) {
-            State::Waiting(calls) => calls,
-            State::Empty | State::Over => Vec::new(),
-        }
-    }
-
-    fn of(&self, phase: Phase) -> &CallbackPhase {
-        if phase == Phase::Notice { &self.notice } else { &self.flush }
+    fn of(&self, phase: Phase) -> MutexGuard<'_, Option<Vec<(String, Call)>>> {
+        let registered = if phase == Phase::Notice { &self.notice } else { &self.flush };
+        registered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for CallbackPhase {
+impl fmt::Debug for Callbacks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallbackPhase").finish_non_exhaustive()
+        f.debug_struct("Callbacks").finish_non_exhaustive()
     }
 }
 

@@ -29,10 +29,15 @@ pub(super) trait LifeFactory: Send + Sync + 'static {
     fn retire(&self);
     /// The child will get lives again: its addresses let messages wait.
     fn revive(&self);
-    fn set_waiting_max(&self, waiting_max: usize);
-    fn validate(&self) -> Result<(), StartError>;
+    /// Bounds the messages that wait between two lives, if there are any.
+    fn set_waiting_max(&self, _waiting_max: usize) {}
+    fn validate(&self) -> Result<(), StartError> {
+        Ok(())
+    }
     /// The handle of the current life, if this is a child supervisor.
-    fn supervisor(&self) -> Option<Supervisor>;
+    fn supervisor(&self) -> Option<Supervisor> {
+        None
+    }
 }
 
 /// A life that has begun. Dropping it kills it.

@@ -29,8 +29,6 @@ use super::event::Observer;
 use super::exit::{Exit, panic_text};
 use super::keeper::{LifeEnd, LifeFactory, Running};
 use super::mailbox::{Mailbox, Next};
-use super::report::StartError;
-use super::supervisor::Supervisor;
 
 /// Why an engine, a closure or a life failed: any error, with its chain of causes.
 pub type Fault = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -119,14 +117,6 @@ impl<L: Life> LifeFactory for ActorFactory<L> {
 
     fn set_waiting_max(&self, waiting_max: usize) {
         self.mailbox.set_waiting_max(waiting_max);
-    }
-
-    fn validate(&self) -> Result<(), StartError> {
-        Ok(())
-    }
-
-    fn supervisor(&self) -> Option<Supervisor> {
-        None
     }
 }
 

@@ -42,8 +42,6 @@ impl LifeFactory for SubtreeFactory {
         self.spec.children.iter().for_each(|child| child.factory.revive());
     }
 
-    fn set_waiting_max(&self, _waiting_max: usize) {}
-
     fn validate(&self) -> Result<(), StartError> {
         self.spec.validate()
     }

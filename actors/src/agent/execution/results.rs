@@ -9,8 +9,7 @@ use volery_blackboard::store::{Few, NewArtifact};
 use volery_blackboard::{Artifact, ArtifactId, Producer, Tenant, Timestamp};
 
 use super::Execution;
-use crate::agent::failure::Failure;
-use crate::agent::fallback::GaveUp;
+use crate::agent::failure::{Failure, GaveUp};
 use crate::agent::outputs::{Output, Outputs};
 use crate::fault::{Fault, chain};
 use crate::ingress::AttemptEnd;

@@ -1,6 +1,19 @@
-//! The report of a recovery: the unfinished work that a life of the curator found. Data only.
+//! The status of the curator, and the report of its recovery. Data only.
 
 use std::fmt;
+
+use volery_blackboard::Timestamp;
+
+/// The state of the curator, as it last reported it.
+#[derive(Debug, Default)]
+pub(crate) struct CuratorStatus {
+    /// Since when, and why, the store refuses writes and nothing is started.
+    pub(crate) store_trouble: Option<(Timestamp, String)>,
+    /// Since when it has been waiting for a commit.
+    pub(crate) committing: Option<Timestamp>,
+    /// The unfinished work that its latest life found.
+    pub(crate) recovered: Recovered,
+}
 
 /// The unfinished work that a curator found when it began its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
