@@ -1,15 +1,15 @@
-//! How a Volery runtime is seen: names, spans, metrics, the trace context that crosses its edge, and a set-up
-//! to export.
+//! Observability of a Volery runtime: names, spans, metrics, the trace context that crosses its edge, and a
+//! set-up to export.
 //!
 //! * [`names`] is the one home of targets, fields, spans, attributes, events and metrics.
 //! * [`trace`] opens spans over a tracer provider, and [`metrics`] records over a meter provider; a runtime
 //!   gets both as [`Providers`]. Without them it shows nothing.
-//! * `traceparent_of` and `set_parent` (feature `traceparent`) carry the trace of a `tracing` span over an edge
-//!   that only knows text.
+//! * `traceparent_of` and `set_parent` (feature `traceparent`) carry the trace of a `tracing` span over an
+//!   edge that only knows text.
 //! * `init` (feature `sdk`) sets OpenTelemetry's SDK up; `otlp`, `prometheus` and `subscriber` are features
 //!   beside it.
 //!
-//! This crate is a leaf: it knows no other crate of the workspace. It installs nothing unless it is told to.
+//! This crate is a leaf: it knows no other crate of the workspace. It installs nothing unless it is asked to.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
