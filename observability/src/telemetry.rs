@@ -7,6 +7,7 @@
 
 mod builder;
 mod environment;
+mod error;
 mod export;
 mod flush;
 #[cfg(feature = "subscriber")]
@@ -25,8 +26,9 @@ use std::time::Duration;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
-pub use self::builder::{TelemetryBuilder, TelemetryError};
+pub use self::builder::TelemetryBuilder;
 pub use self::environment::Environment;
+pub use self::error::TelemetryError;
 #[cfg(feature = "subscriber")]
 pub use self::log::LogFormat;
 #[cfg(feature = "otlp")]

@@ -58,6 +58,7 @@ pub use job::{Input, JobStart, JobTrace, Restart};
 pub use open::{Given, OnExported, OpenSpan, OpenSpans, SpanKey};
 #[cfg(feature = "sdk")]
 pub(crate) use propagation::context;
+#[cfg(any(feature = "sdk", feature = "traceparent"))]
 pub(crate) use propagation::ids;
 pub use propagation::{Propagation, PropagationError};
 pub use publish::{Commit, Publish, PublishTrace};

@@ -45,13 +45,12 @@ impl Volery {
     /// service's `main` ends with.
     ///
     /// ```no_run
-    /// # use volery::prelude::*;
-    /// #[tokio::main]
-    /// async fn main() -> volery::Result<()> {
-    ///     let volery = Volery::builder("service").start().await?;
-    ///     volery.shutdown_on_signals()?;
-    ///     volery.wait_for_shutdown().await?.exit()
-    /// }
+    /// # use volery_actors::{Result, Volery};
+    /// # async fn service() -> Result<()> {
+    /// let volery = Volery::builder("service").start().await?;
+    /// volery.shutdown_on_signals()?;
+    /// volery.wait_for_shutdown().await?.exit()
+    /// # }
     /// ```
     ///
     /// Every caller gets the same report, at any time. Cancel safe; it asks for nothing, so dropping it

@@ -51,7 +51,8 @@ pub enum Note {
         /// How often.
         times: u32,
     },
-    /// A span of a trace has been open for long, or was exported.
+    /// A span of a trace has been open for long, or was exported. Stores keep it under its first name.
+    #[serde(rename = "shown")]
     Span {
         /// The ids of its trace and of itself.
         place: Arc<str>,

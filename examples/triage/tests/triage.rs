@@ -414,28 +414,36 @@ fn busy_log(lines: u64) -> String {
     (0..lines).map(line).collect()
 }
 
+/// Lines of the long log; a multiple of 100. Continuous integration reads more, so that its memory is held
+/// against a log that would not fit.
+fn lines_of_a_long_log() -> u64 {
+    let text = std::env::var("VOLERY_TRIAGE_LINES").ok();
+    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    text.map_or(if in_ci { 200_000 } else { 20_000 }, |lines| lines.parse().expect("a number of lines"))
+}
+
 #[test]
-fn a_log_of_200_000_lines_runs_through_in_little_memory() {
-    const LINES: u64 = 200_000;
-    /// The log alone has 11 MB; held whole, with every artifact made from it, it would take several times
-    /// this.
+fn a_long_log_runs_through_in_little_memory() {
+    /// A log of 200,000 lines has 11 MB; held whole, with every artifact made from it, it would take several
+    /// times this.
     const PEAK_KIB_MAX: u64 = 256 * 1_024;
+    let lines = lines_of_a_long_log();
     let folder = Folder::new("busy");
-    let log = folder.file("busy.log", busy_log(LINES));
+    let log = folder.file("busy.log", busy_log(lines));
     let mut child = folder.command(&[&log]).spawn().expect("the program starts");
     let peak = peak_kib(&mut child);
     let answer = Answer::new(&folder, child.wait_with_output().expect("the program ends"));
     let report = answer.report();
-    assert_eq!((report["lines"].as_u64(), report["dead_letters"].as_u64()), (Some(LINES), Some(LINES / 100)));
+    assert_eq!((report["lines"].as_u64(), report["dead_letters"].as_u64()), (Some(lines), Some(lines / 100)));
     let summed = report["incidents"]
         .as_array()
         .expect("a list")
         .iter()
         .filter_map(|i| i["count"].as_u64())
         .sum::<u64>();
-    assert_eq!(summed, LINES / 20, "{}", answer.stdout);
+    assert_eq!(summed, lines / 20, "{}", answer.stdout);
     if let Some(peak) = peak {
-        writeln!(std::io::stderr(), "{LINES} lines: peak {peak} KiB").expect("stderr");
+        writeln!(std::io::stderr(), "{lines} lines: peak {peak} KiB").expect("stderr");
         assert!(peak < PEAK_KIB_MAX, "{peak} KiB");
     }
 }

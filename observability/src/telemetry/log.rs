@@ -17,7 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use super::builder::TelemetryError;
+use super::error::TelemetryError;
 use crate::trace::LogIds;
 
 /// The format of log lines.

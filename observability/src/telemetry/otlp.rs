@@ -13,8 +13,8 @@ use opentelemetry_otlp::{
 };
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::builder::TelemetryError;
 use super::environment::{Environment, decoded};
+use super::error::TelemetryError;
 use super::flush::{Endpoints, Transport};
 use super::tls::{self, Tls};
 

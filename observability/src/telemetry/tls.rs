@@ -5,8 +5,8 @@
 //! others. A certificate of the client's own comes from `…_CLIENT_CERTIFICATE` and `…_CLIENT_KEY`. All are
 //! files of PEM.
 
-use super::builder::TelemetryError;
 use super::environment::Environment;
+use super::error::TelemetryError;
 
 /// The values of the variables.
 #[derive(Clone, Debug, Default)]

@@ -96,14 +96,17 @@ impl FromStr for OpenSpan {
     fn from_str(note: &str) -> Result<Self, Self::Err> {
         let parsed = || {
             let mut lines = note.split('\n');
-            let mut numbers = lines.next()?.split('-');
-            let trace = hex(numbers.next()?, 32).filter(|id| *id != 0)?;
-            let key = SpanKey { trace, span: span(numbers.next()?)? };
-            let parent = u64::try_from(hex(numbers.next()?, 16)?).ok()?;
-            let start_us = short_hex(numbers.next()?)?;
-            if numbers.next().is_some() {
-                return None;
-            }
+            let numbers: Vec<&str> = lines.next()?.split('-').collect();
+            let (trace, own, parent, start) = match numbers[..] {
+                [trace, own, parent, start] => (trace, own, parent, start),
+                // Older records have the number of the root and the flags as well.
+                [trace, own, start, _, parent, _] => (trace, own, parent, start),
+                _ => return None,
+            };
+            let trace = hex(trace, 32).filter(|id| *id != 0)?;
+            let key = SpanKey { trace, span: span(own)? };
+            let parent = u64::try_from(hex(parent, 16)?).ok()?;
+            let start_us = short_hex(start)?;
             let (is_attempt, name) = match lines.next()?.split_at_checked(1)? {
                 ("a", name) => (true, unescaped(name)),
                 ("-", name) => (false, unescaped(name)),
@@ -224,6 +227,14 @@ mod tests {
         fn no_text_makes_parsing_panic(text in ".{0,80}") {
             prop_assert!(text.parse::<OpenSpan>().is_err());
         }
+    }
+
+    #[test]
+    fn an_older_record_is_read() {
+        let older =
+            "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-5f3759df-1-00000000000000aa-01\n-job a";
+        let open: OpenSpan = older.parse().expect("it is read");
+        assert_eq!((open.parent, open.start_us, open.key.span), (0xaa, 0x5f37_59df, 0xb7ad_6b71_6920_3331));
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub(crate) fn subject_text(subject: &Subject) -> String {
     match subject {
         Subject::Agent(agent) => format!("agent:{agent}"),
         Subject::Run(run) => format!("run:{run}"),
-        Subject::Span(place) => format!("span:{place}"),
+        Subject::Span(place) => format!("shown:{place}"),
         Subject::Runtime => "runtime".to_owned(),
     }
 }
@@ -95,7 +95,7 @@ pub(crate) fn subject_text(subject: &Subject) -> String {
 fn read_subject(text: &str) -> Option<Subject> {
     match text.split_once(':') {
         Some(("agent", name)) => Some(Subject::Agent(name.into())),
-        Some(("span", place)) => Some(Subject::Span(place.into())),
+        Some(("shown", place)) => Some(Subject::Span(place.into())),
         Some(("run", id)) => id.parse().ok().map(Subject::Run),
         _ => (text == "runtime").then_some(Subject::Runtime),
     }

@@ -139,3 +139,25 @@ fn places_are_not_given_again_when_the_newest_artifact_was_removed() {
     assert!(matches!(gone, StoreError::Missing { .. }));
     assert_eq!(block_on(store.read(&[Offset::new(2)]).wait()).expect("it is there").len(), 1);
 }
+
+#[test]
+fn a_note_of_an_open_span_is_read_under_its_stored_name() {
+    let scratch = Scratch::new();
+    drop(open(&scratch.file()).expect("it opens"));
+    let place = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331";
+    let value = format!(r#"{{"shown":{{"place":"{place}","open":"a record"}}}}"#);
+    let row = [&format!("shown:{place}"), "open", &value];
+    let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
+    tool.execute("INSERT INTO note VALUES (?1, ?2, ?3)", row).expect("it writes");
+    let store = open(&scratch.file()).expect("it opens");
+    let open = Note::Span { place: place.into(), open: Some("a record".to_owned()) };
+    assert_eq!(block_on(store.notes()).expect("it reads"), [open.clone()]);
+    let exported = Note::Span { place: place.into(), open: None };
+    commit(&store, vec![Write::Note(exported)]).expect("it writes");
+    assert_eq!(block_on(store.notes()).expect("it reads"), []);
+    commit(&store, vec![Write::Note(open)]).expect("it writes");
+    let written: String = tool
+        .query_row("SELECT value FROM note WHERE subject = ?1", [row[0]], |row| row.get(0))
+        .expect("it is there");
+    assert_eq!(written, value);
+}
