@@ -15,7 +15,7 @@
 //! | work starts when there is a slot, or is buried when it waited too long | `start.rs` | `poison.rs`, `halt.rs`, `agent.rs` |
 //! | the attempt ends: the job is finished, or starts again | `job.rs` | |
 //! | the claims of its inputs get an outcome | `outcome.rs` | |
-//! | its run is quiescent or settled | `run.rs`, `ledger.rs` | |
+//! | its run is quiescent or settled | `run.rs`, `log_counts.rs` | |
 //!
 //! Beside the way: `restore.rs` takes in jobs from before a restart, `cancellation.rs` ends a run,
 //! `snapshot.rs` shows who waits and why, `audit.rs` checks the counts, `waits.rs` divides the wait of a job
@@ -45,7 +45,7 @@ mod backlog;
 mod cancellation;
 mod halt;
 mod job;
-mod ledger;
+mod log_counts;
 mod outcome;
 mod pairs;
 mod poison;
@@ -63,7 +63,7 @@ use agent::Agent;
 use backlog::Reading;
 use halt::{Halt, HaltReason};
 use job::Job;
-use ledger::Ledger;
+use log_counts::LogCounts;
 use pairs::Pairs;
 use poison::PoisonJobs;
 use queue::Queue;
@@ -97,7 +97,7 @@ pub struct Board {
     completed: u64,
     /// Jobs that an agent may have in memory before its claims stay in the log; `None` for any number.
     jobs_in_memory_max: Option<usize>,
-    ledger: Ledger,
+    log_counts: LogCounts,
     poison: PoisonJobs,
     /// Agents that may have something to start, and runs whose counts changed, within one input.
     touched_agents: Vec<AgentIndex>,

@@ -88,17 +88,17 @@ pub(crate) enum Step {
     Batched { run: RunId },
     /// An entry left the collector: it expired, or (every pair) its window closed. A join names the entries
     /// that waited with it.
-    Left(Entry, Expiry, Option<Company>),
+    Left(Entry, Expiry, Option<Partners>),
 }
 
 /// With whom an entry of a join waited: the partners that would have gone with it, had the others come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Company {
+pub(crate) struct Partners {
     pub(crate) key: Key,
-    pub(crate) partners: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
 }
 
-impl Company {
+impl Partners {
     /// The report of an entry that left with its window, and of those that it waited with.
     pub(crate) fn into_expired(
         self,
@@ -106,7 +106,7 @@ impl Company {
         left: &Entry,
         workflow_of: impl Fn(RunId) -> Option<Arc<str>>,
     ) -> JoinExpired {
-        let mut all: Vec<&Entry> = self.partners.iter().chain([left]).collect();
+        let mut all: Vec<&Entry> = self.entries.iter().chain([left]).collect();
         all.sort_unstable_by_key(|entry| (entry.side, entry.offset));
         JoinExpired {
             subscription,

@@ -233,7 +233,7 @@ pub enum WaitingReason {
     /// Its visibility rule has a delay.
     NotVisibleUntil(Timestamp),
     /// All of the agent's slots are taken.
-    NoCredit,
+    NoSlot,
     /// An earlier job with the same order key is not finished.
     BehindKey(Key),
     /// The last attempt failed; the next starts at this time.
@@ -265,7 +265,7 @@ impl WaitingReason {
             Self::WindowOpen { .. } => "window_open",
             Self::BatchFilling { .. } => "batch_filling",
             Self::NotVisibleUntil(_) => "not_visible_until",
-            Self::NoCredit => "no_credit",
+            Self::NoSlot => "no_slot",
             Self::BehindKey(_) => "behind_key",
             Self::BackOffUntil(_) => "back_off_until",
             Self::AgentPaused => "agent_paused",
@@ -291,7 +291,7 @@ impl fmt::Display for WaitingReason {
                 closes_at.map_or(Ok(()), |at| write!(f, ", closes at {at}"))
             }
             Self::NotVisibleUntil(at) => write!(f, "not visible until {at}"),
-            Self::NoCredit => f.write_str("all slots of the agent are taken"),
+            Self::NoSlot => f.write_str("all slots of the agent are taken"),
             Self::BehindKey(key) => write!(f, "behind an earlier job with key {key}"),
             Self::BackOffUntil(at) => write!(f, "backing off until {at}"),
             Self::AgentPaused => f.write_str("agent is paused"),

@@ -105,7 +105,7 @@ impl State {
 
     fn is_why(self, reason: &WaitingReason) -> bool {
         match self {
-            Self::Queued => matches!(reason, WaitingReason::NoCredit),
+            Self::Queued => matches!(reason, WaitingReason::NoSlot),
             Self::Collecting => matches!(reason, WaitingReason::AllOfMissing(_)),
             Self::Batched => matches!(reason, WaitingReason::BatchFilling { .. }),
             Self::BackingOff => matches!(reason, WaitingReason::BackOffUntil(_)),

@@ -82,7 +82,7 @@ async fn a_full_agent_says_so() -> Tested {
     let gate = Gate::new();
     let slow = Script::new().waits_for(&gate).returns(());
     let agent = Agent::new("waits").consumes(one::<A>()).concurrency(1).engine(slow);
-    assert_eq!(reasons(agent, vec![a(0, 1), a(0, 2)]).await?, [WaitingReason::NoCredit]);
+    assert_eq!(reasons(agent, vec![a(0, 1), a(0, 2)]).await?, [WaitingReason::NoSlot]);
     Ok(())
 }
 

@@ -77,11 +77,8 @@ async fn what_waits_in_the_log_is_listed_behind_what_is_in_memory(place: &Place)
     let listed: Vec<_> =
         waiting.iter().map(|waiting| (waiting.offset.get(), waiting.reason.clone())).collect();
     let in_log = |behind| WaitingReason::InLog { behind };
-    let no_credit = WaitingReason::NoCredit;
-    assert_eq!(
-        listed,
-        [(2, no_credit.clone()), (3, no_credit), (4, in_log(2)), (5, in_log(3)), (6, in_log(4))]
-    );
+    let no_slot = WaitingReason::NoSlot;
+    assert_eq!(listed, [(2, no_slot.clone()), (3, no_slot), (4, in_log(2)), (5, in_log(3)), (6, in_log(4))]);
     assert_eq!(volery.agents().await?[0].spilled, 3);
     assert_eq!(run.waiting().await?.len(), 0, "it runs");
     Ok(())

@@ -125,7 +125,7 @@ impl Board {
         reading.spilled += count;
         reading.last = reading.last.max(last);
         if !was_behind && count > 0 {
-            self.ledger.lag();
+            self.log_counts.lag();
             self.subscriptions_of(agent).for_each(|index| self.rearm(index));
         }
     }
@@ -141,7 +141,7 @@ impl Board {
 
     /// Asks for what comes next for every agent that is behind and has room.
     pub(super) fn request_pages(&mut self, effects: &mut Vec<Effect>) {
-        if self.is_caught_up() || !self.halt.lets_start() || self.ledger.is_cancelling() {
+        if self.is_caught_up() || !self.halt.lets_start() || self.log_counts.is_cancelling() {
             return;
         }
         for agent in self.agent_indices() {
@@ -153,7 +153,7 @@ impl Board {
             if !asks || load > max / 2 {
                 continue;
             }
-            let (after, ticket) = (reading.taken, self.ledger.ticket());
+            let (after, ticket) = (reading.taken, self.log_counts.ticket());
             let subscriptions = self.subscriptions_of(agent).collect();
             let limit = (max - load).clamp(1, PAGE_MAX);
             self.agents[agent.at()].reading.page = Some(ticket);
@@ -209,7 +209,7 @@ impl Board {
         let reading = &mut self.agents[agent.at()].reading;
         reading.taken = reading.taken.max(reading.last);
         (reading.page, reading.time, reading.failed) = (None, None, false);
-        self.ledger.caught_up();
+        self.log_counts.caught_up();
         for index in self.subscriptions_of(agent) {
             if let Some(marks) = self.subscriptions[index.at()].marks.take() {
                 self.advance_marks(index, &marks, effects);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::admission::Delayed;
 use super::job::JobState;
-use super::ledger::Cancel;
+use super::log_counts::Cancel;
 use super::queue::Taken;
 use super::ready::Work;
 use super::run::Motion;
@@ -133,10 +133,10 @@ impl Board {
     /// Has the claims of a run that are in the log only cancelled there.
     pub(super) fn cancel_in_log(&mut self, run: RunId, effects: &mut Vec<Effect>) {
         let none = self.runs.get(&run).is_some_and(|state| self.is_in_memory(state));
-        if self.is_caught_up() || none || self.ledger.cancels_run(run) {
+        if self.is_caught_up() || none || self.log_counts.cancels_run(run) {
             return;
         }
-        self.ledger.cancels.push((run, Cancel::Asked));
+        self.log_counts.cancels.push((run, Cancel::Asked));
         self.agents.iter_mut().for_each(|agent| agent.reading.drop_page());
         let mut behind = Vec::new();
         for agent in self.agent_indices().filter(|agent| self.agents[agent.at()].reading.is_behind()) {
@@ -153,7 +153,7 @@ impl Board {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        self.ledger.end_cancel(run);
+        self.log_counts.end_cancel(run);
         for (index, count) in cancelled {
             let subscription = &mut self.subscriptions[index.at()];
             subscription.tally.cancelled += count;
@@ -173,13 +173,13 @@ impl Board {
     }
 
     pub(super) fn cancel_refused(&mut self, run: RunId) {
-        self.ledger.end_cancel(run);
-        self.ledger.cancels.push((run, Cancel::Refused));
+        self.log_counts.end_cancel(run);
+        self.log_counts.cancels.push((run, Cancel::Refused));
     }
 
     pub(super) fn cancel_again(&mut self, effects: &mut Vec<Effect>) {
         let refused: Vec<_> =
-            self.ledger.cancels.extract_if(.., |(_, cancel)| *cancel == Cancel::Refused).collect();
+            self.log_counts.cancels.extract_if(.., |(_, cancel)| *cancel == Cancel::Refused).collect();
         for (run, _) in refused {
             self.cancel_in_log(run, effects);
         }

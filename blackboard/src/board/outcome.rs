@@ -8,30 +8,30 @@ use rustc_hash::FxHashSet;
 
 use super::{Board, Effect, Outcome};
 use crate::claim::Settled;
-use crate::collect::{Company, Entry};
+use crate::collect::{Entry, Partners};
 use crate::id::{Offset, SubscriptionIndex};
 use crate::outcome::Expiry;
 
 impl Board {
-    /// A claim expired, with this company if it is a join's. Claims that leave together are reported
+    /// A claim expired, with this partners if it is a join's. Claims that leave together are reported
     /// together: `reported` are those that have been.
     pub(super) fn expire(
         &mut self,
         index: SubscriptionIndex,
         entry: &Entry,
-        (expiry, company): (Expiry, Option<Company>),
+        (expiry, partners): (Expiry, Option<Partners>),
         reported: &mut FxHashSet<Offset>,
         effects: &mut Vec<Effect>,
     ) {
         let decided = effects.len();
         self.leave(index, entry, Outcome::Expired(expiry), effects);
         let expired = effects[decided..].iter().any(is_expiry);
-        if let Some(company) =
-            company.filter(|_| self.is_observed && expired && !reported.contains(&entry.offset))
+        if let Some(partners) =
+            partners.filter(|_| self.is_observed && expired && !reported.contains(&entry.offset))
         {
-            reported.extend(company.partners.iter().map(|partner| partner.offset));
+            reported.extend(partners.entries.iter().map(|partner| partner.offset));
             let workflow_of = |run| self.runs.get(&run).map(|run| Arc::clone(&run.workflow));
-            effects.push(Effect::JoinExpired(company.into_expired(index, entry, workflow_of)));
+            effects.push(Effect::JoinExpired(partners.into_expired(index, entry, workflow_of)));
         }
     }
 

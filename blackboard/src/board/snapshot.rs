@@ -300,7 +300,7 @@ impl Board {
                 None if self.halt.waits_for_lone_job() => WaitingReason::JobRunsAlone,
                 None if !self.halt.lets_start() && agent.queue.has_slot() => WaitingReason::StoreUnavailable,
                 None if agent.queue.is_unavailable() => WaitingReason::AgentUnavailable,
-                None => WaitingReason::NoCredit,
+                None => WaitingReason::NoSlot,
             };
             for ready in agent.queue.front() {
                 self.visit_ready(ready, &reason, visit);

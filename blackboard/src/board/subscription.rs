@@ -112,12 +112,12 @@ impl Board {
             match step {
                 Step::Complete(group) => self.complete(index, group, effects),
                 Step::Batched { run } => self.enter_batch(index, run),
-                Step::Left(entry, expiry, company) => {
+                Step::Left(entry, expiry, partners) => {
                     self.collected -= 1;
                     if self.subscriptions[index.at()].collector.holds_timed() {
                         self.uncount(entry.run, Motion::Timed, 1);
                     }
-                    self.expire(index, &entry, (expiry, company), &mut reported, effects);
+                    self.expire(index, &entry, (expiry, partners), &mut reported, effects);
                 }
             }
         }

@@ -6,7 +6,7 @@
 //! clock.
 
 use super::window::{Held, Leaving, Pool};
-use super::{Company, Entry, Group, INSTANT, Step, missing, sort_by_side};
+use super::{Entry, Group, INSTANT, Partners, Step, missing, sort_by_side};
 use crate::id::{Key, Offset, RunId};
 use crate::marks::Marks;
 use crate::outcome::{Expiry, WaitingReason};
@@ -177,11 +177,11 @@ impl Join {
         if self.mode != JoinMode::Outer {
             // A pair's partners have all been met.
             let pairs = self.mode == JoinMode::EveryPair;
-            let partners = if pairs { Vec::new() } else { self.company(&key, &entry) };
-            steps.push(Step::Left(entry, reason, Some(Company { key, partners })));
+            let entries = if pairs { Vec::new() } else { self.partners_of(&key, &entry) };
+            steps.push(Step::Left(entry, reason, Some(Partners { key, entries })));
             return;
         }
-        let mut group = self.company(&key, &entry);
+        let mut group = self.partners_of(&key, &entry);
         for other in &group {
             self.pool.remove(&key, other.side, other.offset);
         }
@@ -191,7 +191,7 @@ impl Join {
     }
 
     /// Chooses the partners of an entry that leaves: the first of every other side that fit into its window.
-    fn company(&self, key: &Key, entry: &Entry) -> Vec<Entry> {
+    fn partners_of(&self, key: &Key, entry: &Entry) -> Vec<Entry> {
         let mut chosen: Vec<Entry> = Vec::new();
         let Some(held) = self.pool.held(key) else { return chosen };
         for (side, line) in held.iter().enumerate() {

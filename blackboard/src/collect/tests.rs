@@ -114,12 +114,12 @@ fn check(subscription: &Subscription, events: &[Event]) {
     }
 }
 
-/// The model knows nothing of company: what is told to those who look on decides nothing.
+/// The model knows nothing of partners: what is told to those who look on decides nothing.
 fn without_company(step: &mut Step) {
-    if let Step::Left(entry, _, company) = step
-        && let Some(company) = company.take()
+    if let Step::Left(entry, _, partners) = step
+        && let Some(partners) = partners.take()
     {
-        assert!(company.partners.iter().all(|partner| partner.offset != entry.offset), "{company:?}");
+        assert!(partners.entries.iter().all(|partner| partner.offset != entry.offset), "{partners:?}");
     }
 }
 
@@ -140,8 +140,8 @@ fn what_leaves_a_join_names_those_that_would_have_gone_with_it() {
     let left: Vec<_> = steps
         .iter()
         .filter_map(|step| match step {
-            Step::Left(entry, Expiry::TimeWindow, Some(company)) => {
-                Some((entry.offset.get(), company.partners.iter().map(|other| other.offset.get()).collect()))
+            Step::Left(entry, Expiry::TimeWindow, Some(partners)) => {
+                Some((entry.offset.get(), partners.entries.iter().map(|other| other.offset.get()).collect()))
             }
             _ => None,
         })

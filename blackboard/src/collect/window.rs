@@ -33,19 +33,19 @@ pub(crate) struct Pool {
     rule: JoinRule,
     by_key: HashMap<Key, Held>,
     /// Wall-clock deadlines: end of a publication-time window, or of patience.
-    deadlines: BTreeMap<(Timestamp, Offset), Place>,
+    deadlines: BTreeMap<(Timestamp, Offset), WindowKey>,
     /// Event times, per side, for expiry by watermark.
-    event_times: Vec<BTreeMap<(Timestamp, Offset), Place>>,
+    event_times: Vec<BTreeMap<(Timestamp, Offset), WindowKey>>,
     /// Largest event time seen, per side.
     marks: Vec<Option<Timestamp>>,
     /// Arrival numbers, for count windows. Entries that left early are skipped when their turn comes.
-    arrivals: VecDeque<(u64, Offset, Place)>,
+    arrivals: VecDeque<(u64, Offset, WindowKey)>,
     arrived: u64,
     held: usize,
 }
 
 #[derive(Clone, Debug)]
-struct Place {
+struct WindowKey {
     key: Key,
     side: u16,
 }
@@ -144,7 +144,7 @@ impl Pool {
 
     /// Holds an entry.
     pub(crate) fn insert(&mut self, key: &Key, entry: Entry) {
-        let place = Place { key: key.clone(), side: entry.side };
+        let place = WindowKey { key: key.clone(), side: entry.side };
         if let Some(deadline) = self.deadline_of(&entry) {
             self.deadlines.insert((deadline, entry.offset), place.clone());
         }
@@ -219,7 +219,7 @@ impl Pool {
         self.time_window().map(|window| entry.at.after(window))
     }
 
-    fn take(&mut self, place: &Place, offset: Offset, reason: Expiry) -> Option<Leaving> {
+    fn take(&mut self, place: &WindowKey, offset: Offset, reason: Expiry) -> Option<Leaving> {
         self.remove(&place.key, place.side, offset).map(|entry| (place.key.clone(), entry, reason))
     }
 }

@@ -210,7 +210,7 @@ fn a_burial_that_is_handed_back_waits_again() {
     publish(&mut world, 2);
     pass(&mut world, 30);
     end(&mut world, 2, Verdict::Released);
-    assert_eq!((buried(&world).len(), reasons(&world)), (0, vec!["no_credit"]));
+    assert_eq!((buried(&world).len(), reasons(&world)), (0, vec!["no_slot"]));
     end(&mut world, 1, Verdict::Done);
     assert_eq!(world.busy(), [vec![2]]);
 }

@@ -78,19 +78,19 @@ struct ClaimState {
     job: Option<JobId>,
     outcome: Option<Outcome>,
     /// The artifacts that its job published.
-    published: Span,
+    published: OffsetRange,
     /// How far the log had come before it, for subscriptions that have marks.
     marks: Option<Box<Marks>>,
 }
 
 /// Artifacts that follow each other in the log.
 #[derive(Clone, Copy, Default)]
-struct Span {
+struct OffsetRange {
     first: Offset,
     count: u32,
 }
 
-impl Span {
+impl OffsetRange {
     fn of(stored: &[Stored]) -> Self {
         let mut span = Self::default();
         for stored in stored {

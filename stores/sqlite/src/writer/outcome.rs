@@ -20,17 +20,17 @@ pub(super) struct Ending {
     pub(super) code: i64,
     pub(super) reason: Option<String>,
     pub(super) job: Option<JobId>,
-    pub(super) published: Span,
+    pub(super) published: OffsetRange,
 }
 
 /// Artifacts that follow each other in the log.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Span {
+pub(super) struct OffsetRange {
     first: u64,
     count: u64,
 }
 
-impl Span {
+impl OffsetRange {
     pub(super) fn of(stored: &[Stored]) -> Self {
         let mut span = Self::default();
         for stored in stored {
@@ -84,7 +84,7 @@ impl Tables {
             Outcome::Dead => (DEAD, None),
             _ => return Err(Fault::Refused("this store does not know the outcome".to_owned())),
         };
-        let ending = Ending { code, reason, job: None, published: Span::default() };
+        let ending = Ending { code, reason, job: None, published: OffsetRange::default() };
         if self.end_claim(sub, seq, settled.run, &ending)? && self.index.last_pair > 0 {
             // A pair can form again only while both of its inputs are there.
             self.run(

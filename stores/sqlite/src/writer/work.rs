@@ -7,7 +7,7 @@ use volery_blackboard::store::{Few, Finish, JobEnd, StoreError, Stored};
 use volery_blackboard::{JobId, Timestamp};
 
 use super::index::OpenJob;
-use super::outcome::{CANCELLED, CONSUMED, DEAD, Ending, Span};
+use super::outcome::{CANCELLED, CONSUMED, DEAD, Ending, OffsetRange};
 use super::tables::Tables;
 use crate::fault::Fault;
 
@@ -141,7 +141,7 @@ impl Tables {
         }
         let stored: Few<Stored> =
             finish.outputs.iter_mut().map(|output| self.publish(output)).collect::<Result<_, _>>()?;
-        let ending = Ending { code, reason: None, job: Some(start.job), published: Span::of(&stored) };
+        let ending = Ending { code, reason: None, job: Some(start.job), published: OffsetRange::of(&stored) };
         if start.shared {
             self.remember_pair(&start, sub, &ending)?;
         }

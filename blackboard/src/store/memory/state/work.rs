@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{ClaimState, Entry, Span, State, conflict};
+use super::{ClaimState, Entry, OffsetRange, State, conflict};
 use crate::claim::Settled;
 use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
 use crate::job::{PairVerdict, Start};
@@ -30,7 +30,7 @@ pub(super) struct PairRecord {
     pub(super) number: u64,
     pub(super) subscription: SubscriptionIndex,
     pub(super) verdict: PairVerdict,
-    pub(super) published: Span,
+    pub(super) published: OffsetRange,
 }
 
 impl State {
@@ -108,7 +108,7 @@ impl State {
             self.add_letter(record, attempts, error, at);
         }
         let stored: Few<Stored> = finish.outputs.into_iter().map(|output| self.publish(output)).collect();
-        let published = Span::of(&stored);
+        let published = OffsetRange::of(&stored);
         if start.shared {
             self.remember_pair(&start, &outcome, published);
         } else {
@@ -122,7 +122,7 @@ impl State {
         Ok(stored)
     }
 
-    fn remember_pair(&mut self, start: &Start, outcome: &Outcome, published: Span) {
+    fn remember_pair(&mut self, start: &Start, outcome: &Outcome, published: OffsetRange) {
         let verdict = match outcome {
             Outcome::Consumed => PairVerdict::Done,
             Outcome::Dead => PairVerdict::Dead,

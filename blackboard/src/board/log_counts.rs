@@ -1,4 +1,4 @@
-//! The ledger: the counts of runs with claims that are in the log only.
+//! Log counts: the counts of runs with claims that are in the log only.
 //!
 //! A run is in memory while a handle to it exists or a claim of it is in memory, so that a million runs that
 //! wait in the log cost nothing. When a claim of it is loaded, its counts come from the store. A run that the
@@ -16,7 +16,7 @@ use crate::outcome::Tally;
 
 /// The counts of the log as a whole.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct LogCounts {
     /// Agents that have something in the log only.
     behind: usize,
     /// Numbers questions.
@@ -34,7 +34,7 @@ pub(super) enum Cancel {
     Refused,
 }
 
-impl Ledger {
+impl LogCounts {
     pub(super) fn lag(&mut self) {
         self.behind += 1;
     }
@@ -65,14 +65,14 @@ impl Board {
     /// Notes that everything which effects given so far wanted written is written, or will never be. Called
     /// after every commit, before the board handles its inputs.
     pub fn written(&mut self) {
-        self.ledger.forgotten.clear();
+        self.log_counts.forgotten.clear();
     }
 
     /// Tells whether anything is kept about a run: a count, a decision, or a cancellation under way in the
     /// log.
     #[must_use]
     pub fn knows(&self, run: RunId) -> bool {
-        self.runs.contains_key(&run) || self.ledger.cancels_run(run)
+        self.runs.contains_key(&run) || self.log_counts.cancels_run(run)
     }
 
     pub(super) fn pin_run(&mut self, run: RunId, workflow: &Arc<str>, tally: Option<Tally>) {
@@ -98,7 +98,7 @@ impl Board {
 
     /// Counts a claim that was read from the log; tells whether its run is cancelled.
     pub(super) fn count_loaded(&mut self, published: &LogEntry, stored: Tally) -> bool {
-        let whole = !self.ledger.forgotten.contains(&published.run);
+        let whole = !self.log_counts.forgotten.contains(&published.run);
         let fresh = || {
             let tally = if whole { stored } else { Tally::default() };
             Run::new(Arc::clone(&published.workflow), tally, whole)
@@ -125,7 +125,7 @@ impl Board {
         }
         if state.spilled() > 0 && state.in_memory == 0 && !state.is_kept() {
             self.runs.remove(&run);
-            self.ledger.forgotten.insert(run);
+            self.log_counts.forgotten.insert(run);
             return false;
         }
         if self.is_caught_up() || state.whole {
@@ -133,7 +133,7 @@ impl Board {
         }
         let reads = state.spilled() > 0 && self.reads_log();
         if !reads && state.recount.is_none() && (state.is_kept() || state.in_memory == 0) {
-            let ticket = self.ledger.ticket();
+            let ticket = self.log_counts.ticket();
             if let Some(state) = self.runs.get_mut(&run) {
                 state.recount = Some(ticket);
             }
@@ -177,6 +177,6 @@ impl Board {
 
     /// Tells whether nothing is in the log only.
     pub(super) fn is_caught_up(&self) -> bool {
-        self.ledger.behind == 0
+        self.log_counts.behind == 0
     }
 }
