@@ -151,7 +151,7 @@ fn a_note_of_an_open_span_is_read_under_its_stored_name() {
     tool.execute("INSERT INTO note VALUES (?1, ?2, ?3)", row).expect("it writes");
     let store = open(&scratch.file()).expect("it opens");
     let open = Note::Span { place: place.into(), open: Some("a record".to_owned()) };
-    assert_eq!(block_on(store.notes()).expect("it reads"), [open.clone()]);
+    assert_eq!(block_on(store.notes()).expect("it reads"), std::slice::from_ref(&open));
     let exported = Note::Span { place: place.into(), open: None };
     commit(&store, vec![Write::Note(exported)]).expect("it writes");
     assert_eq!(block_on(store.notes()).expect("it reads"), []);
