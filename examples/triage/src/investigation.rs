@@ -176,9 +176,18 @@ fn publish(options: &Options, report: &Report, notes: &[String]) -> Result<(), T
     for path in [&options.report, &options.json].into_iter().flatten() {
         let _ = writeln!(summary, "report: {}", path.display());
     }
-    // A reader that closed standard output does not want it; the reports are written.
-    let _ = std::io::stdout().write_all(summary.as_bytes());
-    Ok(())
+    answer(&summary)
+}
+
+/// Prints the summary. A reader that closed standard output does not want it, and that is no error.
+fn answer(summary: &str) -> Result<(), Trouble> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(summary.as_bytes()).and_then(|()| out.flush()) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Trouble::Report { path: "standard output".into(), cause })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Trouble> {

@@ -466,6 +466,18 @@ fn status(child: &Child, field: &str) -> Option<String> {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    let folder = Folder::new("full");
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let child = folder.command(&[]).stdout(full).spawn().expect("the program starts");
+    let answer = child.wait_with_output().expect("the program ends");
+    let stderr = String::from_utf8_lossy(&answer.stderr);
+    assert_eq!(answer.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("standard output: the report cannot be written"), "{stderr}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn an_interrupt_ends_the_program_without_a_report() {
     /// The bit of SIGINT in the mask of caught signals.
     const SIGINT: u64 = 1 << 1;
