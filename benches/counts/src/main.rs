@@ -5,6 +5,7 @@
 //! start and stop cancel out. Counts do not depend on how busy the machine is.
 //!
 //! `cargo run --release -p volery-counts` prints them; `-- --load N` runs one load and prints nothing.
+//! `cargo test -p volery-counts` fails when an artifact allocates more than its budget.
 
 #![expect(clippy::print_stdout, reason = "a bench tells its figures")]
 
@@ -16,6 +17,13 @@ use volery::prelude::*;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The budget of an artifact: the most allocations, and the most bytes allocated, that the test lets through.
+/// They lie 3 % above the figures, which vary by less than that; a change that lowers a figure lowers its bound.
+#[cfg(test)]
+const ALLOCATIONS_MAX: f64 = 21.0;
+#[cfg(test)]
+const BYTES_MAX: f64 = 6_550.0;
 
 /// The two loads. A shorter long one would let growing maps show; a longer one takes minutes under valgrind.
 const SHORT: u64 = 2_000;
@@ -41,6 +49,12 @@ struct Counts {
     bytes: usize,
 }
 
+/// The allocations of one artifact.
+struct Allocations {
+    number: f64,
+    bytes: f64,
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -52,15 +66,27 @@ fn main() {
 }
 
 fn print() {
+    let Allocations { number, bytes } = allocations();
+    println!("allocations per artifact: {number:.1}");
+    println!("bytes allocated per artifact: {bytes:.0}");
+    match (instructions(SHORT), instructions(LONG)) {
+        (Some(short), Some(long)) => println!("instructions per artifact: {:.0}", per_artifact(short, long)),
+        _ => println!("instructions per artifact: not counted, valgrind is not installed"),
+    }
+}
+
+/// One artifact's part of the difference between the loads.
+fn per_artifact(short: u64, long: u64) -> f64 {
+    (long - short) as f64 / (LONG - SHORT) as f64
+}
+
+fn allocations() -> Allocations {
     // The first load of a process fills caches that the others find full.
     load(SHORT);
     let (short, long) = (load(SHORT), load(LONG));
-    let per = |short: u64, long: u64| (long - short) as f64 / (LONG - SHORT) as f64;
-    println!("allocations per artifact: {:.1}", per(short.allocations as u64, long.allocations as u64));
-    println!("bytes allocated per artifact: {:.0}", per(short.bytes as u64, long.bytes as u64));
-    match (instructions(SHORT), instructions(LONG)) {
-        (Some(short), Some(long)) => println!("instructions per artifact: {:.0}", per(short, long)),
-        _ => println!("instructions per artifact: not counted, valgrind is not installed"),
+    Allocations {
+        number: per_artifact(short.allocations as u64, long.allocations as u64),
+        bytes: per_artifact(short.bytes as u64, long.bytes as u64),
     }
 }
 
@@ -107,4 +133,17 @@ fn instructions(count: u64) -> Option<u64> {
     assert!(counted.status.success(), "valgrind failed: {text}");
     let line = text.lines().find(|line| line.contains("Collected :")).expect("callgrind prints its count");
     line.rsplit(' ').next().and_then(|number| number.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The allocator counts for the whole process, so this has to stay its only test.
+    #[test]
+    fn an_artifact_allocates_within_its_budget() {
+        let Allocations { number, bytes } = allocations();
+        assert!(number <= ALLOCATIONS_MAX, "{number:.2} allocations per artifact, above {ALLOCATIONS_MAX}");
+        assert!(bytes <= BYTES_MAX, "{bytes:.0} bytes allocated per artifact, above {BYTES_MAX}");
+    }
 }
