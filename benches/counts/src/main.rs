@@ -19,7 +19,7 @@ use volery::prelude::*;
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The budget of an artifact: the most allocations, and the most bytes allocated, that the test lets through.
-/// They lie 3 % above the figures, which vary by less than that; a change that lowers a figure lowers its bound.
+/// It lies 3 % above the figures, which vary by less; a change that lowers a figure lowers its bound.
 #[cfg(test)]
 const ALLOCATIONS_MAX: f64 = 21.0;
 #[cfg(test)]
