@@ -25,9 +25,6 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// backup; more would keep publishers in the dark.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Statements kept prepared: more than any connection here uses.
-const STATEMENTS: usize = 128;
-
 /// The last word in the lock file of a store that has been on disk as a whole.
 const IN_USE: &str = "used";
 
@@ -220,7 +217,6 @@ pub(super) fn open_writer(place: &Place, options: &Options) -> Result<Connection
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
     // Before the first table: later it would need a whole vacuum.
     conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;")?;
     conn.execute_batch(match options.durability {
@@ -295,7 +291,6 @@ pub(super) fn open_reader(place: &Place) -> Result<Connection, Fault> {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.execute_batch("PRAGMA cache_size = -4096; PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
     Ok(conn)
 }

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use rusqlite::InterruptHandle;
+use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::{Semaphore, oneshot};
 use volery_blackboard::panic::panic_text;
 use volery_blackboard::store::{Answer, StoreError};
@@ -22,7 +22,9 @@ use super::shared::Shared;
 /// Questions that wait. Each is a few hundred bytes; more would only hide that the disk cannot keep up.
 const WAITING_MAX: usize = 1_024;
 
-type Question = Box<dyn FnOnce(&mut Reader) + Send>;
+/// A question is given the session, or the reason why there is none. It tells whether the connection goes
+/// on.
+type Question = Box<dyn FnOnce(Result<&Session<'_>, StoreError>) -> bool + Send>;
 
 /// The threads and their queue.
 pub(super) struct Readers {
@@ -48,7 +50,7 @@ struct Line {
 /// The parts that one thread needs.
 struct Reader {
     shared: Arc<Shared>,
-    session: Option<Session>,
+    queue: Arc<Queue>,
     interrupt: Arc<Mutex<Option<InterruptHandle>>>,
 }
 
@@ -68,13 +70,9 @@ impl Readers {
         for number in 0..shared.options.readers {
             let interrupt = Arc::new(Mutex::new(None));
             readers.interrupts.push(Arc::clone(&interrupt));
-            let mut reader = Reader { shared: Arc::clone(shared), session: None, interrupt };
-            let queue = Arc::clone(&readers.queue);
-            let thread = thread::Builder::new().name(format!("volery-read-{number}")).spawn(move || {
-                while let Some(question) = queue.next() {
-                    question(&mut reader);
-                }
-            });
+            let reader = Reader { shared: Arc::clone(shared), queue: Arc::clone(&readers.queue), interrupt };
+            let thread =
+                thread::Builder::new().name(format!("volery-read-{number}")).spawn(move || reader.run());
             let thread =
                 thread.map_err(|error| shared.place.io_error(&error, "starting a thread that reads"))?;
             readers.threads().push(thread);
@@ -85,18 +83,22 @@ impl Readers {
     /// Asks a question. Cancel safe.
     pub(super) fn ask<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Session) -> Result<T, Fault> + Send + 'static,
+        read: impl FnOnce(&Session<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Answer<'static, T> {
         let (shared, queue, room) =
             (Arc::clone(&self.shared), Arc::clone(&self.queue), Arc::clone(&self.room));
         Box::pin(async move {
             let permit = room.acquire_owned().await.map_err(|_| shared.place.closed())?;
             let (answer, answered) = oneshot::channel();
-            queue.add(Box::new(move |reader| {
-                let found = reader.answer(read);
+            queue.add(Box::new(move |session| {
+                let (found, goes_on) = match session {
+                    Ok(session) => answer_over(session, read),
+                    Err(error) => (Err(error), false),
+                };
                 drop(permit);
                 // The caller may have gone; an answer that nobody takes is no error.
                 drop(answer.send(found).err());
+                goes_on
             }));
             answered.await.unwrap_or_else(|_| Err(shared.place.closed()))
         })
@@ -167,31 +169,44 @@ impl Queue {
 }
 
 impl Reader {
-    fn answer<T>(&mut self, read: impl FnOnce(&Session) -> Result<T, Fault>) -> Result<T, StoreError> {
-        let shared = Arc::clone(&self.shared);
-        let session = self.session().map_err(|fault| shared.error(fault))?;
-        match catch_unwind(AssertUnwindSafe(|| session.at_once(read))) {
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(fault)) => {
-                if !fault.is_of_write() {
-                    self.session = None;
-                }
-                Err(shared.error(fault))
-            }
-            Err(panic) => {
-                self.session = None;
-                Err(shared.place.unavailable(format!("a reader panicked: {}", panic_text(panic.as_ref()))))
+    /// Answers until the queue is closed.
+    fn run(self) {
+        while let Some(question) = self.queue.next() {
+            match file::open_reader(&self.shared.place) {
+                Ok(conn) => self.answer_all(question, &conn),
+                Err(fault) => drop(question(Err(self.shared.error(fault)))),
             }
         }
     }
 
-    fn session(&mut self) -> Result<&Session, Fault> {
-        if self.session.is_none() {
-            let conn = file::open_reader(&self.shared.place)?;
-            *self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(conn.get_interrupt_handle());
-            self.session = Some(Session::new(conn, Arc::clone(&self.shared)));
+    /// Answers a question and those behind it, until the connection fails.
+    fn answer_all(&self, first: Question, conn: &Connection) {
+        *self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = Some(conn.get_interrupt_handle());
+        let session = Session::new(conn, Arc::clone(&self.shared));
+        let mut next = Some(first);
+        while let Some(question) = next.take().or_else(|| self.queue.next()) {
+            if !question(Ok(&session)) {
+                return;
+            }
         }
-        self.session.as_ref().ok_or(Fault::Foreign)
+    }
+}
+
+/// Answers one question, and tells whether the connection can go on.
+fn answer_over<T>(
+    session: &Session<'_>,
+    read: impl FnOnce(&Session<'_>) -> Result<T, Fault>,
+) -> (Result<T, StoreError>, bool) {
+    let shared = &session.shared;
+    match catch_unwind(AssertUnwindSafe(|| session.at_once(read))) {
+        Ok(Ok(found)) => (Ok(found), true),
+        Ok(Err(fault)) => {
+            let goes_on = fault.is_of_write();
+            (Err(shared.error(fault)), goes_on)
+        }
+        Err(panic) => {
+            let cause = format!("a reader panicked: {}", panic_text(panic.as_ref()));
+            (Err(shared.place.unavailable(cause)), false)
+        }
     }
 }

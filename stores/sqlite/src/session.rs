@@ -16,15 +16,16 @@ mod decisions;
 mod find;
 mod lineage;
 mod retention;
+mod statements;
 mod unfinished;
 
 pub(super) use dead::{Work, dead_letter_work};
 pub(super) use decisions::subject_text;
 pub(super) use retention::{FINISHED, LETTER_OVER, doomed, doomed_letters};
+use statements::StatementCache;
 
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) conn: Connection,
+pub(super) struct Session<'conn> {
+    pub(super) conn: StatementCache<'conn>,
     pub(super) shared: Arc<Shared>,
     names: RefCell<FxHashMap<i64, Arc<str>>>,
 }
@@ -33,9 +34,9 @@ pub(super) struct Session {
 /// are looked up again.
 const NAMES_MAX: usize = 10_000;
 
-impl Session {
-    pub(super) fn new(conn: Connection, shared: Arc<Shared>) -> Self {
-        Self { conn, shared, names: RefCell::default() }
+impl<'conn> Session<'conn> {
+    pub(super) fn new(conn: &'conn Connection, shared: Arc<Shared>) -> Self {
+        Self { conn: StatementCache::new(conn), shared, names: RefCell::default() }
     }
 
     /// Returns the text of a name.

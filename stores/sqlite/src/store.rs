@@ -67,13 +67,13 @@ impl Sqlite {
             if !was_used {
                 file::mark_used(&mut lock, &conn, &shared.place)?;
             }
-            Writer::new(Arc::clone(&shared), Session::new(conn, Arc::clone(&shared)), epoch)
+            Ok((conn, epoch))
         });
-        let writer = opened.map_err(|fault| shared.error(fault))?;
+        let (conn, epoch) = opened.map_err(|fault| shared.error(fault))?;
         let readers = Readers::start(&shared)?;
         let (commands, receiver) = mpsc::channel(writer::WAITING_MAX);
-        let thread =
-            thread::Builder::new().name("volery-write".to_owned()).spawn(move || writer.run(receiver));
+        let writer = Writer::new(Arc::clone(&shared), epoch, receiver);
+        let thread = thread::Builder::new().name("volery-write".to_owned()).spawn(move || writer.run(conn));
         let thread =
             thread.map_err(|error| shared.place.io_error(&error, "starting the thread that writes"))?;
         let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
@@ -166,7 +166,7 @@ impl Log for Sqlite {
     }
 
     fn notes(&self) -> Answer<'_, Vec<Note>> {
-        self.readers.ask(Session::notes)
+        self.readers.ask(|session| session.notes())
     }
 
     fn damage(&self) -> Vec<Damage> {
@@ -174,7 +174,7 @@ impl Log for Sqlite {
     }
 
     fn marks(&self) -> Answer<'_, Vec<(SubscriptionIndex, Marks)>> {
-        self.readers.ask(Session::marks)
+        self.readers.ask(|session| session.marks())
     }
 
     fn claims<'a>(
@@ -188,7 +188,7 @@ impl Log for Sqlite {
     }
 
     fn backlog(&self) -> Answer<'_, Vec<Backlog>> {
-        self.readers.ask(Session::backlog)
+        self.readers.ask(|session| session.backlog())
     }
 
     fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {
@@ -240,7 +240,7 @@ impl History for Sqlite {
         }
         Box::pin(async move {
             let policy = policy.clone();
-            let search = move |session: &Session| {
+            let search = move |session: &Session<'_>| {
                 let letters = session::doomed_letters(session, &policy, now, limit)?;
                 Ok((session::doomed(session, &policy, now, limit)?, letters))
             };

@@ -62,72 +62,108 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     /// The number of this owner of the file; a later owner has a higher one.
     epoch: i64,
-    /// `None` after a fault, until the next command.
-    tables: Option<Tables>,
+    commands: mpsc::Receiver<Command>,
+    /// A command that came in between commits.
+    next: Option<Command>,
     /// The connection that failed first, until another one has proved that the disk takes writes.
     failed: Option<Connection>,
 }
 
+/// The tables over one connection, or the fault that has ended its use.
+type Opened<'conn> = Result<Tables<'conn>, StoreError>;
+
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, session: Session, epoch: i64) -> Result<Self, Fault> {
-        let tables = Some(Tables::new(session)?);
-        Ok(Self { shared, epoch, tables, failed: None })
+    pub(super) fn new(shared: Arc<Shared>, epoch: i64, commands: mpsc::Receiver<Command>) -> Self {
+        Self { shared, epoch, commands, next: None, failed: None }
     }
 
     /// Serves commands until it is closed, or nobody can send any more.
-    pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        let mut next = None;
-        while let Some(command) = next.take().or_else(|| commands.blocking_recv()) {
+    pub(super) fn run(mut self, first: Connection) {
+        let mut first = Some(first);
+        loop {
+            let command = self.take();
+            let is_first = first.is_some();
+            let conn = match first.take() {
+                Some(conn) => Ok(conn),
+                None => file::open_writer(&self.shared.place, &self.shared.options)
+                    .map_err(|fault| self.shared.error(fault)),
+            };
+            let tables = match &conn {
+                Ok(conn) => self.tables(conn, is_first),
+                Err(error) => Err(error.clone()),
+            };
+            let closed = self.serve(command, tables);
+            match (closed, conn) {
+                (None, Ok(conn)) => self.retire(conn),
+                (None, Err(_)) => {}
+                (Some((done, reply)), conn) => {
+                    let closed = done.and(conn).and_then(|conn| {
+                        conn.close().map_err(|(_, error)| self.shared.error(Fault::Sqlite(error)))
+                    });
+                    give(reply, closed);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits for the next command. When no caller is left, the file is closed.
+    fn take(&mut self) -> Command {
+        let next = self.next.take().or_else(|| self.commands.blocking_recv());
+        next.unwrap_or_else(|| Command::Close(oneshot::channel().0))
+    }
+
+    /// Serves this command and those behind it over one connection, until it fails or is to be closed.
+    fn serve(
+        &mut self,
+        mut command: Command,
+        mut tables: Opened<'_>,
+    ) -> Option<(Result<(), StoreError>, Reply<()>)> {
+        loop {
             match command {
-                Command::Commit(writes, reply) => next = self.commit(writes, reply, &mut commands),
+                Command::Commit(writes, reply) => self.commit(&mut tables, writes, reply),
                 Command::Open(catalogue, reply) => {
-                    give(reply, self.attempt(|tables| tables.open(&catalogue)))
+                    give(reply, self.attempt(&mut tables, |tables| tables.open(&catalogue)))
                 }
                 Command::Jobs { after, limit, reply } => {
-                    give(reply, self.attempt(|tables| tables.jobs(after, limit)));
+                    give(reply, self.attempt(&mut tables, |tables| tables.jobs(after, limit)));
                 }
                 Command::Remove(places, reply) => {
-                    let removed = self.attempt(|tables| tables.remove(&places));
+                    let removed = self.attempt(&mut tables, |tables| tables.remove(&places));
                     if removed.is_ok() {
                         self.shared.cache.remove(&places);
                     }
                     give(reply, removed);
                 }
                 Command::RemoveLetters(numbers, reply) => {
-                    give(reply, self.attempt(|tables| tables.remove_letters(&numbers)));
+                    give(reply, self.attempt(&mut tables, |tables| tables.remove_letters(&numbers)));
                 }
                 Command::Close(reply) => {
-                    commands.close();
-                    give(reply, self.close());
-                    return;
+                    self.commands.close();
+                    return Some((self.try_on(&mut tables, |tables| tables.checkpoint()), reply));
                 }
             }
+            if tables.is_err() {
+                return None;
+            }
+            command = self.take();
         }
-        // No caller is left; the next owner of the file does the rest of a checkpoint.
-        drop(self.close().err());
     }
 
-    /// Commits the writes of one caller, and those that wait behind them. Returns a command of another kind
-    /// that came in between.
-    fn commit(
-        &mut self,
-        mut writes: Vec<Write>,
-        reply: Reply<Vec<Written>>,
-        commands: &mut mpsc::Receiver<Command>,
-    ) -> Option<Command> {
+    /// Commits the writes of one caller, and those that wait behind them.
+    fn commit(&mut self, tables: &mut Opened<'_>, mut writes: Vec<Write>, reply: Reply<Vec<Written>>) {
         let mut replies = vec![(writes.len(), reply)];
-        let mut next = None;
-        while writes.len() < WRITES_MAX && next.is_none() {
-            match commands.try_recv() {
+        while writes.len() < WRITES_MAX && self.next.is_none() {
+            match self.commands.try_recv() {
                 Ok(Command::Commit(more, reply)) => {
                     replies.push((more.len(), reply));
                     writes.extend(more);
                 }
-                Ok(other) => next = Some(other),
+                Ok(other) => self.next = Some(other),
                 Err(_) => break,
             }
         }
-        match self.write(&mut writes) {
+        match self.write(tables, &mut writes) {
             Ok(results) => {
                 let mut results = results.into_iter();
                 for (count, reply) in replies {
@@ -138,66 +174,69 @@ impl Writer {
         }
         // Payloads run code of the user when they are dropped.
         drop(catch_unwind(AssertUnwindSafe(|| drop(writes))));
-        next
     }
 
     /// Does all writes together; if one of them cannot be done, each behind a savepoint of its own.
-    fn write(&mut self, writes: &mut [Write]) -> Result<Vec<Written>, StoreError> {
+    fn write(&self, tables: &mut Opened<'_>, writes: &mut [Write]) -> Result<Vec<Written>, StoreError> {
         let mut apart = false;
-        let together = self.try_on(|tables| match tables.write_together(writes) {
+        let together = self.try_on(tables, |tables| match tables.write_together(writes) {
             Err(fault) if fault.is_of_write() => {
                 apart = true;
                 Ok(Vec::new())
             }
             other => other,
         });
-        if apart { self.try_on(|tables| tables.write_apart(writes)) } else { together }
+        if apart { self.try_on(tables, |tables| tables.write_apart(writes)) } else { together }
     }
 
     /// Does something in one transaction.
-    fn attempt<T>(&mut self, work: impl FnOnce(&mut Tables) -> Result<T, Fault>) -> Result<T, StoreError> {
-        self.try_on(|tables| tables.transaction(work))
+    fn attempt<T>(
+        &self,
+        tables: &mut Opened<'_>,
+        work: impl FnOnce(&mut Tables<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.try_on(tables, |tables| tables.transaction(work))
     }
 
     /// Does something on the tables, and takes their connection out of use when that fails.
-    fn try_on<T>(&mut self, work: impl FnOnce(&mut Tables) -> Result<T, Fault>) -> Result<T, StoreError> {
-        let shared = Arc::clone(&self.shared);
-        let done = catch_unwind(AssertUnwindSafe(|| {
-            let epoch = self.epoch;
-            let tables = self.tables()?;
-            tables.epoch = epoch;
-            work(tables)
-        }));
-        match done {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(fault)) => {
-                self.retire();
-                Err(shared.error(fault))
+    fn try_on<'conn, T>(
+        &self,
+        tables: &mut Opened<'conn>,
+        work: impl FnOnce(&mut Tables<'conn>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let done = match tables {
+            Ok(tables) => self.guard(|| work(tables)),
+            Err(error) => return Err(error.clone()),
+        };
+        done.inspect_err(|error| *tables = Err(error.clone()))
+    }
+
+    /// Reads the tables of a connection. A connection opened after a fault has to prove itself.
+    fn tables<'conn>(&mut self, conn: &'conn Connection, is_first: bool) -> Opened<'conn> {
+        let tables = self.guard(|| {
+            let mut tables = Tables::new(Session::new(conn, Arc::clone(&self.shared)), self.epoch)?;
+            if !is_first {
+                tables.prove()?;
             }
+            Ok(tables)
+        })?;
+        self.failed = None;
+        Ok(tables)
+    }
+
+    fn guard<T>(&self, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StoreError> {
+        match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(done) => done.map_err(|fault| self.shared.error(fault)),
             Err(panic) => {
-                self.retire();
-                Err(shared.place.unavailable(format!("the writer panicked: {}", panic_text(panic.as_ref()))))
+                let cause = format!("the writer panicked: {}", panic_text(panic.as_ref()));
+                Err(self.shared.place.unavailable(cause))
             }
         }
     }
 
-    fn tables(&mut self) -> Result<&mut Tables, Fault> {
-        if self.tables.is_none() {
-            let conn = file::open_writer(&self.shared.place, &self.shared.options)?;
-            let mut tables = Tables::new(Session::new(conn, Arc::clone(&self.shared)))?;
-            tables.epoch = self.epoch;
-            tables.prove()?;
-            self.tables = Some(tables);
-            self.failed = None;
-        }
-        self.tables.as_mut().ok_or(Fault::Foreign)
-    }
-
-    /// Takes the connection out of use after a fault, and keeps it open: the last one that leaves a file puts
+    /// Takes a connection out of use after a fault, and keeps it open: the last one that leaves a file puts
     /// its log away, or else leaves it to be read back by the next, a commit that failed at its end included.
-    fn retire(&mut self) {
-        let Some(tables) = self.tables.take() else { return };
-        let conn = tables.session.conn;
+    fn retire(&mut self, conn: Connection) {
         if !conn.is_autocommit() {
             drop(conn.execute_batch("ROLLBACK").err());
         }
@@ -205,15 +244,6 @@ impl Writer {
         if conn.is_autocommit() {
             self.failed.get_or_insert(conn);
         }
-    }
-
-    fn close(&mut self) -> Result<(), StoreError> {
-        let shared = Arc::clone(&self.shared);
-        if self.failed.is_some() {
-            self.tables().map_err(|fault| shared.error(fault))?;
-        }
-        let Some(tables) = self.tables.take() else { return Ok(()) };
-        tables.close().map_err(|fault| shared.error(fault))
     }
 }
 

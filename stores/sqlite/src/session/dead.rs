@@ -140,7 +140,7 @@ pub(crate) fn dead_letter_work(session: &Session, number: u64) -> Result<(Start,
     Ok((start, work))
 }
 
-impl Session {
+impl Session<'_> {
     pub(crate) fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Fault> {
         let Some((sql, values)) = self.dead_sql(filter)? else { return Ok(Vec::new()) };
         let mut statement = self.conn.prepare_cached(&sql)?;

@@ -10,7 +10,7 @@ use crate::fault::Fault;
 /// Readable records, and damaged ones.
 type Sifted<T> = (Vec<T>, Vec<Damage>);
 
-impl Session {
+impl Session<'_> {
     pub(crate) fn notes(&self) -> Result<Vec<Note>, Fault> {
         Ok(self.all_notes()?.0)
     }

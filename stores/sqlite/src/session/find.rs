@@ -28,7 +28,7 @@ struct Query {
 /// How outcomes are numbered in the table `outcome`.
 pub(crate) const OUTCOMES: [&str; 5] = ["consumed", "expired", "discarded", "cancelled", "dead"];
 
-impl Session {
+impl Session<'_> {
     /// Reads artifacts by place, in the order asked for.
     pub(crate) fn read(&self, offsets: &[Offset]) -> Result<Arc<[Arc<Artifact>]>, Fault> {
         let sql = format!("SELECT {} FROM artifact a WHERE a.seq = ?1", row::ARTIFACT);

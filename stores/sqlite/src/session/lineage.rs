@@ -16,7 +16,7 @@ struct Claimed {
     record: ClaimRecord,
 }
 
-impl Session {
+impl Session<'_> {
     pub(crate) fn lineage(&self, id: ArtifactId) -> Result<Option<Lineage>, Fault> {
         let Some(artifact) = self.by_id(id)? else { return Ok(None) };
         let mut causes = Vec::with_capacity(artifact.causes().len());

@@ -91,7 +91,7 @@ pub(crate) fn doomed_letters(
     Ok((found, more))
 }
 
-impl Session {
+impl Session<'_> {
     /// Every kind with bounds of its own, then all others together; those without a bound are left out.
     fn shares(&self, policy: &Retention) -> Result<Vec<Share>, Fault> {
         let mut shares = Vec::new();

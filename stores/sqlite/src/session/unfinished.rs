@@ -18,7 +18,7 @@ use crate::row;
 const FREE: &str =
     "NOT EXISTS (SELECT 1 FROM started s WHERE s.sub = c.sub AND s.seq = c.seq AND s.shared = 0)";
 
-impl Session {
+impl Session<'_> {
     /// Returns the statement for a page of one subscription's claims: subscription, place, limit.
     pub(crate) fn claims_sql() -> String {
         format!(

@@ -9,8 +9,8 @@ use super::*;
 use crate::fault::Place;
 use crate::{file, options::Options, session::Session, shared::Shared};
 
-/// A session over a file with one artifact of everything.
-fn session(scratch: &Scratch) -> Session {
+/// A connection to a file with one artifact of everything.
+fn connection(scratch: &Scratch) -> (Connection, Arc<Shared>) {
     let store = open(&scratch.file()).expect("it opens");
     let rich = number(1)
         .caused_by(Producer::Agent("reader".into()), vec![number(0).id()], 1)
@@ -21,7 +21,7 @@ fn session(scratch: &Scratch) -> Session {
     block_on(store.close()).expect("it closes");
     let place = Place::new(&scratch.file());
     let conn = file::open_reader(&place).expect("it opens");
-    Session::new(conn, Arc::new(Shared::new(place, Options::new(scratch.file()))))
+    (conn, Arc::new(Shared::new(place, Options::new(scratch.file()))))
 }
 
 /// The steps of a plan. Values do not matter to it: it is made from the statement alone.
@@ -41,7 +41,8 @@ fn check(what: &str, plan: &[String], wanted: &str) {
 #[test]
 fn every_filter_finds_its_artifacts_by_an_index() {
     let scratch = Scratch::new();
-    let session = session(&scratch);
+    let (conn, shared) = connection(&scratch);
+    let session = Session::new(&conn, shared);
     let kind = Kind::of::<u32>();
     let (all, at) = (Filter::all, Timestamp::from_micros_since_epoch);
     for (what, filter, wanted) in [
@@ -74,7 +75,8 @@ fn every_filter_finds_its_artifacts_by_an_index() {
 #[test]
 fn dead_letters_are_found_by_an_index() {
     let scratch = Scratch::new();
-    let session = session(&scratch);
+    let (conn, shared) = connection(&scratch);
+    let session = Session::new(&conn, shared);
     let (all, at) = (DeadFilter::all, Timestamp::from_micros_since_epoch);
     for (what, filter, wanted, sorts) in [
         ("all", all(), "INTEGER PRIMARY KEY (rowid>?)", false),
@@ -94,7 +96,8 @@ fn dead_letters_are_found_by_an_index() {
 #[test]
 fn claims_are_paged_by_their_key() {
     let scratch = Scratch::new();
-    let session = session(&scratch);
+    let (conn, shared) = connection(&scratch);
+    let session = Session::new(&conn, shared);
     let plan = plan(&session.conn, &Session::claims_sql(), 3);
     check("a page of claims", &plan, "SEARCH c USING PRIMARY KEY (sub=? AND seq>?)");
     check("a page of claims", &plan, "SEARCH a USING INTEGER PRIMARY KEY (rowid=?)");
@@ -104,7 +107,8 @@ fn claims_are_paged_by_their_key() {
 #[test]
 fn what_a_commit_runs_finds_its_rows_by_a_key() -> Result<(), StoreError> {
     let scratch = Scratch::new();
-    let session = session(&scratch);
+    let (conn, shared) = connection(&scratch);
+    let session = Session::new(&conn, shared);
     for (sql, values, wanted) in [
         ("DELETE FROM claim WHERE sub = ?1 AND seq = ?2", 2, "PRIMARY KEY (sub=? AND seq=?)"),
         ("DELETE FROM started WHERE sub = ?1 AND seq = ?2 AND job = ?3", 3, "(sub=? AND seq=? AND job=?)"),

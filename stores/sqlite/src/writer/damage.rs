@@ -22,7 +22,7 @@ pub(super) struct Broken {
     pub(super) cause: String,
 }
 
-impl Tables {
+impl Tables<'_> {
     /// Ends the jobs whose records are damaged, and notes whatever else was found damaged.
     pub(super) fn set_aside(&mut self) -> Result<(), Fault> {
         let mut broken = std::mem::take(&mut self.index.broken);

@@ -12,7 +12,7 @@ use super::tables::Tables;
 use crate::fault::Fault;
 use crate::session::{Work, dead_letter_work};
 
-impl Tables {
+impl Tables<'_> {
     pub(super) fn add_letter(
         &mut self,
         start: &Start,

@@ -91,7 +91,7 @@ impl Pending {
     }
 }
 
-impl Tables {
+impl Tables<'_> {
     /// Writes down what is pending.
     pub(super) fn flush(&mut self) -> Result<(), Fault> {
         let (runs, eras) =

@@ -50,7 +50,7 @@ impl OffsetRange {
 /// That no unfinished job covers the claim `c`.
 const FREE: &str = "NOT EXISTS (SELECT 1 FROM started s WHERE s.sub = ?1 AND s.seq = c.seq AND s.shared = 0)";
 
-impl Tables {
+impl Tables<'_> {
     /// Ends a claim that has no outcome yet; tells whether it did.
     pub(super) fn end_claim(
         &mut self,

@@ -35,7 +35,7 @@ impl Texts {
     }
 }
 
-impl Tables {
+impl Tables<'_> {
     pub(super) fn publish(&mut self, publish: &mut NewArtifact) -> Result<Stored, Fault> {
         let artifact = &publish.artifact;
         let payload = artifact.json().map_err(|error| Fault::Refused(error.to_string()))?;

@@ -14,7 +14,7 @@ use crate::session::{FINISHED, LETTER_OVER};
 /// later ones.
 const VACUUM_PAGES: u32 = 1_000;
 
-impl Tables {
+impl Tables<'_> {
     /// Removes those of these artifacts that are finished still, and returns how many were.
     pub(super) fn remove(&mut self, places: &[u64]) -> Result<u64, Fault> {
         let mut removed = 0;

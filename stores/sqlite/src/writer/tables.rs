@@ -14,18 +14,18 @@ use crate::fault::Fault;
 use crate::session::{Session, subject_text};
 use crate::shared::Map;
 
-pub(super) struct Tables {
-    pub(super) session: Session,
+pub(super) struct Tables<'conn> {
+    pub(super) session: Session<'conn>,
     pub(super) index: Index,
     pub(super) epoch: i64,
     /// Something of the write at hand has been written.
     touched: Cell<bool>,
 }
 
-impl Tables {
-    pub(super) fn new(session: Session) -> Result<Self, Fault> {
+impl<'conn> Tables<'conn> {
+    pub(super) fn new(session: Session<'conn>, epoch: i64) -> Result<Self, Fault> {
         let index = Index::read(&session)?;
-        Ok(Self { session, index, epoch: 0, touched: Cell::new(false) })
+        Ok(Self { session, index, epoch, touched: Cell::new(false) })
     }
 
     /// Runs a statement that writes, and returns how many rows it changed.
@@ -247,8 +247,7 @@ impl Tables {
     }
 
     /// Leaves a file without a log beside it, as far as other readers let it.
-    pub(super) fn close(self) -> Result<(), Fault> {
-        self.session.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        self.session.conn.close().map_err(|(_, error)| Fault::Sqlite(error))
+    pub(super) fn checkpoint(&self) -> Result<(), Fault> {
+        Ok(self.session.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
     }
 }

@@ -11,7 +11,7 @@ use super::outcome::{CANCELLED, CONSUMED, DEAD, Ending, OffsetRange};
 use super::tables::Tables;
 use crate::fault::Fault;
 
-impl Tables {
+impl Tables<'_> {
     pub(super) fn start(&mut self, start: &Arc<Start>) -> Result<Few<Stored>, Fault> {
         let sub = self.session.shared.map().subscription(start.subscription)?;
         let Some(open) = self.index.jobs.get_mut(&start.job) else {
