@@ -26,13 +26,12 @@
 //! waiting reason. Pure: no I/O, no clock.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use crate::collect::{Collector, Step};
 use crate::effect::Effect;
-use crate::id::{AgentIndex, AgentName, JobId, Offset, RunId, SubscriptionIndex};
+use crate::id::{AgentIndex, AgentName, JobId, JobKey, Offset, RunId, SubscriptionIndex};
 use crate::input::Input;
 use crate::outcome::{Outcome, Tally};
 use crate::subscription::Subscription;
@@ -153,7 +152,7 @@ impl Board {
         self.subscriptions.push(SubscriptionState {
             agent,
             ordinal,
-            name: Arc::from(format!("{}/{ordinal}", self.agents[agent.at()].name)),
+            job_key: JobKey::of(&format!("{}/{ordinal}", self.agents[agent.at()].name)),
             collector: Collector::new(subscription),
             by_event_time: subscription.runs_by_event_time(),
             tally: Tally::default(),
@@ -172,8 +171,8 @@ impl Board {
             Input::Published(published) => self.publish(&published, now, effects),
             Input::Resumed(resumed) => self.resume_job(resumed, now),
             Input::Redriven { resumed, dead } => self.redrive(resumed, &dead, effects),
-            Input::PairFinished { subscription, job, verdict } => {
-                self.subscriptions[subscription.at()].pairs.remember(job, verdict);
+            Input::PairFinished { subscription, inputs, verdict } => {
+                self.subscriptions[subscription.at()].pairs.remember(inputs, verdict);
             }
             Input::Marks { subscription, marks } => self.restore_marks(subscription, marks, effects),
             Input::Finished { job, attempt, verdict } => self.finish(job, attempt, verdict, effects),

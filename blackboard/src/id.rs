@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 use crate::time::Timestamp;
 
@@ -74,33 +74,72 @@ impl JobId {
     /// job's outputs repeat too. `at` becomes the visible time part of the id.
     #[must_use]
     pub fn derive(subscription: &str, at: Timestamp, members: impl Iterator<Item = Offset>) -> Self {
-        let mut name = Vec::with_capacity(64);
-        for member in members {
-            name.extend_from_slice(&member.0.to_le_bytes());
-        }
-        name.extend_from_slice(subscription.as_bytes());
-        Self(derive(Uuid::NAMESPACE_OID, &name, at))
+        JobKey::of(subscription).job(at, members)
     }
 
     /// Derives the id of this job's output number `index`.
     #[must_use]
     pub fn output(self, index: u32, at: Timestamp) -> ArtifactId {
-        ArtifactId(derive(self.0, &index.to_le_bytes(), at))
+        ArtifactId(laid_out(mix(mix(self.0.as_u128(), u128::from(index) | OUTPUT), 0), at))
     }
 
     /// Derives the id of the run that this job opens when its inputs come from several runs.
     #[must_use]
     pub fn run(self, at: Timestamp) -> RunId {
-        RunId(derive(self.0, b"run", at))
+        RunId(laid_out(mix(mix(self.0.as_u128(), RUN), 0), at))
     }
 }
 
-/// Hashes a name within a namespace (UUID v5) and lays the result out as a UUID v7 of the given time.
-fn derive(namespace: Uuid, name: &[u8], at: Timestamp) -> Uuid {
-    let hash = Uuid::new_v5(&namespace, name);
-    let mut tail = [0_u8; 10];
-    tail.copy_from_slice(&hash.as_bytes()[..10]);
-    Builder::from_unix_timestamp_millis(at.as_millis_since_epoch(), &tail).into_uuid()
+/// The part that a subscription has in the ids of its jobs: made once from its stable name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobKey(u128);
+
+impl JobKey {
+    /// Returns the key of the subscription with this stable name.
+    #[must_use]
+    pub fn of(subscription: &str) -> Self {
+        let mut key = MULTIPLIER;
+        for chunk in subscription.as_bytes().chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            key = mix(key, u64::from_le_bytes(word).into());
+        }
+        Self(mix(mix(key, subscription.len() as u128), 0))
+    }
+
+    /// Derives the id of a job, as [`JobId::derive`] does.
+    #[must_use]
+    pub fn job(self, at: Timestamp, members: impl Iterator<Item = Offset>) -> JobId {
+        let (mut hash, mut count) = (self.0, 0);
+        for member in members {
+            hash = mix(hash, member.0.into());
+            count += 1;
+        }
+        JobId(laid_out(mix(hash, count), at))
+    }
+}
+
+/// An odd number whose bits look random: the golden ratio's.
+const MULTIPLIER: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+
+/// Keep the ids that are derived from one job apart, whatever they are of.
+const OUTPUT: u128 = 1 << 64;
+const RUN: u128 = 2 << 64;
+
+/// One round of a hash: the product carries every bit upwards, and its upper half comes down. A round can be
+/// undone, so that two words never give the same hash.
+const fn mix(hash: u128, word: u128) -> u128 {
+    let product = (hash ^ word).wrapping_mul(MULTIPLIER);
+    product ^ (product >> 64)
+}
+
+/// Lays a hash out as a UUID v7 of the given time: 74 of its bits are kept.
+const fn laid_out(hash: u128, at: Timestamp) -> Uuid {
+    const VERSION: u128 = 7 << 76;
+    const VARIANT: u128 = 2 << 62;
+    const RANDOM: u128 = (0xfff << 64) | (u64::MAX >> 2) as u128;
+    let time = (at.as_millis_since_epoch() as u128) << 80;
+    Uuid::from_u128(time | VERSION | VARIANT | (hash & RANDOM))
 }
 
 /// A place in the log: artifacts are numbered from 1 in the order in which they were committed.
@@ -237,8 +276,83 @@ mod tests {
         let early = Timestamp::from_millis_since_epoch(1_700_000_000_000);
         let late = Timestamp::from_millis_since_epoch(1_700_000_000_001);
         let (first, second) = (job(&[1]).output(0, early), job(&[1]).output(1, late));
-        assert_eq!(first.as_uuid().get_version_num(), 7);
+        for id in [first.as_uuid(), job(&[1]).as_uuid(), job(&[1]).run(early).as_uuid()] {
+            assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
+            assert_eq!(id.get_timestamp().map(|time| time.to_unix()), Some((1_700_000_000, 0)));
+        }
         assert!(first < second);
         assert_ne!(job(&[1]).output(0, early), job(&[1]).output(1, early));
+    }
+
+    /// Other processes, other machines and later builds have to derive the same.
+    #[test]
+    fn derived_ids_are_the_same_everywhere() {
+        let (job, at) = (job(&[1, 2]), Timestamp::from_millis_since_epoch(1_700_000_000_000));
+        let ids = [job.as_uuid(), job.output(0, at).as_uuid(), job.run(at).as_uuid()];
+        let texts = ids.map(|id| id.to_string());
+        let (job, output, run) = (
+            "018bcfe5-6800-7959-a65c-9b76f96d795b",
+            "018bcfe5-6800-76c8-9930-c880fc8465d4",
+            "018bcfe5-6800-763a-bc3b-cc5258e342cb",
+        );
+        assert_eq!(texts, [job, output, run]);
+    }
+
+    #[test]
+    fn no_two_of_many_derived_ids_are_the_same() {
+        let at = Timestamp::default();
+        let mut ids = Vec::new();
+        for name in ["a/0", "a/1", "b/0", "settle/0", "", "\0", "a-long-name-of-a-subscription/12"] {
+            let key = JobKey::of(name);
+            let job = |members: &[u64]| key.job(at, members.iter().copied().map(Offset::new));
+            ids.push(job(&[]).as_uuid());
+            for first in 0..20_000 {
+                let job = job(&[first]);
+                ids.extend([job.as_uuid(), job.run(at).as_uuid()]);
+                ids.extend((0..4).chain([u32::MAX]).map(|index| job.output(index, at).as_uuid()));
+            }
+            for first in 0..150 {
+                ids.extend((0..150).map(|second| job(&[first, second]).as_uuid()));
+            }
+        }
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count);
+    }
+
+    /// A bit of an input that changes has to change every bit of an id half of the time: ids are spread, and
+    /// none of them tells of another.
+    #[test]
+    fn every_bit_of_an_input_changes_half_of_an_id() {
+        const SAMPLES: u64 = 400;
+        let (at, key) = (Timestamp::default(), JobKey::of("settle/0"));
+        let of_job = |offset: u64| key.job(at, std::iter::once(Offset::new(offset))).as_uuid();
+        let of_pair = |offset: u64| key.job(at, [offset, 7].into_iter().map(Offset::new)).as_uuid();
+        let of_output = |index: u64| job(&[1]).output(index as u32, at).as_uuid();
+        let of_run = |job: u64| JobId(Uuid::from_u128(job.into())).run(at).as_uuid();
+        let of_name = |name: u64| JobKey::of(&format!("{name:064b}")).job(at, std::iter::empty()).as_uuid();
+        let derived: [(&dyn Fn(u64) -> Uuid, u32); 5] =
+            [(&of_job, 64), (&of_pair, 64), (&of_output, 32), (&of_run, 64), (&of_name, 64)];
+        let random = laid_out(u128::MAX, at).as_u128() ^ laid_out(0, at).as_u128();
+        assert_eq!(random.count_ones(), 74);
+        for (number, (derive, bits)) in derived.into_iter().enumerate() {
+            for bit in 0..bits {
+                let mut changed = [0_u64; 128];
+                for sample in 0..SAMPLES {
+                    let difference = derive(sample).as_u128() ^ derive(sample ^ (1 << bit)).as_u128();
+                    (0..128).for_each(|bit| changed[bit] += (difference >> bit & 1) as u64);
+                }
+                for (place, changed) in
+                    changed.into_iter().enumerate().filter(|(place, _)| random >> place & 1 == 1)
+                {
+                    // Eight standard deviations around the half.
+                    assert!(
+                        (120..=280).contains(&changed),
+                        "{number}: bit {bit} changes bit {place} {changed} times"
+                    );
+                }
+            }
+        }
     }
 }

@@ -30,8 +30,8 @@ pub enum Input {
     PairFinished {
         /// The join.
         subscription: SubscriptionIndex,
-        /// The pair's job.
-        job: JobId,
+        /// The places of its inputs, in ascending order.
+        inputs: Vec<Offset>,
         /// How it ended.
         verdict: PairVerdict,
     },

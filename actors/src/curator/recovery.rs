@@ -134,8 +134,8 @@ async fn replay(store: &dyn Log, tell: &mut (dyn FnMut(Input) + Send)) -> Result
                     runs.extend(resumed.inputs.iter().map(|input| input.run));
                     Input::Resumed(resumed)
                 }
-                Unfinished::Pair { subscription, job, verdict } => {
-                    Input::PairFinished { subscription, job, verdict }
+                Unfinished::Pair { subscription, inputs, verdict } => {
+                    Input::PairFinished { subscription, inputs, verdict }
                 }
             });
         }

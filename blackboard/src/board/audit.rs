@@ -43,8 +43,9 @@ impl Board {
             let outstanding = subscription.tally.outstanding();
             if outstanding != present.len() as u64 + subscription.spilled {
                 return Err(format!(
-                    "subscription {} has {outstanding} outstanding, but {} are in the log and {} wait or run: {present:?}",
-                    subscription.name,
+                    "subscription {}/{} has {outstanding} outstanding, but {} are in the log and {} wait or run: {present:?}",
+                    self.agents[subscription.agent.at()].name,
+                    subscription.ordinal,
                     subscription.spilled,
                     present.len()
                 ));

@@ -6,7 +6,7 @@ use super::ready::Runs;
 use super::run::Motion;
 use super::{Board, Due, Effect, Outcome};
 use crate::collect::{Entry, Group};
-use crate::id::{AgentIndex, JobId, SubscriptionIndex};
+use crate::id::{AgentIndex, JobId, RunId, SubscriptionIndex};
 use crate::job::{Member, PairVerdict, Verdict};
 use crate::time::Timestamp;
 
@@ -17,6 +17,8 @@ pub(super) struct Job {
     pub(super) subscription: SubscriptionIndex,
     pub(super) group: Group,
     pub(super) runs: Runs,
+    /// The run of its outputs.
+    pub(super) run: RunId,
     /// Its place among all complete sets of inputs; 0 for a job from before a restart, which is never new
     /// again.
     pub(super) order: u64,

@@ -18,15 +18,19 @@ use crate::time::Timestamp;
 #[derive(Debug, Default)]
 pub(super) struct Pairs {
     open: FxHashMap<Offset, Use>,
-    /// Pairs that were finished before a restart.
-    finished: FxHashMap<JobId, PairVerdict>,
+    /// Pairs that were finished before a restart, by their inputs in ascending order: a store may hold one
+    /// under an id that is derived in another way.
+    finished: FxHashMap<Vec<Offset>, PairVerdict>,
     /// Pairs that were started but not finished before a restart.
-    resumed: FxHashMap<JobId, Progress>,
+    resumed: FxHashMap<Vec<Offset>, Progress>,
 }
 
-/// How far a pair had come before a restart.
+/// How far a job had come before a restart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
+    pub(super) job: JobId,
+    /// The run of its outputs.
+    pub(super) run: RunId,
     pub(super) attempts: u32,
     pub(super) failures: u32,
     /// When the next attempt may start.
@@ -82,18 +86,20 @@ impl Pairs {
     }
 
     /// Remembers that a pair was finished before a restart, so that it does not run again.
-    pub(super) fn remember(&mut self, job: JobId, verdict: PairVerdict) {
-        self.finished.insert(job, verdict);
+    pub(super) fn remember(&mut self, inputs: Vec<Offset>, verdict: PairVerdict) {
+        self.finished.insert(inputs, verdict);
     }
 
-    pub(super) fn resume(&mut self, job: JobId, progress: Progress) {
-        self.resumed.insert(job, progress);
+    pub(super) fn resume(&mut self, mut inputs: Vec<Offset>, progress: Progress) {
+        inputs.sort_unstable();
+        self.resumed.insert(inputs, progress);
     }
 
     /// Forgets pairs from before a restart, and returns those that were started.
     fn give_up(&mut self) -> Vec<JobId> {
         self.finished.clear();
-        let mut started: Vec<JobId> = std::mem::take(&mut self.resumed).into_keys().collect();
+        let resumed = std::mem::take(&mut self.resumed).into_values();
+        let mut started: Vec<JobId> = resumed.map(|progress| progress.job).collect();
         // The map has no order; effects should have one.
         started.sort_unstable();
         started
@@ -136,16 +142,17 @@ impl Board {
         if !group.shared || !self.subscriptions[index.at()].pairs.expects_pairs() {
             return Some(group);
         }
-        let id = self.job_id(index, &group);
+        let mut inputs: Vec<Offset> = group.entries.iter().map(|entry| entry.offset).collect();
+        inputs.sort_unstable();
         let pairs = &mut self.subscriptions[index.at()].pairs;
-        if let Some(verdict) = pairs.finished.remove(&id) {
+        if let Some(verdict) = pairs.finished.remove(&inputs) {
             for entry in &group.entries {
                 self.end_pair_input(index, entry.offset, Some(verdict), effects);
             }
             return None;
         }
-        let Some(progress) = pairs.resumed.remove(&id) else { return Some(group) };
-        self.restore_job(id, index, group, progress);
+        let Some(progress) = pairs.resumed.remove(&inputs) else { return Some(group) };
+        self.restore_job(index, group, progress);
         None
     }
 

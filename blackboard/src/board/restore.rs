@@ -11,7 +11,7 @@ use super::run::Motion;
 use super::{Board, Effect};
 use crate::collect::Group;
 use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
-use crate::job::Resumed;
+use crate::job::{Resumed, Start};
 use crate::time::Timestamp;
 
 impl Board {
@@ -46,10 +46,12 @@ impl Board {
         let Resumed { start, inputs, failures, until, interruptions, deaths_alone } = resumed;
         let until = until.filter(|until| *until > now);
         let precaution = Precaution::after(interruptions, deaths_alone);
-        let progress = Progress { attempts: start.attempt, failures, until, precaution };
+        let Start { job, run, attempt, .. } = start;
+        let progress = Progress { job, run, attempts: attempt, failures, until, precaution };
         let index = start.subscription;
         if start.shared {
-            self.subscriptions[index.at()].pairs.resume(start.job, progress);
+            let inputs = start.members.iter().map(|member| member.offset).collect();
+            self.subscriptions[index.at()].pairs.resume(inputs, progress);
             return;
         }
         let mut entries = Vec::with_capacity(inputs.len());
@@ -69,17 +71,12 @@ impl Board {
             shared: false,
             key: start.observed.and_then(|observed| observed.key),
         };
-        self.restore_job(start.job, index, group, progress);
+        self.restore_job(index, group, progress);
     }
 
     /// Queues a job that was started before a restart, or lets it wait for the end of its back-off.
-    pub(super) fn restore_job(
-        &mut self,
-        id: JobId,
-        subscription: SubscriptionIndex,
-        group: Group,
-        progress: Progress,
-    ) {
+    pub(super) fn restore_job(&mut self, subscription: SubscriptionIndex, group: Group, progress: Progress) {
+        let id = progress.job;
         let agent = self.subscriptions[subscription.at()].agent;
         let runs = Runs::of(&group.entries);
         self.completed += 1;
@@ -88,6 +85,7 @@ impl Board {
             subscription,
             group,
             runs: runs.clone(),
+            run: progress.run,
             order: self.completed,
             attempt: progress.attempts,
             failures: progress.failures,

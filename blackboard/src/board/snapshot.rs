@@ -150,21 +150,21 @@ impl Board {
     #[must_use]
     pub fn running(&self) -> Vec<RunningJob> {
         let running = self.jobs.iter().filter(|(_, job)| job.state == JobState::Running);
-        let listed = running.filter_map(|(id, job)| {
+        let listed = running.map(|(id, job)| {
             let state = match job.cancelling {
                 Some(since) => RunningState::Cancelling { since },
                 None => RunningState::Running,
             };
-            Some(RunningJob {
+            RunningJob {
                 job: *id,
                 agent: self.agents[job.agent.at()].name.clone(),
-                run: self.run_of(*id)?,
+                run: job.run,
                 attempt: job.attempt,
                 since: job.since,
                 state,
                 last_progress: None,
                 note: None,
-            })
+            }
         });
         let mut listed: Vec<RunningJob> = listed.collect();
         listed.sort_unstable_by_key(|running| (running.since, running.job));

@@ -17,7 +17,7 @@ use super::run::Motion;
 use super::waits::waits;
 use super::{Board, Due, Effect};
 use crate::collect::Group;
-use crate::id::{AgentIndex, JobId, Key, RunId, SubscriptionIndex};
+use crate::id::{AgentIndex, JobId, Key, SubscriptionIndex};
 use crate::job::{Observed, Start};
 use crate::outcome::{Burial, Overdue};
 use crate::time::Timestamp;
@@ -125,11 +125,16 @@ impl Board {
         let id = match ready.work {
             Work::New { subscription, group, runs } => {
                 let id = self.job_id(subscription, &group);
+                let run = match &runs {
+                    Runs::One(run) => *run,
+                    Runs::Many(_) => id.run(latest(&group.entries)),
+                };
                 let job = Job {
                     agent,
                     subscription,
                     group,
                     runs,
+                    run,
                     order: ready.order,
                     attempt: 1,
                     failures: 0,
@@ -154,7 +159,6 @@ impl Board {
     fn start_of(&self, id: JobId, waited: (Timestamp, Option<Timestamp>)) -> Option<Start> {
         let job = self.jobs.get(&id)?;
         let at = latest(&job.group.entries);
-        let (run, opens_run) = (self.run_of(id)?, matches!(job.runs, Runs::Many(_)));
         Some(Start {
             job: id,
             agent: job.agent,
@@ -162,38 +166,30 @@ impl Board {
             members: members(&job.group),
             attempt: job.attempt,
             failures: job.failures,
-            run,
-            opens_run,
+            run: job.run,
+            opens_run: matches!(job.runs, Runs::Many(_)),
             at,
             closed: job.group.closed,
             shared: job.group.shared,
             alone: self.poison.runs_alone(id),
-            observed: self.is_observed.then(|| Box::new(self.observed(job, run, waited))),
+            observed: self.is_observed.then(|| Box::new(self.observed(job, waited))),
         })
     }
 
     /// The facts for an observer of a job that has waited since, and came to the front of its key later.
-    fn observed(&self, job: &Job, run: RunId, (since, front): (Timestamp, Option<Timestamp>)) -> Observed {
+    fn observed(&self, job: &Job, (since, front): (Timestamp, Option<Timestamp>)) -> Observed {
         Observed {
             since,
             first: job.group.entries.iter().map(|entry| entry.since).min().unwrap_or(since),
             waits: waits(since, front, self.closed(job.agent), self.now),
             key: job.group.key.clone(),
-            workflow: self.runs.get(&run).map(|state| Arc::clone(&state.workflow)),
+            workflow: self.runs.get(&job.run).map(|state| Arc::clone(&state.workflow)),
         }
     }
 
-    pub(super) fn job_id(&self, subscription: SubscriptionIndex, group: &Group) -> JobId {
+    fn job_id(&self, subscription: SubscriptionIndex, group: &Group) -> JobId {
         let offsets = group.entries.iter().map(|entry| entry.offset);
-        JobId::derive(&self.subscriptions[subscription.at()].name, latest(&group.entries), offsets)
-    }
-
-    /// The run of a job's outputs.
-    pub(super) fn run_of(&self, id: JobId) -> Option<RunId> {
-        self.jobs.get(&id).map(|job| match &job.runs {
-            Runs::One(run) => *run,
-            Runs::Many(_) => id.run(latest(&job.group.entries)),
-        })
+        self.subscriptions[subscription.at()].job_key.job(latest(&group.entries), offsets)
     }
 
     /// Takes back a job whose start could not be committed.

@@ -2,8 +2,6 @@
 //!
 //! Pure: no I/O, no clock.
 
-use std::sync::Arc;
-
 use rustc_hash::FxHashSet;
 
 use super::pairs::Pairs;
@@ -11,7 +9,7 @@ use super::ready::{Ready, Runs, Work};
 use super::run::Motion;
 use super::{Board, Due, Effect};
 use crate::collect::{Collector, Entry, Group, Step};
-use crate::id::{AgentIndex, Key, RunId, SubscriptionIndex};
+use crate::id::{AgentIndex, JobKey, Key, RunId, SubscriptionIndex};
 use crate::marks::Marks;
 use crate::outcome::{CloseReason, Tally};
 use crate::time::Timestamp;
@@ -22,8 +20,8 @@ pub(super) struct SubscriptionState {
     pub(super) agent: AgentIndex,
     /// Which of the agent's subscriptions, counted from 0.
     pub(super) ordinal: u32,
-    /// Stable name: part of every job's identity.
-    pub(super) name: Arc<str>,
+    /// Its part in the ids of its jobs.
+    pub(super) job_key: JobKey,
     pub(super) collector: Collector,
     pub(super) by_event_time: bool,
     pub(super) tally: Tally,

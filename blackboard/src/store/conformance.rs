@@ -310,7 +310,7 @@ impl<'a> Case<'a> {
                     assert!(listed.pairs.is_empty(), "{}: jobs come first", self.name);
                     listed.jobs.push(job);
                 }
-                Unfinished::Pair { job, verdict, .. } => listed.pairs.push((job, verdict)),
+                Unfinished::Pair { inputs, verdict, .. } => listed.pairs.push((inputs, verdict)),
             }
         }
         listed
@@ -349,7 +349,7 @@ impl<'a> Case<'a> {
 #[derive(Default)]
 struct Listed {
     jobs: Vec<crate::job::Resumed>,
-    pairs: Vec<(JobId, crate::job::PairVerdict)>,
+    pairs: Vec<(Vec<Offset>, crate::job::PairVerdict)>,
     /// Place in the log and subscription.
     claims: Vec<(u64, u32)>,
 }

@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no clock.
 
-use crate::id::{JobId, SubscriptionIndex};
+use crate::id::{Offset, SubscriptionIndex};
 use crate::job::{PairVerdict, Resumed};
 
 /// A place in the list of unfinished work: the entries before it have been read.
@@ -29,8 +29,8 @@ pub enum Unfinished {
     Pair {
         /// The join.
         subscription: SubscriptionIndex,
-        /// The pair's job.
-        job: JobId,
+        /// The places of its inputs, in ascending order.
+        inputs: Vec<Offset>,
         /// How it ended.
         verdict: PairVerdict,
     },

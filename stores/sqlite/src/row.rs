@@ -11,6 +11,7 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use uuid::Uuid;
 use volery_blackboard::claim::{Claim, LogEntry};
+use volery_blackboard::job::{Member, Start};
 use volery_blackboard::{
     Artifact, ArtifactId, Body, JobId, Key, Marks, Offset, Producer, RunId, SubscriptionIndex, Tenant,
     Timestamp, TraceContext, Visibility,
@@ -192,6 +193,37 @@ impl ClaimParts<'_> {
             hasher.update(&text.map_or(0, |text| text.len() as u64 + 1).to_le_bytes());
             hasher.update(text.unwrap_or_default().as_bytes());
         }
+        hasher.finalize()
+    }
+}
+
+/// The parts of a job that its checksum covers: they stay as they are until it ends.
+pub(super) struct JobParts<'a> {
+    /// The file's ids of the subscription and of the agent.
+    pub(super) owners: (i64, i64),
+    pub(super) number: u64,
+    pub(super) start: &'a Start,
+    pub(super) closed: Option<&'a str>,
+}
+
+impl JobParts<'_> {
+    pub(super) fn checksum(&self) -> u32 {
+        let Self { owners: (sub, agent), number, start, closed } = self;
+        let mut hasher = Hasher::new();
+        hasher.update(&sub.to_le_bytes());
+        hasher.update(&agent.to_le_bytes());
+        hasher.update(&number.to_le_bytes());
+        hasher.update(start.job.as_uuid().as_bytes());
+        hasher.update(start.run.as_uuid().as_bytes());
+        hasher.update(&start.at.as_micros_since_epoch().to_le_bytes());
+        hasher.update(&[u8::from(start.opens_run), u8::from(start.shared)]);
+        hasher.update(&(start.members.len() as u64).to_le_bytes());
+        for Member { offset, side, group } in &start.members {
+            hasher.update(&offset.get().to_le_bytes());
+            hasher.update(&side.to_le_bytes());
+            hasher.update(&group.to_le_bytes());
+        }
+        hasher.update(closed.unwrap_or_default().as_bytes());
         hasher.finalize()
     }
 }

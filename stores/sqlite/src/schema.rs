@@ -10,7 +10,7 @@ use super::file;
 use volery_blackboard::store::StoreError;
 
 /// The steps from version to version. A file of version n has been through the first n steps.
-const STEPS: [&str; 2] = [VERSION_1, CHECKED_AND_DECIDED];
+const STEPS: [&str; 3] = [VERSION_1, CHECKED_AND_DECIDED, FREE_OF_IDS];
 
 const VERSION_1: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -176,6 +176,17 @@ FROM outcome o JOIN subscription s ON s.id = o.sub;
 const CHECKED_AND_DECIDED: &str = "
 ALTER TABLE claim ADD COLUMN crc INTEGER;
 CREATE INDEX dead_decided ON dead(decided, number) WHERE state <> 0;
+";
+
+/// Ids of jobs are derived in another way than before, and records keep those that they have: a started job
+/// is checked by a checksum instead of its id (those that are there have none, and count as sound), and a
+/// finished pair is known by its inputs.
+const FREE_OF_IDS: &str = "
+ALTER TABLE started ADD COLUMN crc INTEGER;
+ALTER TABLE pair ADD COLUMN inputs TEXT;
+UPDATE pair SET inputs = known.inputs
+FROM (SELECT number, json_group_array(seq ORDER BY seq) AS inputs FROM pair_member GROUP BY number) known
+WHERE pair.number = known.number AND pair.open = 1;
 ";
 
 /// The newest version that this program knows.

@@ -1,15 +1,19 @@
-//! Redrive: the counts of a board on which a dead letter's job runs again.
+//! Jobs from before: the counts of a board on which a dead letter's job runs again, and ids that an earlier
+//! build has derived.
 
 use std::sync::Arc;
 
-use super::shapes::{at, claim, each};
+use uuid::Uuid;
+
+use super::shapes::{all_of, at, claim, each, join, keyed, within};
 use super::world::run;
 use crate::board::Board;
 use crate::claim::LogEntry;
 use crate::effect::Effect;
-use crate::id::Offset;
+use crate::id::{JobId, Offset, SubscriptionIndex};
 use crate::input::Input;
-use crate::job::{Resumed, Start, Verdict};
+use crate::job::{Member, PairVerdict, Resumed, Start, Verdict};
+use crate::subscription::{JoinMode, Subscription};
 
 fn published(offset: u64) -> LogEntry {
     let claims = Arc::from([claim(0, 0)]);
@@ -72,4 +76,55 @@ fn a_job_redriven_in_a_cancelled_run_does_not_start() {
     assert!(tell(&mut board, redriven(start, published(1))).is_none());
     assert_eq!(board.outstanding(), 0);
     assert_eq!(board.tally(run(0)).map(|tally| tally.cancelled), Some(1));
+}
+
+/// A started job on these places, under ids that this build would not derive.
+fn stored(places: &[u64], shared: bool) -> Start {
+    let member = |(side, place): (u16, &u64)| Member { offset: Offset::new(*place), side, group: 0 };
+    let (_, plain) = with_a_dead_job();
+    Start {
+        job: JobId::from_uuid(Uuid::from_u128(7)),
+        run: run(9),
+        opens_run: !shared,
+        members: (0..).zip(places).map(member).collect(),
+        shared,
+        ..plain
+    }
+}
+
+/// The board of an agent with two slots and this subscription, on which a stored job is resumed.
+fn resumed(subscription: &Subscription, start: Start, inputs: Vec<LogEntry>) -> (Board, Option<Arc<Start>>) {
+    let mut board = Board::new();
+    let agent = board.add_agent("a".into(), 2);
+    board.add_subscription(agent, subscription);
+    let (failures, until, interruptions, deaths_alone) = (0, None, 0, 0);
+    let resumed = Resumed { start, inputs, failures, until, interruptions, deaths_alone };
+    let started = tell(&mut board, Input::Resumed(resumed));
+    (board, started)
+}
+
+#[test]
+fn a_job_keeps_the_ids_of_its_first_start() {
+    let start = stored(&[1, 2], false);
+    let inputs = vec![published(1), LogEntry { run: run(1), ..published(2) }];
+    let (_, again) = resumed(&all_of(&[1, 1]), start.clone(), inputs);
+    let again = again.expect("it starts again");
+    assert_eq!((again.job, again.run, again.opens_run), (start.job, start.run, true));
+}
+
+#[test]
+fn pairs_are_recognised_by_their_inputs() {
+    let start = stored(&[3, 1], true);
+    let (mut board, none) = resumed(&join(2, JoinMode::EveryPair, within(9)), start.clone(), Vec::new());
+    assert_eq!(none, None, "a pair is restored when it forms");
+    let (subscription, inputs) = (SubscriptionIndex(0), [1, 2].map(Offset::new).to_vec());
+    tell(&mut board, Input::PairFinished { subscription, inputs, verdict: PairVerdict::Done });
+    let mut publish = |place, side| {
+        let claims = Arc::from([keyed(0, side, "k")]);
+        tell(&mut board, Input::Published(LogEntry { claims, ..published(place) }))
+    };
+    assert_eq!((publish(1, 1), publish(2, 0)), (None, None), "one pair is finished");
+    let again = publish(3, 0).expect("the other starts again");
+    assert_eq!((again.job, again.attempt), (start.job, 2));
+    assert_eq!(publish(4, 0).map(|start| start.attempt), Some(1), "and a new one is none of them");
 }

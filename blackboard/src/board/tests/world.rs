@@ -539,8 +539,8 @@ impl World {
             let (slice, next) = block_on(self.store.unfinished(cursor, limit)).expect("memory reads");
             inputs.extend(slice.into_iter().map(|entry| match entry {
                 Unfinished::Job(resumed) => Input::Resumed(resumed),
-                Unfinished::Pair { subscription, job, verdict } => {
-                    Input::PairFinished { subscription, job, verdict }
+                Unfinished::Pair { subscription, inputs, verdict } => {
+                    Input::PairFinished { subscription, inputs, verdict }
                 }
             }));
             after = next;

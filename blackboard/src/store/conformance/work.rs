@@ -185,7 +185,7 @@ async fn pair(case: &Case<'_>) -> (Start, Vec<Offset>) {
 }
 
 pub(super) async fn shared_jobs_leave_claims_open(case: &Case<'_>) {
-    let (job, _) = pair(case).await;
+    let (job, places) = pair(case).await;
     let listed = case.unfinished().await;
     case.same(listed.claims, vec![(1, 2), (2, 2)], "a running pair leaves its claims open");
     case.same(listed.jobs.first().map(|found| &found.start), Some(&job), "and is listed");
@@ -194,7 +194,7 @@ pub(super) async fn shared_jobs_leave_claims_open(case: &Case<'_>) {
     let listed = case.unfinished().await;
     case.same(listed.claims, vec![(1, 2), (2, 2)], "a finished pair leaves its claims open");
     case.same(listed.jobs.len(), 0, "the job is over");
-    case.same(listed.pairs, vec![(job.job, PairVerdict::Done)], "the pair is remembered");
+    case.same(listed.pairs, vec![(places, PairVerdict::Done)], "the pair is remembered");
     let tally = case.good(case.store().tally(run(1)).await, "counts");
     case.same(tally.outstanding(), 2, "nothing has an outcome yet");
 }
@@ -202,7 +202,8 @@ pub(super) async fn shared_jobs_leave_claims_open(case: &Case<'_>) {
 pub(super) async fn pairs_are_remembered_until_a_member_is_settled(case: &Case<'_>) {
     let (job, places) = pair(case).await;
     case.write(finish(job.job, dead(60), Vec::new())).await;
-    case.same(case.unfinished().await.pairs, vec![(job.job, PairVerdict::Dead)], "a dead pair is remembered");
+    let left = case.unfinished().await.pairs;
+    case.same(left, vec![(places.clone(), PairVerdict::Dead)], "a dead pair is remembered");
     let elsewhere = settle(0, places[1], Outcome::Cancelled);
     case.write(elsewhere).await;
     case.same(case.unfinished().await.pairs.len(), 1, "another subscription's outcome changes nothing");

@@ -88,22 +88,25 @@ impl Session<'_> {
     pub(crate) fn pairs(&self, after: u64, limit: usize) -> Result<(Vec<Unfinished>, Option<Cursor>), Fault> {
         let map = self.shared.map();
         let mut statement = self.conn.prepare_cached(
-            "SELECT number, sub, job, dead FROM pair INDEXED BY pair_open
+            "SELECT number, sub, inputs, dead FROM pair INDEXED BY pair_open
              WHERE open = 1 AND number > ?1 ORDER BY number LIMIT ?2",
         )?;
         let mut rows = statement.query((after, limit))?;
         let (mut pairs, mut next) = (Vec::new(), None);
         while let Some(row) = rows.next()? {
             next = Some(Cursor::Pairs(row.get(0)?));
-            let pair =
-                || -> Result<_, Fault> { Ok((map.index_of(row.get(1)?), row::job(row, 2)?, row.get(3)?)) };
+            let pair = || -> Result<_, Fault> {
+                let inputs: String = row.get(2)?;
+                Ok((map.index_of(row.get(1)?), serde_json::from_str(&inputs)?, row.get(3)?))
+            };
             match pair() {
-                Ok((Some(subscription), job, dead)) => {
+                Ok((Some(subscription), inputs, dead)) => {
                     let verdict = if dead { PairVerdict::Dead } else { PairVerdict::Done };
-                    pairs.push(Unfinished::Pair { subscription, job, verdict });
+                    pairs.push(Unfinished::Pair { subscription, inputs, verdict });
                 }
                 Ok((None, ..)) => {}
-                // The pair forms again then, and what it publishes is there already.
+                // The pair forms again then, and what it publishes is there already, unless its id was
+                // derived by an earlier build.
                 Err(fault) => drop(fault.damage()?),
             }
         }

@@ -340,6 +340,9 @@ fn a_damaged_record_of_a_job_ends_the_job_and_keeps_nobody_from_starting() {
         "UPDATE started SET at = at + 1000000 WHERE seq = 2",
         "UPDATE started SET number = NULL WHERE seq = 2",
         "UPDATE started SET ord = 1 WHERE seq = 2",
+        "UPDATE started SET side = 1 WHERE seq = 2",
+        "UPDATE started SET run = randomblob(16) WHERE seq = 2",
+        "UPDATE started SET number = 7 WHERE seq = 2",
     ] {
         let scratch = Scratch::new();
         let store = open(&scratch.file()).expect("it opens");
@@ -416,6 +419,19 @@ fn a_claim_that_is_not_what_was_written_is_refused() {
     }
 }
 
+/// Makes a file one of an earlier version.
+pub(super) fn make_older(scratch: &Scratch, version: i64) {
+    let steps = [
+        "ALTER TABLE claim DROP COLUMN crc; DROP INDEX dead_decided;",
+        "ALTER TABLE started DROP COLUMN crc; ALTER TABLE pair DROP COLUMN inputs;",
+    ];
+    let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
+    for undo in steps.iter().skip(usize::try_from(version).expect("it is small") - 1).rev() {
+        tool.execute_batch(undo).expect("as it was");
+    }
+    tool.execute("UPDATE meta SET value = ?1 WHERE key = 'schema'", [version]).expect("as it was");
+}
+
 /// Files of the first version have no checksums of claims; what is in them counts as sound.
 #[test]
 fn claims_of_an_older_file_are_read_and_new_ones_are_checked() {
@@ -423,11 +439,7 @@ fn claims_of_an_older_file_are_read_and_new_ones_are_checked() {
     let store = open(&scratch.file()).expect("it opens");
     fill(&store, 1..3).expect("it writes");
     block_on(store.close()).expect("it closes");
-    let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
-    let undo = "ALTER TABLE claim DROP COLUMN crc; DROP INDEX dead_decided;
-        UPDATE meta SET value = 1 WHERE key = 'schema'";
-    tool.execute_batch(undo).expect("as it was");
-    drop(tool);
+    make_older(&scratch, 1);
     let store = open(&scratch.file()).expect("it is brought forward");
     fill(&store, 3..4).expect("it writes");
     assert_eq!(left(&store).1, [(1, false), (2, false), (3, false)]);

@@ -14,7 +14,7 @@ use volery_blackboard::{Artifact, JobId, Marks, Offset, RunId, SubscriptionIndex
 use super::damage::Broken;
 use super::tables::Tables;
 use crate::fault::Fault;
-use crate::row;
+use crate::row::{self, JobParts};
 use crate::schema::ERA;
 use crate::session::Session;
 
@@ -179,7 +179,7 @@ impl Index {
         let map = session.shared.map();
         let mut statement = session.conn.prepare_cached(
             "SELECT job, number, sub, agent, run, opens_run, at, closed, attempt, failed, failures, until, alone,
-                 interruptions, deaths_alone, shared, hex(job) FROM started WHERE number IS NOT NULL",
+                 interruptions, deaths_alone, shared, hex(job), crc FROM started WHERE number IS NOT NULL",
         )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -216,16 +216,16 @@ impl Index {
     }
 }
 
-/// Reads a job from the row of its first input. Its id is derived from what it is, so that most of that is
-/// checked.
+/// Reads a job from the row of its first input, and checks that it is what was written.
 fn open_job(session: &Session, row: &Row<'_>, subscription: SubscriptionIndex) -> Result<OpenJob, Fault> {
     let map = session.shared.map();
     let damaged = |cause: &str| Fault::Damaged(None, cause.to_owned());
-    let (job, sub): (JobId, i64) = (row::job(row, 0)?, row.get(2)?);
+    let (job, number, sub): (JobId, u64, i64) = (row::job(row, 0)?, row.get(1)?, row.get(2)?);
+    let agent = row.get(3)?;
     let closed: Option<String> = row.get(7)?;
     let start = Start {
         job,
-        agent: map.agent_of(row.get(3)?).ok_or_else(|| damaged("its agent is not that of its inputs"))?,
+        agent: map.agent_of(agent).ok_or_else(|| damaged("its agent is not that of its inputs"))?,
         subscription,
         members: members(session, sub, job)?,
         attempt: row.get(8)?,
@@ -233,17 +233,18 @@ fn open_job(session: &Session, row: &Row<'_>, subscription: SubscriptionIndex) -
         run: row::run(row, 4)?,
         opens_run: row.get(5)?,
         at: Timestamp::from_micros_since_epoch(row.get(6)?),
-        closed: closed.map(|text| serde_json::from_str(&text)).transpose()?,
+        closed: closed.as_deref().map(serde_json::from_str).transpose()?,
         shared: row.get(15)?,
         alone: row.get(12)?,
         observed: None,
     };
-    let offsets = start.members.iter().map(|member| member.offset);
-    if JobId::derive(map.subscription_name(subscription), start.at, offsets) != job {
-        return Err(damaged("its id is not that of its inputs"));
+    let crc: Option<u32> = row.get(17)?;
+    let parts = JobParts { owners: (sub, agent), number, start: &start, closed: closed.as_deref() };
+    if crc.is_some_and(|crc| parts.checksum() != crc) {
+        return Err(damaged("its checksum does not match"));
     }
     Ok(OpenJob {
-        number: row.get(1)?,
+        number,
         start: Arc::new(start),
         failures: row.get(10)?,
         until: row.get::<_, Option<i64>>(11)?.map(Timestamp::from_micros_since_epoch),

@@ -102,9 +102,12 @@ impl Tables<'_> {
         }
         let (number, span) = (self.index.last_pair + 1, ending.published);
         let (job, dead) = (start.job.as_uuid(), ending.code == DEAD);
+        let mut inputs: Vec<Offset> = start.members.iter().map(|member| member.offset).collect();
+        inputs.sort_unstable();
+        let inputs = serde_json::to_string(&inputs)?;
         self.run(
-            "INSERT INTO pair VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1)",
-            (number, sub, job.as_bytes(), dead, span.first, span.count),
+            "INSERT INTO pair VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)",
+            (number, sub, job.as_bytes(), dead, span.first, span.count, inputs),
         )?;
         for member in &start.members {
             self.run("INSERT INTO pair_member VALUES (?1, ?2, ?3)", (sub, member.offset.get(), number))?;

@@ -10,6 +10,7 @@ use super::index::OpenJob;
 use super::outcome::{CANCELLED, CONSUMED, DEAD, Ending, OffsetRange};
 use super::tables::Tables;
 use crate::fault::Fault;
+use crate::row::JobParts;
 
 impl Tables<'_> {
     pub(super) fn start(&mut self, start: &Arc<Start>) -> Result<Few<Stored>, Fault> {
@@ -43,9 +44,11 @@ impl Tables<'_> {
                 continue;
             }
             let closed = start.closed.map(|closed| serde_json::to_string(&closed)).transpose()?;
+            let parts = JobParts { owners: (sub, agent), number, start, closed: closed.as_deref() };
+            let crc = parts.checksum();
             self.run(
                 "INSERT INTO started VALUES
-                     (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 0, NULL, ?15, ?16, 0, 0)",
+                     (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 0, NULL, ?15, ?16, 0, 0, ?17)",
                 rusqlite::params![
                     sub,
                     place.0,
@@ -63,6 +66,7 @@ impl Tables<'_> {
                     start.failures,
                     running,
                     start.alone,
+                    crc,
                 ],
             )?;
         }

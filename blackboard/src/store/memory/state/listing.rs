@@ -128,11 +128,12 @@ impl State {
 
     fn unfinished_pairs(&self, after: u64, limit: usize) -> (Vec<Unfinished>, Option<Cursor>) {
         let later = self.open_pairs.range(after + 1..).take(limit);
-        let known = later.filter_map(|(number, job)| Some((*number, *job, self.pairs.get(job)?)));
+        let known = later.filter_map(|(number, job)| Some((*number, self.pairs.get(job)?)));
         let (numbers, pairs): (Vec<u64>, Vec<Unfinished>) = known
-            .map(|(number, job, pair)| {
+            .map(|(number, pair)| {
                 let (subscription, verdict) = (pair.subscription, pair.verdict);
-                (number, Unfinished::Pair { subscription, job, verdict })
+                let inputs = pair.inputs.clone();
+                (number, Unfinished::Pair { subscription, inputs, verdict })
             })
             .unzip();
         (pairs, numbers.last().map(|last| Cursor::Pairs(*last)))

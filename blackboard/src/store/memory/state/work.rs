@@ -29,6 +29,8 @@ pub(super) struct JobRecord {
 pub(super) struct PairRecord {
     pub(super) number: u64,
     pub(super) subscription: SubscriptionIndex,
+    /// In ascending order.
+    pub(super) inputs: Vec<Offset>,
     pub(super) verdict: PairVerdict,
     pub(super) published: OffsetRange,
 }
@@ -134,7 +136,9 @@ impl State {
         self.pairs_finished += 1;
         let number = self.pairs_finished;
         self.open_pairs.insert(number, start.job);
-        let record = PairRecord { number, subscription: start.subscription, verdict, published };
+        let mut inputs: Vec<Offset> = start.members.iter().map(|member| member.offset).collect();
+        inputs.sort_unstable();
+        let record = PairRecord { number, subscription: start.subscription, inputs, verdict, published };
         self.pairs.insert(start.job, record);
     }
 
