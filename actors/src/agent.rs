@@ -21,6 +21,7 @@ mod poll;
 mod process;
 mod progress;
 mod retry;
+mod slot;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,6 @@ pub(crate) use definition::AgentParts;
 pub(crate) use engine::Calls;
 pub(crate) use environment::{Environment, Services};
 pub(crate) use outputs::Output;
-pub(crate) use slots::{Attempts, Instruments, Slots};
+pub(crate) use slots::{Attempts, Given, Instruments, Slots, Taken};
 #[cfg(test)]
 pub(crate) use tests::{Present, job};

@@ -33,5 +33,5 @@ mod step;
 mod timekeeper;
 
 pub(crate) use actor::Curator;
-pub(crate) use parts::CuratorParts;
+pub(crate) use parts::{AgentHandle, CuratorParts};
 pub(crate) use timekeeper::{Timekeeper, TimekeeperMessage};

@@ -21,11 +21,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{SetOnce, oneshot};
 use volery_blackboard::board::Board;
 use volery_blackboard::input::Input;
-use volery_blackboard::store::{Few, NewArtifact, StoreError, Stored};
+use volery_blackboard::store::StoreError;
 use volery_blackboard::{AgentName, JobId, RunId, Tally};
 
-use crate::error::{Cause, Error, Result, class_of};
-use crate::observer::{Host, ObservedPublish, SpanNote};
+use crate::error::{Cause, Error, Result};
+use crate::observer::{Host, SpanNote};
 use crate::supervision::{Address, SendRefusal};
 
 mod admission;
@@ -33,6 +33,7 @@ mod command;
 mod decisions;
 mod end;
 mod panics;
+mod publish;
 mod status;
 mod waiters;
 
@@ -41,6 +42,7 @@ pub(crate) use command::{Command, DecisionAnswer, LetterDecision, PublishAnswer,
 pub(crate) use decisions::{Decisions, RunDecision};
 pub(crate) use end::{AttemptEnd, Ended, EngineState};
 pub(crate) use panics::{PanicVerdict, Panics};
+pub(crate) use publish::PublishCall;
 pub use status::Recovered;
 pub(crate) use waiters::{Until, Waiters};
 
@@ -103,25 +105,6 @@ impl Ingress {
     pub(crate) fn connect(&self, curator: Address<Wake>) {
         let first = self.curator.set(curator).is_ok();
         debug_assert!(first, "a runtime has one curator");
-    }
-
-    /// Publishes artifacts and returns once they are committed.
-    ///
-    /// Cancel safe in this sense: dropped while it waits for room, nothing is published; dropped later, the
-    /// artifacts may or may not be.
-    pub(crate) async fn publish(
-        &self,
-        artifacts: Few<NewArtifact>,
-        mut observed: ObservedPublish,
-    ) -> Result<Few<Stored>> {
-        if let Err(error) = self.admission.enter().await {
-            observed.failed(class_of(&error));
-            return Err(error);
-        }
-        let (answer, answered) = oneshot::channel();
-        observed.sent();
-        self.push(Command::Publish { artifacts, answer, observed });
-        answered.await.map_err(|_| self.unanswered())?.map_err(Into::into)
     }
 
     /// Decides about a dead letter; returns the job if it is driven again. Waits for room as a publish does.

@@ -37,7 +37,7 @@ mod stop;
 mod systemd;
 #[cfg(test)]
 mod tests {
-    mod full_mailbox;
+    mod between_lives;
 }
 mod tree;
 

@@ -119,8 +119,6 @@ enum Due {
     Queue(AgentIndex),
     /// The end of a run's time.
     Run(RunId),
-    /// An agent that was unavailable is tried again.
-    Available(AgentIndex),
 }
 
 impl Board {
@@ -178,7 +176,6 @@ impl Board {
             Input::Finished { job, attempt, verdict } => self.finish(job, attempt, verdict, effects),
             Input::StartRefused(job) => self.undo_start(job, effects),
             Input::StartDeferred(job) => self.defer(job, effects),
-            Input::AgentUnavailable { agent, until } => self.set_unavailable(agent, until),
             Input::Tick => {
                 self.retry_reading(effects);
                 self.tick(now, effects);
@@ -287,7 +284,6 @@ impl Board {
                     self.touch_agent(agent);
                 }
                 Due::Run(run) => self.end_deadline(run, effects),
-                Due::Available(agent) => self.set_available(agent),
             }
         }
     }

@@ -57,13 +57,6 @@ pub enum Input {
     /// The store refused the start of this job and of nothing else. It is tried again after a back-off that
     /// grows from one refusal to the next; other jobs of its agent go on, except those behind its key.
     StartDeferred(JobId),
-    /// The agent could not be given a job: start none of it before this time. Nobody else waits for it.
-    AgentUnavailable {
-        /// The agent.
-        agent: AgentIndex,
-        /// When it is tried again. Ignored for one that is away already.
-        until: Timestamp,
-    },
     /// Time has passed: what is due by now is due.
     Tick,
     /// A handle to the run exists: keep its counts until [`Input::ReleaseRun`].

@@ -244,8 +244,6 @@ pub enum WaitingReason {
     AgentQuarantined(Quarantine),
     /// The store does not accept the start of the job at the moment.
     StoreUnavailable,
-    /// The agent's actor takes no jobs at the moment: it is between two lives.
-    AgentUnavailable,
     /// A job that was interrupted before runs, or is about to run, with nothing beside it.
     JobRunsAlone,
     /// The agent has as many jobs in memory as it may; it is read from the log in its turn.
@@ -271,7 +269,6 @@ impl WaitingReason {
             Self::AgentPaused => "agent_paused",
             Self::AgentQuarantined(_) => "agent_quarantined",
             Self::StoreUnavailable => "store_unavailable",
-            Self::AgentUnavailable => "agent_unavailable",
             Self::JobRunsAlone => "job_runs_alone",
             Self::InLog { .. } => "in_log",
         }
@@ -297,7 +294,6 @@ impl fmt::Display for WaitingReason {
             Self::AgentPaused => f.write_str("agent is paused"),
             Self::AgentQuarantined(quarantine) => write!(f, "agent is {quarantine}"),
             Self::StoreUnavailable => f.write_str("store is unavailable"),
-            Self::AgentUnavailable => f.write_str("agent is being restarted"),
             Self::JobRunsAlone => f.write_str("a job that was interrupted before runs alone"),
             Self::InLog { behind } => write!(f, "in the log behind {behind} others"),
         }

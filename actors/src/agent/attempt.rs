@@ -152,8 +152,13 @@ impl Attempt {
         stays.is_ok().then(|| PresenceGuard(Arc::clone(self)))
     }
 
+    /// Ends the hold of its owner if that is the only one; returns whether it was.
+    pub(super) fn release_last(&self) -> bool {
+        self.present.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     /// Ends one of the holds that kept it present; returns whether it was the last. Called under the lock of
-    /// the slots, so that an attempt that goes on is found where it belongs.
+    /// the lingering ones, so that an attempt that goes on is found where it belongs.
     pub(super) fn release_one(&self) -> bool {
         self.present.fetch_sub(1, Ordering::AcqRel) == 1
     }

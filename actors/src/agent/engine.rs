@@ -8,7 +8,9 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 
+use tokio_util::sync::ReusableBoxFuture;
 use volery_blackboard::Shape;
 use volery_blackboard::shape::Inputs;
 
@@ -116,9 +118,56 @@ where
 
 pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Outputs, Fault>> + Send>>;
 
+/// The memory of an engine's future, kept from one call to the next.
+#[derive(Default)]
+pub(crate) struct Room(Option<ReusableBoxFuture<'static, Result<Outputs, Fault>>>);
+
+impl Room {
+    fn hold(&mut self, future: impl Future<Output = Result<Outputs, Fault>> + Send + 'static) {
+        match &mut self.0 {
+            Some(room) => room.set(future),
+            None => self.0 = Some(ReusableBoxFuture::new(future)),
+        }
+    }
+}
+
+/// A call of an engine. Dropped before it is done, it drops what the engine was at.
+pub(crate) struct EngineCall<'a> {
+    room: &'a mut Room,
+    is_done: bool,
+}
+
+impl<'a> EngineCall<'a> {
+    pub(super) fn begin(runner: &dyn Runner, context: Context, room: &'a mut Room) -> Self {
+        runner.run(context, room);
+        Self { room, is_done: false }
+    }
+}
+
+impl Future for EngineCall<'_> {
+    type Output = Result<Outputs, Fault>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = &mut self.room.0 else { return Poll::Pending };
+        let polled = future.poll(task);
+        self.is_done = polled.is_ready();
+        polled
+    }
+}
+
+impl Drop for EngineCall<'_> {
+    fn drop(&mut self) {
+        // A future that is done holds nothing but its memory.
+        if !self.is_done {
+            self.room.0 = None;
+        }
+    }
+}
+
 /// An engine as an attempt sees it: it reads the inputs in the context, and returns outputs.
 pub(crate) trait Runner: Send + Sync + 'static {
-    fn run(&self, context: Context) -> Running;
+    /// Puts the future of a call into the room.
+    fn run(&self, context: Context, room: &mut Room);
 
     /// See [`Engine::error_type`].
     fn error_type(&self) -> Option<&'static str>;
@@ -151,14 +200,14 @@ impl<S, E> Assembling<S, E> {
 }
 
 impl<S: Shape + 'static, E: Engine<S::Input>> Runner for Assembling<S, E> {
-    fn run(&self, context: Context) -> Running {
+    fn run(&self, context: Context, room: &mut Room) {
         let engine = Arc::clone(&self.engine);
-        Box::pin(async move {
+        room.hold(async move {
             let input = S::assemble(&mut Inputs::new(context.members(), context.inputs()))?;
             let mut outputs = Outputs::none();
             engine.run(input, context).await?.add_to(&mut outputs);
             Ok(outputs)
-        })
+        });
     }
 
     fn error_type(&self) -> Option<&'static str> {

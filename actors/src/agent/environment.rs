@@ -1,7 +1,6 @@
 //! The environment of attempts: the runtime's services, and the limits of their agent. Data only.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use volery_blackboard::AgentName;
@@ -35,8 +34,6 @@ pub(crate) struct Environment {
     pub(crate) retry: Retry,
     pub(crate) cancel_grace: Duration,
     pub(crate) timeouts: Timeouts,
-    /// Attempts that are cancelled hand their jobs back, because the runtime is stopping.
-    pub(crate) stopping: AtomicBool,
     pub(crate) slots: Arc<Slots>,
     pub(crate) services: Arc<Services>,
 }
@@ -46,12 +43,8 @@ impl Environment {
         &self.slots.agent
     }
 
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-
     /// The end of an attempt that was called off.
     pub(super) fn called_off(&self) -> AttemptEnd {
-        if self.is_stopping() { AttemptEnd::Released } else { AttemptEnd::Cancelled }
+        if self.slots.is_stopping() { AttemptEnd::Released } else { AttemptEnd::Cancelled }
     }
 }

@@ -5,7 +5,7 @@
 //! end stands in `results.rs`.
 
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ use volery_blackboard::store::{Artifacts, Response};
 use super::attempt::Attempt;
 use super::cell::{EngineCell, NotMade};
 use super::context::Context;
-use super::engine::{Rescue, Runner};
+use super::engine::{EngineCall, Rescue, Room, Runner};
 use super::environment::Environment;
 use super::failure::{FallbackFailed, GaveUp};
 use super::outputs::Outputs;
-use super::slots::SlotNumber;
+use super::slots::Slot;
 use super::timeout::TimedOut;
 use crate::fault::{Fault, chain, take_text};
 use crate::ingress::{AttemptEnd, Ended, EngineState};
@@ -31,20 +31,12 @@ use crate::observer::{How, ObservedAttempt, Step};
 mod results;
 
 /// The one owner of an attempt. It frees the slot and sends the end, at the latest when it is dropped.
-pub(super) struct Execution {
+pub(super) struct Execution<'a> {
     attempt: Arc<Attempt>,
-    environment: Arc<Environment>,
-    /// Its slot, until it is freed.
-    slot: Option<SlotNumber>,
+    environment: &'a Arc<Environment>,
+    slot: &'a Slot,
     observed: ObservedAttempt,
-}
-
-/// The inputs of an execution.
-pub(super) struct Work {
-    pub(super) inputs: Response<Artifacts>,
-    pub(super) cell: Arc<EngineCell>,
-    /// The cell before, whose engine panicked: dropped here, because dropping an engine is code of the user.
-    pub(super) retired: Option<Arc<EngineCell>>,
+    has_ended: bool,
 }
 
 /// Why a call of the user's code has no outputs that can be published.
@@ -97,10 +89,14 @@ impl CallError {
 }
 
 /// Runs one attempt to its end. Cancel safe: dropped early, the job is handed back.
-pub(super) async fn run(mut execution: Execution, work: Work) {
-    let cell = Arc::clone(&work.cell);
+pub(super) async fn run(
+    mut execution: Execution<'_>,
+    inputs: Response<Artifacts>,
+    cell: &EngineCell,
+    room: &mut Room,
+) {
     // Code of the user runs outside the engine, too: schemas, the texts of errors, drops.
-    let ended = AssertUnwindSafe(execution.execute(work)).catch_unwind().await;
+    let ended = AssertUnwindSafe(execution.execute(inputs, cell, room)).catch_unwind().await;
     let (end, engine) = match ended {
         Ok(ended) => ended,
         Err(panic) => (execution.panicked_beside(&take_text(panic)), EngineState::Suspect),
@@ -109,11 +105,16 @@ pub(super) async fn run(mut execution: Execution, work: Work) {
         cell.suspect();
     }
     execution.end(end, engine);
+    // Its inputs may be dropped with it.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(execution))) {
+        let text = take_text(panic);
+        tracing::warn!(target: "volery::agent", text, "an input panicked when it was dropped");
+    }
 }
 
 /// Gives up a job without another attempt; calls no engine. Cancel safe: dropped early, the job is handed
 /// back.
-pub(super) async fn bury(mut execution: Execution, inputs: Response<Artifacts>, why: Burial) {
+pub(super) async fn bury(mut execution: Execution<'_>, inputs: Response<Artifacts>, why: Burial) {
     // Without its inputs the failure cannot name its causes; it is published all the same.
     execution.attempt.set_inputs(inputs.wait().await.unwrap_or_default());
     let how = how_buried(&why);
@@ -136,20 +137,23 @@ pub(super) async fn bury(mut execution: Execution, inputs: Response<Artifacts>, 
     execution.end(end, EngineState::Sound);
 }
 
-impl Execution {
-    /// Begins an attempt in a free slot.
-    pub(super) fn begin(environment: &Arc<Environment>, start: Arc<Start>) -> (Self, SlotNumber) {
-        let (attempt, slot) = environment.slots.fill(start);
-        let environment = Arc::clone(environment);
-        (Self { attempt, environment, slot: Some(slot), observed: ObservedAttempt::default() }, slot)
+impl<'a> Execution<'a> {
+    /// Takes an attempt over that stands in a slot.
+    pub(super) fn new(attempt: Arc<Attempt>, environment: &'a Arc<Environment>, slot: &'a Slot) -> Self {
+        let observed = ObservedAttempt::default();
+        Self { attempt, environment, slot, observed, has_ended: false }
     }
 
-    async fn execute(&mut self, Work { inputs, cell, retired }: Work) -> (AttemptEnd, EngineState) {
-        drop(retired);
+    async fn execute(
+        &mut self,
+        inputs: Response<Artifacts>,
+        cell: &EngineCell,
+        room: &mut Room,
+    ) -> (AttemptEnd, EngineState) {
         if self.environment.cancel_grace.is_zero() && self.attempt.is_cancelled(&self.attempt.engine) {
             return (self.environment.called_off(), EngineState::Sound);
         }
-        let stopped = match self.call_engine(&cell, inputs).await {
+        let stopped = match self.call_engine(cell, inputs, room).await {
             Ok(outputs) => {
                 self.observed.over(How::Done, &[]);
                 match self.publishes(outputs) {
@@ -199,6 +203,7 @@ impl Execution {
         &mut self,
         cell: &EngineCell,
         inputs: Response<Artifacts>,
+        room: &mut Room,
     ) -> Result<Outputs, CallError> {
         let Self { attempt, environment, observed, .. } = self;
         let context = Context::of_engine(attempt);
@@ -221,7 +226,8 @@ impl Execution {
                 };
                 let scope = attempt.engine.enter(observed.evaluate().unwrap_or(scope));
                 context.progress();
-                let ran = scope.run(async { runner.run(context.clone()).await }).await;
+                let call = EngineCall::begin(runner, context.clone(), room);
+                let ran = scope.run(call).await;
                 ran.map_err(|error| CallError::Failed(error, runner.error_type()))
             };
             // Code of the user is called within the first poll, so that it is watched as well.
@@ -298,11 +304,13 @@ impl Execution {
 
     /// Frees the slot and sends the end, once.
     fn end(&mut self, end: AttemptEnd, engine: EngineState) {
-        let Some(slot) = self.slot.take() else { return };
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
         // Before the end is sent, so that all who see the end find the slot free.
-        self.environment.slots.free(slot);
+        self.environment.slots.free(self.slot);
         let mut observed = std::mem::take(&mut self.observed);
-        if matches!(end, AttemptEnd::Released) && self.environment.is_stopping() {
+        if matches!(end, AttemptEnd::Released) && self.environment.slots.is_stopping() {
             observed.released_by("shutdown");
         }
         let start = Arc::clone(&self.attempt.start);
@@ -310,7 +318,7 @@ impl Execution {
     }
 }
 
-impl Drop for Execution {
+impl Drop for Execution<'_> {
     fn drop(&mut self) {
         self.end(AttemptEnd::Released, EngineState::Sound);
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
+use volery_blackboard::store::Few;
 use volery_blackboard::{Artifact, BlackboardError, Body, Key, Kind, Kinds, Payload, Visibility};
 
 /// One output with its particulars, as an engine's return value or as part of one.
@@ -22,7 +23,7 @@ pub struct Publish<T>(pub T);
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Outputs {
-    pub(crate) items: Vec<Output>,
+    pub(crate) items: Few<Output>,
 }
 
 #[derive(Debug)]
@@ -30,11 +31,17 @@ pub(crate) struct Output {
     pub(crate) type_id: TypeId,
     pub(crate) kind: fn() -> Kind,
     pub(crate) body: Body,
-    pub(crate) tags: BTreeSet<String>,
-    pub(crate) visibility: Visibility,
-    pub(crate) partition: Option<Key>,
+    /// Few have some.
+    particulars: Option<Box<Particulars>>,
+}
+
+#[derive(Debug, Default)]
+struct Particulars {
+    tags: BTreeSet<String>,
+    visibility: Visibility,
+    partition: Option<Key>,
     /// For what is published from outside only.
-    pub(crate) idempotency_key: Option<Arc<str>>,
+    idempotency_key: Option<Arc<str>>,
 }
 
 impl Output {
@@ -43,25 +50,27 @@ impl Output {
             type_id: TypeId::of::<T>(),
             kind: Kind::of::<T>,
             body: Body::typed(Arc::new(payload)),
-            tags: BTreeSet::new(),
-            visibility: Visibility::Public,
-            partition: None,
-            idempotency_key: None,
+            particulars: None,
         }
     }
 
     /// Gives an artifact the particulars of this output.
     pub(crate) fn adorn(&self, mut artifact: Artifact) -> Artifact {
-        if !self.tags.is_empty() {
-            artifact = artifact.with_tags(self.tags.clone());
+        let Some(particulars) = &self.particulars else { return artifact };
+        if !particulars.tags.is_empty() {
+            artifact = artifact.with_tags(particulars.tags.clone());
         }
-        if self.visibility != Visibility::Public {
-            artifact = artifact.with_visibility(self.visibility.clone());
+        if particulars.visibility != Visibility::Public {
+            artifact = artifact.with_visibility(particulars.visibility.clone());
         }
-        match &self.partition {
+        match &particulars.partition {
             Some(partition) => artifact.with_partition(partition.clone()),
             None => artifact,
         }
+    }
+
+    pub(crate) fn idempotency_key(&self) -> Option<Arc<str>> {
+        self.particulars.as_ref()?.idempotency_key.clone()
     }
 }
 
@@ -85,7 +94,7 @@ impl Outputs {
 
     /// Tags the output added last.
     pub fn tagged(mut self, tag: impl Into<String>) -> Self {
-        if let Some(last) = self.items.last_mut() {
+        if let Some(last) = self.last() {
             last.tags.insert(tag.into());
         }
         self
@@ -93,7 +102,7 @@ impl Outputs {
 
     /// Sets the agents that may see the output added last. Default: every agent.
     pub fn visible_to(mut self, visibility: Visibility) -> Self {
-        if let Some(last) = self.items.last_mut() {
+        if let Some(last) = self.last() {
             last.visibility = visibility;
         }
         self
@@ -103,7 +112,7 @@ impl Outputs {
     /// where the first one stands, and the others are published. The outputs of an engine are published once
     /// anyway, and need no key: there it has no meaning.
     pub fn idempotency_key(mut self, key: impl Into<Arc<str>>) -> Self {
-        if let Some(last) = self.items.last_mut() {
+        if let Some(last) = self.last() {
             last.idempotency_key = Some(key.into());
         }
         self
@@ -115,7 +124,7 @@ impl Outputs {
     /// # Errors
     /// [`BlackboardError::Encode`] when the key cannot be written as JSON.
     pub fn partitioned_by(mut self, key: &impl Serialize) -> Result<Self, BlackboardError> {
-        if let Some(last) = self.items.last_mut() {
+        if let Some(last) = self.last() {
             let text = serde_json::to_string(key).map_err(|cause| BlackboardError::Encode {
                 kind: "partition key".into(),
                 cause: cause.to_string(),
@@ -123,6 +132,11 @@ impl Outputs {
             last.partition = Some(Key::from(text));
         }
         Ok(self)
+    }
+
+    /// The particulars of the output added last.
+    fn last(&mut self) -> Option<&mut Particulars> {
+        self.items.last_mut().map(|last| &mut **last.particulars.get_or_insert_default())
     }
 
     fn push<T: Payload>(&mut self, payload: T) {

@@ -9,26 +9,28 @@ use volery_blackboard::{AgentIndex, JobId, Offset, RunId, SubscriptionIndex, Tim
 use volery_observability::Metrics;
 
 use super::attempt::Attempt;
-use super::slots::{Attempts, Instruments, SlotNumber, Slots};
+use super::slots::{Attempts, Instruments, Slot, Slots};
 use crate::clock::Clock;
 
 /// An attempt that is present, and has no task.
 pub(crate) struct Present {
     attempt: Arc<Attempt>,
-    slot: SlotNumber,
+    slot: Arc<Slot>,
 }
 
 impl Present {
     /// Begins one in the only agent.
     pub(crate) fn begin(attempts: &Attempts, job: JobId) -> Self {
-        let (attempt, slot) = attempts.only().fill(Arc::new(start(job)));
-        Self { attempt, slot }
+        let slots = attempts.only();
+        let slot = slots.open_beside();
+        Self { attempt: slots.fill(&slot, Arc::new(start(job))), slot }
     }
 }
 
 impl Drop for Present {
     fn drop(&mut self) {
-        self.attempt.slots.free(self.slot);
+        self.attempt.slots.free(&self.slot);
+        self.attempt.slots.close(&self.slot);
     }
 }
 

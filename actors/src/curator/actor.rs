@@ -37,7 +37,7 @@ const COMMITS_PER_TURN: usize = 32;
 
 /// When a store that refused a commit is tried again if nothing else is written. A tenth would fill the log;
 /// ten times as much would make a drain wait for a store that is long back.
-pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// One life of the curator.
 pub(crate) struct Curator {

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use volery_blackboard::input::Input;
 use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Few, Write};
 use volery_blackboard::{AgentIndex, JobId};
 
-use super::actor::{Curator, TRY_AGAIN_AFTER};
+use super::actor::Curator;
+use super::parts::AgentHandle;
 use super::step::{Finished, Then};
-use crate::agent::AgentMessage;
+use crate::agent::{AgentMessage, Given, Taken};
+use crate::ingress::{AttemptEnd, Ended};
 use crate::observer::ObservedAttempt;
-use crate::supervision::SendRefusal;
 
 impl Curator {
     /// Hands a job to its agent, with its inputs if the store has them at hand; one that is given up, without
@@ -32,25 +32,31 @@ impl Curator {
             }
         };
         let epoch = self.epoch;
-        let message = match burial {
-            None => AgentMessage::Run { start, inputs, epoch },
-            Some(why) => AgentMessage::Bury { start, inputs, epoch, why },
+        let AgentHandle { slots, actor } = &self.parts.agents[agent.at()];
+        let returned = match burial {
+            None => match slots.give(Given { start, inputs, epoch }) {
+                Taken::Yes => None,
+                Taken::No(start) => Some(start),
+                Taken::OpenSlot => {
+                    if let Err(error) = actor.send(AgentMessage::OpenSlot) {
+                        // The life that comes next opens a slot for each job that waits.
+                        tracing::debug!(target: "volery::curator", reason = %error.reason, "an agent is between two lives");
+                    }
+                    None
+                }
+            },
+            Some(why) => {
+                let bury = AgentMessage::Bury { start: Arc::clone(&start), inputs, epoch, why };
+                actor.send(bury).is_err().then_some(start)
+            }
         };
-        if let Err(error) = self.parts.agents[agent.at()].send(message) {
-            let given = match error.message {
-                AgentMessage::Run { start, .. } | AgentMessage::Bury { start, .. } => start,
-                _ => return,
-            };
-            self.return_job(given, error.reason);
+        if let Some(start) = returned {
+            self.return_job(start);
         }
     }
 
-    /// An agent's actor takes no jobs, because it is between two lives: the job goes back, and its agent is
-    /// tried again after a while. Others go on.
-    fn return_job(&mut self, start: Arc<Start>, reason: SendRefusal) {
-        let agent = self.parts.feed.name(start.agent);
-        tracing::warn!(target: "volery::curator", job = %start.job, agent = %agent, %reason, "an agent cannot be given a job");
-        self.handle(Input::AgentUnavailable { agent: start.agent, until: self.now.after(TRY_AGAIN_AFTER) });
+    /// The runtime is stopping, and the agent takes no jobs any more: the job goes back.
+    fn return_job(&mut self, start: Arc<Start>) {
         // Recorded, so that it is no interruption.
         let job = start.job;
         let finished = Finished {
@@ -64,11 +70,11 @@ impl Curator {
         self.write(Write::Release(job), Then::Finished(finished));
     }
 
-    /// Tells an agent to cancel an attempt.
+    /// Cancels an attempt, or a job that waits for its slot.
     pub(super) fn cancel(&self, agent: AgentIndex, job: JobId) {
-        if let Err(error) = self.parts.agents[agent.at()].send(AgentMessage::Cancel(job)) {
-            // An agent that has ended runs nothing; its attempts have handed their jobs back.
-            tracing::debug!(target: "volery::curator", %job, reason = %error.reason, "agent cannot be told to cancel");
+        let slots = &self.parts.agents[agent.at()].slots;
+        if let Some(start) = slots.cancel(job) {
+            self.parts.ingress.ended(Ended::without_attempt(start, AttemptEnd::Cancelled));
         }
     }
 }

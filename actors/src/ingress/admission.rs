@@ -49,6 +49,20 @@ impl Admission {
         }
     }
 
+    /// Takes room for one command that adds work, if there is some at once.
+    pub(super) fn try_enter(&self) -> bool {
+        if !self.is_open() || !self.backlog_has_room() {
+            return false;
+        }
+        match self.room.try_acquire() {
+            Ok(room) => {
+                room.forget();
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
     /// Waits for room for one command that adds work. Cancel safe.
     pub(super) async fn enter(&self) -> Result<()> {
         let room = loop {

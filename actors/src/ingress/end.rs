@@ -17,6 +17,13 @@ pub(crate) struct Ended {
     pub(crate) observed: ObservedAttempt,
 }
 
+impl Ended {
+    /// The end of a job that no engine was called for.
+    pub(crate) fn without_attempt(start: Arc<Start>, end: AttemptEnd) -> Self {
+        Self { start, end, engine: EngineState::Sound, observed: ObservedAttempt::default() }
+    }
+}
+
 /// How an attempt ended, with everything that is to be committed about it.
 #[derive(Debug)]
 pub(crate) enum AttemptEnd {

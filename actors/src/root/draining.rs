@@ -16,9 +16,9 @@ use super::parts::Root;
 use super::phase::Phase;
 use super::report::{CutOff, PhaseReport, PhaseStatus};
 use super::urgency::Stopping;
-use crate::agent::{AgentMessage, Attempt};
+use crate::agent::Attempt;
 use crate::error::Result;
-use crate::ingress::Until;
+use crate::ingress::{AttemptEnd, Ended, Until};
 use crate::settings::Partial;
 
 /// How long aborted attempts get to be dropped, all together, before they count as still running. It takes
@@ -122,7 +122,9 @@ impl Root {
     /// Starts nothing more, and gives running attempts a moment to be dropped; protected ones get more.
     async fn release_attempts(&self, deadlines: &Deadlines) {
         self.ingress.input(Input::Hold);
-        self.tell_agents(|| AgentMessage::ReleaseAll);
+        for start in self.attempts.release() {
+            self.ingress.ended(Ended::without_attempt(start, AttemptEnd::Released));
+        }
         let protected = async {
             self.clock.sleep_until(deadlines.release_from(self.clock.now())).await;
             if self.attempts.has_protected() {
@@ -148,7 +150,7 @@ impl Root {
     /// Aborts the attempts that are left, and lists them.
     async fn cut_off_attempts(&self, cut_off: &mut Vec<CutOff>) {
         let (attempts, now) = (self.attempts.all(), self.clock.now());
-        self.tell_agents(|| AgentMessage::CutOff);
+        self.attempts.cut_off();
         if attempts.is_empty() {
             return;
         }
@@ -164,14 +166,6 @@ impl Root {
                 ran = ?cut.ran, protected = cut.protected, still_running = cut.still_running,
                 "an attempt ignored its cancellation and was cut off"
             );
-        }
-    }
-
-    fn tell_agents(&self, message: impl Fn() -> AgentMessage) {
-        for (name, agent) in &self.agents {
-            if let Err(error) = agent.send(message()) {
-                tracing::debug!(target: "volery::root", agent = %name, reason = %error.reason, "agent has ended already");
-            }
         }
     }
 }

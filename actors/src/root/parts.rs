@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use volery_blackboard::AgentName;
 use volery_blackboard::store::Log;
 
-use crate::agent::{AgentMessage, Attempts};
+use crate::agent::Attempts;
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::ingress::Ingress;
 use crate::observer::Observer;
 use crate::resource::Registration;
 use crate::settings::Settings;
-use crate::supervision::{Address, Supervisor};
+use crate::supervision::Supervisor;
 use crate::upkeep::SentryParts;
 
 /// Everything the stopper needs to stop the tree.
@@ -25,7 +24,6 @@ pub(crate) struct Root {
     pub(crate) ingress: Arc<Ingress>,
     pub(crate) feed: Feed,
     pub(crate) store: Arc<dyn Log>,
-    pub(crate) agents: Vec<(AgentName, Address<AgentMessage>)>,
     pub(crate) attempts: Attempts,
     pub(crate) resources: Vec<Registration>,
     pub(crate) sentry: Arc<SentryParts>,

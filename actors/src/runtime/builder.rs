@@ -18,7 +18,7 @@ use crate::agent::{
     Agent, AgentActor, AgentMessage, AgentParts, Attempts, Calls, Environment, Instruments, Services, Slots,
 };
 use crate::clock::Clock;
-use crate::curator::{Curator, CuratorParts, Timekeeper};
+use crate::curator::{AgentHandle, Curator, CuratorParts, Timekeeper};
 use crate::error::{Cause, Result};
 use crate::feed::{Event, Feed};
 use crate::ingress::{Ingress, Limits, Panics};
@@ -243,7 +243,11 @@ async fn assemble(
         ingress: Arc::clone(&ingress),
         clock: clock.clone(),
         feed: feed.clone(),
-        agents: agents.iter().map(|(_, address)| address.clone()).collect(),
+        agents: attempts
+            .slots()
+            .zip(&agents)
+            .map(|(slots, (_, actor))| AgentHandle { slots: Arc::clone(slots), actor: actor.clone() })
+            .collect(),
         timekeeper: timekeeper.clone(),
         observer: Arc::clone(&services.observer),
         board,
@@ -295,7 +299,6 @@ async fn assemble(
         ingress,
         feed: feed.clone(),
         store: services.store.clone(),
-        agents: agents.clone(),
         attempts: attempts.clone(),
         resources: registrations,
         sentry,
@@ -346,7 +349,6 @@ fn agent_children(plan: Plan, services: &Arc<Services>) -> AgentChildren {
             retry: agent.retry,
             cancel_grace: agent.cancel_grace,
             timeouts: agent.timeouts,
-            stopping: AtomicBool::new(false),
             slots,
             services: Arc::clone(services),
         });
@@ -356,9 +358,8 @@ fn agent_children(plan: Plan, services: &Arc<Services>) -> AgentChildren {
             let life = AgentActor::new(Arc::clone(&environment), own_first, &calls);
             async move { Ok(life) }
         });
-        // At most a start and a burial for each slot, and a cancel for each start, can be in the mailbox at
-        // once.
-        let bound = (agent.concurrency as usize).saturating_mul(3).saturating_add(16);
+        // At most the opening of each slot, and a burial for each, can be in the mailbox at once.
+        let bound = (agent.concurrency as usize).saturating_mul(2).saturating_add(16);
         tree = tree.child(spec.mailbox(bound).shutdown(Shutdown::After(STOP_WITHIN)));
         addresses.push((name, address));
         first = SubscriptionIndex(first.0 + count);

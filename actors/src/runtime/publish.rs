@@ -2,12 +2,13 @@
 //!
 //! Matching runs here, in the caller's task; the curator commits.
 
-use std::future::{Future, IntoFuture};
+use std::future::{Future, IntoFuture, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use serde::Serialize;
-use volery_blackboard::store::{Few, NewArtifact, Stored};
+use volery_blackboard::store::{NewArtifact, Stored};
 use volery_blackboard::{
     Artifact, ArtifactId, BlackboardError, Body, Key, Kind, Offset, Payload, RunId, Tenant, Timestamp,
     TraceContext, Visibility,
@@ -16,6 +17,7 @@ use volery_blackboard::{
 use super::Volery;
 use crate::agent::{Output, Outputs};
 use crate::error::{Cause, Error, Result};
+use crate::ingress::PublishCall;
 use crate::observer::{OfRun, Origin, Source, from_outside};
 
 /// An artifact to be published, before it has a place.
@@ -135,13 +137,13 @@ impl Publishing {
         Ok(Self { draft: Ok(draft), ..self })
     }
 
-    async fn publish(self) -> Result<Published> {
+    fn begin(self) -> Result<(Volery, PublishCall)> {
         let mut draft = self.draft?;
         if let Some(opens) = self.opens {
             draft.artifact = hidden_until(opens, draft.artifact);
         }
-        let published = self.volery.commit([draft]).await?;
-        published.first().copied().ok_or_else(|| Error::other("the store did not say where the artifact is"))
+        let call = self.volery.begin_publish([draft])?;
+        Ok((self.volery, call))
     }
 
     fn map(self, change: impl FnOnce(Artifact) -> Artifact) -> Self {
@@ -159,10 +161,43 @@ impl Publishing {
 
 impl IntoFuture for Publishing {
     type Output = Result<Published>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = PublishFuture;
 
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.publish())
+    fn into_future(self) -> PublishFuture {
+        PublishFuture(PublishState::Drafted(self))
+    }
+}
+
+/// A publish that is under way: the future of a [`Publishing`], which says when it resolves and fails.
+#[derive(Debug)]
+#[must_use = "nothing is published until it is awaited"]
+pub struct PublishFuture(PublishState);
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the first, and every publish begins with it")]
+enum PublishState {
+    Drafted(Publishing),
+    Called(Volery, PublishCall),
+    Over,
+}
+
+impl Future for PublishFuture {
+    type Output = Result<Published>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        if matches!(self.0, PublishState::Drafted(_))
+            && let PublishState::Drafted(publishing) = std::mem::replace(&mut self.0, PublishState::Over)
+        {
+            let (volery, call) = publishing.begin()?;
+            self.0 = PublishState::Called(volery, call);
+        }
+        let PublishState::Called(volery, call) = &mut self.0 else {
+            return Poll::Ready(Err(Error::other("a publish was polled after it had returned")));
+        };
+        let stored = ready!(call.poll(&volery.0.services.ingress, task));
+        self.0 = PublishState::Over;
+        let missing = || Error::other("the store did not say where the artifact is");
+        Poll::Ready(stored.and_then(|stored| stored.first().map(published).ok_or_else(missing)))
     }
 }
 
@@ -209,17 +244,19 @@ impl Volery {
             let workflow = workflow.map_or_else(|| kind.shared_name(), Arc::clone);
             let id = services.clock.artifact_id(now);
             let mut artifact = output.adorn(Artifact::new(id, kind, output.body.clone(), run, now));
-            if let Some(key) = output.idempotency_key {
+            if let Some(key) = output.idempotency_key() {
                 artifact = artifact.with_idempotency_key(key);
             }
             Ok(Draft { artifact, workflow, fresh, origin: None })
         };
         let drafts = outputs.items.into_iter().map(draft).collect::<Result<Vec<_>>>()?;
-        Ok(self.commit(drafts).await?.into_vec())
+        let mut call = self.begin_publish(drafts)?;
+        let stored = poll_fn(|task| call.poll(&self.0.services.ingress, task)).await?;
+        Ok(stored.iter().map(published).collect())
     }
 
-    /// Publishes drafts, all or nothing, and returns once they are committed.
-    async fn commit(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<Few<Published>> {
+    /// Begins to publish drafts, all or nothing.
+    fn begin_publish(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<PublishCall> {
         let services = &self.0.services;
         let mut observed = services.observer.publish(Source::External);
         let prepare = |Draft { artifact, workflow, fresh, origin }: Draft| {
@@ -232,8 +269,7 @@ impl Volery {
             Ok(NewArtifact { claims, artifact, workflow })
         };
         let artifacts = drafts.into_iter().map(prepare).collect::<Result<_>>()?;
-        let stored = services.ingress.publish(artifacts, observed).await?;
-        Ok(stored.iter().map(published).collect())
+        Ok(PublishCall::new(artifacts, observed))
     }
 
     fn check_taken(&self, artifact: &Artifact, agent: &str) -> Result<()> {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use super::periodic::{Loop, NextTick};
 use crate::agent::Services;
 use crate::error::{Cause, ErrorKind, Result};
 use crate::fault::{Fault, take_text};
+use crate::ingress::PublishCall;
 use crate::kinds::KindTable;
 use crate::observer::{OfRun, Source};
 
@@ -200,7 +202,8 @@ impl Firing {
         let of = OfRun { workflow: &workflow, fresh: true, origin: None };
         let artifact = Arc::new(observed.artifact(artifact, of));
         let publish = NewArtifact { claims, artifact, workflow };
-        let stored = self.services.ingress.publish(Few::from([publish]), observed).await?;
+        let mut call = PublishCall::new(Few::from([publish]), observed);
+        let stored = poll_fn(|task| call.poll(&self.services.ingress, task)).await?;
         let repeat = stored.iter().any(|stored| matches!(stored, Stored::Repeat { .. }));
         Ok(if repeat { Counted::Repeat } else { Counted::Ok })
     }

@@ -1,9 +1,7 @@
-//! An agent on the board: whether it is given jobs. It may be paused, quarantined, or unavailable for a
-//! while.
+//! An agent on the board: whether it is given jobs. It may be paused or quarantined.
 //!
-//! The curator counts panics against the intensity of an agent, and tells the board the verdict. An agent
-//! that cannot be given a job is unavailable: it is given none for a while, and holds up nobody else. Pure:
-//! no I/O, no clock.
+//! The curator counts panics against the intensity of an agent, and tells the board the verdict. Pure: no
+//! I/O, no clock.
 
 use std::time::Duration;
 
@@ -97,23 +95,5 @@ impl Board {
         self.touch_agent(agent);
         self.touch_runs_in_log();
         changed
-    }
-
-    /// Starts no jobs of an agent for a while.
-    pub(super) fn set_unavailable(&mut self, agent: AgentIndex, until: Timestamp) {
-        let queue = &mut self.agents[agent.at()].queue;
-        if !queue.is_unavailable() {
-            queue.set_unavailable_until(Some(until));
-            self.deadlines.insert((until, Due::Available(agent)));
-        }
-        self.touch_agent(agent);
-    }
-
-    /// Tries an agent again that was unavailable; until now nothing of it waited for a slot.
-    pub(super) fn set_available(&mut self, agent: AgentIndex) {
-        let queue = &mut self.agents[agent.at()].queue;
-        queue.set_unavailable_until(None);
-        queue.restart_timeouts(self.now);
-        self.touch_agent(agent);
     }
 }

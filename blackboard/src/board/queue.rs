@@ -54,8 +54,6 @@ pub(super) struct Queue {
     running: u32,
     paused: bool,
     quarantine: Option<Quarantine>,
-    /// It takes no jobs before this time. Its jobs count as moving all the same.
-    unavailable_until: Option<Timestamp>,
     /// How long work may wait for a slot.
     timeout: Option<Duration>,
     /// Waiting work by the time since when it waits, with the lane that it was pushed into. Empty without a
@@ -81,7 +79,6 @@ impl Queue {
             running: 0,
             paused: false,
             quarantine: None,
-            unavailable_until: None,
             timeout: None,
             by_age: BTreeMap::new(),
             timeouts_begin: Timestamp::MIN,
@@ -282,18 +279,9 @@ impl Queue {
         }
     }
 
-    /// Says until when the agent is away; `None` ends that. Returns what was said before.
-    pub(super) fn set_unavailable_until(&mut self, until: Option<Timestamp>) -> Option<Timestamp> {
-        std::mem::replace(&mut self.unavailable_until, until)
-    }
-
-    pub(super) fn is_unavailable(&self) -> bool {
-        self.unavailable_until.is_some()
-    }
-
     /// Tells whether jobs may start, or be given up, as far as it depends on the agent.
     pub(super) fn takes_jobs(&self) -> bool {
-        self.standing() == Standing::Open && !self.is_unavailable()
+        self.standing() == Standing::Open
     }
 
     pub(super) fn has_slot(&self) -> bool {

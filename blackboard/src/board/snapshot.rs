@@ -299,7 +299,6 @@ impl Board {
                 Some(quarantine) => WaitingReason::AgentQuarantined(quarantine),
                 None if self.halt.waits_for_lone_job() => WaitingReason::JobRunsAlone,
                 None if !self.halt.lets_start() && agent.queue.has_slot() => WaitingReason::StoreUnavailable,
-                None if agent.queue.is_unavailable() => WaitingReason::AgentUnavailable,
                 None => WaitingReason::NoSlot,
             };
             for ready in agent.queue.front() {

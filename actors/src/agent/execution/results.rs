@@ -36,7 +36,7 @@ impl OutputOrigin {
     }
 }
 
-impl Execution {
+impl Execution<'_> {
     /// Turns outputs into artifacts and matches them. Nothing is published if one of them is not in order.
     pub(super) fn publishes(&mut self, outputs: Outputs) -> Result<Few<NewArtifact>, Fault> {
         if outputs.items.is_empty() {

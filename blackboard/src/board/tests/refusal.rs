@@ -115,34 +115,3 @@ fn a_deferred_job_that_never_started_ends_as_its_inputs_when_its_run_is_cancelle
         assert_eq!(world.board.next_deadline(), None);
     }
 }
-
-#[test]
-fn an_agent_that_is_away_gets_nothing_until_it_is_tried_again_and_others_do() {
-    let mut world = world(1, None);
-    let until = world.now.after(micros(50));
-    world.handle(Input::AgentUnavailable { agent: AgentIndex(0), until });
-    world.publish(run(0), vec![claim(0, 0)]);
-    world.publish(run(0), vec![claim(1, 0)]);
-    assert_eq!(busy(&world), [vec![2]]);
-    assert_eq!(reasons(&world), ["agent_unavailable"]);
-    assert!(world.board.is_at_work() && !world.board.is_idle(), "a drain waits for it");
-    let later = until.after(micros(50));
-    world.handle(Input::AgentUnavailable { agent: AgentIndex(0), until: later });
-    assert_eq!(world.board.next_deadline(), Some(until), "the first word counts");
-    until_due(&mut world);
-    assert_eq!(busy(&world), [vec![1], vec![2]]);
-}
-
-#[test]
-fn the_time_in_which_an_agent_is_away_is_no_time_in_its_queue() {
-    let mut world = world(1, Some(20));
-    let until = world.now.after(micros(50));
-    world.handle(Input::AgentUnavailable { agent: AgentIndex(0), until });
-    world.publish(run(0), vec![claim(0, 0)]);
-    world.publish(run(0), vec![claim(0, 0)]);
-    until_due(&mut world);
-    assert_eq!(busy(&world), [vec![1]]);
-    assert!(world.buried.is_empty());
-    until_due(&mut world);
-    assert_eq!(world.buried.len(), 1, "it is, once the agent is back");
-}

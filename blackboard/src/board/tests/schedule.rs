@@ -28,8 +28,6 @@ enum Step {
     },
     /// Every start that waits for its commit is refused by itself.
     Defer,
-    /// This agent takes nothing for this time.
-    Away(u32, u64),
     Advance(u64),
     Tick,
     Pause(u32),
@@ -140,10 +138,6 @@ fn perform(world: &mut World, step: &Step) {
         Step::Commit => world.commit_starts(),
         Step::Refuse { hold } => world.refuse_starts(*hold),
         Step::Defer => world.defer_starts(),
-        Step::Away(agent, span) => {
-            let until = world.now.after(micros(span * 2));
-            world.handle(Input::AgentUnavailable { agent: AgentIndex(*agent), until });
-        }
         Step::Advance(span) => world.advance(span * 2),
         Step::Tick => world.tick(),
         Step::Pause(agent) => world.handle(Input::Pause(AgentIndex(*agent))),
@@ -239,7 +233,6 @@ fn step(claimed: u16, restarts: bool) -> impl Strategy<Value = Step> {
         3 => Just(Step::Commit),
         3 => any::<bool>().prop_map(|hold| Step::Refuse { hold }),
         1 => Just(Step::Defer),
-        1 => (0_u32..3, 1_u64..30).prop_map(|(agent, span)| Step::Away(agent, span)),
         8 => (1_u64..25).prop_map(Step::Advance),
         6 => Just(Step::Tick),
         1 => (0_u32..3).prop_map(Step::Pause),
