@@ -461,7 +461,9 @@ pub mod report {
 pub mod runtime {
     #[cfg(unix)]
     pub use volery_actors::Systemd;
-    pub use volery_actors::{Clock, Missed, Overflow, Partial, Publishing, RunPublishing, RunStart};
+    pub use volery_actors::{
+        Clock, Missed, Overflow, Partial, PublishFuture, Publishing, RunPublishing, RunStart,
+    };
 }
 
 /// Shapes: the types that [`one`], [`all_of`], [`count`], [`join`] and [`by`] return.

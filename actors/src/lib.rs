@@ -63,9 +63,9 @@ pub use root::{
 #[cfg(unix)]
 pub use runtime::Systemd;
 pub use runtime::{
-    Builder, CauseTree, ClaimTree, DeadLetters, Letter, LineageQuery, LineageTree, Pages, Published,
-    Publishing, Query, RedriveAll, Redriven, Redriving, ResultTree, Run, RunPublishing, RunReport, RunStart,
-    Tree, TreeNode, Volery,
+    Builder, CauseTree, ClaimTree, DeadLetters, Letter, LineageQuery, LineageTree, Pages, PublishFuture,
+    Published, Publishing, Query, RedriveAll, Redriven, Redriving, ResultTree, Run, RunPublishing, RunReport,
+    RunStart, Tree, TreeNode, Volery,
 };
 pub use settings::{Overflow, Partial, Settings};
 pub use upkeep::{LoopStatus, Missed, Schedule};

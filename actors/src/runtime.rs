@@ -44,7 +44,7 @@ mod tree;
 pub use builder::Builder;
 pub use letters::{DeadLetters, Letter, RedriveAll, Redriven, Redriving};
 pub use lineage::{CauseTree, ClaimTree, LineageQuery, LineageTree, ResultTree};
-pub use publish::{Published, Publishing};
+pub use publish::{PublishFuture, Published, Publishing};
 pub use query::{Pages, Query};
 pub use run::{Run, RunPublishing, RunReport, RunStart};
 #[cfg(unix)]

@@ -182,7 +182,7 @@ impl Slots {
         waiting.into_iter().map(|given| given.start).collect()
     }
 
-    /// Aborts every attempt. One that blocks its thread is left behind.
+    /// Aborts every attempt. An attempt that blocks its thread is left behind.
     pub(crate) fn cut_off(&self) {
         self.cut_off.store(true, Ordering::Release);
         self.abort();

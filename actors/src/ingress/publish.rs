@@ -15,7 +15,7 @@ use crate::observer::ObservedPublish;
 /// A publish that is under way. Dropped while it waits for room, nothing is published; dropped later, the
 /// artifacts may or may not be.
 pub(crate) struct PublishCall {
-    /// What is published, until the curator has it.
+    /// The artifacts, until the curator has them.
     draft: Option<(Few<NewArtifact>, ObservedPublish)>,
     stage: Stage,
 }
