@@ -192,8 +192,8 @@ impl Volery {
     ///
     /// # Errors
     /// When one of them was never written or is not kept any more, or the store cannot be read.
-    pub async fn read(&self, offsets: &[Offset]) -> Result<Arc<[Arc<Artifact>]>> {
-        Ok(self.0.services.store.read(offsets).wait().await?)
+    pub async fn read(&self, offsets: &[Offset]) -> Result<Vec<Arc<Artifact>>> {
+        Ok(self.0.services.store.read(offsets).wait().await?.into_vec())
     }
 
     /// Starts no jobs of an agent until it is resumed; running ones finish.

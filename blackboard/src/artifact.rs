@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::body::{Body, Shared};
 use crate::error::BlackboardError;
+use crate::few::Few;
 use crate::id::{AgentName, ArtifactId, Key, Offset, RunId, Tenant};
 use crate::kind::{Kind, Payload};
 use crate::time::Timestamp;
@@ -50,8 +51,7 @@ pub struct Artifact {
     run: RunId,
     at: Timestamp,
     producer: Producer,
-    /// Shared by all outputs of a job.
-    causes: Option<Arc<[ArtifactId]>>,
+    causes: Causes,
     /// Its place in a trace: one value for all artifacts of a run that is not recorded.
     trace: Option<Arc<TraceContext>>,
     /// Rarely used parts, kept apart so that a plain artifact stays small.
@@ -59,9 +59,50 @@ pub struct Artifact {
     generation: u32,
 }
 
+/// The artifacts that caused another, in order; all outputs of a job share them.
+#[derive(Clone, Debug, Default)]
+pub struct Causes(CauseList);
+
+/// Nearly always there is one.
+#[derive(Clone, Debug, Default)]
+enum CauseList {
+    #[default]
+    None,
+    One(ArtifactId),
+    Many(Arc<[ArtifactId]>),
+}
+
+impl Causes {
+    fn as_slice(&self) -> &[ArtifactId] {
+        match &self.0 {
+            CauseList::None => &[],
+            CauseList::One(cause) => std::slice::from_ref(cause),
+            CauseList::Many(causes) => causes,
+        }
+    }
+}
+
+impl From<Vec<ArtifactId>> for Causes {
+    fn from(causes: Vec<ArtifactId>) -> Self {
+        causes.into_iter().collect()
+    }
+}
+
+impl FromIterator<ArtifactId> for Causes {
+    fn from_iter<I: IntoIterator<Item = ArtifactId>>(causes: I) -> Self {
+        let causes: Few<ArtifactId> = causes.into_iter().collect();
+        Self(match causes[..] {
+            [] => CauseList::None,
+            [cause] => CauseList::One(cause),
+            _ => CauseList::Many(causes.into_vec().into()),
+        })
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Extra {
-    tenant: Tenant,
+    /// Unless it is the default one.
+    tenant: Option<Tenant>,
     tags: BTreeSet<String>,
     visibility: Visibility,
     partition: Option<Key>,
@@ -80,7 +121,7 @@ impl Artifact {
             run,
             at,
             producer: Producer::External,
-            causes: None,
+            causes: Causes::default(),
             trace: None,
             extra: None,
             generation: 0,
@@ -91,14 +132,9 @@ impl Artifact {
     ///
     /// `generation` counts the jobs between the external publish and this artifact.
     #[must_use]
-    pub fn caused_by(
-        mut self,
-        producer: Producer,
-        causes: impl Into<Arc<[ArtifactId]>>,
-        generation: u32,
-    ) -> Self {
+    pub fn caused_by(mut self, producer: Producer, causes: impl Into<Causes>, generation: u32) -> Self {
         self.producer = producer;
-        self.causes = Some(causes.into());
+        self.causes = causes.into();
         self.generation = generation;
         self
     }
@@ -106,7 +142,7 @@ impl Artifact {
     /// Sets the tenant.
     #[must_use]
     pub fn with_tenant(mut self, tenant: Tenant) -> Self {
-        self.extra_mut().tenant = tenant;
+        self.extra_mut().tenant = (tenant.as_str() != Tenant::DEFAULT).then_some(tenant);
         self
     }
 
@@ -196,7 +232,7 @@ impl Artifact {
     /// Returns the inputs of the job that published it, in input order.
     #[must_use]
     pub fn causes(&self) -> &[ArtifactId] {
-        self.causes.as_deref().unwrap_or_default()
+        self.causes.as_slice()
     }
 
     /// Returns how many jobs lie between the external publish and this artifact.
@@ -208,13 +244,25 @@ impl Artifact {
     /// Returns the tenant.
     #[must_use]
     pub fn tenant(&self) -> Tenant {
-        self.extra.as_ref().map(|extra| extra.tenant.clone()).unwrap_or_default()
+        self.own_tenant().cloned().unwrap_or_default()
+    }
+
+    /// Returns the tenant, unless it is the default one.
+    #[must_use]
+    pub fn own_tenant(&self) -> Option<&Tenant> {
+        self.extra.as_ref().and_then(|extra| extra.tenant.as_ref())
+    }
+
+    /// Returns the name of the tenant.
+    #[must_use]
+    pub fn tenant_name(&self) -> &str {
+        self.own_tenant().map_or(Tenant::DEFAULT, Tenant::as_str)
     }
 
     /// Tells whether it is this tenant's.
     #[must_use]
     pub fn is_of(&self, tenant: &Tenant) -> bool {
-        self.extra.as_ref().map_or_else(|| tenant.as_str() == "default", |extra| extra.tenant == *tenant)
+        self.tenant_name() == tenant.as_str()
     }
 
     /// Tells whether it carries a tag.

@@ -167,8 +167,8 @@ impl Board {
         self.now = now;
         match input {
             Input::Published(published) => self.publish(&published, now, effects),
-            Input::Resumed(resumed) => self.resume_job(resumed, now),
-            Input::Redriven { resumed, dead } => self.redrive(resumed, &dead, effects),
+            Input::Resumed(resumed) => self.resume_job(*resumed, now),
+            Input::Redriven { resumed, dead } => self.redrive(*resumed, &dead, effects),
             Input::PairFinished { subscription, inputs, verdict } => {
                 self.subscriptions[subscription.at()].pairs.remember(inputs, verdict);
             }

@@ -12,22 +12,26 @@ use crate::kind::{AnyValue, Kind, Payload};
 
 /// The payload of one artifact. Reading it as a value or as JSON converts at most once.
 #[derive(Clone)]
-pub struct Body {
-    value: OnceLock<AnyValue>,
-    json: OnceLock<Arc<str>>,
+pub struct Body(Form);
+
+/// The form in which a payload came, and the other once it was asked for.
+#[derive(Clone)]
+enum Form {
+    Value(AnyValue, OnceLock<Arc<str>>),
+    Json(Arc<str>, OnceLock<AnyValue>),
 }
 
 impl Body {
     /// Holds a typed value.
     #[must_use]
     pub fn typed<T: Payload>(value: Arc<T>) -> Self {
-        Self { value: OnceLock::from(value as AnyValue), json: OnceLock::new() }
+        Self(Form::Value(value, OnceLock::new()))
     }
 
     /// Holds JSON text read from a store or a wire. It is parsed when first asked for as a value.
     #[must_use]
     pub fn json(text: impl Into<Arc<str>>) -> Self {
-        Self { value: OnceLock::new(), json: OnceLock::from(text.into()) }
+        Self(Form::Json(text.into(), OnceLock::new()))
     }
 
     /// Holds what JSON text says as a value of the kind's type; what the type does not know is dropped.
@@ -35,7 +39,7 @@ impl Body {
     /// # Errors
     /// [`BlackboardError::Decode`] when the text does not fit.
     pub fn checked(kind: &Kind, text: &str) -> Result<Self, BlackboardError> {
-        Ok(Self { value: OnceLock::from(kind.decode(text)?), json: OnceLock::new() })
+        Ok(Self(Form::Value(kind.decode(text)?, OnceLock::new())))
     }
 
     /// Returns the payload as a value of its Rust type.
@@ -43,14 +47,16 @@ impl Body {
     /// # Errors
     /// [`BlackboardError::Decode`] when the JSON does not fit, or `T` is not the kind's type.
     pub fn value<T: Payload>(&self, kind: &Kind) -> Result<Arc<T>, BlackboardError> {
-        let value = match self.value.get() {
-            Some(value) => value,
-            None => {
-                let text = self.json.get().map_or("", |text| text);
-                // Two readers may parse at once; both get an equal value and one of the two is kept.
-                let parsed = kind.decode(text)?;
-                self.value.get_or_init(|| parsed)
-            }
+        let value = match &self.0 {
+            Form::Value(value, _) => value,
+            Form::Json(text, value) => match value.get() {
+                Some(value) => value,
+                None => {
+                    // Two readers may parse at once; both get an equal value and one of the two is kept.
+                    let parsed = kind.decode(text)?;
+                    value.get_or_init(|| parsed)
+                }
+            },
         };
         Arc::clone(value).downcast::<T>().map_err(|_| BlackboardError::Decode {
             kind: kind.name().into(),
@@ -65,14 +71,16 @@ impl Body {
     /// [`BlackboardError::Encode`] when the value's `Serialize` fails (a map with keys that are not strings,
     /// say).
     pub fn text(&self, kind: &Kind) -> Result<Arc<str>, BlackboardError> {
-        if let Some(text) = self.json.get() {
-            return Ok(Arc::clone(text));
+        match &self.0 {
+            Form::Json(text, _) => Ok(Arc::clone(text)),
+            Form::Value(value, json) => match json.get() {
+                Some(text) => Ok(Arc::clone(text)),
+                None => {
+                    let text: Arc<str> = kind.encode(value.as_ref())?.into();
+                    Ok(Arc::clone(json.get_or_init(|| text)))
+                }
+            },
         }
-        let Some(value) = self.value.get() else {
-            return Err(BlackboardError::Encode { kind: kind.name().into(), cause: "no value".into() });
-        };
-        let text: Arc<str> = kind.encode(value.as_ref())?.into();
-        Ok(Arc::clone(self.json.get_or_init(|| text)))
     }
 }
 

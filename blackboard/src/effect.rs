@@ -22,7 +22,7 @@ pub enum Effect {
         /// The job.
         start: Arc<Start>,
         /// Why it is given up.
-        why: Burial,
+        why: Box<Burial>,
     },
     /// Tell the agent to cancel the running attempt of this job.
     Cancel {
@@ -38,7 +38,7 @@ pub enum Effect {
     /// An outcome that is committed already, together with its job.
     Settled(Settled),
     /// Inputs of a join expired: a fact for observers.
-    JoinExpired(JoinExpired),
+    JoinExpired(Box<JoinExpired>),
     /// The agent's quarantine is over: it was resumed, or its time has come.
     QuarantineLifted(AgentIndex),
     /// The run's deadline passed before everything of it had an outcome, and it is cancelled.
@@ -65,7 +65,7 @@ pub enum Effect {
         tally: Tally,
     },
     /// Read the next claims of an agent from the log, once everything that earlier effects write is written.
-    LoadPage(PageRequest),
+    LoadPage(Box<PageRequest>),
     /// Count the outcomes of a run in the store, once everything that earlier effects write is written.
     Recount {
         /// The run.

@@ -18,11 +18,11 @@ pub enum Input {
     /// An artifact was committed, with the claims that subscriptions made on it.
     Published(LogEntry),
     /// A job that had been started before a restart is unfinished.
-    Resumed(Resumed),
+    Resumed(Box<Resumed>),
     /// The job of a dead letter is unfinished again.
     Redriven {
         /// The job.
-        resumed: Resumed,
+        resumed: Box<Resumed>,
         /// Those of its inputs that had been dead; the others are new and were published with it.
         dead: Vec<Offset>,
     },

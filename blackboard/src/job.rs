@@ -21,7 +21,7 @@ pub struct Start {
     /// The subscription that collected it.
     pub subscription: SubscriptionIndex,
     /// Its inputs in the order in which the engine gets them.
-    pub members: Box<[Member]>,
+    pub members: Few<Member>,
     /// The attempt, counted from 1.
     pub attempt: u32,
     /// Attempts that failed before; one that was handed back did not.

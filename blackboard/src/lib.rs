@@ -37,7 +37,7 @@ pub mod time;
 pub mod trace;
 pub mod visibility;
 
-pub use artifact::{Artifact, Producer};
+pub use artifact::{Artifact, Causes, Producer};
 pub use board::Board;
 pub use body::{Body, Shared};
 pub use error::BlackboardError;

@@ -12,19 +12,29 @@ use rustc_hash::FxHashMap;
 use crate::artifact::{Artifact, Producer};
 use crate::claim::Claim;
 use crate::error::BlackboardError;
+use crate::few::Few;
 use crate::id::SubscriptionIndex;
 use crate::outcome::Discard;
 use crate::panic::panic_text;
 use crate::subscription::{Side, Subscription};
-use crate::visibility::{Admission, Viewer};
+use crate::time::Timestamp;
+use crate::visibility::{Admission, Viewer, Visibility};
 
 /// The index from kind to interested subscriptions.
 #[derive(Debug)]
 pub struct Matcher {
-    by_kind: FxHashMap<TypeId, Vec<Candidate>>,
+    by_kind: FxHashMap<TypeId, Interest>,
     generations_max: u32,
     /// Shared by all artifacts that nobody claims.
     nobody: Arc<[Claim]>,
+}
+
+/// The subscriptions to a kind.
+#[derive(Debug, Default)]
+struct Interest {
+    candidates: Vec<Candidate>,
+    /// The claims on every public artifact, when they depend on nothing else of it.
+    plain: Option<Arc<[Claim]>>,
 }
 
 #[derive(Debug)]
@@ -47,13 +57,16 @@ impl Matcher {
     /// Adds a subscription of the agent that `viewer` describes.
     pub fn add(&mut self, index: SubscriptionIndex, subscription: &Subscription, viewer: &Viewer) {
         for (side, rule) in (0_u16..).zip(&subscription.sides) {
-            self.by_kind.entry(rule.kind.type_id()).or_default().push(Candidate {
+            let Interest { candidates, plain } = self.by_kind.entry(rule.kind.type_id()).or_default();
+            candidates.push(Candidate {
                 subscription: index,
                 side,
                 keyed: rule.key.is_some(),
                 rule: rule.clone(),
                 viewer: viewer.clone(),
             });
+            let all_plain = candidates.iter().all(Candidate::is_plain);
+            *plain = all_plain.then(|| first_of_each(candidates, |candidate| Some(candidate.claim(None))));
         }
     }
 
@@ -62,26 +75,31 @@ impl Matcher {
     #[must_use]
     pub fn claims(&self, artifact: &Artifact) -> Arc<[Claim]> {
         let looping = artifact.generation() > self.generations_max;
-        match self.by_kind.get(&artifact.kind().type_id()).map(Vec::as_slice) {
-            None | Some([]) => Arc::clone(&self.nobody),
-            // The common case, without a detour over a list.
-            Some([only]) => match only.judge(artifact, looping) {
-                Some(found) => Arc::from([found]),
-                None => Arc::clone(&self.nobody),
-            },
-            Some(several) => judge_all(several, artifact, looping).into(),
+        match self.by_kind.get(&artifact.kind().type_id()) {
+            None => Arc::clone(&self.nobody),
+            Some(Interest { plain: Some(claims), .. })
+                if !looping && *artifact.visibility() == Visibility::Public =>
+            {
+                Arc::clone(claims)
+            }
+            Some(Interest { candidates, .. }) => {
+                let claims = first_of_each(candidates, |candidate| candidate.judge(artifact, looping));
+                if claims.is_empty() { Arc::clone(&self.nobody) } else { claims }
+            }
         }
     }
 }
 
-fn judge_all(candidates: &[Candidate], artifact: &Artifact, looping: bool) -> Vec<Claim> {
-    let mut claims: Vec<Claim> = Vec::with_capacity(candidates.len());
+/// The first claim of each subscription.
+fn first_of_each(candidates: &[Candidate], judge: impl Fn(&Candidate) -> Option<Claim>) -> Arc<[Claim]> {
+    let mut claims: Few<Claim> = Few::new();
     for candidate in candidates {
         if claims.last().is_none_or(|last| last.subscription != candidate.subscription) {
-            claims.extend(candidate.judge(artifact, looping));
+            claims.extend(judge(candidate));
         }
     }
-    claims
+    // One is the common case, without a detour over a list.
+    claims.into_inner().map_or_else(|claims| claims.into_vec().into(), Arc::from)
 }
 
 impl Candidate {
@@ -94,7 +112,23 @@ impl Candidate {
         if !self.takes_source(artifact) {
             return None;
         }
-        let plain = Claim {
+        let plain = self.claim(visible_at);
+        let judged =
+            if self.rule.runs_user_code() { self.judge_payload(artifact, plain) } else { Some(plain) };
+        judged.map(|found| match looping {
+            true => Claim { refused: Some(Box::new(Discard::LoopGuard)), ..found },
+            false => found,
+        })
+    }
+
+    /// Tells whether it takes every artifact that it may see.
+    fn is_plain(&self) -> bool {
+        self.rule.from.is_empty() && self.rule.tags_any.is_empty() && !self.rule.runs_user_code()
+    }
+
+    /// The claim of a candidate whose closures say nothing about it.
+    fn claim(&self, visible_at: Option<Timestamp>) -> Claim {
+        Claim {
             subscription: self.subscription,
             side: self.side,
             weight: 1,
@@ -104,13 +138,7 @@ impl Candidate {
             visible_at,
             refused: None,
             marks: None,
-        };
-        let judged =
-            if self.rule.runs_user_code() { self.judge_payload(artifact, plain) } else { Some(plain) };
-        judged.map(|found| match looping {
-            true => Claim { refused: Some(Box::new(Discard::LoopGuard)), ..found },
-            false => found,
-        })
+        }
     }
 
     fn viewer_admission(&self, artifact: &Artifact) -> Admission {

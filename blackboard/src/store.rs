@@ -39,13 +39,13 @@ pub use memory::Memory;
 pub use note::{Filing, Note, Subject};
 pub use retention::{Bounds, Retained, Retention};
 pub use unfinished::{Cursor, Unfinished};
-pub use write::{Finish, JobEnd, NewArtifact, Stored, Write, Written};
+pub use write::{Death, Finish, First, JobEnd, NewArtifact, Stored, Write, Written};
 
 /// A reply that a store gives when it has it.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Artifacts that were read together.
-pub type Artifacts = Arc<[Arc<Artifact>]>;
+pub type Artifacts = Few<Arc<Artifact>>;
 
 /// A store: the log that a runtime runs over, with its history and its dead letters.
 ///

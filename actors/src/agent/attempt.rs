@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use volery_blackboard::job::Start;
+use volery_blackboard::store::Artifacts;
 use volery_blackboard::{AgentName, Artifact, Timestamp};
 use volery_observability::trace::Scope;
 
@@ -28,7 +29,7 @@ pub(crate) struct Attempt {
     pub(crate) began: Timestamp,
     pub(super) slots: Arc<Slots>,
     /// Set when they have been read.
-    inputs: OnceLock<Arc<[Arc<Artifact>]>>,
+    inputs: OnceLock<Artifacts>,
     /// When it was cancelled with its run, or because the runtime stops.
     called_off: AtomicTime,
     /// Wakes those who wait for a cancellation, of whichever cause.
@@ -95,7 +96,7 @@ impl Attempt {
     }
 
     /// Sets the inputs, once they have been read; the first ones stay.
-    pub(super) fn set_inputs(&self, inputs: Arc<[Arc<Artifact>]>) {
+    pub(super) fn set_inputs(&self, inputs: Artifacts) {
         self.inputs.get_or_init(|| inputs);
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use volery_blackboard::job::Start;
+use volery_blackboard::store::Few;
 use volery_blackboard::{AgentIndex, JobId, Offset, RunId, SubscriptionIndex, Timestamp};
 use volery_observability::Metrics;
 
@@ -54,7 +55,7 @@ fn start(job: JobId) -> Start {
         job,
         agent: AgentIndex(0),
         subscription: SubscriptionIndex(0),
-        members: Box::default(),
+        members: Few::new(),
         attempt: 1,
         failures: 0,
         run: RunId::from_uuid(job.as_uuid()),

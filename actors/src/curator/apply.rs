@@ -34,7 +34,7 @@ impl Curator {
                 let job = resumed.start.job;
                 self.feed_edits(&inputs, edits, &resumed);
                 self.parts.feed.tell(|| Event::Redriven { letter, job });
-                self.handle(Input::Redriven { resumed: *resumed, dead: inputs });
+                self.handle(Input::Redriven { resumed, dead: inputs });
                 reply(answer, Ok(Some(job)));
             }
             (Then::LetterDiscarded { letter, reason, answer }, Written::Done(_)) => {

@@ -22,7 +22,7 @@ impl Curator {
             self.parts.feed.tell_started(&start);
         }
         let agent = start.agent;
-        let inputs = match start.members.as_ref() {
+        let inputs = match &*start.members {
             [only] => self.parts.store.read(&[only.offset]),
             members => {
                 self.offsets.extend(members.iter().map(|member| member.offset));

@@ -40,10 +40,10 @@ impl Curator {
                     self.parts.feed.tell_settled(&settled);
                 }
                 Effect::Bury { start, why } => {
-                    self.write(Write::Start(Arc::clone(&start)), Then::Started(start, Some(why)));
+                    self.write(Write::Start(Arc::clone(&start)), Then::Started(start, Some(*why)));
                 }
                 Effect::JoinExpired(expired) => {
-                    let observed = self.parts.observer.join_expired(expired, self.now);
+                    let observed = self.parts.observer.join_expired(*expired, self.now);
                     observed
                         .into_iter()
                         .for_each(|observed| self.plan(Action::Read(LogRead::Expired(observed))));
@@ -54,7 +54,7 @@ impl Curator {
                     self.parts.observer.run_rests(run, &tally, self.committed.done.max(self.now));
                     self.quiescent.push((run, tally));
                 }
-                Effect::LoadPage(page) => self.plan(Action::Read(LogRead::Page(page))),
+                Effect::LoadPage(page) => self.plan(Action::Read(LogRead::Page(*page))),
                 Effect::Recount { run, ticket } => {
                     self.plan(Action::Read(LogRead::Recount { run, ticket }));
                 }

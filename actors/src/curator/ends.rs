@@ -3,7 +3,7 @@
 
 use volery_blackboard::input::Input;
 use volery_blackboard::job::{Start, Verdict};
-use volery_blackboard::store::{Few, Finish, JobEnd, Write};
+use volery_blackboard::store::{Death, Few, Finish, JobEnd, Write};
 use volery_blackboard::{AgentIndex, AgentName};
 
 use super::actor::Curator;
@@ -51,7 +51,7 @@ impl Curator {
             }
             AttemptEnd::Dead { at, attempts, error, failure } => {
                 let then = then(Verdict::Dead, ArtifactClaims::of(&failure), error.clone());
-                let end = JobEnd::Dead { attempts, error, at };
+                let end = JobEnd::Dead(Box::new(Death { attempts, error, at }));
                 self.write(Write::Finish(Finish { job, end, outputs: failure }), then);
             }
             AttemptEnd::Cancelled => {

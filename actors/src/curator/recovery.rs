@@ -132,7 +132,7 @@ async fn replay(store: &dyn Log, tell: &mut (dyn FnMut(Input) + Send)) -> Result
                     recovered.jobs_rerun += u64::from(resumed.until.is_none());
                     recovered.interrupted += u64::from(resumed.interruptions > 0);
                     runs.extend(resumed.inputs.iter().map(|input| input.run));
-                    Input::Resumed(resumed)
+                    Input::Resumed(Box::new(resumed))
                 }
                 Unfinished::Pair { subscription, inputs, verdict } => {
                     Input::PairFinished { subscription, inputs, verdict }

@@ -13,7 +13,7 @@ use volery_blackboard::Timestamp;
 use volery_blackboard::input::Input;
 use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::outcome::Burial;
-use volery_blackboard::store::{Few, Finish, JobEnd, StoreError, Write};
+use volery_blackboard::store::{Death, Few, Finish, JobEnd, StoreError, Write};
 
 use super::actor::Curator;
 use super::step::{Finished, Then};
@@ -112,7 +112,7 @@ impl Curator {
     }
 
     fn give_up(&mut self, start: Arc<Start>, error: Vec<String>, attempts: u32) {
-        let end = JobEnd::Dead { attempts, error: error.clone(), at: self.now };
+        let end = JobEnd::Dead(Box::new(Death { attempts, error: error.clone(), at: self.now }));
         let finish = Finish { job: start.job, end, outputs: Few::new() };
         let verdict = Verdict::Dead;
         let (claims, observed) = (Few::new(), ObservedAttempt::default());

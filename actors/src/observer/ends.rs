@@ -325,6 +325,6 @@ const fn job_ending<'a>(verdict: Verdict, reason: &'a str, failure: Failure<'a>)
 fn new(stored: &[Stored]) -> impl Iterator<Item = &Arc<Artifact>> {
     stored.iter().filter_map(|stored| match stored {
         Stored::New(artifact) => Some(artifact),
-        Stored::Repeat { .. } => None,
+        Stored::Repeat(_) => None,
     })
 }

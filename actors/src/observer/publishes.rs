@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use rustc_hash::FxHasher;
 use volery_blackboard::store::{Few, Stored};
-use volery_blackboard::{Artifact, RunId, Timestamp, TraceContext};
+use volery_blackboard::{Artifact, RunId, Tenant, Timestamp, TraceContext};
 use volery_observability::trace::{Propagation, Publish, PublishTrace, RunStart, RunTrace};
 
 use super::runs::OpenRun;
@@ -107,9 +107,9 @@ impl Observer {
     ) -> RunTrace {
         let parent: Option<Propagation> =
             origin.and_then(|origin| origin.parent.as_ref()).and_then(propagation_of);
-        let (run, tenant) = (artifact.run(), artifact.tenant());
+        let run = artifact.run();
         self.spans.run(RunStart {
-            tenant: (tenant != volery_blackboard::Tenant::default()).then_some(tenant.as_str()),
+            tenant: artifact.own_tenant().map(Tenant::as_str),
             session: origin.and_then(|origin| origin.session.as_deref()),
             parent: parent.as_ref(),
             baggage: origin.and_then(|origin| origin.baggage.as_deref()),

@@ -174,7 +174,6 @@ impl IntoFuture for Publishing {
 pub struct PublishFuture(PublishState);
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the first, and every publish begins with it")]
 enum PublishState {
     Drafted(Publishing),
     Called(Volery, PublishCall),
@@ -294,6 +293,8 @@ fn published(stored: &Stored) -> Published {
         Stored::New(artifact) => {
             Published { id: artifact.id(), offset: artifact.offset(), run: artifact.run(), repeat: false }
         }
-        Stored::Repeat { id, offset, run } => Published { id: *id, offset: *offset, run: *run, repeat: true },
+        Stored::Repeat(first) => {
+            Published { id: first.id, offset: first.offset, run: first.run, repeat: true }
+        }
     }
 }

@@ -204,7 +204,7 @@ impl Firing {
         let publish = NewArtifact { claims, artifact, workflow };
         let mut call = PublishCall::new(Few::from([publish]), observed);
         let stored = poll_fn(|task| call.poll(&self.services.ingress, task)).await?;
-        let repeat = stored.iter().any(|stored| matches!(stored, Stored::Repeat { .. }));
+        let repeat = stored.iter().any(|stored| matches!(stored, Stored::Repeat(_)));
         Ok(if repeat { Counted::Repeat } else { Counted::Ok })
     }
 }

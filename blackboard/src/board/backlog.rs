@@ -157,7 +157,8 @@ impl Board {
             let subscriptions = self.subscriptions_of(agent).collect();
             let limit = (max - load).clamp(1, PAGE_MAX);
             self.agents[agent.at()].reading.page = Some(ticket);
-            effects.push(Effect::LoadPage(PageRequest { agent, ticket, subscriptions, after, limit }));
+            let request = PageRequest { agent, ticket, subscriptions, after, limit };
+            effects.push(Effect::LoadPage(Box::new(request)));
         }
     }
 

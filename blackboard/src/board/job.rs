@@ -6,6 +6,7 @@ use super::ready::Runs;
 use super::run::Motion;
 use super::{Board, Due, Effect, Outcome};
 use crate::collect::{Entry, Group};
+use crate::few::Few;
 use crate::id::{AgentIndex, JobId, RunId, SubscriptionIndex};
 use crate::job::{Member, PairVerdict, Verdict};
 use crate::time::Timestamp;
@@ -175,7 +176,7 @@ pub(super) fn latest(entries: &[Entry]) -> Timestamp {
     entries.iter().map(|entry| entry.at).max().unwrap_or_default()
 }
 
-pub(super) fn members(group: &Group) -> Box<[Member]> {
+pub(super) fn members(group: &Group) -> Few<Member> {
     let mut cuts = group.cuts.iter().copied().peekable();
     let mut number = 0;
     let member = |(index, entry): (u32, &Entry)| {

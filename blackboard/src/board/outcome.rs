@@ -31,7 +31,7 @@ impl Board {
         {
             reported.extend(partners.entries.iter().map(|partner| partner.offset));
             let workflow_of = |run| self.runs.get(&run).map(|run| Arc::clone(&run.workflow));
-            effects.push(Effect::JoinExpired(partners.into_expired(index, entry, workflow_of)));
+            effects.push(Effect::JoinExpired(Box::new(partners.into_expired(index, entry, workflow_of))));
         }
     }
 

@@ -116,7 +116,7 @@ impl Board {
             self.agents[agent.at()].queue.leave_lane(&lane, self.now);
         }
         if let Some(start) = self.begin_attempt(agent, ready, JobState::Burying) {
-            effects.push(Effect::Bury { start: Arc::new(start), why });
+            effects.push(Effect::Bury { start: Arc::new(start), why: Box::new(why) });
         }
     }
 

@@ -19,8 +19,8 @@ use std::thread::{self, Thread};
 use uuid::Uuid;
 
 use super::{
-    Catalogue, Cursor, DeadFilter, Few, Finish, JobEnd, NewArtifact, Retained, Retention, Store, StoreError,
-    Stored, Unfinished, Write, Written,
+    Catalogue, Cursor, DeadFilter, Death, Few, Finish, JobEnd, NewArtifact, Retained, Retention, Store,
+    StoreError, Stored, Unfinished, Write, Written,
 };
 use crate::artifact::Artifact;
 use crate::body::Body;
@@ -278,7 +278,7 @@ impl<'a> Case<'a> {
     fn places(&self, stored: Few<Stored>) -> Vec<Offset> {
         let place = |stored: Stored| match stored {
             Stored::New(artifact) => artifact.offset(),
-            Stored::Repeat { .. } => panic!("{}: everything is new: {stored:?}", self.name),
+            Stored::Repeat(_) => panic!("{}: everything is new: {stored:?}", self.name),
         };
         stored.into_iter().map(place).collect()
     }
@@ -424,7 +424,11 @@ fn finish(job: JobId, end: JobEnd, outputs: Vec<NewArtifact>) -> Write {
 }
 
 fn dead(at_second: i64) -> JobEnd {
-    JobEnd::Dead { attempts: 3, error: vec!["outer".to_owned(), "root".to_owned()], at: at(at_second) }
+    JobEnd::Dead(Box::new(Death {
+        attempts: 3,
+        error: vec!["outer".to_owned(), "root".to_owned()],
+        at: at(at_second),
+    }))
 }
 
 fn settle(subscription: u32, offset: Offset, outcome: Outcome) -> Write {

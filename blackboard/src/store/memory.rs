@@ -103,10 +103,9 @@ impl Log for Memory {
     }
 
     fn read(&self, offsets: &[Offset]) -> Response<Artifacts> {
-        Response::Ready(self.state().and_then(|state| match offsets {
-            [only] => state.artifact(*only).map(|artifact| Arc::from([artifact])),
-            several => several.iter().map(|offset| state.artifact(*offset)).collect(),
-        }))
+        let read =
+            |state: MutexGuard<'_, State>| offsets.iter().map(|offset| state.artifact(*offset)).collect();
+        Response::Ready(self.state().and_then(read))
     }
 
     fn unfinished(&self, after: Cursor, limit: usize) -> Answer<'_, (Vec<Unfinished>, Option<Cursor>)> {

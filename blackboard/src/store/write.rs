@@ -89,16 +89,20 @@ pub enum JobEnd {
     /// Its inputs are consumed.
     Done,
     /// It failed for good.
-    Dead {
-        /// Attempts made.
-        attempts: u32,
-        /// Why the last one failed, root cause last.
-        error: Vec<String>,
-        /// When.
-        at: Timestamp,
-    },
+    Dead(Box<Death>),
     /// Its run was cancelled.
     Cancelled,
+}
+
+/// How a job failed for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// Attempts made.
+    pub attempts: u32,
+    /// Why the last one failed, root cause last.
+    pub error: Vec<String>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// The result of one write.
@@ -122,13 +126,17 @@ pub enum Written {
 pub enum Stored {
     /// It is new.
     New(Arc<Artifact>),
-    /// The tenant's idempotency key, or the id, is taken: this is the first artifact. Nothing was written.
-    Repeat {
-        /// The first artifact.
-        id: ArtifactId,
-        /// Its place in the log.
-        offset: Offset,
-        /// Its run.
-        run: RunId,
-    },
+    /// The tenant's idempotency key, or the id, is taken. Nothing was written.
+    Repeat(Box<First>),
+}
+
+/// The first artifact of a [`Stored::Repeat`].
+#[derive(Clone, Debug)]
+pub struct First {
+    /// The artifact.
+    pub id: ArtifactId,
+    /// Its place in the log.
+    pub offset: Offset,
+    /// Its run.
+    pub run: RunId,
 }

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::FxHashMap;
+use volery_blackboard::store::Artifacts;
 use volery_blackboard::{Artifact, Offset};
 
 /// The bytes of an artifact beside its JSON, about.
@@ -33,12 +34,9 @@ impl Cache {
     }
 
     /// Returns artifacts if all of them are here.
-    pub(super) fn read(&self, offsets: &[Offset]) -> Option<Arc<[Arc<Artifact>]>> {
+    pub(super) fn read(&self, offsets: &[Offset]) -> Option<Artifacts> {
         let entries = self.entries();
-        match offsets {
-            [only] => entries.held.get(only).map(|artifact| Arc::from([Arc::clone(artifact)])),
-            several => several.iter().map(|offset| entries.held.get(offset).cloned()).collect(),
-        }
+        offsets.iter().map(|offset| entries.held.get(offset).cloned()).collect()
     }
 
     /// Adds what was just committed, each with the length of its JSON.

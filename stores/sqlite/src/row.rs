@@ -13,8 +13,8 @@ use uuid::Uuid;
 use volery_blackboard::claim::{Claim, LogEntry};
 use volery_blackboard::job::{Member, Start};
 use volery_blackboard::{
-    Artifact, ArtifactId, Body, JobId, Key, Marks, Offset, Producer, RunId, SubscriptionIndex, Tenant,
-    Timestamp, TraceContext, Visibility,
+    Artifact, ArtifactId, Body, Causes, JobId, Key, Marks, Offset, Producer, RunId, SubscriptionIndex,
+    Tenant, Timestamp, TraceContext, Visibility,
 };
 
 use super::fault::Fault;
@@ -141,7 +141,7 @@ fn build(session: &Session, parts: &Parts<'_>) -> Result<Arc<Artifact>, Fault> {
     if producer != Producer::External || parts.causes.is_some() || parts.generation != 0 {
         let causes =
             parts.causes.unwrap_or_default().chunks(16).map(|id| Ok(ArtifactId::from_uuid(uuid(id)?)));
-        let causes = causes.collect::<Result<Vec<_>, Fault>>()?;
+        let causes = causes.collect::<Result<Causes, Fault>>()?;
         artifact = artifact.caused_by(producer, causes, u32::try_from(parts.generation).unwrap_or_default());
     }
     if parts.tenant != "default" {

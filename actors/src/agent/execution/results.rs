@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use volery_blackboard::store::{Few, NewArtifact};
-use volery_blackboard::{Artifact, ArtifactId, Producer, Tenant, Timestamp};
+use volery_blackboard::{Artifact, Causes, Producer, Tenant, Timestamp};
 
 use super::Execution;
 use crate::agent::failure::{Failure, GaveUp};
@@ -16,7 +16,7 @@ use crate::ingress::AttemptEnd;
 
 /// The fields that all artifacts of a job have from its inputs.
 struct OutputOrigin {
-    causes: Arc<[ArtifactId]>,
+    causes: Causes,
     generation: u32,
     /// The first input's tenant, unless it is the default one.
     tenant: Option<Tenant>,
@@ -25,12 +25,11 @@ struct OutputOrigin {
 
 impl OutputOrigin {
     fn of(inputs: &[Arc<Artifact>], now: Timestamp) -> Self {
-        let first = inputs.first().map(|input| input.tenant());
         let generation = inputs.iter().map(|input| input.generation()).max().unwrap_or_default();
         Self {
             causes: inputs.iter().map(|input| input.id()).collect(),
             generation: generation.saturating_add(1),
-            tenant: first.filter(|tenant| *tenant != Tenant::default()),
+            tenant: inputs.first().and_then(|input| input.own_tenant()).cloned(),
             now,
         }
     }
@@ -117,7 +116,7 @@ impl Execution<'_> {
         let id = start.job.output(index, start.at);
         let kind = services.kinds.kind(output.type_id, output.kind)?;
         let artifact = Artifact::new(id, kind, output.body.clone(), start.run, origin.now);
-        let artifact = artifact.caused_by(producer, Arc::clone(&origin.causes), origin.generation);
+        let artifact = artifact.caused_by(producer, origin.causes.clone(), origin.generation);
         let artifact = output.adorn(artifact);
         if services.store.writes_payloads() {
             artifact.json()?;

@@ -145,7 +145,7 @@ impl Volery {
         if services.store.writes_payloads() {
             artifact.json()?;
         }
-        let by = |producer| artifact.clone().caused_by(producer, [old.id()], old.generation());
+        let by = |producer| artifact.clone().caused_by(producer, vec![old.id()], old.generation());
         // A subscription that takes from certain agents only takes what replaces their artifacts as well.
         let claims = services.matcher.claims(&by(old.producer().clone()));
         let own = claims.iter().find(|claim| claim.subscription == subscription);

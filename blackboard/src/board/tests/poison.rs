@@ -105,7 +105,7 @@ fn a_job_that_died_alone_three_times_is_given_up_and_the_others_go_on() {
         .told
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Bury { start, why } => Some((inputs(start), why.clone())),
+            Effect::Bury { start, why } => Some((inputs(start), Burial::clone(why))),
             _ => None,
         })
         .collect();

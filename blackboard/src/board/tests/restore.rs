@@ -45,7 +45,7 @@ fn with_a_dead_job() -> (Board, Start) {
 fn redriven(start: Start, input: LogEntry) -> Input {
     let (failures, until, interruptions, deaths_alone) = (0, None, 0, 0);
     let resumed = Resumed { start, inputs: vec![input], failures, until, interruptions, deaths_alone };
-    Input::Redriven { resumed, dead: vec![Offset::new(1)] }
+    Input::Redriven { resumed: Box::new(resumed), dead: vec![Offset::new(1)] }
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn resumed(subscription: &Subscription, start: Start, inputs: Vec<LogEntry>) -> 
     board.add_subscription(agent, subscription);
     let (failures, until, interruptions, deaths_alone) = (0, None, 0, 0);
     let resumed = Resumed { start, inputs, failures, until, interruptions, deaths_alone };
-    let started = tell(&mut board, Input::Resumed(resumed));
+    let started = tell(&mut board, Input::Resumed(Box::new(resumed)));
     (board, started)
 }
 

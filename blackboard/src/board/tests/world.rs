@@ -23,8 +23,8 @@ use crate::kind::Kind;
 use crate::outcome::{Burial, CloseReason, Outcome, Overdue, Quarantine};
 use crate::store::conformance::block_on;
 use crate::store::{
-    Catalogue, Cursor, Finish, JobEnd, Log as _, Memory, NewArtifact, Response, Stored, Unfinished, Write,
-    Written,
+    Catalogue, Cursor, Death, Finish, JobEnd, Log as _, Memory, NewArtifact, Response, Stored, Unfinished,
+    Write, Written,
 };
 use crate::subscription::Subscription;
 use crate::time::Timestamp;
@@ -271,7 +271,10 @@ impl World {
         };
         let end = match verdict {
             Verdict::Done => Some(JobEnd::Done),
-            Verdict::Dead => Some(JobEnd::Dead { attempts: start.attempt, error: Vec::new(), at: self.now }),
+            Verdict::Dead => {
+                let death = Death { attempts: start.attempt, error: Vec::new(), at: self.now };
+                Some(JobEnd::Dead(Box::new(death)))
+            }
             Verdict::Cancelled => Some(JobEnd::Cancelled),
             Verdict::Released => {
                 self.commit(Write::Release(job));
@@ -375,7 +378,7 @@ impl World {
                 self.begin(start);
             }
             Effect::Bury { start, why } => {
-                match why {
+                match &**why {
                     Burial::Overdue(overdue) => {
                         let patience = self.setup.patience.expect("somebody has to be in a hurry");
                         assert!(overdue.waited >= super::shapes::micros(patience), "{overdue:?}");
@@ -387,7 +390,7 @@ impl World {
                 let buried = self.running.values().chain(&self.fresh).filter(of_agent);
                 let buried = buried.filter(|other| self.buried.contains_key(&other.job)).count();
                 assert!(buried < self.setup.agents[start.agent.at()] as usize, "burials are bounded");
-                self.buried.insert(start.job, why.clone());
+                self.buried.insert(start.job, Burial::clone(why));
                 self.begin(start);
             }
             Effect::QuarantineLifted(agent) => {
@@ -538,7 +541,7 @@ impl World {
         while let Some(cursor) = after {
             let (slice, next) = block_on(self.store.unfinished(cursor, limit)).expect("memory reads");
             inputs.extend(slice.into_iter().map(|entry| match entry {
-                Unfinished::Job(resumed) => Input::Resumed(resumed),
+                Unfinished::Job(resumed) => Input::Resumed(Box::new(resumed)),
                 Unfinished::Pair { subscription, inputs, verdict } => {
                     Input::PairFinished { subscription, inputs, verdict }
                 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::artifact::Producer;
 use crate::job::Resumed;
 use crate::outcome::Tally;
-use crate::store::{DeadLetter, DeadState, FailedAttempt, Redrive, Retention};
+use crate::store::{DeadLetter, DeadState, Death, FailedAttempt, Redrive, Retention};
 
 impl Case<'_> {
     /// A job of `subscription` on these inputs that fails twice and is given up.
@@ -15,7 +15,11 @@ impl Case<'_> {
         let second = Start { attempt: 2, failures: 1, ..first.clone() };
         let error = vec!["first".to_owned()];
         let retry = Write::Retry { job: first.job, failures: 1, until: at(57), at: at(55), error };
-        let end = JobEnd::Dead { attempts: 2, error: vec!["outer".into(), "root".into()], at: at(60) };
+        let end = JobEnd::Dead(Box::new(Death {
+            attempts: 2,
+            error: vec!["outer".into(), "root".into()],
+            at: at(60),
+        }));
         let results =
             self.commit(vec![begin(&first), retry, begin(&second), finish(first.job, end, Vec::new())]).await;
         let done = results.iter().all(|result| matches!(result, Written::Done(_)));

@@ -86,8 +86,9 @@ async fn check_repeat(case: &Case<'_>, first: Artifact, second: Artifact) {
     case.write(Write::Publish(vec![publish(first, vec![claim(0, 0)])].into())).await;
     let again = case.write(Write::Publish(vec![publish(second, vec![claim(1, 0)])].into())).await;
     match again.as_slice() {
-        [Stored::Repeat { id: found, offset, run: of }] => {
-            case.same((*found, offset.get(), *of), (id, 1, run(1)), "a repeat names the first artifact");
+        [Stored::Repeat(first)] => {
+            let found = (first.id, first.offset.get(), first.run);
+            case.same(found, (id, 1, run(1)), "a repeat names the first artifact");
         }
         other => panic!("{}: it is a repeat: {other:?}", case.name),
     }
@@ -127,7 +128,7 @@ pub(super) async fn a_repeat_within_one_write_is_a_repeat(case: &Case<'_>) {
     let stored = case.write(Write::Publish(artifacts.into())).await;
     let place = |stored: &Stored| match stored {
         Stored::New(artifact) => (true, artifact.offset().get()),
-        Stored::Repeat { offset, .. } => (false, offset.get()),
+        Stored::Repeat(first) => (false, first.offset.get()),
     };
     let wanted = vec![(true, 1), (false, 1), (true, 2), (false, 1)];
     case.same(stored.iter().map(place).collect(), wanted, "results stand in the order of a write");

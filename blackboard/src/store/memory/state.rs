@@ -8,7 +8,8 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::super::{
-    Catalogue, FailedAttempt, Few, Filing, NewArtifact, Note, StoreError, Stored, Subject, Write, Written,
+    Catalogue, FailedAttempt, Few, Filing, First, NewArtifact, Note, StoreError, Stored, Subject, Write,
+    Written,
 };
 use crate::artifact::Artifact;
 use crate::claim::Claim;
@@ -171,7 +172,8 @@ impl State {
         let first = self.ids.get(&artifact.id()).or_else(|| self.idempotency.get(key.as_ref()?));
         if let Some(first) = first.and_then(|offset| self.entry(*offset)) {
             let first = &first.artifact;
-            return Stored::Repeat { id: first.id(), offset: first.offset(), run: first.run() };
+            let first = First { id: first.id(), offset: first.offset(), run: first.run() };
+            return Stored::Repeat(Box::new(first));
         }
         let offset = Offset::new(self.base + self.entries.len() as u64 + 1);
         let artifact = Artifact::at_offset(artifact, offset);

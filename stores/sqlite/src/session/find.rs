@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params_from_iter};
-use volery_blackboard::store::{StoreError, Summary, SummaryBy};
-use volery_blackboard::{Artifact, Filter, Offset, Page, Producer, RunId, Tally, Timestamp, Visibility};
+use volery_blackboard::store::{Artifacts, StoreError, Summary, SummaryBy};
+use volery_blackboard::{Filter, Offset, Page, Producer, RunId, Tally, Timestamp, Visibility};
 
 use super::Session;
 use crate::fault::Fault;
@@ -30,7 +30,7 @@ pub(crate) const OUTCOMES: [&str; 5] = ["consumed", "expired", "discarded", "can
 
 impl Session<'_> {
     /// Reads artifacts by place, in the order asked for.
-    pub(crate) fn read(&self, offsets: &[Offset]) -> Result<Arc<[Arc<Artifact>]>, Fault> {
+    pub(crate) fn read(&self, offsets: &[Offset]) -> Result<Artifacts, Fault> {
         let sql = format!("SELECT {} FROM artifact a WHERE a.seq = ?1", row::ARTIFACT);
         let mut statement = self.conn.prepare_cached(&sql)?;
         let mut read = |offset: &Offset| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::faults::start;
 use super::*;
-use volery_blackboard::store::{Finish, JobEnd, Redrive};
+use volery_blackboard::store::{Death, Finish, JobEnd, Redrive};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_micros_since_epoch(second * 1_000_000)
@@ -14,7 +14,8 @@ fn at(second: i64) -> Timestamp {
 fn fail(store: &Sqlite, places: std::ops::RangeInclusive<u64>) {
     for place in places {
         let start = start(place);
-        let end = JobEnd::Dead { attempts: 1, error: vec!["no luck".to_owned()], at: at(50) };
+        let death = Death { attempts: 1, error: vec!["no luck".to_owned()], at: at(50) };
+        let end = JobEnd::Dead(Box::new(death));
         let finish = Finish { job: start.job, end, outputs: Few::new() };
         commit(store, vec![Write::Start(Arc::new(start)), Write::Finish(finish)]).expect("it writes");
     }

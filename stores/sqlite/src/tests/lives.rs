@@ -3,7 +3,7 @@
 use super::faults::make_older;
 use super::*;
 use volery_blackboard::job::{PairVerdict, Start};
-use volery_blackboard::store::{Finish, JobEnd, Redrive};
+use volery_blackboard::store::{Death, Finish, JobEnd, Redrive};
 use volery_blackboard::{JobId, Offset, Producer};
 
 #[test]
@@ -135,14 +135,19 @@ fn jobs_and_pairs_of_an_older_file_are_what_they_were() {
     fill(&store, 1..6).expect("it writes");
     let pair = |one, other| {
         let single = |place| super::faults::start(place).members[0];
-        Start { shared: true, members: [single(one), single(other)].into(), ..super::faults::start(one) }
+        Start {
+            shared: true,
+            members: Few::from_iter([single(one), single(other)]),
+            ..super::faults::start(one)
+        }
     };
     let (left, letter) = (super::faults::start(1), super::faults::start(2));
     let (half, done) = (pair(5, 3), pair(4, 3));
     let starts = [&left, &letter, &half, &done].map(|start| Write::Start(Arc::new(start.clone())));
     commit(&store, starts.into()).expect("they start");
     let end = |job, end| Write::Finish(Finish { job, end, outputs: Few::new() });
-    let dead = JobEnd::Dead { attempts: 1, error: vec!["no luck".to_owned()], at: Timestamp::default() };
+    let death = Death { attempts: 1, error: vec!["no luck".to_owned()], at: Timestamp::default() };
+    let dead = JobEnd::Dead(Box::new(death));
     commit(&store, vec![end(letter.job, dead), end(done.job, JobEnd::Done)]).expect("they end");
     block_on(store.close()).expect("it closes");
     make_older(&scratch, 2);

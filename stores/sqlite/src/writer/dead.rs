@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use volery_blackboard::claim::Claim;
 use volery_blackboard::job::{Resumed, Start};
-use volery_blackboard::store::{Few, Redrive, Stored};
+use volery_blackboard::store::{Death, Few, Redrive, Stored};
 use volery_blackboard::{Offset, Timestamp};
 
 use super::outcome::DEAD;
@@ -16,9 +16,7 @@ impl Tables<'_> {
     pub(super) fn add_letter(
         &mut self,
         start: &Start,
-        attempts: u32,
-        error: &[String],
-        at: Timestamp,
+        Death { attempts, error, at }: &Death,
     ) -> Result<(), Fault> {
         let map = self.session.shared.map();
         let (sub, agent) = (map.subscription(start.subscription)?, map.agent(start.agent)?);
@@ -53,7 +51,7 @@ impl Tables<'_> {
             ),
         )?;
         self.index.last_dead = number;
-        self.record_attempt(start, at, error)
+        self.record_attempt(start, *at, error)
     }
 
     fn decide(&self, letter: u64, state: i64, at: Timestamp, reason: Option<&str>) -> Result<(), Fault> {

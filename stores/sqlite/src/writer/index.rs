@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rusqlite::Row;
 use rustc_hash::FxHashMap;
 use volery_blackboard::job::{Member, Start};
+use volery_blackboard::store::Few;
 use volery_blackboard::{Artifact, JobId, Marks, Offset, RunId, SubscriptionIndex, Tally, Timestamp};
 
 use super::damage::Broken;
@@ -254,17 +255,17 @@ fn open_job(session: &Session, row: &Row<'_>, subscription: SubscriptionIndex) -
 }
 
 /// The members of a job in input order.
-fn members(session: &Session, sub: i64, job: JobId) -> Result<Box<[Member]>, Fault> {
+fn members(session: &Session, sub: i64, job: JobId) -> Result<Few<Member>, Fault> {
     let mut statement = session
         .conn
         .prepare_cached("SELECT seq, side, grp, ord FROM started WHERE sub = ?1 AND job = ?2 ORDER BY ord")?;
     let mut rows = statement.query((sub, job.as_uuid().as_bytes()))?;
-    let mut members = Vec::new();
+    let mut members = Few::new();
     while let Some(row) = rows.next()? {
         if row.get::<_, usize>(3)? != members.len() {
             return Err(Fault::Damaged(None, "one of its inputs is missing".to_owned()));
         }
         members.push(Member { offset: Offset::new(row.get(0)?), side: row.get(1)?, group: row.get(2)? });
     }
-    Ok(members.into())
+    Ok(members)
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::OptionalExtension;
 use volery_blackboard::claim::Claim;
-use volery_blackboard::store::{NewArtifact, Stored};
+use volery_blackboard::store::{First, NewArtifact, Stored};
 use volery_blackboard::{Artifact, ArtifactId, Offset, Producer, Visibility};
 
 use super::tables::Tables;
@@ -39,8 +39,8 @@ impl Tables<'_> {
     pub(super) fn publish(&mut self, publish: &mut NewArtifact) -> Result<Stored, Fault> {
         let artifact = &publish.artifact;
         let payload = artifact.json().map_err(|error| Fault::Refused(error.to_string()))?;
-        let (texts, tenant_name) = (Texts::of(artifact)?, artifact.tenant());
-        let tenant = self.intern(tenant_name.as_str())?;
+        let (texts, tenant_name) = (Texts::of(artifact)?, artifact.tenant_name());
+        let tenant = self.intern(tenant_name)?;
         let kind = self.intern(artifact.kind().name())?;
         let (producer, producer_name) = match artifact.producer() {
             Producer::External => (None, None),
@@ -51,7 +51,7 @@ impl Tables<'_> {
         let parts = Parts {
             seq: self.index.last_seq + 1,
             id: id.as_bytes(),
-            tenant: tenant_name.as_str(),
+            tenant: tenant_name,
             kind: artifact.kind().name(),
             version: artifact.kind().version().into(),
             run: run.as_bytes(),
@@ -135,7 +135,8 @@ impl Tables<'_> {
         let repeat = |row: &rusqlite::Row<'_>| {
             Ok((|| {
                 let id = ArtifactId::from_uuid(row::job(row, 1)?.as_uuid());
-                Ok(Stored::Repeat { id, offset: Offset::new(row.get(0)?), run: row::run(row, 2)? })
+                let first = First { id, offset: Offset::new(row.get(0)?), run: row::run(row, 2)? };
+                Ok(Stored::Repeat(Box::new(first)))
             })())
         };
         let conn = &self.session.conn;

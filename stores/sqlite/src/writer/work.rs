@@ -131,11 +131,11 @@ impl Tables<'_> {
         let sub = self.session.shared.map().subscription(start.subscription)?;
         let code = match &finish.end {
             JobEnd::Done => CONSUMED,
-            JobEnd::Dead { .. } => DEAD,
+            JobEnd::Dead(_) => DEAD,
             JobEnd::Cancelled => CANCELLED,
         };
-        if let JobEnd::Dead { attempts, error, at } = &finish.end {
-            self.add_letter(&start, *attempts, error, *at)?;
+        if let JobEnd::Dead(death) = &finish.end {
+            self.add_letter(&start, death)?;
         } else if failed {
             // A letter of the job, from before it was driven again, keeps its attempts.
             self.run(

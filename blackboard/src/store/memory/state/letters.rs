@@ -11,7 +11,8 @@ use crate::id::{Offset, SubscriptionIndex};
 use crate::job::{Resumed, Start};
 use crate::outcome::Outcome;
 use crate::store::{
-    DeadFilter, DeadLetter, DeadState, FailedAttempt, Few, Inspected, Redrive, Retention, StoreError, Stored,
+    DeadFilter, DeadLetter, DeadState, Death, FailedAttempt, Few, Inspected, Redrive, Retention, StoreError,
+    Stored,
 };
 use crate::time::Timestamp;
 
@@ -25,8 +26,9 @@ pub(super) struct LetterRecord {
 }
 
 impl State {
-    pub(super) fn add_letter(&mut self, job: JobRecord, attempts: u32, error: Vec<String>, at: Timestamp) {
+    pub(super) fn add_letter(&mut self, job: JobRecord, death: Death) {
         let JobRecord { start, mut failed, .. } = job;
+        let Death { attempts, error, at } = death;
         self.dead_count += 1;
         if self.letters.len() == DEAD_LETTERS_MAX {
             self.letters.pop_front();

@@ -103,11 +103,11 @@ impl State {
         let start = Arc::clone(&record.start);
         let outcome = match &finish.end {
             JobEnd::Done => Outcome::Consumed,
-            JobEnd::Dead { .. } => Outcome::Dead,
+            JobEnd::Dead(_) => Outcome::Dead,
             JobEnd::Cancelled => Outcome::Cancelled,
         };
-        if let JobEnd::Dead { attempts, error, at } = finish.end {
-            self.add_letter(record, attempts, error, at);
+        if let JobEnd::Dead(death) = finish.end {
+            self.add_letter(record, *death);
         }
         let stored: Few<Stored> = finish.outputs.into_iter().map(|output| self.publish(output)).collect();
         let published = OffsetRange::of(&stored);
