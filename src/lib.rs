@@ -435,7 +435,8 @@ pub mod agent {
 pub mod artifact {
     pub use volery_blackboard::visibility::Admission;
     pub use volery_blackboard::{
-        BlackboardError, Body, Discard, Expiry, JobId, Key, Kinds, Producer, Tenant, TraceContext, Viewer,
+        BlackboardError, Body, Causes, Discard, Expiry, JobId, Key, Kinds, Producer, Tenant, TraceContext,
+        Viewer,
     };
 }
 

@@ -84,8 +84,8 @@ pub use volery_blackboard::job::{Member, Observed, PairVerdict, Resumed, Start, 
 #[cfg(feature = "testing")]
 pub use volery_blackboard::store::conformance;
 pub use volery_blackboard::store::{
-    Answer, Artifacts, Bounds, Catalogue, Cursor, Damage, Few, Filing, Finish, History, JobEnd, Letters, Log,
-    NewArtifact, Note, Redrive, Response, Retained, Retention, Store, StoreError, Stored, Subject,
-    Unfinished, Write, Written,
+    Answer, Artifacts, Bounds, Catalogue, Cursor, Damage, Death, Few, Filing, Finish, First, History, JobEnd,
+    Letters, Log, NewArtifact, Note, Redrive, Response, Retained, Retention, Store, StoreError, Stored,
+    Subject, Unfinished, Write, Written,
 };
 pub use volery_blackboard::{AgentIndex, Marks, SubscriptionIndex};

@@ -31,6 +31,7 @@ pub mod matching;
 pub mod outcome;
 pub mod panic;
 pub mod shape;
+mod slab;
 pub mod store;
 pub mod subscription;
 pub mod time;

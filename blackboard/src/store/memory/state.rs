@@ -2,10 +2,12 @@
 //!
 //! Plain data under one lock, which [`super::Memory`] owns. No I/O, no clock.
 
+use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::super::{
     Catalogue, FailedAttempt, Few, Filing, First, NewArtifact, Note, StoreError, Stored, Subject, Write,
@@ -15,15 +17,20 @@ use crate::artifact::Artifact;
 use crate::claim::Claim;
 use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex, Tenant};
 use crate::marks::Marks;
-use crate::outcome::{Outcome, Tally};
+use crate::outcome::Tally;
+use crate::slab::{Slab, Slot};
 
+mod entries;
 mod letters;
 mod listing;
 mod pruning;
 mod work;
 
+use entries::{ClaimState, Entries, OffsetRange};
 use letters::LetterRecord;
 use work::{JobRecord, PairRecord};
+
+pub(super) use entries::Entry;
 
 /// Lists of places are cleared of what is gone when they are this many times longer than what is left, and
 /// this much more. Less would clear them all the time, more would only take memory.
@@ -33,25 +40,16 @@ const SLACK: usize = 4_096;
 #[derive(Default)]
 pub(super) struct State {
     pub(super) catalogue: Catalogue,
-    /// Artifacts by offset; the first one has the offset `base + 1`.
-    entries: VecDeque<Option<Entry>>,
-    base: u64,
-    /// Slots in use among them.
-    live: usize,
-    /// Artifacts at or before `base` that are still there: a few that are open for long must not keep the
-    /// entries of all that came after them.
-    old: BTreeMap<Offset, Entry>,
+    entries: Entries,
     ids: FxHashMap<ArtifactId, Offset>,
     idempotency: HashMap<(Tenant, Arc<str>), Offset>,
-    runs: FxHashMap<RunId, RunRecord>,
+    runs: Slab<RunRecord>,
+    /// Where the runs are.
+    run_slots: FxHashMap<RunId, Slot>,
     jobs: FxHashMap<JobId, JobRecord>,
-    /// The same by number.
-    numbers: BTreeMap<u64, JobId>,
     jobs_started: u64,
     /// Pairs that are finished, for as long as their inputs are kept.
     pairs: FxHashMap<JobId, PairRecord>,
-    /// Those of them that may form again, by number.
-    open_pairs: BTreeMap<u64, JobId>,
     pairs_finished: u64,
     /// The pairs that an input was part of.
     pairs_of: FxHashMap<(SubscriptionIndex, Offset), Vec<JobId>>,
@@ -64,55 +62,12 @@ pub(super) struct State {
     pub(super) closed: bool,
 }
 
-pub(super) struct Entry {
-    artifact: Arc<Artifact>,
-    workflow: Arc<str>,
-    claims: Arc<[Claim]>,
-    /// The outcome of each claim, in the same order.
-    states: Few<ClaimState>,
-    open: usize,
-}
-
-#[derive(Default)]
-struct ClaimState {
-    /// The job that took it.
-    job: Option<JobId>,
-    outcome: Option<Outcome>,
-    /// The artifacts that its job published.
-    published: OffsetRange,
-    /// How far the log had come before it, for subscriptions that have marks.
-    marks: Option<Box<Marks>>,
-}
-
-/// Artifacts that follow each other in the log.
-#[derive(Clone, Copy, Default)]
-struct OffsetRange {
-    first: Offset,
-    count: u32,
-}
-
-impl OffsetRange {
-    fn of(stored: &[Stored]) -> Self {
-        let mut span = Self::default();
-        for stored in stored {
-            if let Stored::New(artifact) = stored {
-                span.first = if span.count == 0 { artifact.offset() } else { span.first };
-                span.count += 1;
-            }
-        }
-        span
-    }
-
-    fn offsets(self) -> Vec<Offset> {
-        (self.first.get()..).take(self.count as usize).map(Offset::new).collect()
-    }
-}
-
-#[derive(Default)]
 struct RunRecord {
+    id: RunId,
+    workflow: Arc<str>,
     tally: Tally,
-    /// In log order; those that were dropped are skipped when read.
-    offsets: Vec<Offset>,
+    /// In log order; those that were dropped are skipped when read. Most runs have one artifact or two.
+    offsets: SmallVec<[Offset; 2]>,
     kept: usize,
 }
 
@@ -132,7 +87,7 @@ impl State {
             Write::Release(job) => self.release(job),
             Write::Finish(finish) => self.finish(finish),
             Write::Settle(settled) => {
-                self.settle(&settled);
+                self.settle(settled);
                 Ok(Few::new())
             }
             Write::Note(note) => {
@@ -169,34 +124,54 @@ impl State {
     fn publish(&mut self, publish: NewArtifact) -> Stored {
         let NewArtifact { artifact, workflow, claims } = publish;
         let key = artifact.idempotency_key().map(|key| (artifact.tenant(), Arc::clone(key)));
-        let first = self.ids.get(&artifact.id()).or_else(|| self.idempotency.get(key.as_ref()?));
-        if let Some(first) = first.and_then(|offset| self.entry(*offset)) {
+        let offset = self.entries.next();
+        let first = match self.ids.entry(artifact.id()) {
+            MapEntry::Occupied(first) => Some(*first.get()),
+            MapEntry::Vacant(id) => match key.as_ref().and_then(|key| self.idempotency.get(key)) {
+                Some(first) => Some(*first),
+                None => {
+                    id.insert(offset);
+                    None
+                }
+            },
+        };
+        if let Some(first) = first.and_then(|first| self.entries.get(first)) {
             let first = &first.artifact;
             let first = First { id: first.id(), offset: first.offset(), run: first.run() };
             return Stored::Repeat(Box::new(first));
         }
-        let offset = Offset::new(self.base + self.entries.len() as u64 + 1);
         let artifact = Artifact::at_offset(artifact, offset);
-        self.ids.insert(artifact.id(), offset);
         if let Some(key) = key {
             self.idempotency.insert(key, offset);
         }
-        let run = self.runs.entry(artifact.run()).or_default();
-        run.tally.matched += claims.len() as u64;
-        run.offsets.push(offset);
-        run.kept += 1;
         let open = claims.len();
+        let run = self.add_to_run(artifact.run(), workflow, offset, open);
         let states = claims
             .iter()
             .map(|claim| ClaimState { marks: self.note_marks(claim), ..ClaimState::default() })
             .collect();
-        let entry = Entry { artifact: Arc::clone(&artifact), workflow, claims, states, open };
-        self.entries.push_back(Some(entry));
-        self.live += 1;
+        self.entries.push(Entry { artifact: Arc::clone(&artifact), claims, states, open, run });
         if open == 0 {
             self.finished.push_back(offset);
         }
         Stored::New(artifact)
+    }
+
+    /// Counts an artifact for its run, which begins with its first one; returns the place of the run.
+    fn add_to_run(&mut self, id: RunId, workflow: Arc<str>, offset: Offset, claims: usize) -> Slot {
+        let (tally, offsets, kept) = (Tally::default(), SmallVec::new(), 0);
+        let begin = || self.runs.insert(RunRecord { id, workflow, tally, offsets, kept });
+        let slot = *self.run_slots.entry(id).or_insert_with(begin);
+        if let Some(run) = self.runs.get_mut(slot) {
+            run.tally.matched += claims as u64;
+            run.offsets.push(offset);
+            run.kept += 1;
+        }
+        slot
+    }
+
+    fn run(&self, id: RunId) -> Option<&RunRecord> {
+        self.runs.get(*self.run_slots.get(&id)?)
     }
 
     /// Moves the marks of a claim's subscription, and returns how they stood before.
@@ -213,7 +188,7 @@ impl State {
     /// Entries of the lists that are kept per place in the log.
     #[cfg(test)]
     pub(super) fn places_held(&self) -> usize {
-        self.entries.len() + self.old.len() + self.runs.values().map(|run| run.offsets.len()).sum::<usize>()
+        self.entries.len() + self.runs.values().map(|run| run.offsets.len()).sum::<usize>()
     }
 
     /// Takes out what is finished and beyond the limit, for the caller to drop outside of the lock.
@@ -223,92 +198,36 @@ impl State {
             let Some(offset) = self.finished.pop_front() else { break };
             gone.extend(self.forget(offset));
         }
-        self.shift();
+        self.entries.shift();
         gone
     }
 
     /// Takes out one artifact that is finished.
     fn forget(&mut self, offset: Offset) -> Option<Entry> {
-        let entry = self.take_entry(offset)?;
+        let entry = self.entries.take(offset)?;
         self.forget_pairs(&entry);
         self.ids.remove(&entry.artifact.id());
         if let Some(key) = entry.artifact.idempotency_key() {
             self.idempotency.remove(&(entry.artifact.tenant(), Arc::clone(key)));
         }
-        self.forget_in_run(entry.artifact.run());
+        self.forget_in_run(entry.run);
         Some(entry)
     }
 
-    /// Gives back the places at the front that nothing is left of.
-    fn shift(&mut self) {
-        while let Some(front) = self.entries.front() {
-            let sparse = self.entries.len() > SPARSE_FACTOR * self.live + SLACK;
-            if front.is_some() && !sparse {
-                break;
-            }
-            self.base += 1;
-            if let Some(entry) = self.entries.pop_front().flatten() {
-                self.live -= 1;
-                self.old.insert(Offset::new(self.base), entry);
-            }
-        }
-    }
-
-    fn forget_in_run(&mut self, run: RunId) {
-        let Some(record) = self.runs.get_mut(&run) else { return };
+    fn forget_in_run(&mut self, slot: Slot) {
+        let Some(record) = self.runs.get_mut(slot) else { return };
         record.kept -= 1;
         if record.kept == 0 {
-            self.runs.remove(&run);
+            self.run_slots.remove(&record.id);
+            self.runs.remove(slot);
         } else if record.offsets.len() > SPARSE_FACTOR * record.kept + SLACK {
-            let mut offsets = std::mem::take(&mut record.offsets);
-            offsets.retain(|offset| self.entry(*offset).is_some());
-            if let Some(record) = self.runs.get_mut(&run) {
-                record.offsets = offsets;
-            }
+            record.offsets.retain(|offset| self.entries.get(*offset).is_some());
         }
-    }
-
-    fn take_entry(&mut self, offset: Offset) -> Option<Entry> {
-        let Some(index) = self.index(offset) else { return self.old.remove(&offset) };
-        let entry = self.entries.get_mut(index)?.take()?;
-        self.live -= 1;
-        Some(entry)
-    }
-
-    /// Every place that may hold an artifact, after one place.
-    fn places(&self, after: Offset) -> impl DoubleEndedIterator<Item = Offset> {
-        let from = after.get().max(self.base) + 1;
-        let recent = (from..=self.base + self.entries.len() as u64).map(Offset::new);
-        self.old.range(after.next()..).map(|(offset, _)| *offset).chain(recent)
     }
 
     pub(super) fn artifact(&self, offset: Offset) -> Result<Arc<Artifact>, StoreError> {
         let missing = || StoreError::Missing { store: "memory".to_owned(), offset };
-        self.entry(offset).map(|entry| Arc::clone(&entry.artifact)).ok_or_else(missing)
-    }
-
-    fn claim(&mut self, subscription: SubscriptionIndex, offset: Offset) -> Option<&mut ClaimState> {
-        let entry = self.entry_mut(offset)?;
-        let index = entry.claims.binary_search_by_key(&subscription, |claim| claim.subscription).ok()?;
-        entry.states.get_mut(index)
-    }
-
-    fn index(&self, offset: Offset) -> Option<usize> {
-        usize::try_from(offset.get().checked_sub(self.base + 1)?).ok()
-    }
-
-    fn entry(&self, offset: Offset) -> Option<&Entry> {
-        match self.index(offset) {
-            Some(index) => self.entries.get(index)?.as_ref(),
-            None => self.old.get(&offset),
-        }
-    }
-
-    fn entry_mut(&mut self, offset: Offset) -> Option<&mut Entry> {
-        match self.index(offset) {
-            Some(index) => self.entries.get_mut(index)?.as_mut(),
-            None => self.old.get_mut(&offset),
-        }
+        self.entries.get(offset).map(|entry| Arc::clone(&entry.artifact)).ok_or_else(missing)
     }
 }
 

@@ -36,7 +36,8 @@ impl State {
         failed.push(FailedAttempt { number: start.attempt, at, error: error.clone() });
         let inputs: Vec<Offset> = start.members.iter().map(|member| member.offset).collect();
         let mut kinds: Vec<String> = Vec::new();
-        for kind in inputs.iter().filter_map(|offset| self.entry(*offset)).map(|entry| entry.artifact.kind())
+        for kind in
+            inputs.iter().filter_map(|offset| self.entries.get(*offset)).map(|entry| entry.artifact.kind())
         {
             if !kinds.iter().any(|known| known == kind.name()) {
                 kinds.push(kind.name().to_owned());
@@ -166,15 +167,14 @@ impl State {
     }
 
     fn reopen_claim(&mut self, subscription: SubscriptionIndex, offset: Offset) {
-        match self.claim(subscription, offset) {
+        let Some(entry) = self.entries.get_mut(offset) else { return };
+        match entry.claim_mut(subscription) {
             Some(claim) if claim.outcome == Some(Outcome::Dead) => claim.outcome = None,
             _ => return,
         }
-        let Some(entry) = self.entry_mut(offset) else { return };
         entry.open += 1;
-        let run = entry.artifact.run();
         self.finished.retain(|finished| *finished != offset);
-        if let Some(run) = self.runs.get_mut(&run) {
+        if let Some(run) = self.runs.get_mut(entry.run) {
             run.tally.dead -= 1;
         }
     }

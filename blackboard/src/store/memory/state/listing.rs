@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::work::PairRecord;
 use super::{Entry, State};
 use crate::artifact::Artifact;
 use crate::claim::{Backlog, Claim, Claimed, LogEntry};
@@ -17,12 +18,11 @@ use crate::store::{ClaimRecord, Cursor, Lineage, Note, Summary, SummaryBy, Unfin
 
 impl State {
     pub(in crate::store::memory) fn tally(&self, run: RunId) -> Tally {
-        self.runs.get(&run).map(|run| run.tally).unwrap_or_default()
+        self.run(run).map(|run| run.tally).unwrap_or_default()
     }
 
     pub(in crate::store::memory) fn workflow(&self, run: RunId) -> Option<Arc<str>> {
-        let offsets = &self.runs.get(&run)?.offsets;
-        offsets.iter().find_map(|offset| self.entry(*offset)).map(|entry| Arc::clone(&entry.workflow))
+        self.run(run).map(|run| Arc::clone(&run.workflow))
     }
 
     pub(in crate::store::memory) fn notes(&self) -> Vec<Note> {
@@ -40,14 +40,14 @@ impl State {
             (false, Some(after)) => offset.get() > after,
             (true, Some(after)) => offset.get() < after,
         };
-        let of_run = filter.run.map(|run| self.runs.get(&run).map_or(&[][..], |run| &run.offsets));
+        let of_run = filter.run.map(|run| self.run(run).map_or(&[][..], |run| &run.offsets));
         let from = if filter.newest_first { None } else { filter.after };
-        let mut all = self.places(from.unwrap_or_default());
+        let mut all = self.entries.places(from.unwrap_or_default());
         let mut listed = of_run.unwrap_or_default().iter().copied();
         let offsets: &mut dyn DoubleEndedIterator<Item = Offset> =
             if of_run.is_some() { &mut listed } else { &mut all };
         let accepted = |offset: Offset| {
-            let artifact = &self.entry(offset)?.artifact;
+            let artifact = &self.entries.get(offset)?.artifact;
             filter.accepts(artifact).then(|| Arc::clone(artifact))
         };
         let limit = filter.page_size();
@@ -64,7 +64,7 @@ impl State {
 
     pub(in crate::store::memory) fn summary(&self, filter: &Filter, by: SummaryBy) -> Vec<Summary> {
         let mut counts = BTreeMap::<String, u64>::new();
-        let entries = self.places(Offset::START).filter_map(|offset| self.entry(offset));
+        let entries = self.entries.places(Offset::START).filter_map(|offset| self.entries.get(offset));
         for entry in entries.filter(|entry| filter.accepts(&entry.artifact)) {
             match by {
                 SummaryBy::Kind => *counts.entry(entry.artifact.kind().name().to_owned()).or_default() += 1,
@@ -81,7 +81,7 @@ impl State {
     }
 
     pub(in crate::store::memory) fn lineage(&self, id: ArtifactId) -> Option<Lineage> {
-        let entry = self.entry(*self.ids.get(&id)?)?;
+        let entry = self.entries.get(*self.ids.get(&id)?)?;
         let causes = entry.artifact.causes().iter().filter_map(|cause| self.by_id(*cause)).collect();
         let mut claims = Vec::new();
         for (claim, state) in entry.claims.iter().zip(&entry.states) {
@@ -119,24 +119,21 @@ impl State {
     }
 
     fn unfinished_jobs(&self, after: u64, limit: usize) -> (Vec<Unfinished>, Option<Cursor>) {
-        let later = self.numbers.range(after + 1..).take(limit);
-        let (numbers, jobs): (Vec<u64>, Vec<Option<Resumed>>) =
-            later.map(|(number, job)| (*number, self.resumed(job))).unzip();
-        let next = numbers.last().map_or(Cursor::Pairs(0), |last| Cursor::Jobs(*last));
-        (jobs.into_iter().flatten().map(Unfinished::Job).collect(), Some(next))
+        let later = next(self.jobs.iter().map(|(job, record)| (record.number, job)), after, limit);
+        let cursor = later.last().map_or(Cursor::Pairs(0), |(last, _)| Cursor::Jobs(*last));
+        let jobs = later.into_iter().filter_map(|(_, job)| self.resumed(job)).map(Unfinished::Job);
+        (jobs.collect(), Some(cursor))
     }
 
     fn unfinished_pairs(&self, after: u64, limit: usize) -> (Vec<Unfinished>, Option<Cursor>) {
-        let later = self.open_pairs.range(after + 1..).take(limit);
-        let known = later.filter_map(|(number, job)| Some((*number, self.pairs.get(job)?)));
-        let (numbers, pairs): (Vec<u64>, Vec<Unfinished>) = known
-            .map(|(number, pair)| {
-                let (subscription, verdict) = (pair.subscription, pair.verdict);
-                let inputs = pair.inputs.clone();
-                (number, Unfinished::Pair { subscription, inputs, verdict })
-            })
-            .unzip();
-        (pairs, numbers.last().map(|last| Cursor::Pairs(*last)))
+        let open = self.pairs.values().filter(|pair| pair.open).map(|pair| (pair.number, pair));
+        let later = next(open, after, limit);
+        let cursor = later.last().map(|(last, _)| Cursor::Pairs(*last));
+        let pair = |(_, pair): (u64, &PairRecord)| {
+            let (subscription, verdict) = (pair.subscription, pair.verdict);
+            Unfinished::Pair { subscription, inputs: pair.inputs.clone(), verdict }
+        };
+        (later.into_iter().map(pair).collect(), cursor)
     }
 
     pub(in crate::store::memory) fn claims(
@@ -146,14 +143,14 @@ impl State {
         limit: usize,
     ) -> Vec<Claimed> {
         let asked = |claim: &Claim| subscriptions.contains(&claim.subscription);
-        let places = self.places(after.unwrap_or_default());
+        let places = self.entries.places(after.unwrap_or_default());
         let found = places.filter_map(|offset| self.free_claims(offset, asked)).take(limit);
         found.map(|published| Claimed { tally: self.tally(published.run), published }).collect()
     }
 
     pub(in crate::store::memory) fn backlog(&self) -> Vec<Backlog> {
         let mut all = BTreeMap::<SubscriptionIndex, Backlog>::new();
-        for entry in self.places(Offset::START).filter_map(|offset| self.entry(offset)) {
+        for entry in self.entries.places(Offset::START).filter_map(|offset| self.entries.get(offset)) {
             let offset = entry.artifact.offset();
             for (claim, _) in entry.claims.iter().zip(&entry.states).filter(|(_, state)| state.is_free()) {
                 let subscription = claim.subscription;
@@ -167,13 +164,13 @@ impl State {
 
     /// The claims on an artifact that have no outcome and that no unfinished job covers.
     fn free_claims(&self, offset: Offset, wanted: impl Fn(&Claim) -> bool) -> Option<LogEntry> {
-        let entry = self.entry(offset)?;
+        let entry = self.entries.get(offset)?;
         let both = entry.claims.iter().zip(&entry.states);
         let claims: Vec<Claim> = both
             .filter(|(claim, state)| state.is_free() && wanted(claim))
             .map(|(claim, state)| Claim { marks: state.marks.clone(), ..claim.clone() })
             .collect();
-        (!claims.is_empty()).then(|| published(entry, claims.into()))
+        (!claims.is_empty()).then(|| self.published(entry, claims.into()))
     }
 
     /// An unfinished job as a board takes it in.
@@ -181,9 +178,9 @@ impl State {
         let record = self.jobs.get(job)?;
         let subscription = record.start.subscription;
         let input = |offset: Offset| {
-            let entry = self.entry(offset)?;
+            let entry = self.entries.get(offset)?;
             let claim = entry.claims.iter().find(|claim| claim.subscription == subscription)?;
-            Some(published(entry, Arc::from([claim.clone()])))
+            Some(self.published(entry, Arc::from([claim.clone()])))
         };
         Some(Resumed {
             inputs: record.start.members.iter().filter_map(|member| input(member.offset)).collect(),
@@ -194,14 +191,25 @@ impl State {
             deaths_alone: record.deaths_alone,
         })
     }
+
+    fn published(&self, entry: &Entry, claims: Arc<[Claim]>) -> LogEntry {
+        LogEntry {
+            offset: entry.artifact.offset(),
+            run: entry.artifact.run(),
+            workflow: self.runs.get(entry.run).map_or_else(Arc::default, |run| Arc::clone(&run.workflow)),
+            at: entry.artifact.published_at(),
+            claims,
+        }
+    }
 }
 
-fn published(entry: &Entry, claims: Arc<[Claim]>) -> LogEntry {
-    LogEntry {
-        offset: entry.artifact.offset(),
-        run: entry.artifact.run(),
-        workflow: Arc::clone(&entry.workflow),
-        at: entry.artifact.published_at(),
-        claims,
+/// The first of what is numbered, behind a number and in its order.
+fn next<T>(all: impl Iterator<Item = (u64, T)>, after: u64, limit: usize) -> Vec<(u64, T)> {
+    let mut later: Vec<(u64, T)> = all.filter(|(number, _)| *number > after).collect();
+    if later.len() > limit {
+        later.select_nth_unstable_by_key(limit, |(number, _)| *number);
+        later.truncate(limit);
     }
+    later.sort_unstable_by_key(|(number, _)| *number);
+    later
 }

@@ -37,7 +37,7 @@ impl State {
             }
         }
         self.finished = kept;
-        self.shift();
+        self.entries.shift();
         (gone, more)
     }
 
@@ -61,7 +61,7 @@ impl State {
     }
 
     fn group<'a>(&self, offset: Offset, policy: &'a Retention) -> Option<Option<&'a str>> {
-        let name = self.entry(offset)?.artifact.kind().name();
+        let name = self.entries.get(offset)?.artifact.kind().name();
         Some(policy.per_kind.get_key_value(name).map(|(kind, _)| kind.as_str()))
     }
 
@@ -72,7 +72,7 @@ impl State {
         now: Timestamp,
         allowances: &mut BTreeMap<Option<&'a str>, Allowance>,
     ) -> bool {
-        let (Some(entry), Some(group)) = (self.entry(offset), self.group(offset, policy)) else {
+        let (Some(entry), Some(group)) = (self.entries.get(offset), self.group(offset, policy)) else {
             return false;
         };
         let Some(allowance) = allowances.get_mut(&group) else { return false };

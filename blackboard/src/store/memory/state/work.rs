@@ -33,6 +33,8 @@ pub(super) struct PairRecord {
     pub(super) inputs: Vec<Offset>,
     pub(super) verdict: PairVerdict,
     pub(super) published: OffsetRange,
+    /// Whether it may form again: all of its inputs are open.
+    pub(super) open: bool,
 }
 
 impl State {
@@ -50,13 +52,13 @@ impl State {
     pub(super) fn open_job(&mut self, start: Arc<Start>, running: bool) {
         if !start.shared {
             for member in &start.members {
-                if let Some(claim) = self.claim(start.subscription, member.offset) {
+                let entry = self.entries.get_mut(member.offset);
+                if let Some(claim) = entry.and_then(|entry| entry.claim_mut(start.subscription)) {
                     claim.job = Some(start.job);
                 }
             }
         }
         self.jobs_started += 1;
-        self.numbers.insert(self.jobs_started, start.job);
         let record = JobRecord {
             number: self.jobs_started,
             failures: 0,
@@ -99,7 +101,6 @@ impl State {
 
     pub(super) fn finish(&mut self, finish: Finish) -> Result<Few<Stored>, StoreError> {
         let record = self.jobs.remove(&finish.job).ok_or_else(|| not_open(finish.job))?;
-        self.numbers.remove(&record.number);
         let start = Arc::clone(&record.start);
         let outcome = match &finish.end {
             JobEnd::Done => Outcome::Consumed,
@@ -115,10 +116,7 @@ impl State {
             self.remember_pair(&start, &outcome, published);
         } else {
             for member in &start.members {
-                if let Some(claim) = self.claim(start.subscription, member.offset) {
-                    claim.published = published;
-                }
-                self.end_claim(start.subscription, member.offset, outcome.clone());
+                self.end_claim(start.subscription, member.offset, outcome.clone(), published);
             }
         }
         Ok(stored)
@@ -135,19 +133,22 @@ impl State {
         }
         self.pairs_finished += 1;
         let number = self.pairs_finished;
-        self.open_pairs.insert(number, start.job);
         let mut inputs: Vec<Offset> = start.members.iter().map(|member| member.offset).collect();
         inputs.sort_unstable();
-        let record = PairRecord { number, subscription: start.subscription, inputs, verdict, published };
+        let (subscription, open) = (start.subscription, true);
+        let record = PairRecord { number, subscription, inputs, verdict, published, open };
         self.pairs.insert(start.job, record);
     }
 
-    pub(super) fn settle(&mut self, settled: &Settled) {
-        self.end_claim(settled.subscription, settled.offset, settled.outcome.clone());
+    pub(super) fn settle(&mut self, settled: Settled) {
+        let Settled { subscription, offset, outcome, .. } = settled;
+        self.end_claim(subscription, offset, outcome, OffsetRange::default());
         // A pair can form again only while both of its inputs are there.
-        if let Some(pairs) = self.pairs_of.get(&(settled.subscription, settled.offset)) {
-            for pair in pairs.iter().filter_map(|pair| self.pairs.get(pair)) {
-                self.open_pairs.remove(&pair.number);
+        if let Some(jobs) = self.pairs_of.get(&(subscription, offset)) {
+            for job in jobs {
+                if let Some(pair) = self.pairs.get_mut(job) {
+                    pair.open = false;
+                }
             }
         }
     }
@@ -164,19 +165,24 @@ impl State {
         }
     }
 
-    pub(super) fn end_claim(&mut self, subscription: SubscriptionIndex, offset: Offset, outcome: Outcome) {
-        let Some(claim) = self.claim(subscription, offset).filter(|claim| claim.outcome.is_none()) else {
-            return;
-        };
-        claim.outcome = Some(outcome.clone());
-        let Some(entry) = self.entry_mut(offset) else { return };
-        entry.open -= 1;
-        let (open, run) = (entry.open, entry.artifact.run());
-        if open == 0 {
-            self.finished.push_back(offset);
-        }
-        if let Some(run) = self.runs.get_mut(&run) {
+    fn end_claim(
+        &mut self,
+        subscription: SubscriptionIndex,
+        offset: Offset,
+        outcome: Outcome,
+        published: OffsetRange,
+    ) {
+        let Some(entry) = self.entries.get_mut(offset) else { return };
+        let run = entry.run;
+        let open = |claim: &&mut ClaimState| claim.outcome.is_none();
+        let Some(claim) = entry.claim_mut(subscription).filter(open) else { return };
+        if let Some(run) = self.runs.get_mut(run) {
             run.tally.count(&outcome);
+        }
+        (claim.outcome, claim.published) = (Some(outcome), published);
+        entry.open -= 1;
+        if entry.open == 0 {
+            self.finished.push_back(offset);
         }
     }
 
@@ -185,27 +191,22 @@ impl State {
         run: RunId,
         behind: &[(SubscriptionIndex, Option<Offset>)],
     ) -> Vec<(SubscriptionIndex, u64)> {
-        let offsets = self.runs.get(&run).map(|run| run.offsets.clone()).unwrap_or_default();
+        let offsets = self.run(run).map(|run| run.offsets.clone()).unwrap_or_default();
         let mut counts = Vec::with_capacity(behind.len());
         for (subscription, after) in behind {
             let mut count = 0;
             for offset in offsets.iter().filter(|offset| after.is_none_or(|after| **offset > after)) {
-                if self.claim(*subscription, *offset).is_some_and(|claim| claim.is_free()) {
+                let entry = self.entries.get_mut(*offset);
+                let claim = entry.and_then(|entry| entry.claim_mut(*subscription));
+                if claim.is_some_and(|claim| claim.is_free()) {
                     let (subscription, outcome) = (*subscription, Outcome::Cancelled);
-                    self.settle(&Settled { subscription, offset: *offset, run, side: 0, outcome });
+                    self.settle(Settled { subscription, offset: *offset, run, side: 0, outcome });
                     count += 1;
                 }
             }
             counts.push((*subscription, count));
         }
         counts
-    }
-}
-
-impl ClaimState {
-    /// Tells whether it has no outcome and no job.
-    pub(super) fn is_free(&self) -> bool {
-        self.outcome.is_none() && self.job.is_none()
     }
 }
 
