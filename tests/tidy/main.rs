@@ -108,6 +108,10 @@ fn collect(folder: &Path, found: &mut Vec<Source>) {
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
     paths.sort();
     for path in paths {
+        if path.ends_with("target") {
+            // Of a package that is a workspace of its own.
+            continue;
+        }
         if path.is_dir() {
             collect(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
