@@ -29,6 +29,7 @@ mod log;
 mod parts;
 mod recovery;
 mod refusal;
+mod starts;
 mod step;
 mod timekeeper;
 

@@ -2,7 +2,8 @@
 //! publishes.
 //!
 //! Publishes wait for room; ends of attempts need none, because the slots of agents bound them; other
-//! commands come from callers that await an answer. The queue is drained in order. Beside it stands what the
+//! commands come from callers that await an answer. Commands of either sort are taken in order, and in each
+//! turn of the curator both have their share. Beside the queue stands what the
 //! next life of the curator has to know: decisions, waiters, and counts of panics.
 //!
 //! | command | answered with | fails with |
@@ -54,10 +55,10 @@ use status::CuratorStatus;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wake;
 
-/// The queue in front of the curator.
+/// The queues in front of the curator.
 #[derive(Debug)]
 pub(crate) struct Ingress {
-    queue: Mutex<VecDeque<Command>>,
+    queue: Mutex<Queues>,
     /// A wake-up is under way; later commands need not send another.
     woken: AtomicBool,
     curator: OnceLock<Address<Wake>>,
@@ -71,6 +72,25 @@ pub(crate) struct Ingress {
     status: Mutex<CuratorStatus>,
     /// The agent that asked for a stop of everything.
     escalation: SetOnce<AgentName>,
+}
+
+/// Commands in order, those that had to wait for room apart: whatever their number, the others are taken with
+/// them.
+#[derive(Debug, Default)]
+struct Queues {
+    /// Publishes, and decisions about dead letters.
+    entered: VecDeque<Command>,
+    /// Ends of attempts, and all others.
+    others: VecDeque<Command>,
+}
+
+impl Queues {
+    fn push(&mut self, command: Command) {
+        match command {
+            Command::Publish { .. } | Command::Letter(_) => self.entered.push_back(command),
+            other => self.others.push_back(other),
+        }
+    }
 }
 
 impl Ingress {
@@ -208,20 +228,15 @@ impl Ingress {
         self.admission.is_open()
     }
 
-    /// Takes up to `limit` commands, in order, into an empty list.
-    pub(crate) fn take(&self, limit: usize, commands: &mut VecDeque<Command>) {
+    /// Takes up to `limit` commands of either sort, each in order, into two empty lists: those that waited for
+    /// room, and the others, which go before them.
+    pub(crate) fn take(&self, limit: usize, entered: &mut VecDeque<Command>, others: &mut VecDeque<Command>) {
         {
             let mut queue = self.queue();
-            // The lists change places, so that a sender of a command waits for an instant only.
-            if queue.len() <= limit && commands.is_empty() {
-                std::mem::swap(&mut *queue, commands);
-            } else {
-                commands.extend(queue.drain(..limit));
-            }
+            take_up_to(limit, &mut queue.entered, entered);
+            take_up_to(limit, &mut queue.others, others);
         }
-        let entered = |command: &&Command| matches!(command, Command::Publish { .. } | Command::Letter(_));
-        let entered = commands.iter().filter(entered).count();
-        self.admission.leave(entered);
+        self.admission.leave(entered.len());
     }
 
     /// Allows the next command to send a wake-up. Called before taking commands, so that none is overlooked.
@@ -241,7 +256,8 @@ impl Ingress {
 
     /// Commands that the curator has not taken yet.
     pub(crate) fn waiting_commands(&self) -> usize {
-        self.queue().len()
+        let queue = self.queue();
+        queue.entered.len() + queue.others.len()
     }
 
     pub(crate) fn decisions(&self) -> MutexGuard<'_, Decisions> {
@@ -288,11 +304,11 @@ impl Ingress {
     fn enqueue(&self, command: Command) {
         let mut queue = self.queue();
         if !self.abandoned.load(Ordering::Acquire) {
-            queue.push_back(command);
+            queue.push(command);
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, VecDeque<Command>> {
+    fn queue(&self) -> MutexGuard<'_, Queues> {
         lock(&self.queue)
     }
 
@@ -313,6 +329,16 @@ impl Host for Ingress {
 
     fn span_note(&self, note: SpanNote) {
         self.push(Command::SpanNote(note));
+    }
+}
+
+/// Moves up to so many commands into an empty list.
+fn take_up_to(limit: usize, from: &mut VecDeque<Command>, to: &mut VecDeque<Command>) {
+    // The lists change places, so that a sender of a command waits for an instant only.
+    if from.len() <= limit {
+        std::mem::swap(from, to);
+    } else {
+        to.extend(from.drain(..limit));
     }
 }
 

@@ -115,7 +115,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            queued_max: 1_000_000,
+            queued_max: 100_000,
             overflow: Overflow::default(),
             collected_max: 1_000_000,
             jobs_in_memory_max: 10_000,

@@ -46,6 +46,7 @@ mod halt;
 mod job;
 mod log_counts;
 mod outcome;
+mod pace;
 mod pairs;
 mod poison;
 mod queue;
@@ -61,8 +62,9 @@ use admission::Delayed;
 use agent::Agent;
 use backlog::Reading;
 use halt::{Halt, HaltReason};
-use job::Job;
+use job::{Job, Recorded};
 use log_counts::LogCounts;
+use pace::Pace;
 use pairs::Pairs;
 use poison::PoisonJobs;
 use queue::Queue;
@@ -97,6 +99,8 @@ pub struct Board {
     /// Jobs that an agent may have in memory before its claims stay in the log; `None` for any number.
     jobs_in_memory_max: Option<usize>,
     log_counts: LogCounts,
+    /// Commits so far.
+    commits: u64,
     poison: PoisonJobs,
     /// Agents that may have something to start, and runs whose counts changed, within one input.
     touched_agents: Vec<AgentIndex>,
@@ -138,7 +142,17 @@ impl Board {
         let index = AgentIndex(u32::try_from(self.agents.len()).unwrap_or(u32::MAX));
         let queue = Queue::new(concurrency);
         let reading = Reading::default();
-        self.agents.push(Agent { name, queue, ended: 0, restarts: 0, armed: None, backing_off: 0, reading });
+        self.agents.push(Agent {
+            name,
+            queue,
+            ended: 0,
+            restarts: 0,
+            armed: None,
+            backing_off: 0,
+            reading,
+            pace: Pace::default(),
+            recorded_first: 0,
+        });
         index
     }
 
@@ -173,7 +187,11 @@ impl Board {
                 self.subscriptions[subscription.at()].pairs.remember(inputs, verdict);
             }
             Input::Marks { subscription, marks } => self.restore_marks(subscription, marks, effects),
-            Input::Finished { job, attempt, verdict } => self.finish(job, attempt, verdict, effects),
+            Input::Finished { job, attempt, verdict, is_short } => {
+                self.finish(job, attempt, (verdict, is_short), effects);
+            }
+            Input::StartNoted(job) => self.change_note(job, Job::note_start),
+            Input::NoteRefused(job) => self.change_note(job, Job::forget_note),
             Input::StartRefused(job) => self.undo_start(job, effects),
             Input::StartDeferred(job) => self.defer(job, effects),
             Input::Tick => {
@@ -185,13 +203,16 @@ impl Board {
             Input::FinishRun(run) => self.finish_run(run),
             Input::CancelRun(run) => self.cancel_run(run, effects),
             Input::DeadlineRun { run, at } => self.set_deadline(run, at),
-            Input::Pause(agent) => self.pause(agent),
+            Input::Pause(agent) => self.pause(agent, effects),
             Input::Resume(agent) => self.resume(agent, effects),
             Input::Restarted(agent) => self.agents[agent.at()].restarts += 1,
-            Input::Quarantine { agent, quarantine } => self.quarantine(agent, quarantine),
-            Input::StoreDown => self.halt(HaltReason::StoreDown),
+            Input::Quarantine { agent, quarantine } => self.quarantine(agent, quarantine, effects),
+            Input::StoreDown => {
+                self.halt_and_recall(HaltReason::StoreDown, effects);
+                self.record_first_starts();
+            }
             Input::StoreUp => self.end_halt(HaltReason::StoreDown),
-            Input::Hold => self.halt(HaltReason::Held),
+            Input::Hold => self.halt_and_recall(HaltReason::Held, effects),
             Input::Unhold => self.end_halt(HaltReason::Held),
             Input::Flush(reason) => self.flush_all(reason, effects),
             Input::Backlog(backlog) => self.count_backlog(backlog),
@@ -221,6 +242,20 @@ impl Board {
     #[must_use]
     pub fn is_current(&self, job: JobId, attempt: u32) -> bool {
         self.jobs.get(&job).is_some_and(|job| job.is_running(attempt))
+    }
+
+    /// Tells whether the start of the job's present attempt is recorded, or is being recorded. If so, a
+    /// release of it has to be recorded as well.
+    #[must_use]
+    pub fn is_start_noted(&self, job: JobId) -> bool {
+        self.jobs.get(&job).is_some_and(|job| job.is_noted)
+    }
+
+    /// Tells whether the start of the job's present attempt is recorded for sure. If not, the end of the
+    /// attempt has to tell the start.
+    #[must_use]
+    pub fn is_start_recorded(&self, job: JobId) -> bool {
+        self.jobs.get(&job).is_some_and(|job| job.is_noted && job.recorded == Recorded::Yes)
     }
 
     /// Tells whether the job is on the board: it was started and has not ended.

@@ -172,6 +172,11 @@ impl Collector {
         self.batches_timed
     }
 
+    /// Tells whether each entry is a group of its own, at once: what it makes of entries needs no record.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.stage, Stage::Each) && self.batches.is_none()
+    }
+
     /// Tells whether an entry may take part in many groups (every pair).
     pub(crate) fn is_shared(&self) -> bool {
         self.shared

@@ -14,8 +14,17 @@ use crate::time::Timestamp;
 /// An effect of the board. The curator performs effects in the order in which they are given.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Commit the start of this job; once that is done, hand it to its agent.
-    Start(Arc<Start>),
+    /// Hand this job to its agent.
+    Start {
+        /// The job.
+        start: Arc<Start>,
+        /// Whether its start has to be committed before.
+        record: RecordStart,
+    },
+    /// Nothing of this agent may begin any more: take back the jobs that it was given and that have not
+    /// begun, by [`Input::StartRefused`](crate::input::Input::StartRefused), or as released if their start
+    /// may be recorded.
+    Recall(AgentIndex),
     /// This job waited too long for a slot, or cost the process too many lives: commit its start, then have
     /// its agent write its failure instead of calling an engine. It ends like an attempt, and takes no slot.
     Bury {
@@ -80,6 +89,15 @@ pub enum Effect {
         /// The places behind which claims are in the log only.
         behind: Vec<(SubscriptionIndex, Option<Offset>)>,
     },
+}
+
+/// When the start of a job is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordStart {
+    /// Before the job goes to its agent: something depends on it.
+    First,
+    /// Once the attempt has lasted for a while, if it does. The end of a job without a record tells the start.
+    Later,
 }
 
 /// A part of the log that an agent wants to have read.

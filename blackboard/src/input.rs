@@ -50,8 +50,14 @@ pub enum Input {
         attempt: u32,
         /// The verdict.
         verdict: Verdict,
+        /// Whether the attempt was short beside a commit.
+        is_short: bool,
     },
-    /// The start of a job could not be committed. When several are handed back, [`Input::Hold`] comes first
+    /// The start of a running job is being recorded; it was handed to its agent without.
+    StartNoted(JobId),
+    /// That was refused.
+    NoteRefused(JobId),
+    /// The start of a job could not be committed, or was taken back before it had begun. When several are handed back, [`Input::Hold`] comes first
     /// and [`Input::Unhold`] after, so that none of them is overtaken while the others are still out.
     StartRefused(JobId),
     /// The store refused the start of this job and of nothing else. It is tried again after a back-off that

@@ -307,14 +307,17 @@ impl<'a> Execution<'a> {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
+        if engine != EngineState::Sound {
+            self.environment.slots.hold();
+        }
         // Before the end is sent, so that all who see the end find the slot free.
         self.environment.slots.free(self.slot);
         let mut observed = std::mem::take(&mut self.observed);
         if matches!(end, AttemptEnd::Released) && self.environment.slots.is_stopping() {
             observed.released_by("shutdown");
         }
-        let start = Arc::clone(&self.attempt.start);
-        self.environment.services.ingress.ended(Ended { start, end, engine, observed });
+        let (start, began) = (Arc::clone(&self.attempt.start), Some(self.attempt.began));
+        self.environment.services.ingress.ended(Ended { start, began, end, engine, observed });
     }
 }
 

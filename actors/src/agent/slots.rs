@@ -92,6 +92,8 @@ struct Queue {
     wakers: Vec<Option<Waker>>,
     /// Slots of the agent's present life, and those that it was asked to open.
     open: usize,
+    /// Panics that the curator has not counted yet: no job begins before it has.
+    held: usize,
 }
 
 /// Room for one attempt, with the task that fills it.
@@ -170,6 +172,31 @@ impl Slots {
         waiting.map(|given| given.start)
     }
 
+    /// Takes out the jobs that no slot has taken yet.
+    pub(crate) fn recall(&self) -> Vec<Arc<Start>> {
+        let waiting = std::mem::take(&mut self.queue().given);
+        waiting.into_iter().map(|given| given.start).collect()
+    }
+
+    /// An engine panicked: no job begins until the curator has counted that, and lets the slots
+    /// [go on](Self::go_on).
+    pub(super) fn hold(&self) {
+        self.queue().held += 1;
+    }
+
+    /// Lets slots take jobs again.
+    pub(crate) fn go_on(&self) {
+        let wakers: Vec<Waker> = {
+            let mut queue = self.queue();
+            queue.held = queue.held.saturating_sub(1);
+            let woken = if queue.held == 0 { queue.given.len().min(queue.idle.len()) } else { 0 };
+            let numbers = queue.idle.len() - woken;
+            let idle = queue.idle.split_off(numbers);
+            idle.into_iter().filter_map(|number| queue.wakers[number].take()).collect()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     /// Lets no job begin any more, takes those out that wait, and calls every attempt off.
     pub(crate) fn release(&self) -> Vec<Arc<Start>> {
         let waiting = {
@@ -199,6 +226,7 @@ impl Slots {
     /// Begins a life of the agent; returns how many slots it is to open at once.
     pub(super) fn begin_life(&self) -> usize {
         let mut queue = self.queue();
+        queue.held = 0;
         queue.open = queue.given.len().min(self.concurrency);
         queue.open
     }
@@ -253,7 +281,8 @@ impl Slots {
         if slot.retired.load(Ordering::Acquire) {
             return Poll::Pending;
         }
-        let Some(given) = queue.given.pop_front() else {
+        let next = if queue.held == 0 { queue.given.pop_front() } else { None };
+        let Some(given) = next else {
             if queue.wakers[slot.number].replace(task.waker().clone()).is_none() {
                 queue.idle.push(slot.number);
             }
@@ -308,7 +337,7 @@ impl Slots {
     }
 
     /// Lists the present attempts that `picks` takes, in no order.
-    pub(super) fn pick(&self, picks: impl Fn(&Attempt) -> bool) -> Vec<Arc<Attempt>> {
+    pub(crate) fn pick(&self, picks: impl Fn(&Attempt) -> bool) -> Vec<Arc<Attempt>> {
         let mut picked = Vec::new();
         for slot in self.table().iter() {
             let place = slot.lock();

@@ -28,7 +28,7 @@ use crate::ingress::{Command, PublishAnswer, Until, Wake, reply};
 use crate::observer::Committed;
 use crate::supervision::Life;
 
-/// Commands per commit. A thousand rows amortise a commit fully; more would only delay the first of them.
+/// Commands of either sort per commit. A thousand rows amortise a commit fully; more would only delay the first of them.
 const COMMANDS_PER_COMMIT: usize = 1_000;
 
 /// Commits in one turn. The curator then reads its mailbox, so that a flood of commands cannot keep it from
@@ -46,7 +46,9 @@ pub(crate) struct Curator {
     /// The next commit.
     pub(super) steps: Vec<Step>,
     pub(super) effects: Vec<Effect>,
-    commands: VecDeque<Command>,
+    /// Kept between turns to save allocations.
+    entered: VecDeque<Command>,
+    others: VecDeque<Command>,
     /// Which life this is; agents take jobs of the latest only.
     pub(super) epoch: u64,
     /// The time of this turn: one reading serves all that happens in it.
@@ -68,6 +70,12 @@ pub(crate) struct Curator {
     pub(super) log_reads: LogReads,
     /// The store refused a commit; nothing is started until a tick finds it working again.
     pub(super) store_down: bool,
+    /// Starts stand in the steps of a commit: a job without a record goes to its agent behind them.
+    pub(super) starts_wait: bool,
+    /// When starts are recorded whose attempts have lasted for a while, if there may be such.
+    pub(super) record_at: Option<Timestamp>,
+    /// Starts of attempts that began by then are recorded.
+    pub(super) recorded_until: Timestamp,
 }
 
 impl Curator {
@@ -86,7 +94,8 @@ impl Curator {
             board,
             steps: Vec::new(),
             effects,
-            commands: VecDeque::new(),
+            entered: VecDeque::new(),
+            others: VecDeque::new(),
             now,
             answers: Vec::new(),
             quiescent,
@@ -97,6 +106,9 @@ impl Curator {
             decided,
             log_reads: LogReads::default(),
             store_down: false,
+            starts_wait: false,
+            record_at: None,
+            recorded_until: Timestamp::MIN,
         };
         notes.into_iter().for_each(|note| curator.write_note(note));
         Ok(curator)
@@ -107,6 +119,8 @@ impl Curator {
         self.parts.ingress.awake();
         for _ in 0..COMMITS_PER_TURN {
             self.now = self.parts.clock.now();
+            // Before the ends of attempts are taken, so that no record of a start comes after the end.
+            self.record_starts();
             self.take_commands();
             if self.steps.is_empty() {
                 self.idle();
@@ -125,10 +139,10 @@ impl Curator {
     }
 
     fn take_commands(&mut self) {
-        let mut commands = std::mem::take(&mut self.commands);
-        self.parts.ingress.take(COMMANDS_PER_COMMIT, &mut commands);
-        commands.drain(..).for_each(|command| self.prepare(command));
-        self.commands = commands;
+        let (mut entered, mut others) = (std::mem::take(&mut self.entered), std::mem::take(&mut self.others));
+        self.parts.ingress.take(COMMANDS_PER_COMMIT, &mut entered, &mut others);
+        others.drain(..).chain(entered.drain(..)).for_each(|command| self.prepare(command));
+        (self.entered, self.others) = (entered, others);
     }
 
     /// Everything is committed: tells those who wait, and when to be woken next.
@@ -205,7 +219,8 @@ impl Curator {
         // While the store is down there may be nothing left to write; the next tick tries again, sweeps or
         // not.
         let again = self.store_down.then(|| self.now.after(TRY_AGAIN_AFTER));
-        let Some(next) = [self.board.next_deadline(), again].into_iter().flatten().min() else { return };
+        let deadlines = [self.board.next_deadline(), again, self.record_at];
+        let Some(next) = deadlines.into_iter().flatten().min() else { return };
         // A timer that is armed too early costs one idle tick; re-arming for every later deadline would cost
         // more.
         if self.armed.is_some_and(|armed| armed <= next) {

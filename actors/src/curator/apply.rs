@@ -41,7 +41,7 @@ impl Curator {
                 self.parts.feed.tell(|| Event::LetterDiscarded { letter, reason });
                 reply(answer, Ok(None));
             }
-            (Then::Recorded(_), Written::Done(_)) => {}
+            (Then::Recorded(_) | Then::StartNoted(_), Written::Done(_)) => {}
             (Then::SpanNoted(note), Written::Done(_)) => self.parts.observer.note_committed(&note),
             (Then::SpilledCancelled(run), Written::Cancelled(cancelled)) => {
                 if self.board.tally(run).is_none() && cancelled.iter().any(|(_, count)| *count > 0) {
@@ -68,6 +68,9 @@ impl Curator {
                 self.perform_effects();
             }
             Action::CountPanic(agent, scope) => scope.call(|| self.count_panic(agent)),
+            Action::Start(start) => self.dispatch(start, None),
+            Action::GoOn(agent) => self.parts.agents[agent.at()].slots.go_on(),
+            Action::Release(finished) => self.apply_finished(*finished, &[]),
             Action::Cancel { agent, job } => self.cancel(agent, job),
             Action::Ask(question) => question.answer(&self.board),
             Action::Read(request) => self.log_reads.push(request),
@@ -77,12 +80,12 @@ impl Curator {
 
     /// An attempt's end is committed.
     fn apply_finished(&mut self, finished: Finished, stored: &[Stored]) {
-        let Finished { start, verdict, claims, error, observed, attempts: _ } = finished;
+        let Finished { start, verdict, claims, error, observed, is_short, attempts: _ } = finished;
         let end = End { verdict, error: &error, stored, committed: self.committed };
         observed.ended(&self.parts.observer, &start, &end);
         self.apply_published(claims, stored);
         self.parts.feed.tell_attempt(&start, verdict, error);
-        self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
+        self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict, is_short });
     }
 
     /// Artifacts are committed.

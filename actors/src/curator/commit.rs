@@ -7,7 +7,7 @@ use volery_blackboard::input::Input;
 use volery_blackboard::store::{Response, StoreError, Written};
 
 use super::actor::Curator;
-use super::step::{Action, Step, take_writes};
+use super::step::{Action, Step, Then, take_writes};
 use crate::observer::Committed;
 
 impl Curator {
@@ -38,6 +38,8 @@ impl Curator {
         if changes > 0 {
             self.parts.observer.store_answered(self.committed, results.as_ref().err());
         }
+        // While the steps are gone through, some of them may be starts.
+        self.starts_wait = true;
         match results {
             Ok(results) => {
                 self.board.written();
@@ -50,6 +52,7 @@ impl Curator {
             }
             Err(error) => self.refuse(steps, &error),
         }
+        self.starts_wait = self.steps.iter().any(is_start);
         self.read_log().await;
     }
 
@@ -116,6 +119,10 @@ impl Curator {
             self.write_record(record);
         }
     }
+}
+
+fn is_start(step: &Step) -> bool {
+    matches!(step, Step::Write { then: Then::Started(..), .. } | Step::Act(Action::Start(_)))
 }
 
 fn is_tick(step: &Step) -> bool {

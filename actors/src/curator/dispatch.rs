@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use volery_blackboard::input::Input;
 use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::outcome::Burial;
-use volery_blackboard::store::{Few, Write};
+use volery_blackboard::store::Few;
 use volery_blackboard::{AgentIndex, JobId};
 
 use super::actor::Curator;
 use super::parts::AgentHandle;
-use super::step::{Finished, Then};
+use super::step::{Action, Finished};
 use crate::agent::{AgentMessage, Given, Taken};
 use crate::ingress::{AttemptEnd, Ended};
 use crate::observer::ObservedAttempt;
@@ -55,19 +56,22 @@ impl Curator {
         }
     }
 
-    /// The runtime is stopping, and the agent takes no jobs any more: the job goes back.
+    /// The agent does not take the job, or not now: it goes back.
     fn return_job(&mut self, start: Arc<Start>) {
-        // Recorded, so that it is no interruption.
-        let job = start.job;
-        let finished = Finished {
-            verdict: Verdict::Released,
-            claims: Few::new(),
-            error: Vec::new(),
-            attempts: start.failures,
-            observed: ObservedAttempt::default(),
-            start,
-        };
-        self.write(Write::Release(job), Then::Finished(finished));
+        let (claims, error, attempts) = (Few::new(), Vec::new(), start.failures);
+        let (verdict, observed, is_short) = (Verdict::Released, ObservedAttempt::default(), false);
+        self.release(Finished { start, verdict, claims, error, attempts, observed, is_short });
+    }
+
+    /// Takes back the jobs of an agent that have not begun.
+    pub(super) fn recall(&mut self, agent: AgentIndex) {
+        for start in self.parts.agents[agent.at()].slots.recall() {
+            if self.board.is_start_noted(start.job) {
+                self.return_job(start);
+            } else {
+                self.plan(Action::Input(Input::StartRefused(start.job)));
+            }
+        }
     }
 
     /// Cancels an attempt, or a job that waits for its slot.

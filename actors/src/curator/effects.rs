@@ -1,11 +1,12 @@
 //! The board's effects, made into steps of the next commit.
 //!
-//! Nothing is done here that the next commit could still refuse.
+//! Nothing is done here that the next commit could still refuse: a job whose start needs no record goes to its
+//! agent at once, and everything else waits for its commit.
 
 use std::sync::Arc;
 
 use volery_blackboard::claim::Settled;
-use volery_blackboard::effect::Effect;
+use volery_blackboard::effect::{Effect, RecordStart};
 use volery_blackboard::store::Write;
 use volery_blackboard::{AgentName, Discard, Outcome};
 
@@ -19,9 +20,20 @@ impl Curator {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
-                Effect::Start(start) => {
-                    self.write(Write::Start(Arc::clone(&start)), Then::Started(start, None))
+                Effect::Start { start, record: RecordStart::First } => {
+                    self.starts_wait = true;
+                    self.write(Write::Start(Arc::clone(&start)), Then::Started(start, None));
                 }
+                Effect::Start { start, record: RecordStart::Later } => {
+                    self.record_soon();
+                    // Not before the jobs whose starts come first.
+                    if self.starts_wait {
+                        self.plan(Action::Start(start));
+                    } else {
+                        self.dispatch(start, None);
+                    }
+                }
+                Effect::Recall(agent) => self.recall(agent),
                 Effect::Cancel { agent, job } => self.plan(Action::Cancel { agent, job }),
                 Effect::Drop(job) => {
                     self.parts.observer.job_dropped(job, self.now);

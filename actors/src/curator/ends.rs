@@ -1,6 +1,9 @@
 //! Ends of attempts, made into steps of the next commit; and panics of engines, which may end in a
 //! quarantine.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use volery_blackboard::input::Input;
 use volery_blackboard::job::{Start, Verdict};
 use volery_blackboard::store::{Death, Few, Finish, JobEnd, Write};
@@ -13,8 +16,14 @@ use crate::ingress::PanicVerdict;
 use crate::ingress::{AttemptEnd, Ended, EngineState};
 use crate::observer::ObservedAttempt;
 
+/// How many commits long an attempt is that counts as short beside them. An agent with longer attempts is given
+/// no more jobs than it has slots: waiting for a commit costs it a twentieth of its time at most. A tenth would
+/// let agents wait with attempts that are as long as a commit; ten times as many would give jobs to agents long
+/// before their turn.
+const SHORT_COMMITS: u32 = 20;
+
 impl Curator {
-    pub(super) fn prepare_end(&mut self, Ended { start, end, engine, observed }: Ended) {
+    pub(super) fn prepare_end(&mut self, Ended { start, began, end, engine, observed }: Ended) {
         if engine != EngineState::Sound {
             // Before the end, so that a quarantine is there before the slot is free. Counted in its turn: a
             // resume that stands before it in the same commit lifts the quarantine before, not the one that
@@ -33,36 +42,57 @@ impl Curator {
         }
         log_end(self.parts.feed.name(start.agent), &start, &end, &observed);
         let (job, failures) = (start.job, start.failures);
+        let is_short = began.is_some_and(|began| self.is_short(self.now.since(began)));
+        let told = (!self.board.is_start_recorded(job)).then(|| Arc::clone(&start));
         let attempts = match &end {
             AttemptEnd::Dead { attempts, .. } => *attempts,
             _ => failures + 1,
         };
-        let then = |verdict, claims, error| {
-            Then::Finished(Finished { start, verdict, claims, error, attempts, observed })
-        };
+        let then =
+            |verdict, claims, error| Finished { start, verdict, claims, error, attempts, observed, is_short };
         match end {
             AttemptEnd::Done(outputs) => {
                 let then = then(Verdict::Done, ArtifactClaims::of(&outputs), Vec::new());
-                self.write(Write::Finish(Finish { job, end: JobEnd::Done, outputs }), then);
+                let finish = Finish { job, start: told, end: JobEnd::Done, outputs };
+                self.write(Write::Finish(finish), Then::Finished(then));
             }
             AttemptEnd::Retry { until, error } => {
                 let then = then(Verdict::Retry(until), Few::new(), error.clone());
-                self.write(Write::Retry { job, failures: failures + 1, until, at: self.now, error }, then);
+                let (failures, at) = (failures + 1, self.now);
+                let retry = Write::Retry { job, start: told, failures, until, at, error };
+                self.write(retry, Then::Finished(then));
             }
             AttemptEnd::Dead { at, attempts, error, failure } => {
                 let then = then(Verdict::Dead, ArtifactClaims::of(&failure), error.clone());
                 let end = JobEnd::Dead(Box::new(Death { attempts, error, at }));
-                self.write(Write::Finish(Finish { job, end, outputs: failure }), then);
+                let finish = Finish { job, start: told, end, outputs: failure };
+                self.write(Write::Finish(finish), Then::Finished(then));
             }
             AttemptEnd::Cancelled => {
-                let finish = Finish { job, end: JobEnd::Cancelled, outputs: Few::new() };
-                self.write(Write::Finish(finish), then(Verdict::Cancelled, Few::new(), Vec::new()));
+                let finish = Finish { job, start: told, end: JobEnd::Cancelled, outputs: Few::new() };
+                let then = then(Verdict::Cancelled, Few::new(), Vec::new());
+                self.write(Write::Finish(finish), Then::Finished(then));
             }
-            // Recorded, so that it is no interruption.
             AttemptEnd::Released => {
-                self.write(Write::Release(job), then(Verdict::Released, Few::new(), Vec::new()));
+                let then = then(Verdict::Released, Few::new(), Vec::new());
+                self.release(then);
             }
         }
+    }
+
+    /// Hands a job back. Recorded if its start is, so that it is no interruption.
+    pub(super) fn release(&mut self, finished: Finished) {
+        let job = finished.start.job;
+        if self.board.is_start_noted(job) {
+            self.write(Write::Release(job), Then::Finished(finished));
+        } else {
+            self.plan(Action::Release(Box::new(finished)));
+        }
+    }
+
+    /// Tells whether an attempt was short beside the last commit.
+    fn is_short(&self, took: Duration) -> bool {
+        took <= self.committed.done.since(self.committed.begun).saturating_mul(SHORT_COMMITS)
     }
 
     /// Counts a panic of an engine, and acts on the verdict.
@@ -95,6 +125,8 @@ impl Curator {
         if matches!(counted, PanicVerdict::Escalated(_)) {
             self.parts.ingress.escalate(name);
         }
+        // Its slots have taken nothing since the panic.
+        self.plan(Action::GoOn(agent));
     }
 }
 

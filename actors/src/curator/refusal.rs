@@ -39,7 +39,8 @@ impl Curator {
                 // In memory only: there is nothing that the store would note.
                 let verdict = Verdict::Retry(until);
                 self.parts.feed.tell_attempt(&start, verdict, error);
-                self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
+                let (job, attempt) = (start.job, start.attempt);
+                self.handle(Input::Finished { job, attempt, verdict, is_short: false });
             }
             Then::Started(start, _) => {
                 let agent = self.parts.feed.name(start.agent);
@@ -73,6 +74,10 @@ impl Curator {
             }
             // The loop sends it again.
             Then::SpanNoted(_) => {}
+            Then::StartNoted(job) => {
+                self.handle(Input::NoteRefused(job));
+                self.record_soon();
+            }
             Then::SpilledCancelled(run) => {
                 tracing::warn!(target: "volery::curator", %run, %error, "claims in the log were not cancelled yet");
                 self.handle(Input::CancelRefused(run));
@@ -108,15 +113,16 @@ impl Curator {
         let (agent, run, job) = (self.parts.feed.name(start.agent), start.run, start.job);
         tracing::warn!(target: "volery::curator", %agent, %run, %job, attempt = start.attempt, %error, "end of an attempt was refused");
         let verdict = Verdict::Released;
-        self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict });
+        self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict, is_short: false });
     }
 
     fn give_up(&mut self, start: Arc<Start>, error: Vec<String>, attempts: u32) {
         let end = JobEnd::Dead(Box::new(Death { attempts, error: error.clone(), at: self.now }));
-        let finish = Finish { job: start.job, end, outputs: Few::new() };
+        let told = (!self.board.is_start_recorded(start.job)).then(|| Arc::clone(&start));
+        let finish = Finish { job: start.job, start: told, end, outputs: Few::new() };
         let verdict = Verdict::Dead;
         let (claims, observed) = (Few::new(), ObservedAttempt::default());
-        let finished = Finished { start, verdict, claims, error, attempts, observed };
+        let finished = Finished { start, verdict, claims, error, attempts, observed, is_short: false };
         self.write(Write::Finish(finish), Then::GivenUp(finished));
     }
 

@@ -53,6 +53,8 @@ pub(super) enum Then {
     },
     /// Nothing; but a record that the store refuses is written again when the store works.
     Recorded(Record),
+    /// Nothing: the attempt runs already.
+    StartNoted(JobId),
     /// A note of a span.
     SpanNoted(SpanNote),
     /// Claims of a cancelled run ended that were in the log only.
@@ -70,6 +72,8 @@ pub(super) struct Finished {
     /// Attempts that failed by now, as a dead letter counts them.
     pub(super) attempts: u32,
     pub(super) observed: ObservedAttempt,
+    /// Whether the attempt was short beside a commit.
+    pub(super) is_short: bool,
 }
 
 /// A step that needs no record.
@@ -78,6 +82,12 @@ pub(super) enum Action {
     Input(Input),
     /// Counts a panic of an engine, or of its factory.
     CountPanic(AgentIndex, Scope),
+    /// Hands a job to its agent.
+    Start(Arc<Start>),
+    /// Lets the slots of an agent take jobs again.
+    GoOn(AgentIndex),
+    /// Hands a job back whose start is not recorded.
+    Release(Box<Finished>),
     /// Tells the agent to cancel an attempt.
     Cancel { agent: AgentIndex, job: JobId },
     /// Shows the board as the steps before left it.
@@ -122,7 +132,7 @@ impl Record {
             Self::Claim(settled) => Write::Settle(settled.clone()),
             Self::Note(note) => Write::Note(note.clone()),
             Self::Job(job) => {
-                Write::Finish(Finish { job: *job, end: JobEnd::Cancelled, outputs: Few::new() })
+                Write::Finish(Finish { job: *job, start: None, end: JobEnd::Cancelled, outputs: Few::new() })
             }
         }
     }

@@ -12,6 +12,8 @@ use crate::observer::ObservedAttempt;
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) start: Arc<Start>,
+    /// When it began; none for a job that no slot had taken.
+    pub(crate) began: Option<Timestamp>,
     pub(crate) end: AttemptEnd,
     pub(crate) engine: EngineState,
     pub(crate) observed: ObservedAttempt,
@@ -20,7 +22,7 @@ pub(crate) struct Ended {
 impl Ended {
     /// The end of a job that no engine was called for.
     pub(crate) fn without_attempt(start: Arc<Start>, end: AttemptEnd) -> Self {
-        Self { start, end, engine: EngineState::Sound, observed: ObservedAttempt::default() }
+        Self { start, began: None, end, engine: EngineState::Sound, observed: ObservedAttempt::default() }
     }
 }
 

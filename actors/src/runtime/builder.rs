@@ -228,7 +228,8 @@ async fn assemble(
     let names = plan.agents.iter().map(|agent| agent.viewer.name.clone()).collect();
     let owners = plan.subscriptions().map(|(agent, ..)| agent).collect();
     let feed = Feed::new(settings.feed_capacity, names, owners);
-    let board = plan.board(settings.jobs_in_memory_max, services.observer.is_on());
+    let outlives_process = services.store.outlives_process();
+    let board = plan.board(settings.jobs_in_memory_max, services.observer.is_on(), outlives_process);
     let AgentChildren { tree: agent_specs, addresses: agents, attempts } = agent_children(plan, &services);
     let (clock, ingress) = (services.clock.clone(), Arc::clone(&services.ingress));
     let (timekeeper_spec, timekeeper) = {

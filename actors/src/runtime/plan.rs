@@ -74,7 +74,12 @@ impl Plan {
     }
 
     /// Returns what makes an empty board with every agent and subscription.
-    pub(super) fn board(&self, window: u32, is_observed: bool) -> Box<dyn Fn() -> Board + Send + Sync> {
+    pub(super) fn board(
+        &self,
+        window: u32,
+        is_observed: bool,
+        outlives_process: bool,
+    ) -> Box<dyn Fn() -> Board + Send + Sync> {
         let described =
             |agent: &AgentParts| (agent.viewer.name.clone(), agent.concurrency, agent.timeouts.queue);
         let agents: Vec<_> = self.agents.iter().map(described).collect();
@@ -94,6 +99,9 @@ impl Plan {
             }
             for (agent, subscription) in &subscriptions {
                 board.add_subscription(*agent, subscription);
+            }
+            if outlives_process {
+                board.record_first_starts();
             }
             board
         })

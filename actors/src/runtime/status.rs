@@ -62,17 +62,18 @@ impl Volery {
         let present = self.0.attempts.pick(|_| true);
         let present: FxHashMap<_, _> =
             present.iter().map(|attempt| ((attempt.start.job, attempt.start.attempt), attempt)).collect();
-        for job in &mut running {
-            if let Some(attempt) = present.get(&(job.job, job.attempt)) {
-                let status = attempt.status();
-                job.last_progress = status.last_progress;
-                job.note = status.note;
-                if let (RunningState::Running, Some(since)) = (job.state, status.cancelled_at) {
-                    // Its time is over, or the runtime is stopping; the board knows neither.
-                    job.state = RunningState::Cancelling { since };
-                }
+        running.retain_mut(|job| {
+            // One that no slot has taken yet waits for it.
+            let Some(attempt) = present.get(&(job.job, job.attempt)) else { return false };
+            let status = attempt.status();
+            job.last_progress = status.last_progress;
+            job.note = status.note;
+            if let (RunningState::Running, Some(since)) = (job.state, status.cancelled_at) {
+                // Its time is over, or the runtime is stopping; the board knows neither.
+                job.state = RunningState::Cancelling { since };
             }
-        }
+            true
+        });
         Ok(running)
     }
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::backlog::Reading;
+use super::pace::{AHEAD_MAX, Pace};
 use super::queue::{Queue, Standing};
 use super::ready::Runs;
 use super::run::Motion;
@@ -28,6 +29,9 @@ pub(super) struct Agent {
     /// Jobs that back off.
     pub(super) backing_off: usize,
     pub(super) reading: Reading,
+    pub(super) pace: Pace,
+    /// How many of the next starts are recorded before their jobs go to the agent.
+    pub(super) recorded_first: u32,
 }
 
 impl Board {
@@ -40,8 +44,35 @@ impl Board {
         self.agents[agent.at()].queue.set_timeout(timeout);
     }
 
-    pub(super) fn pause(&mut self, agent: AgentIndex) {
+    /// Has the next starts of every agent recorded before their jobs go to it: as many as can have been under
+    /// way, without a record, when the process before died. So the board learns of a job that the process
+    /// dies of; and after a time in which the store refused writes, one is tried before an engine is called.
+    /// Called after the agents were added.
+    pub fn record_first_starts(&mut self) {
+        for agent in &mut self.agents {
+            agent.recorded_first = agent.queue.slots().saturating_add(AHEAD_MAX);
+        }
+    }
+
+    pub(super) fn pause(&mut self, agent: AgentIndex, effects: &mut Vec<Effect>) {
         self.change_standing(agent, |queue| queue.set_paused(true));
+        self.recall(agent, effects);
+    }
+
+    /// Takes back what an agent was given beyond its slots.
+    pub(super) fn recall(&mut self, agent: AgentIndex, effects: &mut Vec<Effect>) {
+        if self.agents[agent.at()].queue.excess() > 0 {
+            effects.push(Effect::Recall(agent));
+        }
+    }
+
+    /// Counts an end of the agent, and gives it as many jobs beyond its slots as its pace asks for. None when
+    /// jobs may wait for so long only: those would wait unseen.
+    pub(super) fn set_pace(&mut self, agent: AgentIndex, is_short: bool) {
+        let commits = self.commits;
+        let Agent { queue, pace, .. } = &mut self.agents[agent.at()];
+        let ahead = pace.count(commits, is_short);
+        queue.set_ahead(if queue.has_timeout() { 0 } else { ahead });
     }
 
     pub(super) fn resume(&mut self, agent: AgentIndex, effects: &mut Vec<Effect>) {
@@ -50,12 +81,18 @@ impl Board {
         self.lift_quarantine(agent, effects);
     }
 
-    pub(super) fn quarantine(&mut self, agent: AgentIndex, quarantine: Quarantine) {
+    pub(super) fn quarantine(
+        &mut self,
+        agent: AgentIndex,
+        quarantine: Quarantine,
+        effects: &mut Vec<Effect>,
+    ) {
         let before = self.change_standing(agent, |queue| queue.set_quarantine(Some(quarantine)));
         self.disarm_quarantine(agent, before);
         if let Some(at) = quarantine.resumes_at {
             self.deadlines.insert((at, Due::Quarantine(agent)));
         }
+        self.recall(agent, effects);
     }
 
     pub(super) fn lift_quarantine(&mut self, agent: AgentIndex, effects: &mut Vec<Effect>) {

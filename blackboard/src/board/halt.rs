@@ -2,8 +2,8 @@
 //!
 //! Pure: no I/O, no clock.
 
-use super::Board;
 use super::waits::Closed;
+use super::{Board, Effect};
 use crate::id::AgentIndex;
 use crate::job::WaitsFor;
 use crate::time::Timestamp;
@@ -53,6 +53,14 @@ impl Board {
         since.get_or_insert((self.now, why));
         if !reasons.contains(&reason) {
             reasons.push(reason);
+        }
+    }
+
+    /// Nothing may start from now on, and what has been given to agents and has not begun is taken back.
+    pub(super) fn halt_and_recall(&mut self, reason: HaltReason, effects: &mut Vec<Effect>) {
+        self.halt(reason);
+        for agent in self.agent_indices() {
+            self.recall(agent, effects);
         }
     }
 

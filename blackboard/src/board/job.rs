@@ -32,6 +32,18 @@ pub(super) struct Job {
     pub(super) since: Timestamp,
     /// Since when it is being cancelled.
     pub(super) cancelling: Option<Timestamp>,
+    pub(super) recorded: Recorded,
+    /// The start of its present attempt is recorded, or is being recorded.
+    pub(super) is_noted: bool,
+}
+
+/// Whether the store has a record of the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recorded {
+    No,
+    /// Its first record is being written, with the present attempt.
+    Asked,
+    Yes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +63,22 @@ impl Job {
         self.is_out() && self.attempt == attempt
     }
 
+    /// The start of the present attempt is being recorded.
+    pub(super) fn note_start(&mut self) {
+        self.is_noted = true;
+        if self.recorded == Recorded::No {
+            self.recorded = Recorded::Asked;
+        }
+    }
+
+    /// The start of the present attempt was not recorded.
+    pub(super) fn forget_note(&mut self) {
+        self.is_noted = false;
+        if self.recorded == Recorded::Asked {
+            self.recorded = Recorded::No;
+        }
+    }
+
     /// Tells whether its agent has it, to run it or to bury it.
     pub(super) fn is_out(&self) -> bool {
         matches!(self.state, JobState::Running | JobState::Burying)
@@ -58,11 +86,21 @@ impl Job {
 }
 
 impl Board {
-    pub(super) fn finish(&mut self, id: JobId, attempt: u32, verdict: Verdict, effects: &mut Vec<Effect>) {
+    pub(super) fn finish(
+        &mut self,
+        id: JobId,
+        attempt: u32,
+        (verdict, is_short): (Verdict, bool),
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_running(attempt)) else { return };
         let (agent, state) = (job.agent, job.state);
         let cancelling = job.cancelling.is_some();
         job.refusals = 0;
+        let was_asked = job.recorded == Recorded::Asked;
+        if matches!(verdict, Verdict::Retry(_)) || was_asked {
+            job.recorded = Recorded::Yes;
+        }
         match verdict {
             Verdict::Retry(until) if !cancelling => {
                 job.failures += 1;
@@ -78,6 +116,7 @@ impl Board {
             Verdict::Dead => self.end(id, Some(PairVerdict::Dead), &Outcome::Dead, effects),
             Verdict::Cancelled => self.end(id, None, &Outcome::Cancelled, effects),
         }
+        self.set_pace(agent, is_short);
         self.release_slot(agent, state);
     }
 
@@ -111,8 +150,8 @@ impl Board {
     /// Ends a job that does not run, because its run was cancelled.
     pub(super) fn drop_job(&mut self, id: JobId, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.remove(&id) else { return };
-        if job.attempt == 0 {
-            // Its first start was never committed: the store knows its inputs only.
+        if job.recorded == Recorded::No {
+            // The store knows its inputs only.
             return self.cancel_group(job.subscription, &job.group, effects);
         }
         self.agents[job.agent.at()].ended += 1;
@@ -133,6 +172,13 @@ impl Board {
             } else {
                 self.settle(entry.settled(index, Outcome::Cancelled), effects);
             }
+        }
+    }
+
+    /// Changes whether the start of a job's present attempt is recorded.
+    pub(super) fn change_note(&mut self, id: JobId, change: fn(&mut Job)) {
+        if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_out()) {
+            change(job);
         }
     }
 

@@ -65,6 +65,7 @@ impl Board {
     /// Notes that everything which effects given so far wanted written is written, or will never be. Called
     /// after every commit, before the board handles its inputs.
     pub fn written(&mut self) {
+        self.commits += 1;
         self.log_counts.forgotten.clear();
     }
 

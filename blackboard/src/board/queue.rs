@@ -51,6 +51,9 @@ pub(super) struct Queue {
     /// How many wait behind others of their lanes.
     behind: usize,
     concurrency: u32,
+    /// How many jobs more than that the agent may be given.
+    ahead: u32,
+    /// Jobs that the agent has.
     running: u32,
     paused: bool,
     quarantine: Option<Quarantine>,
@@ -76,6 +79,7 @@ impl Queue {
             lanes: HashMap::new(),
             behind: 0,
             concurrency,
+            ahead: 0,
             running: 0,
             paused: false,
             quarantine: None,
@@ -285,7 +289,20 @@ impl Queue {
     }
 
     pub(super) fn has_slot(&self) -> bool {
-        self.running < self.concurrency
+        self.running < self.concurrency.saturating_add(self.ahead)
+    }
+
+    pub(super) fn set_ahead(&mut self, ahead: u32) {
+        self.ahead = ahead;
+    }
+
+    pub(super) fn has_timeout(&self) -> bool {
+        self.timeout.is_some()
+    }
+
+    /// How many of the jobs that the agent has wait for one of its slots.
+    pub(super) fn excess(&self) -> u32 {
+        self.running.saturating_sub(self.concurrency)
     }
 
     pub(super) fn running(&self) -> u32 {

@@ -3,7 +3,7 @@
 //! A redriven job takes the same way as a job that was read back, with its failures counted from 0. Pure: no
 //! I/O, no clock.
 
-use super::job::{Job, JobState, cuts};
+use super::job::{Job, JobState, Recorded, cuts};
 use super::pairs::Progress;
 use super::poison::Precaution;
 use super::ready::{Ready, Runs, Work};
@@ -93,6 +93,8 @@ impl Board {
             state: progress.until.map_or(JobState::Queued, JobState::BackingOff),
             since: self.now,
             cancelling: None,
+            recorded: Recorded::Yes,
+            is_noted: false,
         };
         self.jobs.insert(id, job);
         self.poison.add(id, progress.precaution);

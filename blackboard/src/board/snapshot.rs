@@ -146,7 +146,8 @@ impl InLog {
 }
 
 impl Board {
-    /// Lists running attempts, the oldest first.
+    /// Lists the jobs that agents have, the oldest first. Of an agent that was given more than it has slots, the
+    /// last ones have not begun.
     #[must_use]
     pub fn running(&self) -> Vec<RunningJob> {
         let running = self.jobs.iter().filter(|(_, job)| job.state == JobState::Running);
@@ -226,7 +227,7 @@ impl Board {
     pub fn standings(&self) -> Vec<AgentStanding> {
         let standing = |agent: &Agent| AgentStanding {
             name: agent.name.clone(),
-            queued: agent.queue.len(),
+            queued: agent.queue.len() + agent.queue.excess() as usize,
             paused: agent.queue.is_paused(),
             quarantine: agent.queue.quarantine(),
             stuck: agent.reading.is_stuck().then(|| agent.reading.spilled()),
@@ -251,10 +252,11 @@ impl Board {
                     *joins.get_or_insert(0) += waiting as u64;
                 }
             }
+            let excess = agent.queue.excess();
             AgentStatus {
                 name: agent.name.clone(),
-                running: agent.queue.running(),
-                queued: agent.queue.waiting().count(),
+                running: agent.queue.running() - excess,
+                queued: agent.queue.waiting().count() + excess as usize,
                 oldest_queued: agent.queue.waiting().filter_map(|ready| self.complete_since(ready)).min(),
                 spilled: agent.reading.spilled(),
                 stuck: agent.reading.is_stuck(),
@@ -308,6 +310,9 @@ impl Board {
                 self.visit_ready(ready, &WaitingReason::BehindKey(key.clone()), visit);
             }
         }
+        for agent in self.agent_indices() {
+            self.visit_excess(agent, visit);
+        }
         for job in self.jobs.values() {
             if let JobState::BackingOff(until) = job.state {
                 let reason = match job.refusals {
@@ -317,6 +322,26 @@ impl Board {
                 for entry in &job.group.entries {
                     visit(job.subscription, entry, reason.clone());
                 }
+            }
+        }
+    }
+
+    /// Visits the inputs of jobs that an agent has and that wait for one of its slots: those it was given last.
+    fn visit_excess(
+        &self,
+        agent: AgentIndex,
+        visit: &mut dyn FnMut(SubscriptionIndex, &Entry, WaitingReason),
+    ) {
+        let queue = &self.agents[agent.at()].queue;
+        if queue.excess() == 0 {
+            return;
+        }
+        let has = |job: &&super::Job| job.agent == agent && job.state == JobState::Running;
+        let mut given: Vec<&super::Job> = self.jobs.values().filter(has).collect();
+        given.sort_unstable_by_key(|job| (job.since, job.order));
+        for job in given.into_iter().skip(queue.slots() as usize) {
+            for entry in &job.group.entries {
+                visit(job.subscription, entry, WaitingReason::NoSlot);
             }
         }
     }

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::halt::HaltReason;
-use super::job::{Job, JobState, latest, members};
+use super::job::{Job, JobState, Recorded, latest, members};
 use super::queue::{Late, Standing, Taken};
 use super::ready::{Lane, Ready, Runs, Work, lane_in};
 use super::run::Motion;
 use super::waits::waits;
 use super::{Board, Due, Effect};
 use crate::collect::Group;
+use crate::effect::RecordStart;
 use crate::id::{AgentIndex, JobId, Key, SubscriptionIndex};
 use crate::job::{Observed, Start};
 use crate::outcome::{Burial, Overdue};
@@ -103,7 +104,8 @@ impl Board {
     /// Starts an attempt with work that has just been given a slot.
     pub(super) fn start(&mut self, agent: AgentIndex, ready: Ready, effects: &mut Vec<Effect>) {
         if let Some(start) = self.begin_attempt(agent, ready, JobState::Running) {
-            effects.push(Effect::Start(Arc::new(start)));
+            let record = self.when_to_record(&start);
+            effects.push(Effect::Start { start: Arc::new(start), record });
         }
     }
 
@@ -116,8 +118,30 @@ impl Board {
             self.agents[agent.at()].queue.leave_lane(&lane, self.now);
         }
         if let Some(start) = self.begin_attempt(agent, ready, JobState::Burying) {
+            self.change_note(start.job, Job::note_start);
             effects.push(Effect::Bury { start: Arc::new(start), why: Box::new(why) });
         }
+    }
+
+    /// Decides when the start of a job is recorded.
+    ///
+    /// The inputs of a batch or a join are the board's decision, and the job's identity: recorded before an
+    /// engine sees them, they are the same after a restart. One input forms the same job again. Before an
+    /// attempt that might end the process, its start is recorded as well.
+    fn when_to_record(&mut self, start: &Start) -> RecordStart {
+        let early = &mut self.agents[start.agent.at()].recorded_first;
+        let is_early = *early > 0;
+        *early -= u32::from(is_early);
+        let was_formed = !self.subscriptions[start.subscription.at()].collector.is_plain();
+        if is_early || start.alone || (was_formed && !self.has_record(start.job)) {
+            self.change_note(start.job, Job::note_start);
+            return RecordStart::First;
+        }
+        RecordStart::Later
+    }
+
+    fn has_record(&self, job: JobId) -> bool {
+        self.jobs.get(&job).is_some_and(|job| job.recorded == Recorded::Yes)
     }
 
     fn begin_attempt(&mut self, agent: AgentIndex, ready: Ready, state: JobState) -> Option<Start> {
@@ -142,6 +166,8 @@ impl Board {
                     state,
                     since,
                     cancelling: None,
+                    recorded: Recorded::No,
+                    is_noted: false,
                 };
                 self.jobs.insert(id, job);
                 id
@@ -149,6 +175,7 @@ impl Board {
             Work::Again(id) => {
                 let job = self.jobs.get_mut(&id)?;
                 job.attempt += 1;
+                job.is_noted = false;
                 (job.state, job.since) = (state, since);
                 id
             }
@@ -197,7 +224,9 @@ impl Board {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_out()) else { return };
         let (agent, state) = (job.agent, job.state);
         job.attempt -= 1;
-        let (was_started, cancelling) = (job.attempt > 0, job.cancelling.is_some());
+        job.forget_note();
+        let was_started = job.attempt > 0 || job.recorded == Recorded::Yes;
+        let cancelling = job.cancelling.is_some();
         if cancelling {
             self.stop_counting(id);
         }
@@ -229,6 +258,7 @@ impl Board {
         let until = now.after(BACK_OFF_FIRST.saturating_mul(1 << job.refusals.min(DOUBLINGS_MAX)));
         job.attempt -= 1;
         job.refusals += 1;
+        job.forget_note();
         (job.state, job.since) = (JobState::BackingOff(until), now);
         let agent = job.agent;
         self.begin_back_off(agent, id, until);

@@ -109,6 +109,8 @@ pub async fn check_log(stores: &dyn Stores) {
         work::a_started_job_hides_its_claims,
         work::a_job_of_a_batch_keeps_its_groups,
         work::a_retry_keeps_failures_and_time,
+        work::a_retry_that_tells_the_start_needs_no_record,
+        work::an_end_that_tells_the_start_needs_no_record,
         work::another_attempt_clears_the_time,
         work::finishing_ends_claims_and_publishes,
         work::a_repeated_output_is_the_first_artifact,
@@ -420,7 +422,7 @@ fn begin(start: &Start) -> Write {
 
 fn finish(job: JobId, end: JobEnd, outputs: Vec<NewArtifact>) -> Write {
     let outputs = outputs.into();
-    Write::Finish(Finish { job, end, outputs })
+    Write::Finish(Finish { job, start: None, end, outputs })
 }
 
 fn dead(at_second: i64) -> JobEnd {

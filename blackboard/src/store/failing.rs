@@ -188,7 +188,8 @@ impl FailingStore {
         self.rules().close_refused = true;
     }
 
-    /// Lets a close do nothing, so that another runtime may go on with the store.
+    /// Lets a close do nothing, so that another runtime may go on with the store; it counts as one that outlives
+    /// the process.
     pub fn stay_open(&self) {
         self.rules().stays_open = true;
     }
@@ -334,7 +335,7 @@ impl Log for FailingStore {
     }
 
     fn outlives_process(&self) -> bool {
-        self.inner.outlives_process()
+        self.inner.outlives_process() || self.rules().stays_open
     }
 
     fn notes(&self) -> Answer<'_, Vec<Note>> {

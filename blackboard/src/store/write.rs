@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 pub enum Write {
     /// New artifacts.
     Publish(Few<NewArtifact>),
-    /// A job's start.
+    /// A job's start. A job may end without: then its end tells the start.
     Start(Arc<Start>),
     /// A job's end: its inputs' outcome and its outputs.
     Finish(Finish),
@@ -25,6 +25,8 @@ pub enum Write {
     Retry {
         /// The job.
         job: JobId,
+        /// Its start, as in [`Finish`].
+        start: Option<Arc<Start>>,
         /// Failed attempts so far.
         failures: u32,
         /// When the next may start.
@@ -77,6 +79,8 @@ pub struct NewArtifact {
 pub struct Finish {
     /// The job.
     pub job: JobId,
+    /// The start of the attempt, unless it is recorded for sure. The store may have no record of the job.
+    pub start: Option<Arc<Start>>,
     /// How it ended.
     pub end: JobEnd,
     /// The artifacts that it published: its outputs, or its failure.

@@ -280,7 +280,7 @@ fn terminal_states_are_final() {
     // The end of an attempt that is over, and of one that never was.
     for attempt in [1, 2] {
         assert!(!world.board.is_current(late, attempt));
-        world.handle(Input::Finished { job: late, attempt, verdict: Verdict::Done });
+        world.handle(Input::Finished { job: late, attempt, verdict: Verdict::Done, is_short: false });
     }
     world.handle(Input::StartRefused(late));
     assert_eq!(world.board.tally(run(0)), tally);

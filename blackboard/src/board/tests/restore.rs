@@ -26,7 +26,7 @@ fn tell(board: &mut Board, input: Input) -> Option<Arc<Start>> {
     board.handle(input, at(5), &mut effects);
     board.audit().expect("every law holds");
     effects.into_iter().find_map(|effect| match effect {
-        Effect::Start(start) => Some(start),
+        Effect::Start { start, .. } => Some(start),
         _ => None,
     })
 }
@@ -38,7 +38,7 @@ fn with_a_dead_job() -> (Board, Start) {
     board.add_subscription(agent, &each());
     tell(&mut board, Input::PinRun { run: run(0), workflow: Arc::from("test"), tally: None });
     let start = tell(&mut board, Input::Published(published(1))).expect("it starts");
-    tell(&mut board, Input::Finished { job: start.job, attempt: 1, verdict: Verdict::Dead });
+    tell(&mut board, Input::Finished { job: start.job, attempt: 1, verdict: Verdict::Dead, is_short: false });
     (board, Start::clone(&start))
 }
 
@@ -53,7 +53,7 @@ fn a_redriven_input_is_not_dead_any_more_and_is_counted_once() {
     let (mut board, start) = with_a_dead_job();
     let again = tell(&mut board, redriven(start, published(1))).expect("it starts again");
     assert_eq!((again.attempt, again.failures), (2, 0), "attempts go on, failures begin anew");
-    tell(&mut board, Input::Finished { job: again.job, attempt: 2, verdict: Verdict::Done });
+    tell(&mut board, Input::Finished { job: again.job, attempt: 2, verdict: Verdict::Done, is_short: false });
     let tally = board.tally(run(0)).expect("the run has a handle");
     assert_eq!((tally.matched, tally.consumed, tally.dead), (1, 1, 0));
 }
@@ -64,7 +64,7 @@ fn an_input_that_replaces_another_is_counted_beside_it() {
     let start = start.redriven("a/0", &[(Offset::new(1), Offset::new(2), at(3))]);
     let again = tell(&mut board, redriven(start, published(2))).expect("it starts");
     assert_eq!(again.attempt, 1, "it is another job");
-    tell(&mut board, Input::Finished { job: again.job, attempt: 1, verdict: Verdict::Done });
+    tell(&mut board, Input::Finished { job: again.job, attempt: 1, verdict: Verdict::Done, is_short: false });
     let tally = board.tally(run(0)).expect("the run has a handle");
     assert_eq!((tally.matched, tally.consumed, tally.dead), (2, 1, 1));
 }

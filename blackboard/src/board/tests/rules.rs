@@ -252,7 +252,7 @@ fn jobs_of_one_lane_run_one_at_a_time_in_log_order() {
     assert!(!world.busy().contains(&vec![2]), "a job that backs off keeps its lane");
     world.let_pass();
     let starts = world.told.iter().filter_map(|effect| match effect {
-        Effect::Start(start) => Some(start.members[0].offset.get()),
+        Effect::Start { start, .. } => Some(start.members[0].offset.get()),
         _ => None,
     });
     assert_eq!(starts.collect::<Vec<_>>(), [1, 3, 1, 2, 4]);

@@ -26,6 +26,8 @@ enum Step {
     Refuse {
         hold: bool,
     },
+    /// The starts that are not recorded are.
+    Record,
     /// Every start that waits for its commit is refused by itself.
     Defer,
     Advance(u64),
@@ -136,6 +138,7 @@ fn perform(world: &mut World, step: &Step) {
         }
         Step::End(which, ending, outputs) => end(world, *which, *ending, outputs),
         Step::Commit => world.commit_starts(),
+        Step::Record => world.record_starts(),
         Step::Refuse { hold } => world.refuse_starts(*hold),
         Step::Defer => world.defer_starts(),
         Step::Advance(span) => world.advance(span * 2),
@@ -231,6 +234,7 @@ fn step(claimed: u16, restarts: bool) -> impl Strategy<Value = Step> {
         14 => (any::<prop::sample::Index>(), ending(), vec(draft(claimed), 0..2))
             .prop_map(|(which, ending, outputs)| Step::End(which.index(64), ending, outputs)),
         3 => Just(Step::Commit),
+        2 => Just(Step::Record),
         3 => any::<bool>().prop_map(|hold| Step::Refuse { hold }),
         1 => Just(Step::Defer),
         8 => (1_u64..25).prop_map(Step::Advance),
@@ -260,9 +264,10 @@ proptest! {
     #[test]
     fn every_law_holds_after_every_input(
         patience in prop::option::of((5_u64..40).prop_map(|span| span * 2)),
+        brisk in any::<bool>(),
         steps in vec(step(u16::MAX, false), 0..120),
     ) {
-        let mut world = World::new(Setup { patience, ..setup() });
+        let mut world = World::new(Setup { patience, ..setup() }).brisk(brisk);
         for step in &steps {
             perform(&mut world, step);
         }
@@ -272,9 +277,10 @@ proptest! {
     #[test]
     fn every_law_holds_over_restarts(
         patience in prop::option::of((5_u64..40).prop_map(|span| span * 2)),
+        brisk in any::<bool>(),
         steps in vec(step(u16::MAX, true), 0..120),
     ) {
-        let mut world = World::new(Setup { patience, ..setup() });
+        let mut world = World::new(Setup { patience, ..setup() }).brisk(brisk);
         for step in &steps {
             perform(&mut world, step);
         }
@@ -285,9 +291,10 @@ proptest! {
     fn every_law_holds_with_a_window(
         window in 1_usize..5,
         patience in prop::option::of((5_u64..40).prop_map(|span| span * 2)),
+        brisk in any::<bool>(),
         steps in vec(step(u16::MAX, true), 0..120),
     ) {
-        let mut world = World::new(Setup { patience, window: Some(window), ..setup() }).lazy();
+        let mut world = World::new(Setup { patience, window: Some(window), ..setup() }).brisk(brisk).lazy();
         for step in &steps {
             perform(&mut world, step);
         }
@@ -321,9 +328,10 @@ proptest! {
         steps in vec(quiet_step(), 0..100),
         restart in 0_usize..100,
         limit in 1_usize..10,
+        brisk in any::<bool>(),
     ) {
         let mut plain = World::new(setup());
-        let mut restarted = World::new(setup());
+        let mut restarted = World::new(setup()).brisk(brisk);
         for (number, step) in steps.iter().enumerate() {
             if number == restart {
                 restarted.restart(limit);

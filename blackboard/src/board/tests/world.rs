@@ -15,7 +15,7 @@ use crate::artifact::Artifact;
 use crate::board::{Board, WaitingFilter};
 use crate::body::Body;
 use crate::claim::{Claim, LogEntry, Settled};
-use crate::effect::Effect;
+use crate::effect::{Effect, RecordStart};
 use crate::id::{AgentIndex, AgentName, ArtifactId, JobId, Key, Offset, RunId, SubscriptionIndex};
 use crate::input::Input;
 use crate::job::{Start, Verdict};
@@ -82,6 +82,13 @@ pub(super) struct World {
     pub(super) crash_after: Option<usize>,
     /// Counts crashes and restarts.
     pub(super) life: u32,
+    /// Starts are recorded late, or never.
+    late: bool,
+    /// Attempts are short, so that agents are given more jobs than they have slots.
+    brisk: bool,
+    /// Jobs whose newest attempt is not recorded.
+    unrecorded: BTreeMap<JobId, Arc<Start>>,
+    recalls: Vec<AgentIndex>,
     pub(super) told: Vec<Effect>,
     pub(super) log: Log,
 }
@@ -95,7 +102,7 @@ impl World {
         let store = Memory::new();
         block_on(store.open(catalogue(&setup))).expect("memory opens");
         Self {
-            board: board(&setup),
+            board: board(&setup, false),
             setup,
             store,
             now: at(1_000_000),
@@ -116,9 +123,18 @@ impl World {
             restarted: false,
             crash_after: None,
             life: 0,
+            late: false,
+            brisk: false,
+            unrecorded: BTreeMap::new(),
+            recalls: Vec::new(),
             told: Vec::new(),
             log: Log::default(),
         }
+    }
+
+    /// Has starts recorded late or never, and agents given jobs beyond their slots.
+    pub(super) fn brisk(self, brisk: bool) -> Self {
+        Self { board: board(&self.setup, brisk), late: brisk, brisk, ..self }
     }
 
     pub(super) fn advance(&mut self, span: u64) {
@@ -215,7 +231,8 @@ impl World {
     pub(super) fn commit_starts(&mut self) {
         for start in std::mem::take(&mut self.fresh) {
             self.commit(Write::Start(Arc::clone(&start)));
-            let first = self.open.insert(start.job, Arc::clone(&start)).is_none();
+            let unrecorded = self.unrecorded.remove(&start.job).is_some();
+            let first = self.open.insert(start.job, Arc::clone(&start)).is_none() && !unrecorded;
             if first && !self.buried.contains_key(&start.job) {
                 self.check_first_start(&start);
             }
@@ -258,6 +275,63 @@ impl World {
         self.settle_up();
     }
 
+    /// Records the starts of all running jobs that are not recorded.
+    pub(super) fn record_starts(&mut self) {
+        let runs = |(job, _): &(&JobId, &Arc<Start>)| self.running.contains_key(*job);
+        let starts: Vec<Arc<Start>> =
+            self.unrecorded.iter().filter(runs).map(|(_, start)| Arc::clone(start)).collect();
+        for start in &starts {
+            self.commit(Write::Start(Arc::clone(start)));
+            self.unrecorded.remove(&start.job);
+            self.open.insert(start.job, Arc::clone(start));
+        }
+        self.handle_in_this_life(starts.iter().map(|start| Input::StartNoted(start.job)).collect());
+    }
+
+    /// A start that is not recorded has taken effect.
+    fn start_unrecorded(&mut self, start: &Arc<Start>) {
+        self.fresh.retain(|fresh| fresh.job != start.job);
+        let before = self.unrecorded.insert(start.job, Arc::clone(start));
+        if before.is_none() && !self.open.contains_key(&start.job) {
+            self.check_first_start(start);
+        }
+        self.running.insert(start.job, Arc::clone(start));
+    }
+
+    /// A job may start once more as if it never had.
+    fn forget_start(&mut self, start: &Start) {
+        let newest = start.members.iter().map(|member| member.offset).max().unwrap_or_default();
+        let last = self.last_start.entry(start.subscription).or_default();
+        *last = (*last).min(Offset::new(newest.get() - 1));
+    }
+
+    /// Takes back what agents were given beyond their slots.
+    pub(super) fn recall(&mut self) {
+        for agent in std::mem::take(&mut self.recalls) {
+            let of_agent =
+                |start: &&Arc<Start>| start.agent == agent && !self.buried.contains_key(&start.job);
+            let mut given: Vec<Arc<Start>> = self.running.values().filter(of_agent).cloned().collect();
+            given.sort_by_key(|start| start.members.iter().map(|member| member.offset).max());
+            for start in given.split_off(given.len().min(self.setup.agents[agent.at()] as usize)) {
+                if self.board.is_start_noted(start.job) {
+                    self.end(start.job, Verdict::Released, Vec::new());
+                } else {
+                    self.running.remove(&start.job);
+                    self.unrecorded.remove(&start.job);
+                    let attempt = start.attempt - 1;
+                    if attempt > 0 {
+                        self.unrecorded
+                            .insert(start.job, Arc::new(Start { attempt, ..Start::clone(&start) }));
+                    } else {
+                        self.forget_start(&start);
+                    }
+                    self.cancelling.remove(&start.job);
+                    self.handle(Input::StartRefused(start.job));
+                }
+            }
+        }
+    }
+
     /// Ends a running attempt; `outputs` are published with a job that is done.
     pub(super) fn end(&mut self, job: JobId, verdict: Verdict, outputs: Vec<Vec<Claim>>) {
         self.commit_starts();
@@ -277,12 +351,17 @@ impl World {
             }
             Verdict::Cancelled => Some(JobEnd::Cancelled),
             Verdict::Released => {
-                self.commit(Write::Release(job));
+                if self.board.is_start_noted(job) {
+                    self.commit(Write::Release(job));
+                }
                 None
             }
             Verdict::Retry(until) => {
-                let failures = start.failures + 1;
-                self.commit(Write::Retry { job, failures, until, at: self.now, error: Vec::new() });
+                let (failures, told) = (start.failures + 1, self.told_with(&start));
+                let at = self.now;
+                self.commit(Write::Retry { job, start: told, failures, until, at, error: Vec::new() });
+                self.unrecorded.remove(&job);
+                self.open.insert(job, Arc::clone(&start));
                 None
             }
         };
@@ -292,7 +371,8 @@ impl World {
             self.finish(&start, end, verdict, outputs);
         }
         if self.life == life {
-            self.handle(Input::Finished { job, attempt: start.attempt, verdict });
+            let is_short = self.brisk;
+            self.handle(Input::Finished { job, attempt: start.attempt, verdict, is_short });
         }
         self.log.untold -= 1;
         self.settle_up();
@@ -301,13 +381,20 @@ impl World {
     fn finish(&mut self, start: &Arc<Start>, end: JobEnd, verdict: Verdict, outputs: Vec<Vec<Claim>>) {
         let (publishes, claims): (Vec<_>, Vec<_>) =
             outputs.into_iter().map(|claims| self.new_publish(start.run, claims)).unzip();
-        let stored = self.commit(Write::Finish(Finish { job: start.job, end, outputs: publishes.into() }));
+        let (job, told) = (start.job, self.told_with(start));
+        let stored = self.commit(Write::Finish(Finish { job, start: told, end, outputs: publishes.into() }));
         self.note_end(start, verdict);
         self.offer(stored, claims);
     }
 
+    /// The start that the end of a job tells.
+    fn told_with(&self, start: &Arc<Start>) -> Option<Arc<Start>> {
+        (!self.board.is_start_recorded(start.job)).then(|| Arc::clone(start))
+    }
+
     fn note_end(&mut self, start: &Arc<Start>, verdict: Verdict) {
         self.open.remove(&start.job);
+        self.unrecorded.remove(&start.job);
         self.ended.insert(start.job, (Arc::clone(start), verdict));
         let outcome = match verdict {
             Verdict::Done => Outcome::Consumed,
@@ -373,10 +460,14 @@ impl World {
 
     fn perform(&mut self, effect: &Effect) {
         match effect {
-            Effect::Start(start) => {
+            Effect::Start { start, record } => {
                 self.check_credit(start);
                 self.begin(start);
+                if *record == RecordStart::Later {
+                    self.start_unrecorded(start);
+                }
             }
+            Effect::Recall(agent) => self.recalls.push(*agent),
             Effect::Bury { start, why } => {
                 match &**why {
                     Burial::Overdue(overdue) => {
@@ -408,7 +499,8 @@ impl World {
             Effect::Drop(job) => {
                 assert!(!self.running.contains_key(job), "running jobs are not dropped");
                 let start = self.open.get(job).cloned().expect("only committed jobs are dropped");
-                let end = Finish { job: *job, end: JobEnd::Cancelled, outputs: Vec::new().into() };
+                let end =
+                    Finish { job: *job, start: None, end: JobEnd::Cancelled, outputs: Vec::new().into() };
                 self.commit(Write::Finish(end));
                 self.note_end(&start, Verdict::Cancelled);
             }
@@ -447,7 +539,8 @@ impl World {
         let busy = self.running.values().chain(&self.fresh);
         let busy: Vec<_> = busy.filter(|other| !self.buried.contains_key(&other.job)).collect();
         let of_agent = busy.iter().filter(|other| other.agent == start.agent).count();
-        assert!(of_agent < self.setup.agents[start.agent.at()] as usize, "credit is kept: {start:?}");
+        let slots = self.setup.agents[start.agent.at()] as usize;
+        assert!(self.brisk || of_agent < slots, "credit is kept: {start:?}");
         if let Some(lane) = self.lane(start) {
             let overlap = busy.iter().any(|other| self.lane(other) == Some(lane.clone()));
             assert!(!overlap, "jobs of one lane do not overlap: {start:?}");
@@ -468,7 +561,7 @@ impl World {
         let cancelled = of_runs.len() == 1 && of_runs.is_subset(&self.cancelled);
         assert!(!cancelled, "nothing of a cancelled run starts: {start:?}");
         assert_eq!(start.opens_run, of_runs.len() > 1, "inputs of several runs open one");
-        if let Some(before) = self.open.get(&job) {
+        if let Some(before) = self.unrecorded.get(&job).or_else(|| self.open.get(&job)) {
             assert!(before.attempt < start.attempt, "attempts are numbered: {start:?}");
             assert_eq!(before.members, start.members, "a job keeps its inputs");
         } else {
@@ -524,7 +617,13 @@ impl World {
     /// Throws the board away, as a crash does, and rebuilds it from the store in slices of `limit`.
     pub(super) fn restart(&mut self, limit: usize) {
         self.lose_unwritten();
-        self.board = board(&self.setup);
+        self.board = board(&self.setup, self.late);
+        for (job, start) in std::mem::take(&mut self.unrecorded) {
+            if !self.open.contains_key(&job) {
+                self.forget_start(&start);
+            }
+        }
+        self.recalls.clear();
         let lost = std::mem::take(&mut self.fresh);
         self.forgive_order(&lost);
         self.buried.clear();
@@ -657,7 +756,7 @@ fn catalogue(setup: &Setup) -> Catalogue {
     Catalogue { marked: marked.map(|(index, _)| index).collect(), ..Catalogue::default() }
 }
 
-fn board(setup: &Setup) -> Board {
+fn board(setup: &Setup, late: bool) -> Board {
     let mut board = Board::new();
     board.observe();
     if let Some(window) = setup.window {
@@ -671,6 +770,9 @@ fn board(setup: &Setup) -> Board {
     }
     for (agent, subscription) in &setup.subscriptions {
         board.add_subscription(AgentIndex(*agent), subscription);
+    }
+    if !late {
+        board.record_first_starts();
     }
     board
 }

@@ -14,7 +14,8 @@ impl Case<'_> {
         let first = start(subscription, members);
         let second = Start { attempt: 2, failures: 1, ..first.clone() };
         let error = vec!["first".to_owned()];
-        let retry = Write::Retry { job: first.job, failures: 1, until: at(57), at: at(55), error };
+        let retry =
+            Write::Retry { job: first.job, start: None, failures: 1, until: at(57), at: at(55), error };
         let end = JobEnd::Dead(Box::new(Death {
             attempts: 2,
             error: vec!["outer".into(), "root".into()],

@@ -46,7 +46,14 @@ pub(super) async fn an_attempt_without_an_end_is_an_interruption(case: &Case<'_>
 pub(super) async fn what_ended_or_was_handed_back_is_no_interruption(case: &Case<'_>) {
     let places = case.claimed(1..4).await;
     let [released, failed, done] = [0, 1, 2].map(|index| start(0, &places[index..=index]));
-    let retry = Write::Retry { job: failed.job, failures: 1, until: at(90), at: at(55), error: Vec::new() };
+    let retry = Write::Retry {
+        job: failed.job,
+        start: None,
+        failures: 1,
+        until: at(90),
+        at: at(55),
+        error: Vec::new(),
+    };
     // In one commit, so that the suite does not let the process die in between.
     let writes = vec![
         begin(&released),
@@ -72,7 +79,8 @@ pub(super) async fn what_ended_or_was_handed_back_is_no_interruption(case: &Case
 pub(super) async fn everything_unfinished_outlives_the_process(case: &Case<'_>) {
     let places = case.claimed(1..5).await;
     let job = start(0, &places[..2]);
-    let retry = Write::Retry { job: job.job, failures: 1, until: at(90), at: at(55), error: Vec::new() };
+    let retry =
+        Write::Retry { job: job.job, start: None, failures: 1, until: at(90), at: at(55), error: Vec::new() };
     case.commit(vec![begin(&job), retry]).await;
     let before: Vec<String> =
         case.unfinished_by(100).await.iter().map(|entry| format!("{entry:?}")).collect();

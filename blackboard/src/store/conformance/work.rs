@@ -82,6 +82,7 @@ pub(super) async fn a_retry_keeps_failures_and_time(case: &Case<'_>) {
     case.write(begin(&job)).await;
     let retry = |job, failures| Write::Retry {
         job,
+        start: None,
         failures,
         until: at(90),
         at: at(55),
@@ -97,11 +98,60 @@ pub(super) async fn a_retry_keeps_failures_and_time(case: &Case<'_>) {
     case.same(refused, true, "an unknown job cannot be retried");
 }
 
+pub(super) async fn a_retry_that_tells_the_start_needs_no_record(case: &Case<'_>) {
+    let places = case.claimed(1..3).await;
+    let [new, again] = [0, 1].map(|index| start(0, &places[index..=index]));
+    let retry = |start: &Start, failures| Write::Retry {
+        job: start.job,
+        start: Some(Arc::new(start.clone())),
+        failures,
+        until: at(90),
+        at: at(55),
+        error: vec!["x".to_owned()],
+    };
+    case.write(begin(&again)).await;
+    case.write(retry(&Start { attempt: 3, ..again.clone() }, 2)).await;
+    case.write(retry(&new, 1)).await;
+    let listed = case.unfinished().await;
+    let found: Vec<_> = listed.jobs.iter().map(|found| (found.start.attempt, found.failures)).collect();
+    case.same(found, vec![(3, 2), (1, 1)], "the attempt is the one that was told");
+    case.same(listed.claims, vec![], "the claims stay with their jobs");
+    case.die().await;
+    let interrupted = case.unfinished().await.jobs.iter().filter(|job| job.interruptions > 0).count();
+    case.same(interrupted, 0, "what failed was not interrupted");
+}
+
+pub(super) async fn an_end_that_tells_the_start_needs_no_record(case: &Case<'_>) {
+    let places = case.claimed(1..4).await;
+    let jobs = [0, 1, 2].map(|index| start(0, &places[index..=index]));
+    let [done, died, cancelled] = &jobs;
+    let end = |start: &Start, end, outputs: Vec<NewArtifact>| {
+        let (job, start) = (start.job, Some(Arc::new(start.clone())));
+        Write::Finish(Finish { job, start, end, outputs: outputs.into() })
+    };
+    let output = publish(number(10), Vec::new());
+    let stored = case.write(end(done, JobEnd::Done, vec![output])).await;
+    case.same(case.places(stored), vec![Offset::new(4)], "its outputs are there");
+    case.write(end(&Start { attempt: 3, ..died.clone() }, dead(60), Vec::new())).await;
+    case.write(end(cancelled, JobEnd::Cancelled, Vec::new())).await;
+    let listed = case.unfinished().await;
+    case.same((listed.jobs.len(), listed.claims), (0, vec![]), "nothing is left");
+    let tally = case.good(case.store().tally(run(1)).await, "counts");
+    case.same((tally.consumed, tally.dead, tally.cancelled), (1, 1, 1), "each input has its outcome");
+}
+
 pub(super) async fn another_attempt_clears_the_time(case: &Case<'_>) {
     let job = start(0, &case.claimed(1..2).await);
     case.write(begin(&job)).await;
-    case.write(Write::Retry { job: job.job, failures: 1, until: at(90), at: at(55), error: Vec::new() })
-        .await;
+    case.write(Write::Retry {
+        job: job.job,
+        start: None,
+        failures: 1,
+        until: at(90),
+        at: at(55),
+        error: Vec::new(),
+    })
+    .await;
     let second = Start { attempt: 2, ..job };
     case.write(begin(&second)).await;
     let listed = case.unfinished().await;

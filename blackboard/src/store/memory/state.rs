@@ -81,7 +81,8 @@ impl State {
                 self.start(start);
                 Ok(Few::new())
             }
-            Write::Retry { job, failures, until, at, error } => {
+            Write::Retry { job, start, failures, until, at, error } => {
+                start.into_iter().for_each(|start| self.start(start));
                 self.retry(job, failures, until, FailedAttempt { number: 0, at, error })
             }
             Write::Release(job) => self.release(job),

@@ -16,7 +16,7 @@ fn fail(store: &Sqlite, places: std::ops::RangeInclusive<u64>) {
         let start = start(place);
         let death = Death { attempts: 1, error: vec!["no luck".to_owned()], at: at(50) };
         let end = JobEnd::Dead(Box::new(death));
-        let finish = Finish { job: start.job, end, outputs: Few::new() };
+        let finish = Finish { job: start.job, start: None, end, outputs: Few::new() };
         commit(store, vec![Write::Start(Arc::new(start)), Write::Finish(finish)]).expect("it writes");
     }
 }
@@ -54,7 +54,7 @@ fn letters_that_are_over_go_by_age_and_count_and_open_ones_never() {
     assert_eq!(retain(of_count(), 1), Retained { letters: 1, more: true, ..Retained::default() });
     assert_eq!(retain(of_count(), 1), Retained { letters: 1, ..Retained::default() });
     assert_eq!((listed(&store), attempts(&scratch)), (vec![1, 5, 6], 3), "with their attempts");
-    let finish = Finish { job: start(6).job, end: JobEnd::Done, outputs: Few::new() };
+    let finish = Finish { job: start(6).job, start: None, end: JobEnd::Done, outputs: Few::new() };
     commit(&store, vec![Write::Finish(finish)]).expect("it ends");
     let none = || bound(|policy| policy.letters_count_max = Some(0));
     assert_eq!(retain(none(), 100), Retained { letters: 2, ..Retained::default() });

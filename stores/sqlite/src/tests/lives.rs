@@ -145,7 +145,7 @@ fn jobs_and_pairs_of_an_older_file_are_what_they_were() {
     let (half, done) = (pair(5, 3), pair(4, 3));
     let starts = [&left, &letter, &half, &done].map(|start| Write::Start(Arc::new(start.clone())));
     commit(&store, starts.into()).expect("they start");
-    let end = |job, end| Write::Finish(Finish { job, end, outputs: Few::new() });
+    let end = |job, end| Write::Finish(Finish { job, start: None, end, outputs: Few::new() });
     let death = Death { attempts: 1, error: vec!["no luck".to_owned()], at: Timestamp::default() };
     let dead = JobEnd::Dead(Box::new(death));
     commit(&store, vec![end(letter.job, dead), end(done.job, JobEnd::Done)]).expect("they end");

@@ -146,7 +146,13 @@ impl<'conn> Tables<'conn> {
                 artifacts.iter_mut().map(|artifact| self.publish(artifact)).collect::<Result<_, _>>()?
             }
             Write::Start(start) => self.start(start)?,
-            Write::Retry { job, failures, until, at, error } => {
+            Write::Retry { job, start, failures, until, at, error } => {
+                if let Some(start) = start {
+                    match self.index.jobs.get_mut(&start.job) {
+                        Some(open) => open.start = Arc::clone(start),
+                        None => self.open_job(start, true)?,
+                    }
+                }
                 self.retry(*job, *failures, *until, (*at, error))?
             }
             Write::Release(job) => self.release(*job)?,

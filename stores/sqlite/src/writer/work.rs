@@ -95,8 +95,16 @@ impl Tables<'_> {
         let start = Arc::clone(&open.start);
         let sub = self.session.shared.map().subscription(start.subscription)?;
         self.run(
-            "UPDATE started SET running = 0, failures = ?4, until = ?5 WHERE sub = ?1 AND seq = ?2 AND job = ?3",
-            (sub, first(&start), job.as_uuid().as_bytes(), failures, until.as_micros_since_epoch()),
+            "UPDATE started SET running = 0, failures = ?4, until = ?5, attempt = ?6
+             WHERE sub = ?1 AND seq = ?2 AND job = ?3",
+            (
+                sub,
+                first(&start),
+                job.as_uuid().as_bytes(),
+                failures,
+                until.as_micros_since_epoch(),
+                start.attempt,
+            ),
         )?;
         self.record_attempt(&start, at, error)?;
         Ok(Few::new())
@@ -126,8 +134,12 @@ impl Tables<'_> {
     }
 
     pub(super) fn finish(&mut self, finish: &mut Finish) -> Result<Few<Stored>, Fault> {
-        let open = self.known(finish.job)?;
-        let (start, number, failed) = (Arc::clone(&open.start), open.number, open.failures > 0);
+        let open = self.index.jobs.get(&finish.job);
+        let record = open.map(|open| (open.number, open.failures > 0));
+        let recorded = open.map(|open| &open.start);
+        let Some(start) = finish.start.as_ref().or(recorded).cloned() else {
+            return Err(Fault::Refused(format!("job {} is not open", finish.job)));
+        };
         let sub = self.session.shared.map().subscription(start.subscription)?;
         let code = match &finish.end {
             JobEnd::Done => CONSUMED,
@@ -136,7 +148,7 @@ impl Tables<'_> {
         };
         if let JobEnd::Dead(death) = &finish.end {
             self.add_letter(&start, death)?;
-        } else if failed {
+        } else if record.is_some_and(|(_, failed)| failed) {
             // A letter of the job, from before it was driven again, keeps its attempts.
             self.run(
                 "DELETE FROM attempt WHERE job = ?1 AND NOT EXISTS (SELECT 1 FROM dead d WHERE d.job = ?1)",
@@ -156,13 +168,17 @@ impl Tables<'_> {
                 let run = if start.opens_run { self.run_of(seq)? } else { start.run };
                 self.end_claim(sub, seq, run, &ending)?;
             }
-            self.run(
-                "DELETE FROM started WHERE sub = ?1 AND seq = ?2 AND job = ?3",
-                (sub, seq, start.job.as_uuid().as_bytes()),
-            )?;
+            if record.is_some() {
+                self.run(
+                    "DELETE FROM started WHERE sub = ?1 AND seq = ?2 AND job = ?3",
+                    (sub, seq, start.job.as_uuid().as_bytes()),
+                )?;
+            }
         }
-        self.index.jobs.remove(&start.job);
-        self.index.numbers.remove(&number);
+        if let Some((number, _)) = record {
+            self.index.jobs.remove(&start.job);
+            self.index.numbers.remove(&number);
+        }
         Ok(stored)
     }
 

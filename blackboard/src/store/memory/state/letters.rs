@@ -26,8 +26,8 @@ pub(super) struct LetterRecord {
 }
 
 impl State {
-    pub(super) fn add_letter(&mut self, job: JobRecord, death: Death) {
-        let JobRecord { start, mut failed, .. } = job;
+    pub(super) fn add_letter(&mut self, start: &Arc<Start>, job: Option<JobRecord>, death: Death) {
+        let mut failed = job.map(|job| job.failed).unwrap_or_default();
         let Death { attempts, error, at } = death;
         self.dead_count += 1;
         if self.letters.len() == DEAD_LETTERS_MAX {
@@ -61,7 +61,7 @@ impl State {
             at,
             state: DeadState::Open,
         };
-        self.letters.push_back(LetterRecord { letter, start, failed });
+        self.letters.push_back(LetterRecord { letter, start: Arc::clone(start), failed });
     }
 
     pub(in crate::store::memory) fn dead_letters(&self, filter: &DeadFilter) -> Vec<DeadLetter> {

@@ -100,15 +100,18 @@ impl State {
     }
 
     pub(super) fn finish(&mut self, finish: Finish) -> Result<Few<Stored>, StoreError> {
-        let record = self.jobs.remove(&finish.job).ok_or_else(|| not_open(finish.job))?;
-        let start = Arc::clone(&record.start);
+        let record = self.jobs.remove(&finish.job);
+        let recorded = record.as_ref().map(|record| &record.start);
+        let Some(start) = finish.start.or_else(|| recorded.cloned()) else {
+            return Err(not_open(finish.job));
+        };
         let outcome = match &finish.end {
             JobEnd::Done => Outcome::Consumed,
             JobEnd::Dead(_) => Outcome::Dead,
             JobEnd::Cancelled => Outcome::Cancelled,
         };
         if let JobEnd::Dead(death) = finish.end {
-            self.add_letter(record, *death);
+            self.add_letter(&start, record, *death);
         }
         let stored: Few<Stored> = finish.outputs.into_iter().map(|output| self.publish(output)).collect();
         let published = OffsetRange::of(&stored);
@@ -116,7 +119,8 @@ impl State {
             self.remember_pair(&start, &outcome, published);
         } else {
             for member in &start.members {
-                self.end_claim(start.subscription, member.offset, outcome.clone(), published);
+                let by = Some((start.job, published));
+                self.end_claim(start.subscription, member.offset, outcome.clone(), by);
             }
         }
         Ok(stored)
@@ -142,7 +146,7 @@ impl State {
 
     pub(super) fn settle(&mut self, settled: Settled) {
         let Settled { subscription, offset, outcome, .. } = settled;
-        self.end_claim(subscription, offset, outcome, OffsetRange::default());
+        self.end_claim(subscription, offset, outcome, None);
         // A pair can form again only while both of its inputs are there.
         if let Some(jobs) = self.pairs_of.get(&(subscription, offset)) {
             for job in jobs {
@@ -165,12 +169,13 @@ impl State {
         }
     }
 
+    /// Gives a claim its outcome; `by` is the job that did it, with what it published.
     fn end_claim(
         &mut self,
         subscription: SubscriptionIndex,
         offset: Offset,
         outcome: Outcome,
-        published: OffsetRange,
+        by: Option<(JobId, OffsetRange)>,
     ) {
         let Some(entry) = self.entries.get_mut(offset) else { return };
         let run = entry.run;
@@ -179,7 +184,10 @@ impl State {
         if let Some(run) = self.runs.get_mut(run) {
             run.tally.count(&outcome);
         }
-        (claim.outcome, claim.published) = (Some(outcome), published);
+        claim.outcome = Some(outcome);
+        if let Some((job, published)) = by {
+            (claim.job, claim.published) = (Some(job), published);
+        }
         entry.open -= 1;
         if entry.open == 0 {
             self.finished.push_back(offset);
