@@ -63,7 +63,7 @@ impl Volery {
         let present: FxHashMap<_, _> =
             present.iter().map(|attempt| ((attempt.start.job, attempt.start.attempt), attempt)).collect();
         running.retain_mut(|job| {
-            // One that no slot has taken yet waits for it.
+            // A job that no slot has taken yet waits for one.
             let Some(attempt) = present.get(&(job.job, job.attempt)) else { return false };
             let status = attempt.status();
             job.last_progress = status.last_progress;

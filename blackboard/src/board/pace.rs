@@ -1,7 +1,7 @@
 //! Pace: how many jobs an agent is given beyond its slots, so that a slot that is free finds the next one.
 //!
-//! A slot is free when its engine is done; the board learns of that with the commit of the end. An agent whose
-//! attempts are short beside a commit is therefore given as many jobs more as its slots can run in the
+//! A slot is free when its engine is done; the board learns of that with the commit of the end. An agent
+//! whose attempts are short beside a commit is therefore given as many jobs more as its slots can run in the
 //! meantime: twice as many as ended with one commit, so that the number grows until it holds the slots up no
 //! more. An agent with long attempts is given as many jobs as it has slots. Pure: no I/O, no clock.
 

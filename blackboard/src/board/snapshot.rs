@@ -146,8 +146,8 @@ impl InLog {
 }
 
 impl Board {
-    /// Lists the jobs that agents have, the oldest first. Of an agent that was given more than it has slots, the
-    /// last ones have not begun.
+    /// Lists the jobs that agents have, the oldest first. Of an agent that was given more than it has slots,
+    /// the last ones have not begun.
     #[must_use]
     pub fn running(&self) -> Vec<RunningJob> {
         let running = self.jobs.iter().filter(|(_, job)| job.state == JobState::Running);
