@@ -94,7 +94,7 @@ async fn throughput(count: u64) {
     let commits = cycles.len();
     let plain = count as f64 / bare::replay(&file("bare"), &cycles, &order(0)).as_secs_f64();
     println!(
-        "one to one, {count:>9}: {ours:>8.0}/s   bare SQLite, same rows and {commits} commits: {plain:>8.0}/s   ratio {:.2}",
+        "one to one, {count:>9}: {ours:>8.0}/s   bare SQLite, a row for each fact, {commits} commits: {plain:>8.0}/s   ratio {:.2}",
         ours / plain
     );
 }

@@ -44,7 +44,9 @@ async fn damaged_records_of_a_job_and_a_note_are_told_of_and_keep_nobody_from_st
     }
     drop(place.store().await);
     let tool = file(&place);
-    assert_eq!(tool.execute("UPDATE started SET closed = 'no JSON'", []), Ok(1), "a job");
+    let mut job: Vec<u8> = tool.query_row("SELECT value FROM job", [], |row| row.get(0)).expect("a block");
+    *job.last_mut().expect("it is not empty") ^= 1;
+    assert_eq!(tool.execute("UPDATE job SET value = ?1", [job]), Ok(1), "a job");
     assert_eq!(tool.execute("UPDATE note SET value = 'no JSON' WHERE topic = 'paused'", []), Ok(1), "a note");
     drop(tool);
     let (gate, seen, others) = (Gate::new(), Seen::new(), Seen::new());

@@ -264,7 +264,11 @@ async fn damaged_inputs_end_with_a_reason_and_the_others_go_on() -> Tested {
     }
     drop(place.store().await);
     let tool = rusqlite::Connection::open(path).expect("tools may open the file");
-    tool.execute("UPDATE claim SET refused = 'no JSON' WHERE seq = 3", []).expect("a claim");
+    // Behind a byte for each of the 32 places come the claims, each of seven bytes.
+    let mut claims: Vec<u8> =
+        tool.query_row("SELECT value FROM claim", [], |row| row.get(0)).expect("a block");
+    claims[32 + 2 * 7] ^= 1;
+    tool.execute("UPDATE claim SET value = ?1", [claims]).expect("a claim");
     tool.execute("UPDATE artifact SET payload = '{}' WHERE seq = 4", []).expect("a payload");
     drop(tool);
     let (gate, seen) = (Gate::new(), Seen::new());

@@ -9,6 +9,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod block;
 mod cache;
 mod fault;
 mod file;

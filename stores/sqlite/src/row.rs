@@ -1,4 +1,4 @@
-//! Rows: artifacts and claims as columns, and the checksum over an artifact.
+//! Rows: artifacts as columns, and the checksum over an artifact.
 //!
 //! SQLite notices few of the bits that a disk may flip; the checksum covers everything that an artifact is.
 //! Names are covered as text, so that a damaged table of names is noticed as well.
@@ -10,11 +10,9 @@ use crc32fast::Hasher;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use uuid::Uuid;
-use volery_blackboard::claim::{Claim, LogEntry};
-use volery_blackboard::job::{Member, Start};
 use volery_blackboard::{
-    Artifact, ArtifactId, Body, Causes, JobId, Key, Marks, Offset, Producer, RunId, SubscriptionIndex,
-    Tenant, Timestamp, TraceContext, Visibility,
+    Artifact, ArtifactId, Body, Causes, JobId, Key, Offset, Producer, RunId, Tenant, Timestamp, TraceContext,
+    Visibility,
 };
 
 use super::fault::Fault;
@@ -23,10 +21,6 @@ use super::session::Session;
 /// The columns that [`artifact`] reads, in its order, of a table named `a`.
 pub(super) const ARTIFACT: &str = "a.seq, a.id, a.tenant, a.kind, a.version, a.run, a.at, a.producer, a.generation, \
      a.causes, a.tags, a.visibility, a.partition, a.trace, a.idem, a.crc, a.payload";
-
-/// The columns that [`claim`] reads, in its order, of a table named `c`.
-pub(super) const CLAIM: &str =
-    "c.side, c.weight, c.key, c.lane, c.event_time, c.visible_at, c.refused, c.marks, c.crc";
 
 /// How the column `producer` says that the runtime published it; names have higher numbers.
 pub(super) const RUNTIME: i64 = 0;
@@ -164,126 +158,6 @@ fn build(session: &Session, parts: &Parts<'_>) -> Result<Arc<Artifact>, Fault> {
         artifact = artifact.with_idempotency_key(key.into());
     }
     Ok(Artifact::at_offset(Arc::new(artifact), Offset::new(parts.seq)))
-}
-
-/// The numbers and texts of a claim that its checksum covers.
-pub(super) struct ClaimParts<'a> {
-    /// The file's id of the subscription, the place, and the side.
-    pub(super) key: (i64, u64, u16),
-    pub(super) weight: u32,
-    pub(super) times: [Option<i64>; 2],
-    /// Key, lane, refusal and marks.
-    pub(super) texts: [Option<&'a str>; 4],
-}
-
-impl ClaimParts<'_> {
-    pub(super) fn checksum(&self) -> u32 {
-        let mut hasher = Hasher::new();
-        let (sub, seq, side) = self.key;
-        hasher.update(&sub.to_le_bytes());
-        hasher.update(&seq.to_le_bytes());
-        hasher.update(&side.to_le_bytes());
-        hasher.update(&self.weight.to_le_bytes());
-        // Lengths keep parts from running into each other; an absent one has none.
-        for time in self.times {
-            hasher.update(&[u8::from(time.is_some())]);
-            hasher.update(&time.unwrap_or_default().to_le_bytes());
-        }
-        for text in self.texts {
-            hasher.update(&text.map_or(0, |text| text.len() as u64 + 1).to_le_bytes());
-            hasher.update(text.unwrap_or_default().as_bytes());
-        }
-        hasher.finalize()
-    }
-}
-
-/// The parts of a job that its checksum covers: they stay as they are until it ends.
-pub(super) struct JobParts<'a> {
-    /// The file's ids of the subscription and of the agent.
-    pub(super) owners: (i64, i64),
-    pub(super) number: u64,
-    pub(super) start: &'a Start,
-    pub(super) closed: Option<&'a str>,
-}
-
-impl JobParts<'_> {
-    pub(super) fn checksum(&self) -> u32 {
-        let Self { owners: (sub, agent), number, start, closed } = self;
-        let mut hasher = Hasher::new();
-        hasher.update(&sub.to_le_bytes());
-        hasher.update(&agent.to_le_bytes());
-        hasher.update(&number.to_le_bytes());
-        hasher.update(start.job.as_uuid().as_bytes());
-        hasher.update(start.run.as_uuid().as_bytes());
-        hasher.update(&start.at.as_micros_since_epoch().to_le_bytes());
-        hasher.update(&[u8::from(start.opens_run), u8::from(start.shared)]);
-        hasher.update(&(start.members.len() as u64).to_le_bytes());
-        for Member { offset, side, group } in &start.members {
-            hasher.update(&offset.get().to_le_bytes());
-            hasher.update(&side.to_le_bytes());
-            hasher.update(&group.to_le_bytes());
-        }
-        hasher.update(closed.unwrap_or_default().as_bytes());
-        hasher.finalize()
-    }
-}
-
-/// Reads a claim whose columns begin at `first`, of a subscription by the file's id and on a place, and
-/// checks that it is what was written.
-pub(super) fn claim(
-    row: &Row<'_>,
-    first: usize,
-    (sub, seq): (i64, u64),
-    subscription: SubscriptionIndex,
-) -> Result<Claim, Fault> {
-    if let Some(crc) = row.get::<_, Option<i64>>(first + 8)? {
-        let text =
-            |column: usize| row.get_ref(first + column)?.as_str_or_null().map_err(rusqlite::Error::from);
-        let parts = ClaimParts {
-            key: (sub, seq, row.get(first)?),
-            weight: row.get(first + 1)?,
-            times: [row.get(first + 4)?, row.get(first + 5)?],
-            texts: [text(2)?, text(3)?, text(6)?, text(7)?],
-        };
-        if i64::from(parts.checksum()) != crc {
-            return Err(Fault::Damaged(None, "its checksum does not match".to_owned()));
-        }
-    }
-    let time = |column: usize| -> Result<Option<Timestamp>, Fault> {
-        Ok(row.get::<_, Option<i64>>(first + column)?.map(Timestamp::from_micros_since_epoch))
-    };
-    let key = |column: usize| -> Result<Option<Key>, Fault> {
-        Ok(row.get::<_, Option<String>>(first + column)?.map(Key::from))
-    };
-    let refused: Option<String> = row.get(first + 6)?;
-    let marks: Option<String> = row.get(first + 7)?;
-    Ok(Claim {
-        subscription,
-        side: row.get(first)?,
-        weight: row.get(first + 1)?,
-        key: key(2)?,
-        lane: key(3)?,
-        event_time: time(4)?,
-        visible_at: time(5)?,
-        refused: refused.map(|text| serde_json::from_str(&text)).transpose()?,
-        marks: marks.map(|text| serde_json::from_str::<Marks>(&text)).transpose()?.map(Box::new),
-    })
-}
-
-/// Reads what a board has to know of an artifact: its run, time and workflow, beginning at column `first`.
-pub(super) fn published(
-    row: &Row<'_>,
-    first: usize,
-    offset: u64,
-    claims: Vec<Claim>,
-) -> Result<LogEntry, Fault> {
-    Ok(LogEntry {
-        offset: Offset::new(offset),
-        run: run(row, first)?,
-        workflow: row.get::<_, String>(first + 2)?.into(),
-        at: Timestamp::from_micros_since_epoch(row.get(first + 1)?),
-        claims: claims.into(),
-    })
 }
 
 pub(super) fn run(row: &Row<'_>, column: usize) -> Result<RunId, Fault> {

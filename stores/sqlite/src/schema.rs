@@ -9,8 +9,25 @@ use super::fault::{Fault, Place};
 use super::file;
 use volery_blackboard::store::StoreError;
 
+mod blocks;
+
 /// The steps from version to version. A file of version n has been through the first n steps.
-const STEPS: [&str; 3] = [VERSION_1, CHECKED_AND_DECIDED, FREE_OF_IDS];
+const STEPS: [Step; 4] =
+    [Step::Sql(VERSION_1), Step::Sql(CHECKED_AND_DECIDED), Step::Sql(FREE_OF_IDS), Step::Code(blocks::fill)];
+
+enum Step {
+    Sql(&'static str),
+    Code(fn(&Connection) -> Result<(), Fault>),
+}
+
+impl Step {
+    fn take(&self, conn: &Connection) -> Result<(), Fault> {
+        match self {
+            Self::Sql(sql) => Ok(conn.execute_batch(sql)?),
+            Self::Code(work) => work(conn),
+        }
+    }
+}
 
 const VERSION_1: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -215,11 +232,21 @@ pub(super) fn prepare(conn: &Connection, place: &Place) -> Result<i64, Fault> {
 
 fn migrate(conn: &Connection, found: i64) -> Result<i64, Fault> {
     for step in STEPS.iter().skip(usize::try_from(found).unwrap_or_default()) {
-        conn.execute_batch(step)?;
+        step.take(conn)?;
     }
     conn.execute("UPDATE meta SET value = ?1 WHERE key = 'schema' AND value <> ?1", [VERSION])?;
     let bump = "UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value";
     Ok(conn.query_row(bump, [], |row| row.get(0))?)
+}
+
+/// Makes a file of an earlier version.
+#[cfg(test)]
+pub(super) fn make_older(conn: &Connection, version: i64) -> Result<(), Fault> {
+    for step in STEPS.iter().take(usize::try_from(version).unwrap_or_default()) {
+        step.take(conn)?;
+    }
+    conn.execute("UPDATE meta SET value = ?1 WHERE key = 'schema'", [version])?;
+    Ok(())
 }
 
 /// The version of the schema in a file: 0 for one with nothing in it.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 use rustc_hash::FxHashMap;
+use volery_blackboard::Offset;
+use volery_blackboard::store::StoreError;
 
 use super::fault::Fault;
 use super::shared::Shared;
@@ -16,13 +18,18 @@ mod decisions;
 mod find;
 mod lineage;
 mod retention;
+mod runs;
 mod statements;
 mod unfinished;
 
 pub(super) use dead::{Work, dead_letter_work};
 pub(super) use decisions::subject_text;
-pub(super) use retention::{FINISHED, LETTER_OVER, doomed, doomed_letters};
-use statements::StatementCache;
+pub(super) use find::{KIND, PRODUCER};
+pub(super) use retention::{doomed, doomed_letters, finished};
+pub(super) use statements::StatementCache;
+#[cfg(test)]
+pub(super) use unfinished::CLAIMS;
+pub(super) use unfinished::refused;
 
 pub(super) struct Session<'conn> {
     pub(super) conn: StatementCache<'conn>,
@@ -60,6 +67,11 @@ impl<'conn> Session<'conn> {
     pub(super) fn name_id(&self, text: &str) -> Result<Option<i64>, Fault> {
         let mut statement = self.conn.prepare_cached("SELECT id FROM name WHERE text = ?1")?;
         Ok(statement.query_row([text], |row| row.get(0)).optional()?)
+    }
+
+    /// There is no artifact on a place.
+    fn missing(&self, offset: Offset) -> Fault {
+        StoreError::Missing { store: self.shared.place.name(), offset }.into()
     }
 
     /// Forgets names that a transaction may have taken back.

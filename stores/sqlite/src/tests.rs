@@ -22,6 +22,7 @@ mod letters;
 mod lives;
 mod plans;
 mod queries;
+mod upgrades;
 
 /// A folder that is gone when the test is over.
 pub(super) struct Scratch(PathBuf);

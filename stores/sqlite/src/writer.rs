@@ -28,6 +28,7 @@ use super::file;
 use super::session::Session;
 use super::shared::Shared;
 
+mod blocks;
 mod damage;
 mod dead;
 mod index;

@@ -132,9 +132,8 @@ pub(crate) fn dead_letter_work(session: &Session, number: u64) -> Result<(Start,
     let start = work.start(row::job(row, 0)?, agent, subscription);
     let mut present = session.conn.prepare_cached("SELECT 1 FROM artifact WHERE seq = ?1")?;
     for member in &start.members {
-        let offset = member.offset;
-        if present.query_row([offset.get()], |_| Ok(())).optional()?.is_none() {
-            return Err(StoreError::Missing { store: session.shared.place.name(), offset }.into());
+        if present.query_row([member.offset.get()], |_| Ok(())).optional()?.is_none() {
+            return Err(session.missing(member.offset));
         }
     }
     Ok((start, work))

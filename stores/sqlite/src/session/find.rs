@@ -4,14 +4,13 @@
 //! filter names the index, and the others are checked row by row. Times become places first, by the table
 //! `era`.
 
-use std::sync::Arc;
-
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, Row, params_from_iter};
-use volery_blackboard::store::{Artifacts, StoreError, Summary, SummaryBy};
-use volery_blackboard::{Filter, Offset, Page, Producer, RunId, Tally, Timestamp, Visibility};
+use rusqlite::{Row, params_from_iter};
+use volery_blackboard::store::{Artifacts, Summary, SummaryBy};
+use volery_blackboard::{Filter, Offset, Page, Producer, Timestamp, Visibility};
 
 use super::Session;
+use crate::block::{Claims, Outcomes};
 use crate::fault::Fault;
 use crate::row::{self, RUNTIME};
 use crate::schema::ERA;
@@ -21,12 +20,20 @@ struct Query {
     from: &'static str,
     /// The column that orders the rows.
     seq: &'static str,
+    /// Whether an index was named.
+    is_led: bool,
+    /// Whether rows come from blocks, which order them before that.
+    has_blocks: bool,
     conditions: Vec<String>,
     values: Vec<Value>,
 }
 
+/// How facets are numbered in the table `facet`.
+pub(crate) const KIND: i64 = 0;
+pub(crate) const PRODUCER: i64 = 1;
+
 /// How outcomes are numbered in the table `outcome`.
-pub(crate) const OUTCOMES: [&str; 5] = ["consumed", "expired", "discarded", "cancelled", "dead"];
+const OUTCOMES: [&str; 5] = ["consumed", "expired", "discarded", "cancelled", "dead"];
 
 impl Session<'_> {
     /// Reads artifacts by place, in the order asked for.
@@ -37,7 +44,7 @@ impl Session<'_> {
             let place = i64::try_from(offset.get()).unwrap_or(i64::MAX);
             match statement.query([place])?.next()? {
                 Some(found) => row::artifact(self, found),
-                None => Err(StoreError::Missing { store: self.shared.place.name(), offset: *offset }.into()),
+                None => Err(self.missing(*offset)),
             }
         };
         offsets.iter().map(&mut read).collect()
@@ -69,10 +76,11 @@ impl Session<'_> {
         let direction = if filter.newest_first { "DESC" } else { "ASC" };
         query.values.push(place(Offset::new(filter.page_size() as u64 + 1)).into());
         let sql = format!(
-            "SELECT {} FROM {} WHERE {} ORDER BY {} {direction} LIMIT ?",
+            "SELECT {} FROM {} WHERE {} ORDER BY {}{} {direction} LIMIT ?",
             row::ARTIFACT,
             query.from,
             query.conditions.join(" AND "),
+            if query.has_blocks { format!("f.block {direction}, ") } else { String::new() },
             query.seq,
         );
         Ok(Some((sql, query.values)))
@@ -81,20 +89,26 @@ impl Session<'_> {
     fn query(&self, filter: &Filter) -> Result<Option<Query>, Fault> {
         let Some(tenants) = self.tenants(filter)? else { return Ok(None) };
         let mut query = Query::new(&tenants);
+        let mut facet = None;
         // Each of these that a filter has names an index, and the last one stands: from common conditions to
         // rare ones.
         if let Some(kind) = &filter.kind {
             let Some(kind) = self.name_id(kind)? else { return Ok(None) };
-            query.by("artifact a INDEXED BY artifact_kind").meets("a.kind = ?", kind);
+            query.meets("a.kind = ?", kind);
+            facet = Some((KIND, kind));
         }
         match &filter.producer {
             None => {}
             Some(Producer::External) => query.conditions.push("a.producer IS NULL".to_owned()),
             Some(Producer::Agent(name)) => {
                 let Some(id) = self.name_id(name.as_str())? else { return Ok(None) };
-                query.by("artifact a INDEXED BY artifact_producer").meets("a.producer = ?", id);
+                query.meets("a.producer = ?", id);
+                facet = Some((PRODUCER, id));
             }
-            Some(_) => query.by("artifact a INDEXED BY artifact_producer").meets("a.producer = ?", RUNTIME),
+            Some(_) => {
+                query.meets("a.producer = ?", RUNTIME);
+                facet = Some((PRODUCER, RUNTIME));
+            }
         }
         match &filter.visibility {
             None => {}
@@ -114,6 +128,9 @@ impl Session<'_> {
                 .by("artifact a INDEXED BY artifact_run")
                 .meets("a.run = ?", run.as_uuid().as_bytes().to_vec());
         }
+        if let Some(facet) = facet.filter(|_| !query.is_led) {
+            query.by_blocks(&tenants, facet);
+        }
         if let Some(from) = filter.from {
             query.meets_seq(">=", place(from));
         }
@@ -132,8 +149,8 @@ impl Session<'_> {
         // A loose scan over the index: one step per tenant, however many artifacts each has.
         let mut statement = self.conn.prepare_cached(
             "WITH RECURSIVE t(id) AS (
-                SELECT min(tenant) FROM artifact
-                UNION ALL SELECT (SELECT min(tenant) FROM artifact WHERE tenant > t.id) FROM t WHERE t.id IS NOT NULL
+                SELECT min(tenant) FROM facet
+                UNION ALL SELECT (SELECT min(tenant) FROM facet WHERE tenant > t.id) FROM t WHERE t.id IS NOT NULL
             ) SELECT id FROM t WHERE id IS NOT NULL",
         )?;
         let ids: Vec<i64> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -193,55 +210,29 @@ impl Session<'_> {
                 })
             })?,
             SummaryBy::Outcome => {
-                let ended = count("o.code, count(*)", "CROSS JOIN outcome o ON o.seq = a.seq", "o.code");
-                let mut counts = rows(ended, &|row| Ok(outcome_name(row.get(0)?).to_owned()))?;
-                let open = "CROSS JOIN subscription s CROSS JOIN claim c ON c.sub = s.id AND c.seq = a.seq";
-                counts.extend(rows(count("0, count(*)", open, "1"), &|_| Ok("outstanding".to_owned()))?);
+                let ended = format!("CROSS JOIN outcome o ON {}", Outcomes::OF_ARTIFACT);
+                let ended = count(&format!("{}, count(*)", Outcomes::CODE), &ended, "1");
+                let mut counts =
+                    rows(ended, &|row| Ok(outcome_name(row.get::<_, [u8; 1]>(0)?[0]).to_owned()))?;
+                let open = format!("CROSS JOIN subscription s CROSS JOIN claim c ON {}", Claims::OF_ARTIFACT);
+                counts.extend(rows(count("0, count(*)", &open, "1"), &|_| Ok("outstanding".to_owned()))?);
                 counts
             }
             _ => return Err(Fault::Refused("this store cannot count by that".to_owned())),
         };
         Ok(Summary::sorted(counts))
     }
-
-    /// Counts the outcomes of a run.
-    pub(crate) fn tally(&self, run: RunId) -> Result<Tally, Fault> {
-        let mut statement = self.conn.prepare_cached(
-            "SELECT matched, consumed, expired, discarded, cancelled, dead FROM run WHERE run = ?1",
-        )?;
-        let mut rows = statement.query([run.as_uuid().as_bytes()])?;
-        rows.next()?.map_or(Ok(Tally::default()), |row| tally(row, 0))
-    }
-
-    /// Names the workflow of a run.
-    pub(crate) fn workflow(&self, run: RunId) -> Result<Option<Arc<str>>, Fault> {
-        let mut statement = self.conn.prepare_cached("SELECT workflow FROM run WHERE run = ?1")?;
-        let workflow: Option<String> =
-            statement.query_row([run.as_uuid().as_bytes()], |row| row.get(0)).optional()?;
-        Ok(workflow.map(Arc::from))
-    }
 }
 
-/// Reads a tally whose columns begin at `first`.
-pub(super) fn tally(row: &Row<'_>, first: usize) -> Result<Tally, Fault> {
-    Ok(Tally {
-        matched: row.get(first)?,
-        consumed: row.get(first + 1)?,
-        expired: row.get(first + 2)?,
-        discarded: row.get(first + 3)?,
-        cancelled: row.get(first + 4)?,
-        dead: row.get(first + 5)?,
-    })
-}
-
-pub(super) fn outcome_name(code: usize) -> &'static str {
-    OUTCOMES.get(code.wrapping_sub(1)).copied().unwrap_or("unknown")
+fn outcome_name(code: u8) -> &'static str {
+    OUTCOMES.get(usize::from(code).wrapping_sub(1)).copied().unwrap_or("unknown")
 }
 
 impl Query {
     fn new(tenants: &[i64]) -> Self {
         let from = "artifact a NOT INDEXED";
-        let mut query = Self { from, seq: "a.seq", conditions: Vec::new(), values: Vec::new() };
+        let (conditions, values) = (Vec::new(), Vec::new());
+        let mut query = Self { from, seq: "a.seq", is_led: false, has_blocks: false, conditions, values };
         match tenants {
             [only] => query.meets("a.tenant = ?", *only),
             several => query.meets_any("a.tenant", several.iter().map(|tenant| Value::from(*tenant))),
@@ -252,7 +243,23 @@ impl Query {
     /// Names the index; a later call is more telling.
     fn by(&mut self, from: &'static str) -> &mut Self {
         self.from = from;
+        self.is_led = true;
         self
+    }
+
+    /// Looks only where artifacts with a kind or a producer lie.
+    fn by_blocks(&mut self, tenants: &[i64], (facet, name): (i64, i64)) {
+        self.by("facet f CROSS JOIN artifact a ON a.seq BETWEEN f.block * 32 AND f.block * 32 + 31");
+        self.has_blocks = true;
+        match tenants {
+            [only] => self.meets("f.tenant = ?", *only),
+            several => {
+                self.meets_any("f.tenant", several.iter().map(|tenant| Value::from(*tenant)));
+                self.conditions.push("a.tenant = f.tenant".to_owned());
+            }
+        }
+        self.meets("f.facet = ?", facet);
+        self.meets("f.name = ?", name);
     }
 
     fn meets(&mut self, condition: impl Into<String>, value: impl Into<Value>) {
@@ -262,6 +269,10 @@ impl Query {
 
     fn meets_seq(&mut self, compare: &str, place: i64) {
         self.meets(format!("{} {compare} ?", self.seq), place);
+        if self.has_blocks {
+            let compare = if compare.starts_with('<') { "<=" } else { ">=" };
+            self.meets(format!("f.block {compare} ? / 32"), place);
+        }
     }
 
     fn meets_any(&mut self, column: &str, values: impl IntoIterator<Item = Value>) {

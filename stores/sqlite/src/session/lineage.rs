@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use rusqlite::OptionalExtension;
+use volery_blackboard::job::Start;
 use volery_blackboard::store::{ClaimRecord, Lineage};
-use volery_blackboard::{Artifact, ArtifactId, Offset, Outcome};
+use volery_blackboard::{Artifact, ArtifactId, JobId, Offset, Outcome};
 
 use super::Session;
+use crate::block::{Claims, Found, JobRecord, OffsetRange, Outcomes};
 use crate::fault::Fault;
 use crate::row;
 
@@ -44,44 +46,65 @@ impl Session<'_> {
     }
 
     fn ended(&self, offset: Offset) -> Result<Vec<Claimed>, Fault> {
-        let mut statement = self.conn.prepare_cached(
-            "SELECT o.sub, s.name, o.code, o.reason, o.job, o.first, o.count
-             FROM outcome o JOIN subscription s ON s.id = o.sub WHERE o.seq = ?1",
-        )?;
-        let mut rows = statement.query([offset.get()])?;
+        let seq = offset.get();
         let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            let outcome = Some(outcome(row.get(2)?, row.get::<_, Option<String>>(3)?)?);
-            let job = if row.get_ref(4)?.as_blob_or_null().is_ok_and(|job| job.is_some()) {
-                Some(row::job(row, 4)?)
-            } else {
-                None
+        for key in self.outcome_keys(seq)? {
+            let (outcomes, sub): (Outcomes, _) = (self.block(key)?, Outcomes::subscription(key));
+            let code = outcomes.code(seq);
+            if code == 0 {
+                continue;
+            }
+            let mut reason =
+                self.conn.prepare_cached("SELECT value FROM reason WHERE seq = ?1 AND sub = ?2")?;
+            let reason = reason.query_row((seq, sub), |row| row.get::<_, String>(0)).optional()?;
+            let taken = outcomes.taken(seq);
+            let record = ClaimRecord {
+                subscription: self.subscription(sub)?,
+                outcome: Some(outcome(code, reason)?),
+                job: taken.map(|taken| taken.job),
+                published: taken.into_iter().flat_map(|taken| taken.published.offsets()).collect(),
             };
-            let published = span(row.get(5)?, row.get(6)?);
-            let record = ClaimRecord { subscription: row.get(1)?, outcome, job, published };
-            found.push(Claimed { sub: row.get(0)?, record });
+            found.push(Claimed { sub, record });
         }
         Ok(found)
     }
 
     fn outstanding(&self, offset: Offset) -> Result<Vec<Claimed>, Fault> {
-        let mut statement = self.conn.prepare_cached(
-            "SELECT s.id, s.name FROM subscription s
-             WHERE EXISTS (SELECT 1 FROM claim c WHERE c.sub = s.id AND c.seq = ?1)",
-        )?;
-        let mut rows = statement.query([offset.get()])?;
+        let seq = offset.get();
+        let mut statement = self.conn.prepare_cached("SELECT id, name FROM subscription")?;
+        let mut rows = statement.query([])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             let sub: i64 = row.get(0)?;
-            let mut started = self
-                .conn
-                .prepare_cached("SELECT job FROM started WHERE sub = ?1 AND seq = ?2 AND shared = 0")?;
-            let job =
-                started.query_row((sub, offset.get()), |row| Ok(row::job(row, 0))).optional()?.transpose()?;
-            let record = ClaimRecord { subscription: row.get(1)?, outcome: None, job, published: Vec::new() };
-            found.push(Claimed { sub, record });
+            if self.block::<Claims>(Claims::key(sub, seq))?.has(seq) {
+                let (subscription, job) = (row.get(1)?, self.job_of(sub, offset)?);
+                let record = ClaimRecord { subscription, outcome: None, job, published: Vec::new() };
+                found.push(Claimed { sub, record });
+            }
         }
         Ok(found)
+    }
+
+    /// The unfinished job that covers a claim.
+    fn job_of(&self, sub: i64, offset: Offset) -> Result<Option<JobId>, Fault> {
+        let mut found = None;
+        self.each_job(|_, job| {
+            let covers = |job: &JobRecord<Start>| {
+                job.sub == sub
+                    && !job.start.shared
+                    && job.start.members.iter().any(|member| member.offset == offset)
+            };
+            if let Found::Job(_, job) = job {
+                found = found.or(Some(job).filter(covers).map(|job| job.start.job));
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn subscription(&self, id: i64) -> Result<String, Fault> {
+        let mut statement = self.conn.prepare_cached("SELECT name FROM subscription WHERE id = ?1")?;
+        Ok(statement.query_row([id], |row| row.get(0))?)
     }
 
     fn pairs_of(&self, claim: &Claimed, offset: Offset) -> Result<Vec<ClaimRecord>, Fault> {
@@ -92,7 +115,7 @@ impl Session<'_> {
         let mut rows = statement.query((claim.sub, offset.get()))?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            let published = span(row.get(1)?, row.get(2)?);
+            let published = OffsetRange { first: row.get(1)?, count: row.get(2)? }.offsets().collect();
             let job = Some(row::job(row, 0)?);
             found.push(ClaimRecord { job, published, ..claim.record.clone() });
         }
@@ -100,13 +123,8 @@ impl Session<'_> {
     }
 }
 
-fn span(first: Option<u64>, count: Option<u64>) -> Vec<Offset> {
-    let (first, count) = (first.unwrap_or_default(), count.unwrap_or_default());
-    (first..first + count).map(Offset::new).collect()
-}
-
 /// Reads an outcome: its number, and its reason if it has one.
-fn outcome(code: i64, reason: Option<String>) -> Result<Outcome, Fault> {
+fn outcome(code: u8, reason: Option<String>) -> Result<Outcome, Fault> {
     Ok(match (code, reason) {
         (_, Some(reason)) => serde_json::from_str(&reason)?,
         (1, None) => Outcome::Consumed,

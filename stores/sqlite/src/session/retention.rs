@@ -9,16 +9,15 @@ use volery_blackboard::Timestamp;
 use volery_blackboard::store::{Bounds, Retention};
 
 use super::Session;
+use crate::block::Claims;
 use crate::fault::Fault;
+use crate::row;
 
 /// That nothing about an artifact is outstanding. A job, or a pair that may form again, leaves a claim on
 /// each input.
-pub(crate) const FINISHED: &str = "NOT EXISTS (SELECT 1 FROM subscription s
-     WHERE EXISTS (SELECT 1 FROM claim c WHERE c.sub = s.id AND c.seq = a.seq))";
-
-/// That a dead letter was decided and its job is not under way. A redrive with inputs replaced is another
-/// job.
-pub(crate) const LETTER_OVER: &str = "state <> 0 AND job NOT IN (SELECT job FROM started)";
+pub(crate) fn finished() -> String {
+    format!("NOT EXISTS (SELECT 1 FROM subscription s CROSS JOIN claim c ON {})", Claims::OF_ARTIFACT)
+}
 
 /// Artifacts under the same bounds, as a condition.
 struct Share {
@@ -65,30 +64,24 @@ pub(crate) fn doomed_letters(
     if policy.keeps_letters() {
         return Ok((Vec::new(), false));
     }
-    let excess = match policy.letters_count_max {
-        Some(max) => {
-            let count = format!("SELECT count(*) FROM dead INDEXED BY dead_decided WHERE {LETTER_OVER}");
-            let count: u64 = session.conn.prepare_cached(&count)?.query_row([], |row| row.get(0))?;
-            count.saturating_sub(max)
-        }
-        None => 0,
-    };
-    let before = policy.letters_age_max.map(|age| now.before(age).as_micros_since_epoch());
-    let sql = format!(
-        "SELECT number, decided FROM dead INDEXED BY dead_decided WHERE {LETTER_OVER} ORDER BY decided, number LIMIT ?1"
-    );
-    let mut statement = session.conn.prepare_cached(&sql)?;
-    let mut rows = statement.query([limit + 1])?;
-    let mut found = Vec::new();
+    let (open, before) = (session.open_jobs()?, policy.letters_age_max.map(|age| now.before(age)));
+    let sql = "SELECT number, decided, job FROM dead INDEXED BY dead_decided WHERE state <> 0 ORDER BY decided, number";
+    let mut statement = session.conn.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let mut over = Vec::new();
     while let Some(row) = rows.next()? {
-        let decided: i64 = row.get(1)?;
-        if (found.len() as u64) < excess || before.is_some_and(|before| decided < before) {
-            found.push(row.get(0)?);
+        // The job of a letter that was driven again may be under way; with inputs replaced it is another job.
+        if !row::job(row, 2).is_ok_and(|job| open.contains(&job)) {
+            over.push((row.get(0)?, Timestamp::from_micros_since_epoch(row.get(1)?)));
         }
     }
-    let more = found.len() > limit;
-    found.truncate(limit);
-    Ok((found, more))
+    let excess = policy.letters_count_max.map_or(0, |max| (over.len() as u64).saturating_sub(max));
+    let is_old = |decided| before.is_some_and(|before| decided < before);
+    let doomed = (0..).zip(over).filter(|(order, (_, decided))| *order < excess || is_old(*decided));
+    let mut doomed: Vec<u64> = doomed.map(|(_, (number, _))| number).take(limit + 1).collect();
+    let more = doomed.len() > limit;
+    doomed.truncate(limit);
+    Ok((doomed, more))
 }
 
 impl Session<'_> {
@@ -119,8 +112,9 @@ impl Session<'_> {
         };
         values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
         let sql = format!(
-            "SELECT a.seq FROM artifact a NOT INDEXED WHERE {} {aged} AND {FINISHED} ORDER BY a.seq LIMIT ?",
-            share.kinds
+            "SELECT a.seq FROM artifact a NOT INDEXED WHERE {} {aged} AND {} ORDER BY a.seq LIMIT ?",
+            share.kinds,
+            finished()
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
         Ok(statement.query_map(params_from_iter(values), |row| row.get(0))?.collect::<Result<_, _>>()?)
@@ -129,7 +123,7 @@ impl Session<'_> {
     /// How many finished artifacts of a share are too many, by number or by bytes.
     fn excess(&self, share: &Share) -> Result<u64, Fault> {
         let one = |select: &str| -> Result<u64, Fault> {
-            let sql = format!("SELECT {select} FROM artifact a WHERE {} AND {FINISHED}", share.kinds);
+            let sql = format!("SELECT {select} FROM artifact a WHERE {} AND {}", share.kinds, finished());
             let mut statement = self.conn.prepare_cached(&sql)?;
             Ok(statement.query_row(params_from_iter(share.values.iter()), |row| row.get(0))?)
         };
@@ -146,8 +140,9 @@ impl Session<'_> {
     /// Walks from the newest back until the bytes are used up; what is older is too much.
     fn excess_by_bytes(&self, share: &Share, bytes_max: u64) -> Result<u64, Fault> {
         let sql = format!(
-            "SELECT octet_length(a.payload) FROM artifact a NOT INDEXED WHERE {} AND {FINISHED} ORDER BY a.seq DESC",
-            share.kinds
+            "SELECT octet_length(a.payload) FROM artifact a NOT INDEXED WHERE {} AND {} ORDER BY a.seq DESC",
+            share.kinds,
+            finished()
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(share.values.iter()))?;

@@ -29,7 +29,7 @@ pub(crate) struct CachedStatement<'conn> {
 }
 
 impl<'conn> StatementCache<'conn> {
-    pub(super) fn new(conn: &'conn Connection) -> Self {
+    pub(crate) fn new(conn: &'conn Connection) -> Self {
         Self { conn, slots: RefCell::default() }
     }
 

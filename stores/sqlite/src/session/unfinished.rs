@@ -1,8 +1,7 @@
 //! Unfinished work: claims in pages, their counts, pairs, and the inputs of jobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use rusqlite::{OptionalExtension, Row};
 use uuid::Uuid;
 use volery_blackboard::claim::{Backlog, Claim, Claimed, LogEntry};
 use volery_blackboard::job::{PairVerdict, Start};
@@ -10,25 +9,15 @@ use volery_blackboard::store::{Cursor, Unfinished};
 use volery_blackboard::{Discard, Offset, RunId, SubscriptionIndex, Tally, Timestamp};
 
 use super::Session;
-use super::find::tally;
+use super::runs::RunsRead;
+use crate::block::{Block, Claims, Found, JobRecord};
 use crate::fault::Fault;
 use crate::row;
 
-/// That no unfinished job covers a claim. The jobs of pairs cover nothing.
-const FREE: &str =
-    "NOT EXISTS (SELECT 1 FROM started s WHERE s.sub = c.sub AND s.seq = c.seq AND s.shared = 0)";
+/// The blocks of one subscription's claims, from a key to a key.
+pub(crate) const CLAIMS: &str = "SELECT key, value FROM claim WHERE key BETWEEN ?1 AND ?2 ORDER BY key";
 
 impl Session<'_> {
-    /// Returns the statement for a page of one subscription's claims: subscription, place, limit.
-    pub(crate) fn claims_sql() -> String {
-        format!(
-            "SELECT c.seq, {}, a.run, a.at, r.workflow, r.matched, r.consumed, r.expired, r.discarded, r.cancelled, r.dead
-             FROM claim c LEFT JOIN artifact a ON a.seq = c.seq LEFT JOIN run r ON r.run = a.run
-             WHERE c.sub = ?1 AND c.seq > ?2 AND {FREE} ORDER BY c.seq LIMIT ?3",
-            row::CLAIM
-        )
-    }
-
     /// Reads one page of claims, merged from the subscriptions' own orders.
     pub(crate) fn claims(
         &self,
@@ -37,20 +26,29 @@ impl Session<'_> {
         limit: usize,
     ) -> Result<Vec<Claimed>, Fault> {
         let map = self.shared.map();
+        let first = after.unwrap_or_default().next().get();
+        let mut runs = RunsRead::default();
         let mut found: BTreeMap<u64, (LogEntry, Tally, Vec<Claim>)> = BTreeMap::new();
         for index in subscriptions {
             let sub = map.subscription(*index)?;
-            let mut statement = self.conn.prepare_cached(&Self::claims_sql())?;
-            let mut rows = statement.query((sub, after.unwrap_or_default().get(), limit))?;
-            while let Some(row) = rows.next()? {
-                let seq: u64 = row.get(0)?;
-                // Behind a full page nothing can come into it any more.
-                if found.len() >= limit && found.last_key_value().is_some_and(|(last, _)| seq > *last) {
-                    break;
+            let covered = self.covered(sub)?;
+            let mut taken = 0;
+            self.each_claim(sub, first, |seq, claims| {
+                if covered.contains(&seq) {
+                    return Ok(true);
                 }
-                let (published, tally, claim) = readable(row, (sub, seq), *index)?;
+                // Behind a full page nothing can come into it any more.
+                let is_full =
+                    found.len() >= limit && found.last_key_value().is_some_and(|(last, _)| seq > *last);
+                if taken >= limit || is_full {
+                    return Ok(false);
+                }
+                taken += 1;
+                let (published, tally) = self.readable(claims, seq, *index, &mut runs)?;
+                let claim = published.claims[0].clone();
                 found.entry(seq).or_insert_with(|| (published, tally, Vec::new())).2.push(claim);
-            }
+                Ok(true)
+            })?;
         }
         let first = found.into_values().take(limit);
         Ok(first
@@ -61,24 +59,57 @@ impl Session<'_> {
             .collect())
     }
 
+    /// Goes through the claims of a subscription from a place on, in order, as long as it is told to.
+    fn each_claim(
+        &self,
+        sub: i64,
+        from: u64,
+        mut see: impl FnMut(u64, &Claims) -> Result<bool, Fault>,
+    ) -> Result<(), Fault> {
+        let mut statement = self.conn.prepare_cached(CLAIMS)?;
+        let mut rows = statement.query(Claims::keys_from(sub, from))?;
+        while let Some(row) = rows.next()? {
+            let key = row.get(0)?;
+            let claims = Claims::read(key, row.get(1)?);
+            for seq in claims.places(key).filter(|seq| *seq >= from) {
+                if !see(seq, &claims)? {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The places that unfinished jobs of a subscription cover. The jobs of pairs cover nothing.
+    fn covered(&self, sub: i64) -> Result<HashSet<u64>, Fault> {
+        let mut covered = HashSet::new();
+        self.each_job(|_, found| match found {
+            Found::Job(_, JobRecord { sub: of, start, .. }) if of == sub && !start.shared => {
+                covered.extend(start.members.iter().map(|member| member.offset.get()));
+                Ok(())
+            }
+            Found::Job(..) => Ok(()),
+            Found::Lost(_) => Err(Fault::Damaged(None, "a job under way is not what was written".to_owned())),
+        })?;
+        Ok(covered)
+    }
+
     /// Counts what [`Session::claims`] would read.
     pub(crate) fn backlog(&self) -> Result<Vec<Backlog>, Fault> {
         let mut all = Vec::new();
         for (subscription, sub) in self.shared.map().subscriptions() {
-            let one = |sql: &str| -> Result<Option<u64>, Fault> {
-                Ok(self.conn.prepare_cached(sql)?.query_row([sub], |row| row.get(0)).optional()?)
-            };
-            let claims = one("SELECT count(*) FROM claim WHERE sub = ?1")?.unwrap_or_default();
-            let started =
-                one("SELECT count(*) FROM started WHERE sub = ?1 AND shared = 0")?.unwrap_or_default();
-            let end = |direction| {
-                format!(
-                    "SELECT c.seq FROM claim c WHERE c.sub = ?1 AND {FREE} ORDER BY c.seq {direction} LIMIT 1"
-                )
-            };
-            if let (Some(first), Some(last)) = (one(&end("ASC"))?, one(&end("DESC"))?) {
+            let covered = self.covered(sub)?;
+            let (mut count, mut ends) = (0, None);
+            self.each_claim(sub, 0, |seq, _| {
+                if !covered.contains(&seq) {
+                    count += 1;
+                    ends = Some((ends.map_or(seq, |(first, _)| first), seq));
+                }
+                Ok(true)
+            })?;
+            if let Some((first, last)) = ends {
                 let (first, last) = (Offset::new(first), Offset::new(last));
-                all.push(Backlog { subscription, count: claims.saturating_sub(started), first, last });
+                all.push(Backlog { subscription, count, first, last });
             }
         }
         Ok(all)
@@ -116,61 +147,69 @@ impl Session<'_> {
     /// Reads the inputs of a job, with the job's claim on each.
     pub(crate) fn inputs(&self, start: &Start) -> Result<Vec<LogEntry>, Fault> {
         let sub = self.shared.map().subscription(start.subscription)?;
-        let sql = format!(
-            "SELECT {}, a.run, a.at, r.workflow
-             FROM claim c LEFT JOIN artifact a ON a.seq = c.seq LEFT JOIN run r ON r.run = a.run
-             WHERE c.sub = ?1 AND c.seq = ?2",
-            row::CLAIM
-        );
-        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut runs = RunsRead::default();
         let mut inputs = Vec::with_capacity(start.members.len());
         for member in &start.members {
-            let mut rows = statement.query((sub, member.offset.get()))?;
-            if let Some(row) = rows.next()? {
-                let (seq, subscription) = (member.offset.get(), start.subscription);
-                let whole = row::claim(row, 0, (sub, seq), subscription)
-                    .and_then(|claim| row::published(row, 9, seq, vec![claim]));
+            let seq = member.offset.get();
+            let claims: Claims = self.block(Claims::key(sub, seq))?;
+            if claims.has(seq) {
                 // The job runs all the same: what its attempt cannot read either, it fails with.
-                inputs.push(whole.or_else(|fault| damaged(row, 9, seq, subscription, fault))?);
+                inputs.push(self.readable(&claims, seq, start.subscription, &mut runs)?.0);
             }
         }
         Ok(inputs)
     }
+
+    /// Reads a claim with its artifact and how the run stands. A claim that is damaged, or whose artifact is,
+    /// is refused for that, so that it keeps nobody from reading what comes after it; with it comes what can
+    /// still be known of the artifact.
+    fn readable(
+        &self,
+        claims: &Claims,
+        seq: u64,
+        subscription: SubscriptionIndex,
+        runs: &mut RunsRead,
+    ) -> Result<(LogEntry, Tally), Fault> {
+        let mut damage = None;
+        let mut sound = |fault: Fault| -> Result<(), Fault> {
+            damage.get_or_insert(fault.damage()?);
+            Ok(())
+        };
+        let mut entry = LogEntry {
+            offset: Offset::new(seq),
+            run: RunId::from_uuid(Uuid::nil()),
+            workflow: "".into(),
+            at: Timestamp::default(),
+            claims: [].into(),
+        };
+        let gone = |what: &str| Fault::Damaged(None, format!("its {what} is not there"));
+        let mut statement = self.conn.prepare_cached("SELECT run, at FROM artifact WHERE seq = ?1")?;
+        let mut rows = statement.query([seq])?;
+        match rows.next()? {
+            Some(row) => {
+                entry.at = row.get(1).map(Timestamp::from_micros_since_epoch).unwrap_or_default();
+                row::run(row, 0).map(|run| entry.run = run).or_else(&mut sound)?;
+            }
+            None => sound(gone("artifact"))?,
+        }
+        let run = runs.run(self, entry.run, seq)?;
+        match run {
+            Some(run) => self.name(run.workflow).map(|name| entry.workflow = name).or_else(&mut sound)?,
+            None => sound(gone("run"))?,
+        }
+        let claim = claims.claim(seq, subscription).map(Some).or_else(|fault| sound(fault).map(|()| None))?;
+        let claim = match (claim, damage) {
+            (Some(claim), None) => claim,
+            (_, damage) => refused(subscription, Discard::Damaged(damage.unwrap_or_default())),
+        };
+        entry.claims = [claim].into();
+        Ok((entry, run.map(|run| run.tally).unwrap_or_default()))
+    }
 }
 
-/// Reads a claim with its artifact. A damaged claim is refused for that, so that it keeps nobody from reading
-/// what comes after it.
-fn readable(
-    row: &Row<'_>,
-    (sub, seq): (i64, u64),
-    subscription: SubscriptionIndex,
-) -> Result<(LogEntry, Tally, Claim), Fault> {
-    let whole = || {
-        let claim = row::claim(row, 1, (sub, seq), subscription)?;
-        Ok((row::published(row, 10, seq, Vec::new())?, tally(row, 13)?, claim))
-    };
-    whole().or_else(|fault| {
-        let published = damaged(row, 10, seq, subscription, fault)?;
-        let refused = published.claims[0].clone();
-        // The counts of a run that is still known stay as they are.
-        Ok((published, tally(row, 13).unwrap_or_default(), refused))
-    })
-}
-
-/// The readable part of an artifact whose claim, or whose own row, is not as it was written. Its run, time
-/// and workflow begin at column `first`. Any other fault stays one.
-fn damaged(
-    row: &Row<'_>,
-    first: usize,
-    seq: u64,
-    subscription: SubscriptionIndex,
-    fault: Fault,
-) -> Result<LogEntry, Fault> {
-    let cause = fault.damage()?;
-    let run = row::run(row, first).unwrap_or_else(|_| RunId::from_uuid(Uuid::nil()));
-    let at = row.get(first + 1).map(Timestamp::from_micros_since_epoch).unwrap_or_default();
-    let workflow: String = row.get(first + 2).unwrap_or_default();
-    let refused = Claim {
+/// A claim that is refused, of which nothing else is known.
+pub(crate) fn refused(subscription: SubscriptionIndex, why: Discard) -> Claim {
+    Claim {
         subscription,
         side: 0,
         weight: 0,
@@ -178,9 +217,7 @@ fn damaged(
         lane: None,
         event_time: None,
         visible_at: None,
-        refused: Some(Box::new(Discard::Damaged(cause))),
+        refused: Some(Box::new(why)),
         marks: None,
-    };
-    let offset = Offset::new(seq);
-    Ok(LogEntry { offset, run, workflow: workflow.into(), at, claims: [refused].into() })
+    }
 }

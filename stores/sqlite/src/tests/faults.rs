@@ -144,6 +144,22 @@ fn a_log_that_is_cut_short_leaves_an_earlier_commit() {
     assert_eq!(check, "ok");
 }
 
+/// Changes the only block of a table.
+fn edit(scratch: &Scratch, table: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
+    let sql = format!("SELECT key, value FROM {table}");
+    let block = tool.query_row(&sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)));
+    let (key, mut value) = block.expect("there is one");
+    change(&mut value);
+    tool.execute(&format!("UPDATE {table} SET value = ?2 WHERE key = ?1"), (key, value)).expect("changed");
+}
+
+/// Where the claim on a place stands in its block, if all are plain: its place, its length, a body of one
+/// byte, and a checksum.
+fn plain_claim(place: usize) -> usize {
+    32 + (place - 1) * 7
+}
+
 /// Flips one bit of the file where `needle` stands.
 fn flip(path: &Path, needle: &[u8]) {
     let mut file = fs::OpenOptions::new().read(true).write(true).open(path).expect("it is there");
@@ -254,13 +270,11 @@ fn a_damaged_claim_is_refused_and_keeps_nobody_from_reading_the_others() {
     let scratch = Scratch::new();
     let store = open(&scratch.file()).expect("it opens");
     fill(&store, 1..7).expect("it writes");
+    edit(&scratch, "claim", |claims| claims[plain_claim(2)] ^= 1);
+    // The third one loses its place: nothing but the head of the block tells of it.
+    edit(&scratch, "claim", |claims| drop(claims.drain(plain_claim(3)..plain_claim(4))));
     let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
-    for damage in [
-        "UPDATE claim SET refused = 'no JSON' WHERE seq = 2",
-        "UPDATE claim SET side = -1 WHERE seq = 3",
-        "UPDATE artifact SET run = x'00' WHERE seq = 4",
-        "DELETE FROM artifact WHERE seq = 5",
-    ] {
+    for damage in ["UPDATE artifact SET run = x'00' WHERE seq = 4", "DELETE FROM artifact WHERE seq = 5"] {
         tool.execute(damage, []).expect("damaged");
     }
     let claims = block_on(store.claims(&[SubscriptionIndex(0)], None, 10)).expect("it reads");
@@ -312,7 +326,7 @@ pub(super) fn start(place: u64) -> Start {
 }
 
 /// Unfinished work: the places of jobs' inputs, and of claims with whether they are damaged.
-fn left(store: &Sqlite) -> (Vec<u64>, Vec<(u64, bool)>) {
+pub(super) fn left(store: &Sqlite) -> (Vec<u64>, Vec<(u64, bool)>) {
     let (mut jobs, mut cursor) = (Vec::new(), Cursor::default());
     while let Cursor::Jobs(_) = cursor {
         let (found, next) = block_on(store.unfinished(cursor, 10)).expect("it reads");
@@ -330,46 +344,61 @@ fn left(store: &Sqlite) -> (Vec<u64>, Vec<(u64, bool)>) {
     (jobs, claims.into_iter().map(claim).collect())
 }
 
+/// Unfinished work that a life finds, and how many damaged records.
+type Life = (Vec<u64>, Vec<(u64, bool)>, usize);
+
+/// Opens the store again and ends whatever it refuses as damaged, twice.
+fn lives_on(scratch: &Scratch, what: &str) -> [Life; 2] {
+    [(); 2].map(|()| {
+        let store = open(&scratch.file()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let (jobs, claims) = left(&store);
+        let settle = |place| {
+            Write::Settle(Settled {
+                subscription: SubscriptionIndex(0),
+                side: 0,
+                offset: Offset::new(place),
+                run: run(1),
+                outcome: Outcome::Discarded(Discard::Damaged("gone".to_owned())),
+            })
+        };
+        let damaged = claims.iter().filter(|(_, damaged)| *damaged);
+        commit(&store, damaged.map(|(place, _)| settle(*place)).collect()).expect("they end");
+        let found = store.damage();
+        assert!(found.iter().all(|damage| damage.what.contains("job")), "{found:?}");
+        block_on(store.close()).expect("it closes");
+        (jobs, claims, found.len())
+    })
+}
+
 #[test]
 fn a_damaged_record_of_a_job_ends_the_job_and_keeps_nobody_from_starting() {
-    for damage in [
-        "UPDATE started SET attempt = -1 WHERE seq = 2",
-        "UPDATE started SET closed = 'no JSON' WHERE seq = 2",
-        "UPDATE started SET agent = 77 WHERE seq = 2",
-        "UPDATE started SET job = x'0102' WHERE seq = 2",
-        "UPDATE started SET at = at + 1000000 WHERE seq = 2",
-        "UPDATE started SET number = NULL WHERE seq = 2",
-        "UPDATE started SET ord = 1 WHERE seq = 2",
-        "UPDATE started SET side = 1 WHERE seq = 2",
-        "UPDATE started SET run = randomblob(16) WHERE seq = 2",
-        "UPDATE started SET number = 7 WHERE seq = 2",
-    ] {
-        let scratch = Scratch::new();
-        let store = open(&scratch.file()).expect("it opens");
-        fill(&store, 1..5).expect("it writes");
-        let starts = (1..4).map(|place| Write::Start(Arc::new(start(place))));
-        commit(&store, starts.collect()).expect("it writes");
-        block_on(store.close()).expect("it closes");
-        let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
-        tool.execute(damage, []).expect("damaged");
-        drop(tool);
-        let store = open(&scratch.file()).unwrap_or_else(|error| panic!("{damage}: {error}"));
-        assert_eq!(left(&store), (vec![1, 3], vec![(2, true), (4, false)]), "{damage}");
-        let found = store.damage();
-        assert_eq!(found.len(), 1, "{damage}: {found:?}");
-        assert!(found[0].what.contains("job"), "{found:?}");
-        // It is over, and the next life finds nothing any more.
-        let settled = Settled {
-            subscription: SubscriptionIndex(0),
-            side: 0,
-            offset: Offset::new(2),
-            run: run(1),
-            outcome: Outcome::Discarded(Discard::Damaged("gone".to_owned())),
-        };
-        commit(&store, vec![Write::Settle(settled)]).expect("it ends");
-        block_on(store.close()).expect("it closes");
-        let store = open(&scratch.file()).expect("it opens");
-        assert_eq!((left(&store), store.damage()), ((vec![1, 3], vec![(4, false)]), vec![]), "{damage}");
+    let scratch = Scratch::new();
+    let store = open(&scratch.file()).expect("it opens");
+    fill(&store, 1..5).expect("it writes");
+    let starts = (1..4).map(|place| Write::Start(Arc::new(start(place))));
+    commit(&store, starts.collect()).expect("it writes");
+    block_on(store.close()).expect("it closes");
+    let sound = fs::read(scratch.file()).expect("it reads");
+    let mut entry = 0..0;
+    edit(&scratch, "job", |jobs| entry = jobs.len() / 3..jobs.len() / 3 * 2);
+    // The place, the length, the inputs with their checksum, the rest, the checksum of all.
+    let (length, inputs) = (entry.start + 1, entry.start + 2..entry.start + 12);
+    for at in entry {
+        fs::write(scratch.file(), &sound).expect("written");
+        edit(&scratch, "job", |jobs| jobs[at] ^= 1);
+        let [(jobs, claims, found), next] = lives_on(&scratch, &format!("byte {at}"));
+        let (ended, free) = (vec![(2, true), (4, false)], vec![(2, false), (4, false)]);
+        if at == length {
+            // No entry behind it can be found: the third job forms again.
+            assert_eq!((jobs, claims), (vec![1], vec![(2, true), (3, false), (4, false)]), "byte {at}");
+        } else if inputs.contains(&at) {
+            assert_eq!((jobs, claims), (vec![1, 3], free), "byte {at}: it forms again");
+        } else {
+            assert_eq!((jobs, claims), (vec![1, 3], ended), "byte {at}: it is over");
+        }
+        assert!(found > 0, "byte {at}: it is told of");
+        assert_eq!(next.2, 0, "byte {at}: it is over");
+        assert!(next.1.iter().all(|(_, damaged)| !damaged), "byte {at}: {next:?}");
     }
 }
 
@@ -407,43 +436,16 @@ fn a_damaged_note_holds_what_it_is_about_and_keeps_nobody_from_starting() {
 
 #[test]
 fn a_claim_that_is_not_what_was_written_is_refused() {
-    for damage in ["side = 1", "weight = 2", "key = 'other'", "lane = 'other'", "event_time = 1", "seq = 9"] {
-        let scratch = Scratch::new();
-        let store = open(&scratch.file()).expect("it opens");
-        fill(&store, 1..4).expect("it writes");
-        let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
-        tool.execute(&format!("UPDATE claim SET {damage} WHERE seq = 3"), []).expect("damaged");
-        let (_, claims) = left(&store);
-        let damaged: Vec<bool> = claims.into_iter().map(|(_, damaged)| damaged).collect();
-        assert_eq!(damaged, [false, false, true], "{damage}");
+    for at in plain_claim(3)..plain_claim(4) {
+        for bit in 0..8 {
+            let scratch = Scratch::new();
+            let store = open(&scratch.file()).expect("it opens");
+            fill(&store, 1..4).expect("it writes");
+            edit(&scratch, "claim", |claims| claims[at] ^= 1 << bit);
+            let (_, claims) = left(&store);
+            assert_eq!(claims[..2], [(1, false), (2, false)], "byte {at}");
+            assert_eq!(claims[2], (3, true), "byte {at}");
+            assert!(claims[3..].iter().all(|(_, damaged)| *damaged), "byte {at}: {claims:?}");
+        }
     }
-}
-
-/// Makes a file one of an earlier version.
-pub(super) fn make_older(scratch: &Scratch, version: i64) {
-    let steps = [
-        "ALTER TABLE claim DROP COLUMN crc; DROP INDEX dead_decided;",
-        "ALTER TABLE started DROP COLUMN crc; ALTER TABLE pair DROP COLUMN inputs;",
-    ];
-    let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
-    for undo in steps.iter().skip(usize::try_from(version).expect("it is small") - 1).rev() {
-        tool.execute_batch(undo).expect("as it was");
-    }
-    tool.execute("UPDATE meta SET value = ?1 WHERE key = 'schema'", [version]).expect("as it was");
-}
-
-/// Files of the first version have no checksums of claims; what is in them counts as sound.
-#[test]
-fn claims_of_an_older_file_are_read_and_new_ones_are_checked() {
-    let scratch = Scratch::new();
-    let store = open(&scratch.file()).expect("it opens");
-    fill(&store, 1..3).expect("it writes");
-    block_on(store.close()).expect("it closes");
-    make_older(&scratch, 1);
-    let store = open(&scratch.file()).expect("it is brought forward");
-    fill(&store, 3..4).expect("it writes");
-    assert_eq!(left(&store).1, [(1, false), (2, false), (3, false)]);
-    let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
-    tool.execute("UPDATE claim SET side = 7", []).expect("damaged");
-    assert_eq!(left(&store).1, [(1, false), (2, false), (3, true)], "those of before cannot be checked");
 }

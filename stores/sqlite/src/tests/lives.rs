@@ -1,10 +1,7 @@
 //! Lives of the store: what outlives a close, a drop and a takeover; writes that fail alone.
 
-use super::faults::make_older;
 use super::*;
-use volery_blackboard::job::{PairVerdict, Start};
-use volery_blackboard::store::{Death, Finish, JobEnd, Redrive};
-use volery_blackboard::{JobId, Offset, Producer};
+use volery_blackboard::{Offset, Producer};
 
 #[test]
 fn what_was_accepted_is_there_after_a_drop() {
@@ -124,69 +121,6 @@ fn a_subscription_that_is_gone_keeps_its_claims() {
     drop(store);
     let store = open(&scratch.file()).expect("it opens");
     assert_eq!(block_on(store.backlog()).expect("it counts")[0].count, 2, "the agent is back");
-}
-
-/// Up to version 2, ids of jobs were derived in another way. They stay as they are: those of unfinished jobs,
-/// and those of dead letters that are driven again. Finished pairs are known by their inputs.
-#[test]
-fn jobs_and_pairs_of_an_older_file_are_what_they_were() {
-    let scratch = Scratch::new();
-    let store = open(&scratch.file()).expect("it opens");
-    fill(&store, 1..6).expect("it writes");
-    let pair = |one, other| {
-        let single = |place| super::faults::start(place).members[0];
-        Start {
-            shared: true,
-            members: Few::from_iter([single(one), single(other)]),
-            ..super::faults::start(one)
-        }
-    };
-    let (left, letter) = (super::faults::start(1), super::faults::start(2));
-    let (half, done) = (pair(5, 3), pair(4, 3));
-    let starts = [&left, &letter, &half, &done].map(|start| Write::Start(Arc::new(start.clone())));
-    commit(&store, starts.into()).expect("they start");
-    let end = |job, end| Write::Finish(Finish { job, start: None, end, outputs: Few::new() });
-    let death = Death { attempts: 1, error: vec!["no luck".to_owned()], at: Timestamp::default() };
-    let dead = JobEnd::Dead(Box::new(death));
-    commit(&store, vec![end(letter.job, dead), end(done.job, JobEnd::Done)]).expect("they end");
-    block_on(store.close()).expect("it closes");
-    make_older(&scratch, 2);
-    let tool = rusqlite::Connection::open(scratch.file()).expect("tools may open the file");
-    let old = |number| JobId::from_uuid(Uuid::from_u128(number));
-    for (table, number, job) in [
-        ("started", 1, left.job),
-        ("dead", 2, letter.job),
-        ("attempt", 2, letter.job),
-        ("started", 3, half.job),
-        ("pair", 4, done.job),
-    ] {
-        let rename = format!("UPDATE {table} SET job = ?2 WHERE job = ?1");
-        let ids = [job, old(number)].map(|id| *id.as_uuid().as_bytes());
-        assert_ne!(tool.execute(&rename, ids).expect("it is another id"), 0, "{table}");
-    }
-    drop(tool);
-    let store = open(&scratch.file()).expect("it is brought forward");
-    let redrive = Redrive { letter: 1, at: Timestamp::default(), edits: Vec::new() };
-    commit(&store, vec![Write::Redrive(redrive)]).expect("it runs again");
-    block_on(store.close()).expect("it closes");
-    let store = open(&scratch.file()).expect("it opens");
-    assert_eq!(store.damage(), []);
-    let (jobs, _) = block_on(store.unfinished(Cursor::default(), 10)).expect("it reads");
-    let found = jobs.into_iter().map(|unfinished| match unfinished {
-        Unfinished::Job(resumed) => resumed.start,
-        pair @ Unfinished::Pair { .. } => panic!("jobs come first: {pair:?}"),
-    });
-    let wanted = [(left, 1), (half, 3), (letter, 2)];
-    let wanted = wanted.map(|(start, number)| Start { job: old(number), ..start });
-    assert_eq!(found.collect::<Vec<_>>(), wanted);
-    let (pairs, _) = block_on(store.unfinished(Cursor::Pairs(0), 10)).expect("it reads");
-    let [Unfinished::Pair { inputs, verdict: PairVerdict::Done, .. }] = &pairs[..] else {
-        panic!("one pair is finished: {pairs:?}")
-    };
-    assert_eq!(inputs[..], [3, 4].map(Offset::new));
-    let ends = [1, 2, 3].map(|number| end(old(number), JobEnd::Done));
-    let ended = commit(&store, ends.into()).expect("it writes");
-    assert!(ended.iter().all(|end| matches!(end, Written::Done(_))), "{ended:?}");
 }
 
 #[test]

@@ -3,79 +3,66 @@
 //!
 //! A job whose record is damaged ends: its inputs become claims that are damaged, and are read and discarded
 //! like any of these. A pair of an every-pair join forms again instead, because its inputs may be part of
-//! others.
+//! others, and so does a job whose inputs cannot be told.
 
-use std::collections::BTreeSet;
-
-use volery_blackboard::Discard;
 use volery_blackboard::store::Damage;
+use volery_blackboard::{Discard, SubscriptionIndex};
 
 use super::tables::Tables;
+use crate::block::{Claims, Inputs};
 use crate::fault::Fault;
+use crate::session::refused;
 
 /// A job whose record is damaged.
+#[derive(Debug)]
 pub(super) struct Broken {
-    /// The file's id of its subscription.
-    pub(super) sub: i64,
-    /// Its id in hexadecimal digits, whatever stands there.
-    pub(super) job: String,
-    pub(super) cause: String,
+    /// The key of its block.
+    pub(super) key: i64,
+    /// For a record that is sound, but whose agent is not there although its subscription is.
+    pub(super) number: Option<u64>,
+    pub(super) inputs: Option<Inputs>,
 }
 
 impl Tables<'_> {
     /// Ends the jobs whose records are damaged, and notes whatever else was found damaged.
     pub(super) fn set_aside(&mut self) -> Result<(), Fault> {
-        let mut broken = std::mem::take(&mut self.index.broken);
-        broken.extend(self.headless(&broken)?);
+        let broken = std::mem::take(&mut self.index.broken);
         let (mut damage, marks) = (self.session.all_notes()?.1, self.session.all_marks()?.1);
         damage.extend(marks);
         for job in broken {
-            damage.push(self.set_job_aside(&job)?);
+            damage.push(self.set_job_aside(job)?);
         }
         self.session.shared.set_damage(damage);
         Ok(())
     }
 
-    /// Inputs of jobs whose first one, with what belongs to the job, is not there.
-    fn headless(&self, known: &[Broken]) -> Result<Vec<Broken>, Fault> {
-        let map = self.session.shared.map();
-        let mut statement =
-            self.session.conn.prepare("SELECT sub, hex(job), number IS NOT NULL FROM started")?;
-        let mut rows = statement.query([])?;
-        let (mut all, mut whole) = (BTreeSet::new(), BTreeSet::new());
-        while let Some(row) = rows.next()? {
-            let (sub, job, is_first): (i64, String, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            if map.index_of(sub).is_none() {
-                continue;
+    fn set_job_aside(&mut self, Broken { key, number, inputs }: Broken) -> Result<Damage, Fault> {
+        let (what, cause) = ("the record of a job that was under way", "it is not what was written");
+        let done = match inputs {
+            Some(Inputs { sub, shared: false, members }) => {
+                let why = Discard::Damaged(format!("{what} and took it is damaged: {cause}"));
+                for member in members {
+                    self.refuse(sub, member.offset.get(), &why)?;
+                }
+                "the job is over and its inputs are discarded"
             }
-            if is_first {
-                whole.insert((sub, job.clone()));
-            }
-            all.insert((sub, job));
+            Some(_) => "the pair forms again",
+            None => "the job forms again",
+        };
+        // Written again, the block has sound records only.
+        let jobs = self.index.started.change(&self.session.conn, key)?;
+        if let Some(number) = number {
+            jobs.take(number);
         }
-        let is_known =
-            |sub: i64, job: &str| known.iter().any(|other| (other.sub, other.job.as_str()) == (sub, job));
-        let lost = all.difference(&whole).filter(|(sub, job)| !is_known(*sub, job));
-        let cause = || "its first input is missing".to_owned();
-        Ok(lost.map(|(sub, job)| Broken { sub: *sub, job: job.clone(), cause: cause() }).collect())
+        Ok(Damage { what: what.to_owned(), cause: cause.to_owned(), done: done.to_owned() })
     }
 
-    fn set_job_aside(&self, Broken { sub, job, cause }: &Broken) -> Result<Damage, Fault> {
-        let what = format!("the record of job {}", job.to_lowercase());
-        let shared = "SELECT max(shared) FROM started WHERE sub = ?1 AND hex(job) = ?2";
-        let shared: Option<i64> = self.session.conn.query_row(shared, (sub, job), |row| row.get(0))?;
-        let is_pair = shared.is_some_and(|shared| shared != 0);
-        if !is_pair {
-            let refused = Discard::Damaged(format!("{what}, which took it, is damaged: {cause}"));
-            self.run(
-                "UPDATE claim SET refused = ?3, crc = NULL WHERE sub = ?1
-                     AND seq IN (SELECT seq FROM started WHERE sub = ?1 AND hex(job) = ?2)",
-                (sub, job, serde_json::to_string(&refused)?),
-            )?;
+    /// Refuses a claim that is outstanding.
+    fn refuse(&mut self, sub: i64, seq: u64, why: &Discard) -> Result<(), Fault> {
+        let claims = self.index.claims.change(&self.session.conn, Claims::key(sub, seq))?;
+        if claims.take(seq) {
+            claims.put((sub, seq), &refused(SubscriptionIndex(0), why.clone()), None)?;
         }
-        self.run("DELETE FROM started WHERE sub = ?1 AND hex(job) = ?2", (sub, job))?;
-        let done =
-            if is_pair { "the pair forms again" } else { "the job is over and its inputs are discarded" };
-        Ok(Damage { what, cause: cause.clone(), done: done.to_owned() })
+        Ok(())
     }
 }

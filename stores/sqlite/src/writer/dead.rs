@@ -9,6 +9,7 @@ use volery_blackboard::{Offset, Timestamp};
 
 use super::outcome::DEAD;
 use super::tables::Tables;
+use crate::block::Outcomes;
 use crate::fault::Fault;
 use crate::session::{Work, dead_letter_work};
 
@@ -30,6 +31,7 @@ impl Tables<'_> {
             }
         }
         // Pairs are never driven again, and their claims may have ended.
+        self.flush()?;
         let claims = if start.shared { Vec::new() } else { self.session.inputs(start)? };
         let claims: Vec<Claim> = claims.iter().filter_map(|input| input.claims.first().cloned()).collect();
         let work = serde_json::to_string(&Work::new(start, claims))?;
@@ -97,18 +99,19 @@ impl Tables<'_> {
         let start = Arc::new(start.redriven(map.subscription_name(start.subscription), &replaced));
         self.open_job(&start, false)?;
         self.decide(redrive.letter, 1, redrive.at, None)?;
+        self.flush()?;
         let gone = || Fault::Refused(format!("job {} is not open", start.job));
         self.resumed(&start.job)?.ok_or_else(gone)
     }
 
     /// Makes a dead claim outstanding again.
     fn revive(&mut self, sub: i64, seq: u64, claim: &Claim) -> Result<(), Fault> {
-        let dead = "DELETE FROM outcome WHERE seq = ?1 AND sub = ?2 AND code = ?3";
-        if self.run(dead, (seq, sub, DEAD))? == 1 {
-            let marks = claim.marks.as_ref().map(serde_json::to_string).transpose()?;
-            self.insert_claim(sub, seq, claim, marks)?;
-            let run = self.run_of(seq)?;
-            self.index.pending.run_revived(run);
+        let key = Outcomes::key(sub, seq);
+        if self.index.outcomes.look(&self.session.conn, key)?.code(seq) == DEAD {
+            self.touched.set(true);
+            self.index.outcomes.change(&self.session.conn, key)?.remove(seq);
+            self.insert_claim(sub, seq, claim, claim.marks.as_deref())?;
+            self.count(seq, None, |tally| tally.dead = tally.dead.saturating_sub(1))?;
         }
         Ok(())
     }

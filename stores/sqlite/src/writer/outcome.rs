@@ -1,54 +1,41 @@
 //! Outcomes: how claims end, with a job and without, and which pairs are remembered.
 
+use std::collections::HashSet;
+
 use volery_blackboard::claim::Settled;
 use volery_blackboard::job::Start;
 use volery_blackboard::store::{Few, Stored};
-use volery_blackboard::{JobId, Offset, Outcome, RunId, SubscriptionIndex, Tally};
+use volery_blackboard::{Offset, Outcome, RunId, SubscriptionIndex, Tally};
 
 use super::tables::Tables;
+use crate::block::{Claims, OffsetRange, Outcomes, Runs, Taken};
 use crate::fault::Fault;
 
 /// How outcomes are numbered in the file.
-pub(super) const CONSUMED: i64 = 1;
-pub(super) const EXPIRED: i64 = 2;
-pub(super) const DISCARDED: i64 = 3;
-pub(super) const CANCELLED: i64 = 4;
-pub(super) const DEAD: i64 = 5;
+pub(super) const CONSUMED: u8 = 1;
+pub(super) const EXPIRED: u8 = 2;
+pub(super) const DISCARDED: u8 = 3;
+pub(super) const CANCELLED: u8 = 4;
+pub(super) const DEAD: u8 = 5;
 
 /// How a claim ended.
 pub(super) struct Ending {
-    pub(super) code: i64,
+    pub(super) code: u8,
     pub(super) reason: Option<String>,
-    pub(super) job: Option<JobId>,
-    pub(super) published: OffsetRange,
+    pub(super) taken: Option<Taken>,
 }
 
-/// Artifacts that follow each other in the log.
-#[derive(Clone, Copy, Default)]
-pub(super) struct OffsetRange {
-    first: u64,
-    count: u64,
-}
-
-impl OffsetRange {
-    pub(super) fn of(stored: &[Stored]) -> Self {
-        let mut span = Self::default();
-        for stored in stored {
-            if let Stored::New(artifact) = stored {
-                span.first = if span.count == 0 { artifact.offset().get() } else { span.first };
-                span.count += 1;
-            }
+/// The artifacts among results that are new.
+pub(super) fn published(stored: &[Stored]) -> OffsetRange {
+    let mut range = OffsetRange::default();
+    for stored in stored {
+        if let Stored::New(artifact) = stored {
+            range.first = if range.count == 0 { artifact.offset().get() } else { range.first };
+            range.count += 1;
         }
-        span
     }
-
-    fn columns(self) -> (Option<u64>, Option<u64>) {
-        if self.count == 0 { (None, None) } else { (Some(self.first), Some(self.count)) }
-    }
+    range
 }
-
-/// That no unfinished job covers the claim `c`.
-const FREE: &str = "NOT EXISTS (SELECT 1 FROM started s WHERE s.sub = ?1 AND s.seq = c.seq AND s.shared = 0)";
 
 impl Tables<'_> {
     /// Ends a claim that has no outcome yet; tells whether it did.
@@ -56,20 +43,43 @@ impl Tables<'_> {
         &mut self,
         sub: i64,
         seq: u64,
-        run: RunId,
+        run: Option<RunId>,
         ending: &Ending,
     ) -> Result<bool, Fault> {
-        if self.run("DELETE FROM claim WHERE sub = ?1 AND seq = ?2", (sub, seq))? == 0 {
+        self.touched.set(true);
+        let conn = &self.session.conn;
+        if !self.index.claims.change(conn, Claims::key(sub, seq))?.take(seq) {
             return Ok(false);
         }
-        let (first, count) = ending.published.columns();
-        let job = ending.job.map(|job| *job.as_uuid().as_bytes());
-        self.run(
-            "INSERT INTO outcome VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            (seq, sub, ending.code, &ending.reason, job, first, count),
-        )?;
-        self.index.pending.run_ended(run, |tally| *ended(tally, ending.code) += 1);
+        self.index.outcomes.change(conn, Outcomes::key(sub, seq))?.put(seq, ending.code, ending.taken);
+        if let Some(reason) = &ending.reason {
+            self.run("INSERT INTO reason VALUES (?1, ?2, ?3)", (seq, sub, reason))?;
+        }
+        self.count(seq, run, |tally| *ended(tally, ending.code) += 1)?;
         Ok(true)
+    }
+
+    /// Changes the counts of an artifact's run, which is looked up if it is not known. A run whose counts are
+    /// damaged stays as it is.
+    pub(super) fn count(
+        &mut self,
+        seq: u64,
+        run: Option<RunId>,
+        change: impl FnOnce(&mut Tally),
+    ) -> Result<(), Fault> {
+        let conn = &self.session.conn;
+        // Most runs begin with the very artifact.
+        let number = if self.index.runs.look(conn, Runs::key(seq))?.get(seq).is_some() {
+            Some(seq)
+        } else {
+            let run = run.map_or_else(|| self.session.run_of(seq), Ok)?;
+            self.run_number(run)?
+        };
+        let Some(number) = number else { return Ok(()) };
+        if let Some(run) = self.index.runs.change(&self.session.conn, Runs::key(number))?.get_mut(number) {
+            change(&mut run.tally);
+        }
+        Ok(())
     }
 
     pub(super) fn settle(&mut self, settled: &Settled) -> Result<Few<Stored>, Fault> {
@@ -84,30 +94,42 @@ impl Tables<'_> {
             Outcome::Dead => (DEAD, None),
             _ => return Err(Fault::Refused("this store does not know the outcome".to_owned())),
         };
-        let ending = Ending { code, reason, job: None, published: OffsetRange::default() };
-        if self.end_claim(sub, seq, settled.run, &ending)? && self.index.last_pair > 0 {
-            // A pair can form again only while both of its inputs are there.
+        let ending = Ending { code, reason, taken: None };
+        self.end_for_good(sub, seq, settled.run, &ending)?;
+        Ok(Few::new())
+    }
+
+    /// Ends a claim outside of a job, and with it the pairs of its artifact: one can form again only while
+    /// both of its inputs are there.
+    fn end_for_good(&mut self, sub: i64, seq: u64, run: RunId, ending: &Ending) -> Result<bool, Fault> {
+        let has_ended = self.end_claim(sub, seq, Some(run), ending)?;
+        if has_ended && self.index.last_pair > 0 {
             self.run(
                 "UPDATE pair SET open = 0 WHERE open = 1
                      AND number IN (SELECT number FROM pair_member WHERE sub = ?1 AND seq = ?2)",
                 (sub, seq),
             )?;
         }
-        Ok(Few::new())
+        Ok(has_ended)
     }
 
-    pub(super) fn remember_pair(&mut self, start: &Start, sub: i64, ending: &Ending) -> Result<(), Fault> {
-        if ending.code == CANCELLED {
+    pub(super) fn remember_pair(
+        &mut self,
+        start: &Start,
+        sub: i64,
+        code: u8,
+        published: OffsetRange,
+    ) -> Result<(), Fault> {
+        if code == CANCELLED {
             return Ok(());
         }
-        let (number, span) = (self.index.last_pair + 1, ending.published);
-        let (job, dead) = (start.job.as_uuid(), ending.code == DEAD);
+        let (number, job) = (self.index.last_pair + 1, start.job.as_uuid());
         let mut inputs: Vec<Offset> = start.members.iter().map(|member| member.offset).collect();
         inputs.sort_unstable();
         let inputs = serde_json::to_string(&inputs)?;
         self.run(
             "INSERT INTO pair VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)",
-            (number, sub, job.as_bytes(), dead, span.first, span.count, inputs),
+            (number, sub, job.as_bytes(), code == DEAD, published.first, published.count, inputs),
         )?;
         for member in &start.members {
             self.run("INSERT INTO pair_member VALUES (?1, ?2, ?3)", (sub, member.offset.get(), number))?;
@@ -125,42 +147,23 @@ impl Tables<'_> {
         let mut counts = Vec::with_capacity(behind.len());
         for (subscription, after) in behind {
             let sub = map.subscription(*subscription)?;
-            let id = run.as_uuid();
-            let of_run = (sub, after.unwrap_or_default().get(), id.as_bytes());
-            let cancelled = self.run(
-                &format!(
-                    "INSERT INTO outcome(seq, sub, code) SELECT c.seq, ?1, {CANCELLED}
-                     FROM artifact a INDEXED BY artifact_run CROSS JOIN claim c ON c.sub = ?1 AND c.seq = a.seq
-                     WHERE a.run = ?3 AND a.seq > ?2 AND {FREE}"
-                ),
-                of_run,
-            )?;
-            self.run(
-                &format!(
-                    "DELETE FROM claim AS c WHERE c.sub = ?1 AND {FREE} AND c.seq IN
-                         (SELECT a.seq FROM artifact a INDEXED BY artifact_run WHERE a.run = ?3 AND a.seq > ?2)"
-                ),
-                of_run,
-            )?;
-            if cancelled > 0 && self.index.last_pair > 0 {
-                self.run(
-                    "UPDATE pair SET open = 0 WHERE open = 1 AND number IN (
-                         SELECT m.number FROM artifact a INDEXED BY artifact_run
-                         CROSS JOIN pair_member m ON m.sub = ?1 AND m.seq = a.seq WHERE a.run = ?3 AND a.seq > ?2
-                     )",
-                    of_run,
-                )?;
+            let jobs = self.index.jobs.values().map(|open| &open.start);
+            let jobs = jobs.filter(|start| start.subscription == *subscription && !start.shared);
+            let covered: HashSet<u64> =
+                jobs.flat_map(|start| start.members.iter().map(|member| member.offset.get())).collect();
+            let mut count = 0;
+            for seq in self.session.places_of(run, after.unwrap_or_default())? {
+                let ending = Ending { code: CANCELLED, reason: None, taken: None };
+                count += u64::from(!covered.contains(&seq) && self.end_for_good(sub, seq, run, &ending)?);
             }
-            let cancelled = cancelled as u64;
-            self.index.pending.run_ended(run, |tally| tally.cancelled += cancelled);
-            counts.push((*subscription, cancelled));
+            counts.push((*subscription, count));
         }
         Ok(counts)
     }
 }
 
 /// The count of an outcome in a tally.
-fn ended(tally: &mut Tally, code: i64) -> &mut u64 {
+fn ended(tally: &mut Tally, code: u8) -> &mut u64 {
     match code {
         CONSUMED => &mut tally.consumed,
         EXPIRED => &mut tally.expired,

@@ -3,11 +3,13 @@
 use rusqlite::OptionalExtension;
 use volery_blackboard::claim::Claim;
 use volery_blackboard::store::{First, NewArtifact, Stored};
-use volery_blackboard::{Artifact, ArtifactId, Offset, Producer, Visibility};
+use volery_blackboard::{Artifact, ArtifactId, Marks, Offset, Producer, Visibility};
 
 use super::tables::Tables;
+use crate::block::{Claims, Runs};
 use crate::fault::Fault;
-use crate::row::{self, ClaimParts, Parts, RUNTIME};
+use crate::row::{self, Parts, RUNTIME};
+use crate::session::{KIND, PRODUCER};
 
 /// The parts of an artifact that are rarely there, as text.
 struct Texts {
@@ -72,15 +74,24 @@ impl Tables<'_> {
         let (seq, at) = (parts.seq, parts.at);
         self.index.last_seq = seq;
         self.index.pending.moment(seq, at);
-        let run = artifact.run();
-        let matched = publish.claims.len() as u64;
-        self.index.pending.run_published(run, (tenant, &publish.workflow), matched);
+        self.index.note_facet(seq, (tenant, KIND, kind));
+        if let Some(producer) = producer {
+            self.index.note_facet(seq, (tenant, PRODUCER, producer));
+        }
         for tag in artifact.tags() {
             self.run("INSERT INTO tag VALUES (?1, ?2, ?3)", (tenant, tag, seq))?;
         }
-        self.session.shared.learn(artifact.kind());
-        for claim in publish.claims.iter() {
-            self.claim_anew(seq, claim)?;
+        if !artifact.kind().is_foreign() && self.index.learned.insert(kind) {
+            self.session.shared.learn(artifact.kind());
+        }
+        let number = self.run_of_new(artifact.run(), seq, &publish.workflow)?;
+        if !publish.claims.is_empty() {
+            let matched = publish.claims.len() as u64;
+            let runs = self.index.runs.change(&self.session.conn, Runs::key(number))?;
+            if let Some(run) = runs.get_mut(number) {
+                run.tally.matched += matched;
+            }
+            self.claim_anew(seq, &publish.claims)?;
         }
         Artifact::put_at_offset(&mut publish.artifact, Offset::new(seq));
         self.index.pending.fresh.push((std::sync::Arc::clone(&publish.artifact), payload.len()));
@@ -150,48 +161,25 @@ impl Tables<'_> {
         by_key.query_row((tenant, key), repeat).optional()?.transpose()
     }
 
-    fn claim_anew(&mut self, seq: u64, claim: &Claim) -> Result<(), Fault> {
+    fn claim_anew(&mut self, seq: u64, claims: &[Claim]) -> Result<(), Fault> {
         let map = self.session.shared.map();
-        let sub = map.subscription(claim.subscription)?;
-        let marks = map.keeps_marks(sub).then(|| self.index.note_marks(sub, claim));
-        let marks = marks.map(|marks| serde_json::to_string(&marks)).transpose()?;
-        self.insert_claim(sub, seq, claim, marks)
+        for claim in claims {
+            let sub = map.subscription(claim.subscription)?;
+            let marks = map.keeps_marks(sub).then(|| self.index.note_marks(sub, claim));
+            self.insert_claim(sub, seq, claim, marks.as_ref())?;
+        }
+        Ok(())
     }
 
     /// Makes a claim outstanding.
     pub(super) fn insert_claim(
-        &self,
+        &mut self,
         sub: i64,
         seq: u64,
         claim: &Claim,
-        marks: Option<String>,
+        marks: Option<&Marks>,
     ) -> Result<(), Fault> {
-        let time = |time: Option<volery_blackboard::Timestamp>| time.map(|time| time.as_micros_since_epoch());
-        let refused = claim.refused.as_ref().map(serde_json::to_string).transpose()?;
-        let (key, lane) = (claim.key.as_ref().map(|key| key.as_str()), claim.lane.as_ref());
-        let parts = ClaimParts {
-            key: (sub, seq, claim.side),
-            weight: claim.weight,
-            times: [time(claim.event_time), time(claim.visible_at)],
-            texts: [key, lane.map(|lane| lane.as_str()), refused.as_deref(), marks.as_deref()],
-        };
-        let ([event_time, visible_at], [key, lane, refused, marks]) = (parts.times, parts.texts);
-        self.run(
-            "INSERT INTO claim VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            (
-                sub,
-                seq,
-                claim.side,
-                claim.weight,
-                key,
-                lane,
-                event_time,
-                visible_at,
-                refused,
-                marks,
-                parts.checksum(),
-            ),
-        )?;
-        Ok(())
+        self.touched.set(true);
+        self.index.claims.change(&self.session.conn, Claims::key(sub, seq))?.put((sub, seq), claim, marks)
     }
 }

@@ -4,12 +4,14 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use rusqlite::Params;
-use volery_blackboard::job::Resumed;
+use volery_blackboard::JobId;
+use volery_blackboard::job::{Resumed, Start};
 use volery_blackboard::store::{
     Catalogue, Cursor, Few, Filing, Note, StoreError, Stored, Unfinished, Write, Written,
 };
 
 use super::index::Index;
+use crate::block::{Found, JobRecord, SUBSCRIPTIONS_MAX};
 use crate::fault::Fault;
 use crate::session::{Session, subject_text};
 use crate::shared::Map;
@@ -19,7 +21,7 @@ pub(super) struct Tables<'conn> {
     pub(super) index: Index,
     pub(super) epoch: i64,
     /// Something of the write at hand has been written.
-    touched: Cell<bool>,
+    pub(super) touched: Cell<bool>,
 }
 
 impl<'conn> Tables<'conn> {
@@ -148,10 +150,7 @@ impl<'conn> Tables<'conn> {
             Write::Start(start) => self.start(start)?,
             Write::Retry { job, start, failures, until, at, error } => {
                 if let Some(start) = start {
-                    match self.index.jobs.get_mut(&start.job) {
-                        Some(open) => open.start = Arc::clone(start),
-                        None => self.open_job(start, true)?,
-                    }
+                    self.start(start)?;
                 }
                 self.retry(*job, *failures, *until, (*at, error))?
             }
@@ -189,21 +188,42 @@ impl<'conn> Tables<'conn> {
         for name in &catalogue.subscriptions {
             self.run("INSERT INTO subscription(name) VALUES (?1) ON CONFLICT DO NOTHING", [name])?;
             let id = "SELECT id FROM subscription WHERE name = ?1";
-            subscriptions.push(self.session.conn.query_row(id, [name], |row| row.get(0))?);
+            let id: i64 = self.session.conn.query_row(id, [name], |row| row.get(0))?;
+            if id >= SUBSCRIPTIONS_MAX {
+                return Err(Fault::Refused(format!("there is no number left for subscription {name}")));
+            }
+            subscriptions.push(id);
         }
         let agents = catalogue.agents.iter().map(|agent| self.intern(agent.as_str()));
         let agents = agents.collect::<Result<Vec<i64>, _>>()?;
         for kind in catalogue.kinds.all() {
             self.session.shared.learn(&kind);
         }
-        self.run(
-            "UPDATE started SET running = 0, interruptions = interruptions + 1, deaths_alone = deaths_alone + alone
-             WHERE running = 1",
-            [],
-        )?;
         self.session.shared.set_map(Map::new(catalogue, subscriptions, agents));
         self.refresh()?;
-        self.set_aside()
+        self.set_aside()?;
+        self.flush()?;
+        self.interrupt_running()?;
+        self.flush()?;
+        self.refresh()
+    }
+
+    /// Counts an interruption for every attempt that has no end.
+    fn interrupt_running(&mut self) -> Result<(), Fault> {
+        let Self { session, index, .. } = self;
+        session.each_job(|key, found| {
+            let Found::Job(number, JobRecord { sub, agent, start, mut progress }) = found else {
+                return Ok(());
+            };
+            if !progress.is_running {
+                return Ok(());
+            }
+            progress.is_running = false;
+            progress.interruptions += 1;
+            progress.deaths_alone += u32::from(start.alone);
+            let record = JobRecord { sub, agent, start: &start, progress };
+            index.started.change(&session.conn, key)?.put(number, &record)
+        })
     }
 
     /// Lists unfinished jobs behind a number.
@@ -212,27 +232,28 @@ impl<'conn> Tables<'conn> {
         after: u64,
         limit: usize,
     ) -> Result<(Vec<Unfinished>, Option<Cursor>), Fault> {
-        let mut jobs = Vec::new();
-        let mut next = Cursor::Pairs(0);
-        for (number, job) in self.index.numbers.range(after + 1..).take(limit) {
-            next = Cursor::Jobs(*number);
-            if let Some(resumed) = self.resumed(job)? {
-                jobs.push(Unfinished::Job(resumed));
-            }
+        let open = self.index.jobs.values().map(|open| (open.number, open.start.job));
+        let mut open: Vec<(u64, JobId)> = open.filter(|(number, _)| *number > after).collect();
+        open.sort_unstable();
+        open.truncate(limit);
+        let next = open.last().map_or(Cursor::Pairs(0), |(number, _)| Cursor::Jobs(*number));
+        let mut jobs = Vec::with_capacity(open.len());
+        for (_, job) in open {
+            jobs.extend(self.resumed(&job)?.map(Unfinished::Job));
         }
         Ok((jobs, Some(next)))
     }
 
     /// An unfinished job as a board takes it in.
-    pub(super) fn resumed(&self, job: &volery_blackboard::JobId) -> Result<Option<Resumed>, Fault> {
+    pub(super) fn resumed(&self, job: &JobId) -> Result<Option<Resumed>, Fault> {
         let Some(open) = self.index.jobs.get(job) else { return Ok(None) };
         Ok(Some(Resumed {
-            start: volery_blackboard::job::Start::clone(&open.start),
+            start: Start::clone(&open.start),
             inputs: self.session.inputs(&open.start)?,
-            failures: open.failures,
-            until: open.until,
-            interruptions: open.interruptions,
-            deaths_alone: open.deaths_alone,
+            failures: open.progress.failures,
+            until: open.progress.until,
+            interruptions: open.progress.interruptions,
+            deaths_alone: open.progress.deaths_alone,
         }))
     }
 
