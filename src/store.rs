@@ -80,7 +80,7 @@
 //! ```
 
 pub use volery_blackboard::claim::{Backlog, Claim, Claimed, LogEntry, Settled};
-pub use volery_blackboard::job::{Member, Observed, PairVerdict, Resumed, Start, Wait, WaitsFor};
+pub use volery_blackboard::job::{AttemptId, Member, Observed, PairVerdict, Resumed, Start, Wait, WaitsFor};
 #[cfg(feature = "testing")]
 pub use volery_blackboard::store::conformance;
 pub use volery_blackboard::store::{
@@ -88,4 +88,4 @@ pub use volery_blackboard::store::{
     Letters, Log, NewArtifact, Note, Redrive, Response, Retained, Retention, Store, StoreError, Stored,
     Subject, Unfinished, Write, Written,
 };
-pub use volery_blackboard::{AgentIndex, Marks, SubscriptionIndex};
+pub use volery_blackboard::{AgentIndex, JobIndex, Marks, SubscriptionIndex};

@@ -218,10 +218,15 @@ impl Feed {
 
     /// Tells an event to the readers there are; builds it only if there are some.
     pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
-        if self.readers.load(Ordering::Relaxed) > 0 {
+        if self.has_readers() {
             // It fails only when the last reader has just gone.
             drop(self.sender.send(event()));
         }
+    }
+
+    /// Tells whether anybody reads.
+    pub(crate) fn has_readers(&self) -> bool {
+        self.readers.load(Ordering::Relaxed) > 0
     }
 
     /// How many events the slowest reader has before it.

@@ -11,8 +11,8 @@
 //! | --- | --- | --- |
 //! | its claims are admitted, or stay in the log until there is room | `admission.rs`, `backlog.rs` | |
 //! | a collector holds a claim until a group is complete | `subscription.rs`, `crate::collect` | `pairs.rs` for every pair |
-//! | a group is ready work in the queue of its agent | `ready.rs`, `queue.rs` | |
-//! | work starts when there is a slot, or is buried when it waited too long | `start.rs` | `poison.rs`, `halt.rs`, `agent.rs` |
+//! | a group is a job in the queue of its agent | `job.rs`, `ready.rs`, `queue.rs` | |
+//! | it starts when there is a slot, or is buried when it waited too long | `start.rs` | `poison.rs`, `halt.rs`, `agent.rs` |
 //! | the attempt ends: the job is finished, or starts again | `job.rs` | |
 //! | the claims of its inputs get an outcome | `outcome.rs` | |
 //! | its run is quiescent or settled | `run.rs`, `log_counts.rs` | |
@@ -31,9 +31,11 @@ use rustc_hash::FxHashMap;
 
 use crate::collect::{Collector, Step};
 use crate::effect::Effect;
-use crate::id::{AgentIndex, AgentName, JobId, JobKey, Offset, RunId, SubscriptionIndex};
+use crate::id::{AgentIndex, AgentName, JobId, JobIndex, JobKey, Offset, RunId, RunIndex, SubscriptionIndex};
 use crate::input::Input;
+use crate::job::AttemptId;
 use crate::outcome::{Outcome, Tally};
+use crate::slab::Slab;
 use crate::subscription::Subscription;
 use crate::time::Timestamp;
 
@@ -78,8 +80,11 @@ pub use snapshot::{AgentStanding, AgentStatus, InLog, RunningJob, RunningState, 
 pub struct Board {
     agents: Vec<Agent>,
     subscriptions: Vec<SubscriptionState>,
-    runs: FxHashMap<RunId, Run>,
-    jobs: FxHashMap<JobId, Job>,
+    runs: Slab<RunIndex, Run>,
+    /// Where the runs are.
+    run_indices: FxHashMap<RunId, RunIndex>,
+    /// Complete sets of inputs, from when they are complete to their end.
+    jobs: Slab<JobIndex, Job>,
     /// Claims whose visibility rule has a delay.
     delayed: FxHashMap<(SubscriptionIndex, Offset), Delayed>,
     deadlines: BTreeSet<(Timestamp, Due)>,
@@ -102,19 +107,21 @@ pub struct Board {
     /// Commits so far.
     commits: u64,
     poison: PoisonJobs,
-    /// Agents that may have something to start, and runs whose counts changed, within one input.
+    /// Agents that may have something to start, and runs whose counts changed, since the board concluded
+    /// last.
     touched_agents: Vec<AgentIndex>,
-    touched_runs: Vec<RunId>,
+    touched_runs: Vec<RunIndex>,
     /// Kept between inputs to save allocations.
     steps: Vec<Step>,
     is_observed: bool,
+    tells_settled: bool,
 }
 
 /// The owner of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Subscription(SubscriptionIndex),
-    Job(JobId),
+    Job(JobIndex),
     /// A claim becomes visible.
     Delayed(SubscriptionIndex, Offset),
     /// The end of a quarantine.
@@ -122,7 +129,7 @@ enum Due {
     /// The queue time-out of the work that waits longest for the agent.
     Queue(AgentIndex),
     /// The end of a run's time.
-    Run(RunId),
+    Run(RunIndex),
 }
 
 impl Board {
@@ -135,6 +142,11 @@ impl Board {
     /// Has starts carry facts for an observer, and joins that expired reported.
     pub fn observe(&mut self) {
         self.is_observed = true;
+    }
+
+    /// Has outcomes told that are committed with their jobs, for as long as somebody listens.
+    pub fn tell_settled(&mut self, tells: bool) {
+        self.tells_settled = tells;
     }
 
     /// Adds an agent that may run `concurrency` jobs at a time.
@@ -152,6 +164,7 @@ impl Board {
             reading,
             pace: Pace::default(),
             recorded_first: 0,
+            is_touched: false,
         });
         index
     }
@@ -178,6 +191,21 @@ impl Board {
 
     /// Takes one input at `now` and appends what is to be done about it.
     pub fn handle(&mut self, input: Input, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.take(input, now, effects);
+        self.conclude(effects);
+    }
+
+    /// Appends what follows from the inputs that [`Board::take`] took: what their runs have come to, which
+    /// jobs start, and what is to be read.
+    pub fn conclude(&mut self, effects: &mut Vec<Effect>) {
+        self.settle_runs(effects);
+        self.start_jobs(effects);
+        self.request_pages(effects);
+    }
+
+    /// Takes one input of several that came together. Part of what is to be done about them is told by
+    /// [`Board::conclude`] only, once for all of them.
+    pub fn take(&mut self, input: Input, now: Timestamp, effects: &mut Vec<Effect>) {
         self.now = now;
         match input {
             Input::Published(published) => self.publish(&published, now, effects),
@@ -187,13 +215,13 @@ impl Board {
                 self.subscriptions[subscription.at()].pairs.remember(inputs, verdict);
             }
             Input::Marks { subscription, marks } => self.restore_marks(subscription, marks, effects),
-            Input::Finished { job, attempt, verdict, is_short } => {
-                self.finish(job, attempt, (verdict, is_short), effects);
+            Input::Finished { attempt, verdict, is_short } => {
+                self.finish(attempt, (verdict, is_short), effects);
             }
-            Input::StartNoted(job) => self.change_note(job, Job::note_start),
-            Input::NoteRefused(job) => self.change_note(job, Job::forget_note),
-            Input::StartRefused(job) => self.undo_start(job, effects),
-            Input::StartDeferred(job) => self.defer(job, effects),
+            Input::StartNoted(attempt) => self.change_note(attempt, Job::note_start),
+            Input::NoteRefused(attempt) => self.change_note(attempt, Job::forget_note),
+            Input::StartRefused(attempt) => self.undo_start(attempt, effects),
+            Input::StartDeferred(attempt) => self.defer(attempt, effects),
             Input::Tick => {
                 self.retry_reading(effects);
                 self.tick(now, effects);
@@ -227,9 +255,6 @@ impl Board {
             }
             Input::CancelRefused(run) => self.cancel_refused(run),
         }
-        self.settle_runs(effects);
-        self.start_jobs(effects);
-        self.request_pages(effects);
     }
 
     /// Returns when the board wants an [`Input::Tick`] next.
@@ -238,30 +263,29 @@ impl Board {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Tells whether this attempt of the job is the one that runs, so that its end may be committed.
+    /// Tells whether this attempt is the one of its job that runs, so that its end may be committed.
     #[must_use]
-    pub fn is_current(&self, job: JobId, attempt: u32) -> bool {
-        self.jobs.get(&job).is_some_and(|job| job.is_running(attempt))
+    pub fn is_current(&self, attempt: AttemptId) -> bool {
+        self.job_at(&attempt).is_some()
     }
 
-    /// Tells whether the start of the job's present attempt is recorded, or is being recorded. If so, a
-    /// release of it has to be recorded as well.
+    /// Tells whether the start of this attempt is recorded, or is being recorded. If so, a release of it has
+    /// to be recorded as well.
     #[must_use]
-    pub fn is_start_noted(&self, job: JobId) -> bool {
-        self.jobs.get(&job).is_some_and(|job| job.is_noted)
+    pub fn is_start_noted(&self, attempt: AttemptId) -> bool {
+        self.job_at(&attempt).is_some_and(|job| job.is_noted)
     }
 
-    /// Tells whether the start of the job's present attempt is recorded for sure. If not, the end of the
-    /// attempt has to tell the start.
+    /// Tells whether the start of this attempt is recorded for sure. If not, the end of the attempt has to
+    /// tell the start.
     #[must_use]
-    pub fn is_start_recorded(&self, job: JobId) -> bool {
-        self.jobs.get(&job).is_some_and(|job| job.is_noted && job.recorded == Recorded::Yes)
+    pub fn is_start_recorded(&self, attempt: AttemptId) -> bool {
+        self.job_at(&attempt).is_some_and(|job| job.is_noted && job.recorded == Recorded::Yes)
     }
 
-    /// Tells whether the job is on the board: it was started and has not ended.
-    #[must_use]
-    pub fn has_job(&self, job: JobId) -> bool {
-        self.jobs.contains_key(&job)
+    /// Lists the jobs that were started and have not ended.
+    pub fn jobs(&self) -> impl Iterator<Item = JobId> {
+        self.jobs.values().filter_map(Job::id)
     }
 
     /// Tells whether nothing moves: no job waits for a slot, runs or backs off, and no batch is on a timer.
@@ -281,7 +305,7 @@ impl Board {
     /// not know.
     #[must_use]
     pub fn is_quiescent(&self, run: RunId) -> bool {
-        self.runs.get(&run).is_none_or(|state| self.is_run_quiescent(state))
+        self.run(run).is_none_or(|state| self.is_run_quiescent(state))
     }
 
     /// Returns how many claims collectors hold: they wait for other input, or for time to pass.
@@ -339,7 +363,7 @@ impl Board {
 
     /// Notes that an agent may have something to start.
     fn touch_agent(&mut self, agent: AgentIndex) {
-        if self.touched_agents.last() != Some(&agent) {
+        if !std::mem::replace(&mut self.agents[agent.at()].is_touched, true) {
             self.touched_agents.push(agent);
         }
     }

@@ -9,12 +9,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::claim::Settled;
 use crate::effect::{JoinExpired, JoinInput};
 use crate::few::Few;
-use crate::id::{Key, Offset, RunId, SubscriptionIndex};
+use crate::id::{Key, Offset, RunId, RunIndex, SubscriptionIndex};
 use crate::marks::Marks;
-use crate::outcome::{CloseReason, Expiry, Outcome, WaitingReason};
+use crate::outcome::{CloseReason, Expiry, WaitingReason};
 use crate::subscription::{Collecting, JoinMode, Subscription, Window};
 use crate::time::Timestamp;
 
@@ -35,7 +34,7 @@ pub(crate) const INSTANT: Duration = Duration::from_micros(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) offset: Offset,
-    pub(crate) run: RunId,
+    pub(crate) run: RunIndex,
     /// Time of publication.
     pub(crate) at: Timestamp,
     /// The time that windows judge by: event time, or `at`.
@@ -47,20 +46,13 @@ pub(crate) struct Entry {
     pub(crate) lane: Option<Key>,
 }
 
-impl Entry {
-    /// Returns how the claim on it ended.
-    pub(crate) fn settled(&self, subscription: SubscriptionIndex, outcome: Outcome) -> Settled {
-        Settled { subscription, offset: self.offset, run: self.run, side: self.side, outcome }
-    }
-}
-
 /// A complete group of inputs, not yet a job, or a batch of such groups: entries group by group, each group
 /// side by side in log order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) entries: Few<Entry>,
     /// Where each group but the last ends; empty without a batch.
-    pub(crate) cuts: Vec<u32>,
+    pub(crate) cuts: Box<[u32]>,
     /// Why the batch closed, if it is one.
     pub(crate) closed: Option<CloseReason>,
     /// Whether the collector still holds the entries (every pair).
@@ -70,8 +62,8 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn single(entries: impl Into<Few<Entry>>, shared: bool) -> Self {
-        Self { entries: entries.into(), cuts: Vec::new(), closed: None, shared, key: None }
+    pub(crate) fn single(entries: impl Into<Few<Entry>>, shared: bool) -> Self {
+        Self { entries: entries.into(), cuts: Box::default(), closed: None, shared, key: None }
     }
 
     fn with_key(self, key: &Key) -> Self {
@@ -85,7 +77,7 @@ pub(crate) enum Step {
     /// A job's inputs are complete.
     Complete(Group),
     /// An entry went into a batch.
-    Batched { run: RunId },
+    Batched { run: RunIndex },
     /// An entry left the collector: it expired, or (every pair) its window closed. A join names the entries
     /// that waited with it.
     Left(Entry, Expiry, Option<Partners>),
@@ -104,7 +96,7 @@ impl Partners {
         self,
         subscription: SubscriptionIndex,
         left: &Entry,
-        workflow_of: impl Fn(RunId) -> Option<Arc<str>>,
+        run_of: impl Fn(&Entry) -> Option<(RunId, Arc<str>)>,
     ) -> JoinExpired {
         let mut all: Vec<&Entry> = self.entries.iter().chain([left]).collect();
         all.sort_unstable_by_key(|entry| (entry.side, entry.offset));
@@ -112,10 +104,13 @@ impl Partners {
             subscription,
             inputs: all
                 .iter()
-                .map(|entry| JoinInput { offset: entry.offset, side: entry.side, run: entry.run })
+                .filter_map(|entry| {
+                    let (run, _) = run_of(entry)?;
+                    Some(JoinInput { offset: entry.offset, side: entry.side, run })
+                })
                 .collect(),
             first: all.iter().map(|entry| entry.at).min().unwrap_or(left.at),
-            workflow: all.first().and_then(|entry| workflow_of(entry.run)),
+            workflow: all.first().and_then(|entry| run_of(entry)).map(|(_, workflow)| workflow),
             key: self.key,
         }
     }
@@ -242,14 +237,14 @@ impl Collector {
     }
 
     /// Closes every batch, or those that hold inputs of one run.
-    pub(crate) fn flush(&mut self, run: Option<RunId>, reason: CloseReason, steps: &mut Vec<Step>) {
+    pub(crate) fn flush(&mut self, run: Option<RunIndex>, reason: CloseReason, steps: &mut Vec<Step>) {
         if let Some(batches) = &mut self.batches {
             batches.flush(run, reason, steps);
         }
     }
 
     /// Ends the waiting of one run's inputs in the first stage: they expire, or fire partially (outer join).
-    pub(crate) fn end_input(&mut self, run: RunId, steps: &mut Vec<Step>) {
+    pub(crate) fn end_input(&mut self, run: RunIndex, steps: &mut Vec<Step>) {
         let first = steps.len();
         match &mut self.stage {
             Stage::Each => {}
@@ -263,7 +258,7 @@ impl Collector {
     }
 
     /// Takes one run's entries out, to be cancelled: those of the first stage, and those in batches.
-    pub(crate) fn withdraw(&mut self, run: RunId) -> (Vec<Entry>, Vec<Entry>) {
+    pub(crate) fn withdraw(&mut self, run: RunIndex) -> (Vec<Entry>, Vec<Entry>) {
         let held = match &mut self.stage {
             Stage::Each => Vec::new(),
             Stage::AllOf(all_of) => all_of.withdraw(run),

@@ -44,7 +44,7 @@ pub enum Effect {
     Drop(JobId),
     /// Commit this outcome of an artifact that no job's end settles.
     Settle(Settled),
-    /// An outcome that is committed already, together with its job.
+    /// An outcome that is committed already, together with its job: a fact for observers.
     Settled(Settled),
     /// Inputs of a join expired: a fact for observers.
     JoinExpired(Box<JoinExpired>),

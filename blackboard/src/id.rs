@@ -186,28 +186,37 @@ impl fmt::Display for Offset {
     }
 }
 
-/// An agent's number within one runtime: its place in registration order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AgentIndex(pub u32);
+macro_rules! index {
+    ($(#[$meta:meta])* $visibility:vis $name:ident) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        $visibility struct $name(pub u32);
 
-/// A subscription's number within one runtime: its place in registration order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubscriptionIndex(pub u32);
-
-impl AgentIndex {
-    /// Returns the place as an array index.
-    #[must_use]
-    pub const fn at(self) -> usize {
-        self.0 as usize
-    }
+        impl $name {
+            /// Returns the place as an array index.
+            #[must_use]
+            $visibility const fn at(self) -> usize {
+                self.0 as usize
+            }
+        }
+    };
 }
 
-impl SubscriptionIndex {
-    /// Returns the place as an array index.
-    #[must_use]
-    pub const fn at(self) -> usize {
-        self.0 as usize
-    }
+index! {
+    /// An agent's number within one runtime: its place in registration order.
+    pub AgentIndex
+}
+index! {
+    /// A subscription's number within one runtime: its place in registration order.
+    pub SubscriptionIndex
+}
+index! {
+    /// A job's number on one board: its place, which is given again when the job has ended.
+    pub JobIndex
+}
+index! {
+    /// A run's number on one board, or in one store: its place, which is given again when it is forgotten.
+    pub(crate) RunIndex
 }
 
 macro_rules! name {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::claim::{Backlog, Claimed, LogEntry};
-use crate::id::{AgentIndex, JobId, Offset, RunId, SubscriptionIndex};
-use crate::job::{PairVerdict, Resumed, Verdict};
+use crate::id::{AgentIndex, Offset, RunId, SubscriptionIndex};
+use crate::job::{AttemptId, PairVerdict, Resumed, Verdict};
 use crate::marks::Marks;
 use crate::outcome::{CloseReason, Quarantine, Tally};
 use crate::time::Timestamp;
@@ -44,25 +44,24 @@ pub enum Input {
     },
     /// An attempt ended, and what follows from it is committed.
     Finished {
-        /// The job.
-        job: JobId,
-        /// The attempt, as numbered in [`Start`](crate::job::Start).
-        attempt: u32,
+        /// The attempt.
+        attempt: AttemptId,
         /// The verdict.
         verdict: Verdict,
         /// Whether the attempt was short beside a commit.
         is_short: bool,
     },
-    /// The start of a running job is being recorded; it was handed to its agent without.
-    StartNoted(JobId),
+    /// The start of an attempt that runs is being recorded; its job was handed to its agent without.
+    StartNoted(AttemptId),
     /// That was refused.
-    NoteRefused(JobId),
-    /// The start of a job could not be committed, or was taken back before it had begun. When several are handed back, [`Input::Hold`] comes first
-    /// and [`Input::Unhold`] after, so that none of them is overtaken while the others are still out.
-    StartRefused(JobId),
-    /// The store refused the start of this job and of nothing else. It is tried again after a back-off that
-    /// grows from one refusal to the next; other jobs of its agent go on, except those behind its key.
-    StartDeferred(JobId),
+    NoteRefused(AttemptId),
+    /// The start of an attempt could not be committed, or was taken back before it had begun. When several
+    /// are handed back, [`Input::Hold`] comes first and [`Input::Unhold`] after, so that none of them is
+    /// overtaken while the others are still out.
+    StartRefused(AttemptId),
+    /// The store refused the start of this attempt and of nothing else. It is tried again after a back-off
+    /// that grows from one refusal to the next; other jobs of its agent go on, except those behind its key.
+    StartDeferred(AttemptId),
     /// Time has passed: what is due by now is due.
     Tick,
     /// A handle to the run exists: keep its counts until [`Input::ReleaseRun`].

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::claim::LogEntry;
 use crate::few::Few;
-use crate::id::{AgentIndex, JobId, Key, Offset, RunId, SubscriptionIndex};
+use crate::id::{AgentIndex, JobId, JobIndex, Key, Offset, RunId, SubscriptionIndex};
 use crate::outcome::CloseReason;
 use crate::time::Timestamp;
 
@@ -39,8 +39,29 @@ pub struct Start {
     /// Whether this attempt runs with nothing else in flight, because attempts of the job were interrupted
     /// before.
     pub alone: bool,
+    /// Where the board that started it has it. It means nothing to another board, and nothing to a store.
+    pub index: JobIndex,
     /// Facts for an observer; `None` unless the board is observed.
     pub observed: Option<Box<Observed>>,
+}
+
+impl Start {
+    /// Names the attempt to the board that started it.
+    #[must_use]
+    pub fn id(&self) -> AttemptId {
+        AttemptId { job: self.job, index: self.index, attempt: self.attempt }
+    }
+}
+
+/// The name of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttemptId {
+    /// The job.
+    pub job: JobId,
+    /// Where the board has it.
+    pub index: JobIndex,
+    /// The attempt, as numbered in [`Start`].
+    pub attempt: u32,
 }
 
 /// One input of a job: its place in the log, the side of the subscription it fills, and the group it belongs

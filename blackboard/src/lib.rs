@@ -43,7 +43,9 @@ pub use board::Board;
 pub use body::{Body, Shared};
 pub use error::BlackboardError;
 pub use filter::{Filter, Page};
-pub use id::{AgentIndex, AgentName, ArtifactId, JobId, Key, Offset, RunId, SubscriptionIndex, Tenant};
+pub use id::{
+    AgentIndex, AgentName, ArtifactId, JobId, JobIndex, Key, Offset, RunId, SubscriptionIndex, Tenant,
+};
 pub use kind::{Kind, Kinds, Payload};
 pub use marks::Marks;
 pub use outcome::{

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use volery_blackboard::job::Start;
 use volery_blackboard::store::Few;
-use volery_blackboard::{AgentIndex, JobId, Offset, RunId, SubscriptionIndex, Timestamp};
+use volery_blackboard::{AgentIndex, JobId, JobIndex, Offset, RunId, SubscriptionIndex, Timestamp};
 use volery_observability::Metrics;
 
 use super::attempt::Attempt;
@@ -64,6 +64,7 @@ fn start(job: JobId) -> Start {
         closed: None,
         shared: false,
         alone: false,
+        index: JobIndex::default(),
         observed: None,
     }
 }

@@ -215,6 +215,11 @@ impl Curator {
         self.board.handle(input, self.now, &mut self.effects);
     }
 
+    /// Tells the board one input of many in a commit; it concludes once for all of them.
+    pub(super) fn take(&mut self, input: Input) {
+        self.board.take(input, self.now, &mut self.effects);
+    }
+
     fn arm_timekeeper(&mut self) {
         // While the store is down there may be nothing left to write; the next tick tries again, sweeps or
         // not.

@@ -72,7 +72,10 @@ impl Curator {
             Action::GoOn(agent) => self.parts.agents[agent.at()].slots.go_on(),
             Action::Release(finished) => self.apply_finished(*finished, &[]),
             Action::Cancel { agent, job } => self.cancel(agent, job),
-            Action::Ask(question) => question.answer(&self.board),
+            Action::Ask(question) => {
+                self.board.conclude(&mut self.effects);
+                question.answer(&self.board);
+            }
             Action::Read(request) => self.log_reads.push(request),
             Action::Check(run) => self.quiescent.push((run, Tally::default())),
         }
@@ -85,7 +88,7 @@ impl Curator {
         observed.ended(&self.parts.observer, &start, &end);
         self.apply_published(claims, stored);
         self.parts.feed.tell_attempt(&start, verdict, error);
-        self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict, is_short });
+        self.take(Input::Finished { attempt: start.id(), verdict, is_short });
     }
 
     /// Artifacts are committed.
@@ -95,7 +98,7 @@ impl Curator {
             self.parts
                 .feed
                 .tell(|| Event::Published { artifact: Arc::clone(artifact), claims: claims.len() });
-            self.handle(Input::Published(LogEntry {
+            self.take(Input::Published(LogEntry {
                 offset: artifact.offset(),
                 run: artifact.run(),
                 workflow,

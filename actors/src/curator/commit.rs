@@ -58,6 +58,8 @@ impl Curator {
 
     /// Acts on every step: the answers come in the order of the writes.
     fn apply(&mut self, steps: Vec<Step>, results: Vec<Written>) {
+        let listens = self.parts.observer.is_on() || self.parts.feed.has_readers();
+        self.board.tell_settled(listens);
         let mut results = results.into_iter();
         for step in steps {
             match step {
@@ -69,6 +71,7 @@ impl Curator {
                 },
             }
         }
+        self.board.conclude(&mut self.effects);
     }
 
     /// The store refused a whole commit: starts nothing until it works, and acts on every step.
@@ -80,6 +83,7 @@ impl Curator {
                 Step::Write { then, .. } => self.refuse_with_all(then, error),
             }
         }
+        self.board.conclude(&mut self.effects);
     }
 
     /// Answers what the board asked about the log. Not while something that it decided is still to be

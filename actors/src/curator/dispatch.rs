@@ -66,10 +66,10 @@ impl Curator {
     /// Takes back the jobs of an agent that have not begun.
     pub(super) fn recall(&mut self, agent: AgentIndex) {
         for start in self.parts.agents[agent.at()].slots.recall() {
-            if self.board.is_start_noted(start.job) {
+            if self.board.is_start_noted(start.id()) {
                 self.return_job(start);
             } else {
-                self.plan(Action::Input(Input::StartRefused(start.job)));
+                self.plan(Action::Input(Input::StartRefused(start.id())));
             }
         }
     }

@@ -33,7 +33,7 @@ impl Curator {
             let restarts = self.parts.observer.engine_restarted(start.agent, cause);
             observed.restarted(restarts, cause, self.now);
         }
-        if !self.board.is_current(start.job, start.attempt) {
+        if !self.board.is_current(start.id()) {
             tracing::debug!(
                 target: "volery::curator", run = %start.run, job = %start.job, attempt = start.attempt,
                 "end of an attempt that is not current was dropped"
@@ -43,7 +43,7 @@ impl Curator {
         log_end(self.parts.feed.name(start.agent), &start, &end, &observed);
         let (job, failures) = (start.job, start.failures);
         let is_short = began.is_some_and(|began| self.is_short(self.now.since(began)));
-        let told = (!self.board.is_start_recorded(job)).then(|| Arc::clone(&start));
+        let told = (!self.board.is_start_recorded(start.id())).then(|| Arc::clone(&start));
         let attempts = match &end {
             AttemptEnd::Dead { attempts, .. } => *attempts,
             _ => failures + 1,
@@ -82,9 +82,9 @@ impl Curator {
 
     /// Hands a job back. Recorded if its start is, so that it is no interruption.
     pub(super) fn release(&mut self, finished: Finished) {
-        let job = finished.start.job;
-        if self.board.is_start_noted(job) {
-            self.write(Write::Release(job), Then::Finished(finished));
+        let start = &finished.start;
+        if self.board.is_start_noted(start.id()) {
+            self.write(Write::Release(start.job), Then::Finished(finished));
         } else {
             self.plan(Action::Release(Box::new(finished)));
         }

@@ -39,8 +39,7 @@ impl Curator {
                 // In memory only: there is nothing that the store would note.
                 let verdict = Verdict::Retry(until);
                 self.parts.feed.tell_attempt(&start, verdict, error);
-                let (job, attempt) = (start.job, start.attempt);
-                self.handle(Input::Finished { job, attempt, verdict, is_short: false });
+                self.handle(Input::Finished { attempt: start.id(), verdict, is_short: false });
             }
             Then::Started(start, _) => {
                 let agent = self.parts.feed.name(start.agent);
@@ -48,7 +47,7 @@ impl Curator {
                     target: "volery::curator", job = %start.job, agent = %agent, %error,
                     "the store refused the start of a job, and nothing else of the commit; it is tried again"
                 );
-                self.handle(Input::StartDeferred(start.job));
+                self.handle(Input::StartDeferred(start.id()));
             }
             other => self.refuse_with_all(other, error),
         }
@@ -65,7 +64,7 @@ impl Curator {
                 reply(answer, Err(error.clone()));
             }
             // Nothing is started before the store works again, so the slot does not go to a later job.
-            Then::Started(start, _) => self.handle(Input::StartRefused(start.job)),
+            Then::Started(start, _) => self.handle(Input::StartRefused(start.id())),
             Then::Finished(finished) | Then::GivenUp(finished) => self.release_refused(finished, error),
             Then::Recorded(record) => {
                 // The board has decided; the record follows as soon as the store works.
@@ -74,8 +73,8 @@ impl Curator {
             }
             // The loop sends it again.
             Then::SpanNoted(_) => {}
-            Then::StartNoted(job) => {
-                self.handle(Input::NoteRefused(job));
+            Then::StartNoted(attempt) => {
+                self.handle(Input::NoteRefused(attempt));
                 self.record_soon();
             }
             Then::SpilledCancelled(run) => {
@@ -113,12 +112,12 @@ impl Curator {
         let (agent, run, job) = (self.parts.feed.name(start.agent), start.run, start.job);
         tracing::warn!(target: "volery::curator", %agent, %run, %job, attempt = start.attempt, %error, "end of an attempt was refused");
         let verdict = Verdict::Released;
-        self.handle(Input::Finished { job: start.job, attempt: start.attempt, verdict, is_short: false });
+        self.handle(Input::Finished { attempt: start.id(), verdict, is_short: false });
     }
 
     fn give_up(&mut self, start: Arc<Start>, error: Vec<String>, attempts: u32) {
         let end = JobEnd::Dead(Box::new(Death { attempts, error: error.clone(), at: self.now }));
-        let told = (!self.board.is_start_recorded(start.job)).then(|| Arc::clone(&start));
+        let told = (!self.board.is_start_recorded(start.id())).then(|| Arc::clone(&start));
         let finish = Finish { job: start.job, start: told, end, outputs: Few::new() };
         let verdict = Verdict::Dead;
         let (claims, observed) = (Few::new(), ObservedAttempt::default());

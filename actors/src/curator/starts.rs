@@ -36,15 +36,15 @@ impl Curator {
         for agent in &parts.agents {
             for attempt in agent.slots.pick(|attempt| attempt.began > since) {
                 let start = &attempt.start;
-                if !self.board.is_current(start.job, start.attempt) || self.board.is_start_noted(start.job) {
+                if !self.board.is_current(start.id()) || self.board.is_start_noted(start.id()) {
                     continue;
                 }
                 if attempt.began > until {
                     self.record_soon();
                     continue;
                 }
-                self.handle(Input::StartNoted(start.job));
-                self.write(Write::Start(Arc::clone(start)), Then::StartNoted(start.job));
+                self.handle(Input::StartNoted(start.id()));
+                self.write(Write::Start(Arc::clone(start)), Then::StartNoted(start.id()));
             }
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use volery_blackboard::claim::Claim;
 use volery_blackboard::claim::Settled;
 use volery_blackboard::input::Input;
-use volery_blackboard::job::{Start, Verdict};
+use volery_blackboard::job::{AttemptId, Start, Verdict};
 use volery_blackboard::outcome::Burial;
 use volery_blackboard::store::{Few, Finish, JobEnd, NewArtifact, Note, Write};
 use volery_blackboard::{AgentIndex, Artifact, JobId, Offset, RunId};
@@ -54,7 +54,7 @@ pub(super) enum Then {
     /// Nothing; but a record that the store refuses is written again when the store works.
     Recorded(Record),
     /// Nothing: the attempt runs already.
-    StartNoted(JobId),
+    StartNoted(AttemptId),
     /// A note of a span.
     SpanNoted(SpanNote),
     /// Claims of a cancelled run ended that were in the log only.

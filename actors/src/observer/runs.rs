@@ -5,13 +5,14 @@
 //! first commit until it settles. It is over when neither holds. Every change is a step under one lock; spans
 //! are made and ended outside of it.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustc_hash::FxHashMap;
 use volery_blackboard::board::Board;
 use volery_blackboard::input::Input;
-use volery_blackboard::{RunId, Tally, Timestamp};
+use volery_blackboard::{JobId, RunId, Tally, Timestamp};
 use volery_observability::metrics::Levels;
 use volery_observability::trace::{Ending, RunEnd, RunStatus, RunTrace, Scope};
 
@@ -274,7 +275,8 @@ impl Observer {
         if !self.is_on() {
             return Vec::new();
         }
-        self.end_jobs_unless(|job| board.has_job(job), at);
+        let known: HashSet<JobId> = board.jobs().collect();
+        self.end_jobs_unless(|job| known.contains(&job), at);
         let mut unknown = self.runs.listed();
         unknown.retain(|run| board.tally(*run).is_none());
         unknown

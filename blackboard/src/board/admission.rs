@@ -3,11 +3,12 @@
 //!
 //! Pure: no I/O, no clock.
 
+use super::outcome::Decided;
 use super::run::Motion;
 use super::{Board, Due, Effect, Outcome};
 use crate::claim::{Claim, LogEntry};
 use crate::collect::Entry;
-use crate::id::{Key, Offset, SubscriptionIndex};
+use crate::id::{Key, Offset, RunIndex, SubscriptionIndex};
 use crate::outcome::Discard;
 use crate::time::Timestamp;
 
@@ -22,35 +23,37 @@ pub(super) struct Delayed {
 impl Board {
     /// Admits the claims on an artifact that was committed, or leaves them in the log.
     pub(super) fn publish(&mut self, published: &LogEntry, now: Timestamp, effects: &mut Vec<Effect>) {
-        let LogEntry { offset, run, workflow, claims, .. } = published;
+        let LogEntry { offset, run: id, workflow, claims, .. } = published;
         let whole = self.is_caught_up();
-        let mut in_log = 0;
+        let (mut run, mut in_log) = (None, 0);
         for claim in claims.iter() {
-            let index = claim.subscription;
-            let subscription = &mut self.subscriptions[index.at()];
+            let subscription = &mut self.subscriptions[claim.subscription.at()];
             subscription.tally.matched += 1;
             let agent = subscription.agent;
             self.outstanding += 1;
-            if self.stays_in_log(agent, *offset) {
-                self.spill(index, *offset);
+            if self.stays_in_log(agent, *offset, effects) {
+                self.spill(claim.subscription, *offset);
                 in_log += 1;
-            } else {
-                let state = self.run_known(*run, workflow, whole);
-                state.count_claim();
-                let cancelled = state.cancelled;
-                self.admit(published, claim, cancelled, now, effects);
+                continue;
             }
+            let index = *run.get_or_insert_with(|| self.run_known(*id, workflow, whole));
+            let Some(state) = self.runs.get_mut(index) else { continue };
+            state.count_claim();
+            let cancelled = state.cancelled;
+            self.admit(published, claim, (index, cancelled), now, effects);
         }
-        if in_log > 0 && !self.runs.contains_key(run) {
+        if in_log > 0 && run.is_none() && self.run_index(*id).is_none() {
             // The run costs no memory until its claims are read.
             return;
         }
-        if in_log > 0 || claims.is_empty() {
-            let state = self.run_known(*run, workflow, whole);
+        let run = run.unwrap_or_else(|| self.run_known(*id, workflow, whole));
+        if (in_log > 0 || claims.is_empty())
+            && let Some(state) = self.runs.get_mut(run)
+        {
             state.tally.matched += in_log;
             state.recount = None;
         }
-        self.touch_run(*run);
+        self.touch_run(run);
     }
 
     /// Takes a claim into memory, or settles it on the spot.
@@ -58,17 +61,17 @@ impl Board {
         &mut self,
         published: &LogEntry,
         claim: &Claim,
-        cancelled: bool,
+        (run, cancelled): (RunIndex, bool),
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        let (index, run) = (claim.subscription, published.run);
-        let entry = self.entry(published, claim);
+        let index = claim.subscription;
+        let entry = self.entry(published, claim, run);
         if cancelled {
-            self.settle(entry.settled(index, Outcome::Cancelled), effects);
+            self.settle(index, Decided::of(&entry, Outcome::Cancelled), effects);
         } else if let Some(reason) = &claim.refused {
             let outcome = Outcome::Discarded(Discard::clone(reason));
-            self.settle(entry.settled(index, outcome), effects);
+            self.settle(index, Decided::of(&entry, outcome), effects);
         } else if let Some(opens) = claim.visible_at.filter(|opens| *opens > now) {
             self.count(run, Motion::Delayed, 1);
             let place = (index, entry.offset);
@@ -82,9 +85,9 @@ impl Board {
         }
     }
 
-    pub(super) fn entry(&self, published: &LogEntry, claim: &Claim) -> Entry {
+    pub(super) fn entry(&self, published: &LogEntry, claim: &Claim, run: RunIndex) -> Entry {
         let by_event_time = self.subscriptions[claim.subscription.at()].by_event_time;
-        let LogEntry { offset, run, at, .. } = *published;
+        let LogEntry { offset, at, .. } = *published;
         let time = if by_event_time { claim.event_time.unwrap_or(at) } else { at };
         let since = self.now;
         Entry {

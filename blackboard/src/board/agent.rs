@@ -32,6 +32,8 @@ pub(super) struct Agent {
     pub(super) pace: Pace,
     /// How many of the next starts are recorded before their jobs go to the agent.
     pub(super) recorded_first: u32,
+    /// It may have something to start.
+    pub(super) is_touched: bool,
 }
 
 impl Board {
@@ -123,7 +125,8 @@ impl Board {
                 (Standing::Reopens | Standing::Closed, _) => {}
             }
             let queue = &self.agents[agent.at()].queue;
-            let waiting: Vec<Runs> = queue.waiting().map(|ready| self.runs_of(ready)).collect();
+            let waiting = queue.waiting().filter_map(|ready| self.jobs.get(ready.job));
+            let waiting: Vec<Runs> = waiting.map(|job| job.runs.clone()).collect();
             for run in waiting.iter().flat_map(Runs::iter) {
                 self.uncount(run, Motion::queued(before), 1);
                 self.count(run, Motion::queued(after), 1);

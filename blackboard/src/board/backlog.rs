@@ -90,16 +90,27 @@ impl Board {
     }
 
     /// Decides about a claim at this place, which is the next of the agent's or one that comes again.
-    pub(super) fn stays_in_log(&mut self, agent: AgentIndex, offset: Offset) -> bool {
-        let full = self.jobs_in_memory_max.is_some_and(|max| self.load(agent) >= max);
-        let reading = &mut self.agents[agent.at()].reading;
+    pub(super) fn stays_in_log(
+        &mut self,
+        agent: AgentIndex,
+        offset: Offset,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let reading = &self.agents[agent.at()].reading;
         if offset <= reading.taken {
             return false;
         }
-        if reading.is_behind() || full {
+        if reading.is_behind() {
             return true;
         }
-        reading.taken = offset;
+        if !self.has_room(agent) {
+            // Inputs before this one may have made jobs that can start.
+            self.start_jobs(effects);
+            if !self.has_room(agent) {
+                return true;
+            }
+        }
+        self.agents[agent.at()].reading.taken = offset;
         false
     }
 
@@ -185,10 +196,10 @@ impl Board {
             reading.time = reading.time.max(Some(published.at));
             for claim in published.claims.iter() {
                 self.uncount_spilled(claim.subscription, 1);
-                let cancelled = self.count_loaded(&published, tally);
-                self.admit(&published, claim, cancelled, now, effects);
+                let run = self.count_loaded(&published, tally);
+                self.admit(&published, claim, run, now, effects);
+                self.touch_run(run.0);
             }
-            self.touch_run(published.run);
         }
         self.resume_reading(agent, now, effects);
     }

@@ -7,25 +7,27 @@ use std::sync::Arc;
 use super::admission::Delayed;
 use super::job::JobState;
 use super::log_counts::Cancel;
+use super::outcome::Decided;
 use super::queue::Taken;
-use super::ready::Work;
 use super::run::Motion;
 use super::{Board, Due, Effect, Outcome, RunId};
-use crate::id::SubscriptionIndex;
+use crate::id::{RunIndex, SubscriptionIndex};
 use crate::time::Timestamp;
 
 impl Board {
     pub(super) fn set_deadline(&mut self, run: RunId, at: Timestamp) {
-        let Some(state) = self.runs.get_mut(&run) else { return };
+        let Some(index) = self.run_index(run) else { return };
+        let Some(state) = self.runs.get_mut(index) else { return };
         if let Some(before) = state.deadline.replace(at) {
-            self.deadlines.remove(&(before, Due::Run(run)));
+            self.deadlines.remove(&(before, Due::Run(index)));
         }
-        self.deadlines.insert((at, Due::Run(run)));
+        self.deadlines.insert((at, Due::Run(index)));
     }
 
     /// Cancels a run whose time is over. Artifacts that are published in it later are cancelled, too.
-    pub(super) fn end_deadline(&mut self, run: RunId, effects: &mut Vec<Effect>) {
-        let Some(state) = self.runs.get_mut(&run) else { return };
+    pub(super) fn end_deadline(&mut self, index: RunIndex, effects: &mut Vec<Effect>) {
+        let Some(state) = self.runs.get_mut(index) else { return };
+        let run = state.id;
         state.deadline = None;
         if state.tally.outstanding() > 0 && !state.cancelled {
             let workflow = Arc::clone(&state.workflow);
@@ -36,15 +38,17 @@ impl Board {
 
     pub(super) fn cancel_run(&mut self, run: RunId, effects: &mut Vec<Effect>) {
         self.cancel_in_log(run, effects);
-        let Some(state) = self.runs.get_mut(&run) else { return };
-        state.cancelled = true;
-        self.touch_run(run);
-        self.cancel_held(run, effects);
-        self.cancel_queued(run, effects);
-        self.cancel_jobs(run, effects);
+        let Some(index) = self.run_index(run) else { return };
+        if let Some(state) = self.runs.get_mut(index) {
+            state.cancelled = true;
+        }
+        self.touch_run(index);
+        self.cancel_held(index, effects);
+        self.cancel_queued(index, effects);
+        self.cancel_jobs(index, effects);
     }
 
-    fn cancel_held(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+    fn cancel_held(&mut self, run: RunIndex, effects: &mut Vec<Effect>) {
         for index in self.subscription_indices() {
             let collector = &mut self.subscriptions[index.at()].collector;
             let (timed, batch_timed) = (collector.holds_timed(), collector.batches_timed());
@@ -60,7 +64,7 @@ impl Board {
                 self.uncount(run, Motion::Timed, u32::try_from(batched.len()).unwrap_or(u32::MAX));
             }
             for entry in &batched {
-                self.settle(entry.settled(index, Outcome::Cancelled), effects);
+                self.settle(index, Decided::of(entry, Outcome::Cancelled), effects);
             }
             self.rearm(index);
         }
@@ -70,60 +74,52 @@ impl Board {
         for ((index, offset), Delayed { opens, entry, .. }) in delayed {
             self.deadlines.remove(&(opens, Due::Delayed(index, offset)));
             self.uncount(run, Motion::Delayed, 1);
-            self.settle(entry.settled(index, Outcome::Cancelled), effects);
+            self.settle(index, Decided::of(&entry, Outcome::Cancelled), effects);
             self.drop_lost_pairs(index, effects);
         }
     }
 
-    fn cancel_queued(&mut self, run: RunId, effects: &mut Vec<Effect>) {
+    fn cancel_queued(&mut self, run: RunIndex, effects: &mut Vec<Effect>) {
         for agent in self.agent_indices() {
             let jobs = &self.jobs;
             let queue = &mut self.agents[agent.at()].queue;
             let standing = queue.standing();
-            let taken = queue.take(|ready| match &ready.work {
-                Work::New { runs, .. } => runs.is_only(run),
-                Work::Again(job) => jobs.get(job).is_some_and(|job| job.runs.is_only(run)),
-            });
+            let taken = queue.take(|job| jobs.get(job).is_some_and(|job| job.runs.is_only(run)));
             if !taken.is_empty() {
                 self.touch_agent(agent);
             }
-            for Taken { ready, leads_lane } in taken {
-                if leads_lane && let Some(lane) = self.lane_of(&ready) {
-                    self.agents[agent.at()].queue.leave_lane(&lane, self.now);
+            for Taken { job, leads_lane } in taken {
+                if leads_lane {
+                    self.leave_lane_of(job);
                 }
                 self.uncount(run, Motion::queued(standing), 1);
-                match ready.work {
-                    Work::New { subscription, group, .. } => {
-                        self.cancel_group(subscription, &group, effects);
-                    }
-                    Work::Again(job) => self.drop_job(job, effects),
-                }
+                self.drop_job(job, effects);
             }
         }
     }
 
-    fn cancel_jobs(&mut self, run: RunId, effects: &mut Vec<Effect>) {
-        let mut ids: Vec<_> =
-            self.jobs.iter().filter(|(_, job)| job.runs.is_only(run)).map(|(id, _)| *id).collect();
-        // The map has no order; effects should have one.
-        ids.sort_unstable();
+    fn cancel_jobs(&mut self, run: RunIndex, effects: &mut Vec<Effect>) {
+        let own = self.jobs.iter().filter(|(_, job)| job.runs.is_only(run));
+        let mut own: Vec<_> = own.map(|(index, job)| (job.order, index)).collect();
+        // Places are given again, so that they have no order; effects should have one.
+        own.sort_unstable();
         let now = self.now;
-        for id in ids {
-            let Some(job) = self.jobs.get_mut(&id) else { continue };
+        for (_, index) in own {
+            let Some(job) = self.jobs.get_mut(index) else { continue };
             match job.state {
                 JobState::Running | JobState::Burying if job.cancelling.is_some() => {}
                 // Its failure is being written; no engine runs that could be stopped.
                 JobState::Burying => job.cancelling = Some(now),
                 JobState::Running => {
                     job.cancelling = Some(now);
-                    effects.push(Effect::Cancel { agent: job.agent, job: id });
+                    effects.extend(job.id().map(|id| Effect::Cancel { agent: job.agent, job: id }));
                 }
                 JobState::BackingOff(until) => {
-                    self.deadlines.remove(&(until, Due::Job(id)));
+                    self.deadlines.remove(&(until, Due::Job(index)));
                     self.agents[job.agent.at()].backing_off -= 1;
                     self.uncount(run, Motion::Job, 1);
-                    self.leave_lane_of(id);
-                    self.drop_job(id, effects);
+                    self.leave_lane_of(index);
+                    self.drop_job(index, effects);
                 }
                 JobState::Queued => {}
             }
@@ -132,7 +128,7 @@ impl Board {
 
     /// Has the claims of a run that are in the log only cancelled there.
     pub(super) fn cancel_in_log(&mut self, run: RunId, effects: &mut Vec<Effect>) {
-        let none = self.runs.get(&run).is_some_and(|state| self.is_in_memory(state));
+        let none = self.run(run).is_some_and(|state| self.is_in_memory(state));
         if self.is_caught_up() || none || self.log_counts.cancels_run(run) {
             return;
         }
@@ -160,7 +156,7 @@ impl Board {
             let agent = subscription.agent;
             self.outstanding -= count;
             let total = *count;
-            if let Some(state) = self.runs.get_mut(&run) {
+            if let Some(state) = self.run_mut(run) {
                 state.tally.matched += total.saturating_sub(state.spilled());
                 state.tally.cancelled += total;
                 state.recount = None;
@@ -169,7 +165,9 @@ impl Board {
                 self.resume_reading(agent, now, effects);
             }
         }
-        self.touch_run(run);
+        if let Some(index) = self.run_index(run) {
+            self.touch_run(index);
+        }
     }
 
     pub(super) fn cancel_refused(&mut self, run: RunId) {

@@ -74,7 +74,7 @@ impl Board {
                 agent.queue.note_closed(Closed { since, until: self.now, why });
             }
         }
-        self.touched_agents.extend((0..).map(AgentIndex).take(self.agents.len()));
+        self.agent_indices().for_each(|agent| self.touch_agent(agent));
     }
 
     /// The last time that nothing of an agent could start; the present one if there is one.

@@ -2,26 +2,26 @@
 //!
 //! Pure: no I/O, no clock.
 
-use super::ready::Runs;
+use super::outcome::Decided;
+use super::ready::{Lane, Ready, Runs, lane_in};
 use super::run::Motion;
 use super::{Board, Due, Effect, Outcome};
 use crate::collect::{Entry, Group};
 use crate::few::Few;
-use crate::id::{AgentIndex, JobId, RunId, SubscriptionIndex};
-use crate::job::{Member, PairVerdict, Verdict};
+use crate::id::{AgentIndex, JobId, JobIndex, RunId, SubscriptionIndex};
+use crate::job::{AttemptId, Member, PairVerdict, Verdict};
 use crate::time::Timestamp;
 
-/// A job from its first start to its end.
+/// A job, from when its inputs are complete to its end.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) agent: AgentIndex,
     pub(super) subscription: SubscriptionIndex,
     pub(super) group: Group,
     pub(super) runs: Runs,
-    /// The run of its outputs.
-    pub(super) run: RunId,
-    /// Its place among all complete sets of inputs; 0 for a job from before a restart, which is never new
-    /// again.
+    /// Derived when it starts for the first time.
+    pub(super) ids: Option<JobIds>,
+    /// Its place among all complete sets of inputs.
     pub(super) order: u64,
     pub(super) attempt: u32,
     pub(super) failures: u32,
@@ -30,6 +30,8 @@ pub(super) struct Job {
     pub(super) state: JobState,
     /// When its present state began.
     pub(super) since: Timestamp,
+    /// When it came to the front of its lane, if it was behind others.
+    pub(super) front: Option<Timestamp>,
     /// Since when it is being cancelled.
     pub(super) cancelling: Option<Timestamp>,
     pub(super) recorded: Recorded,
@@ -46,9 +48,16 @@ pub(super) enum Recorded {
     Yes,
 }
 
+/// The id of a job, and the run of its outputs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct JobIds {
+    pub(super) job: JobId,
+    pub(super) run: RunId,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JobState {
-    /// Waits in its agent's queue for another attempt.
+    /// Waits in its agent's queue for an attempt.
     Queued,
     /// An attempt is running.
     Running,
@@ -59,8 +68,35 @@ pub(super) enum JobState {
 }
 
 impl Job {
-    pub(super) fn is_running(&self, attempt: u32) -> bool {
-        self.is_out() && self.attempt == attempt
+    /// Returns a job that has not started, and whose inputs were complete as the `order`th.
+    pub(super) fn new(agent: AgentIndex, subscription: SubscriptionIndex, group: Group, order: u64) -> Self {
+        Self {
+            agent,
+            subscription,
+            runs: Runs::of(&group.entries),
+            group,
+            ids: None,
+            order,
+            attempt: 0,
+            failures: 0,
+            refusals: 0,
+            state: JobState::Queued,
+            since: Timestamp::default(),
+            front: None,
+            cancelling: None,
+            recorded: Recorded::No,
+            is_noted: false,
+        }
+    }
+
+    /// Its id; `None` before its first start.
+    pub(super) fn id(&self) -> Option<JobId> {
+        self.ids.map(|ids| ids.job)
+    }
+
+    /// Tells whether its agent has this attempt, to run it or to bury it.
+    pub(super) fn runs_as(&self, attempt: &AttemptId) -> bool {
+        self.is_out() && self.attempt == attempt.attempt && self.id() == Some(attempt.job)
     }
 
     /// The start of the present attempt is being recorded.
@@ -83,17 +119,31 @@ impl Job {
     pub(super) fn is_out(&self) -> bool {
         matches!(self.state, JobState::Running | JobState::Burying)
     }
+
+    pub(super) fn lane(&self) -> Option<Lane> {
+        lane_in(self.subscription, &self.group)
+    }
+
+    /// Its place in a queue.
+    pub(super) fn ready(&self, index: JobIndex) -> Ready {
+        Ready { job: index, order: self.order, since: self.since }
+    }
 }
 
 impl Board {
+    /// Finds the job of an attempt that is the present one.
+    pub(super) fn job_at(&self, attempt: &AttemptId) -> Option<&Job> {
+        self.jobs.get(attempt.index).filter(|job| job.runs_as(attempt))
+    }
+
     pub(super) fn finish(
         &mut self,
-        id: JobId,
-        attempt: u32,
+        attempt: AttemptId,
         (verdict, is_short): (Verdict, bool),
         effects: &mut Vec<Effect>,
     ) {
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_running(attempt)) else { return };
+        let index = attempt.index;
+        let Some(job) = self.jobs.get_mut(index).filter(|job| job.runs_as(&attempt)) else { return };
         let (agent, state) = (job.agent, job.state);
         let cancelling = job.cancelling.is_some();
         job.refusals = 0;
@@ -104,26 +154,32 @@ impl Board {
         match verdict {
             Verdict::Retry(until) if !cancelling => {
                 job.failures += 1;
-                job.state = JobState::BackingOff(until);
-                self.begin_back_off(agent, id, until);
+                (job.state, job.since) = (JobState::BackingOff(until), self.now);
+                self.begin_back_off(agent, index, until);
             }
-            Verdict::Released if !cancelling => self.requeue(id),
+            Verdict::Released if !cancelling => self.requeue(index),
             Verdict::Retry(_) | Verdict::Released => {
-                self.stop_counting(id);
-                self.drop_job(id, effects);
+                self.stop_counting(index);
+                self.drop_job(index, effects);
             }
-            Verdict::Done => self.end(id, Some(PairVerdict::Done), &Outcome::Consumed, effects),
-            Verdict::Dead => self.end(id, Some(PairVerdict::Dead), &Outcome::Dead, effects),
-            Verdict::Cancelled => self.end(id, None, &Outcome::Cancelled, effects),
+            Verdict::Done => self.end(index, Some(PairVerdict::Done), &Outcome::Consumed, effects),
+            Verdict::Dead => self.end(index, Some(PairVerdict::Dead), &Outcome::Dead, effects),
+            Verdict::Cancelled => self.end(index, None, &Outcome::Cancelled, effects),
         }
         self.set_pace(agent, is_short);
         self.release_slot(agent, state);
     }
 
     /// Ends a job whose end is committed: its inputs get their outcome.
-    fn end(&mut self, id: JobId, pair: Option<PairVerdict>, outcome: &Outcome, effects: &mut Vec<Effect>) {
-        self.stop_counting(id);
-        let Some(job) = self.jobs.remove(&id) else { return };
+    fn end(
+        &mut self,
+        index: JobIndex,
+        pair: Option<PairVerdict>,
+        outcome: &Outcome,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.stop_counting(index);
+        let Some(job) = self.jobs.remove(index) else { return };
         self.agents[job.agent.at()].ended += 1;
         self.settle_inputs(&job, pair, outcome, effects);
     }
@@ -140,59 +196,58 @@ impl Board {
             if job.group.shared {
                 self.end_pair_input(job.subscription, entry.offset, pair, effects);
             } else {
-                let settled = entry.settled(job.subscription, outcome.clone());
-                self.count_outcome(&settled);
-                effects.push(Effect::Settled(settled));
+                let decided = Decided::of(entry, outcome.clone());
+                self.count_outcome(job.subscription, &decided);
+                if self.tells_settled {
+                    effects.extend(self.settled(job.subscription, decided).map(Effect::Settled));
+                }
             }
         }
     }
 
     /// Ends a job that does not run, because its run was cancelled.
-    pub(super) fn drop_job(&mut self, id: JobId, effects: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.remove(&id) else { return };
-        if job.recorded == Recorded::No {
+    pub(super) fn drop_job(&mut self, index: JobIndex, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.remove(index) else { return };
+        match job.id().filter(|_| job.recorded != Recorded::No) {
+            Some(id) => {
+                self.agents[job.agent.at()].ended += 1;
+                effects.push(Effect::Drop(id));
+                self.settle_inputs(&job, None, &Outcome::Cancelled, effects);
+            }
             // The store knows its inputs only.
-            return self.cancel_group(job.subscription, &job.group, effects);
+            None => self.cancel_group(job.subscription, &job.group, effects),
         }
-        self.agents[job.agent.at()].ended += 1;
-        effects.push(Effect::Drop(id));
-        self.settle_inputs(&job, None, &Outcome::Cancelled, effects);
     }
 
-    /// Cancels a group that never was a job.
-    pub(super) fn cancel_group(
-        &mut self,
-        index: SubscriptionIndex,
-        group: &Group,
-        effects: &mut Vec<Effect>,
-    ) {
+    /// Cancels a group of which the store knows no job.
+    fn cancel_group(&mut self, index: SubscriptionIndex, group: &Group, effects: &mut Vec<Effect>) {
         for entry in &group.entries {
             if group.shared {
                 self.end_pair_input(index, entry.offset, None, effects);
             } else {
-                self.settle(entry.settled(index, Outcome::Cancelled), effects);
+                self.settle(index, Decided::of(entry, Outcome::Cancelled), effects);
             }
         }
     }
 
-    /// Changes whether the start of a job's present attempt is recorded.
-    pub(super) fn change_note(&mut self, id: JobId, change: fn(&mut Job)) {
-        if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_out()) {
+    /// Changes whether the start of an attempt is recorded.
+    pub(super) fn change_note(&mut self, attempt: AttemptId, change: fn(&mut Job)) {
+        if let Some(job) = self.jobs.get_mut(attempt.index).filter(|job| job.runs_as(&attempt)) {
             change(job);
         }
     }
 
     /// Notes that a job backs off.
-    pub(super) fn begin_back_off(&mut self, agent: AgentIndex, id: JobId, until: Timestamp) {
+    pub(super) fn begin_back_off(&mut self, agent: AgentIndex, index: JobIndex, until: Timestamp) {
         self.agents[agent.at()].backing_off += 1;
-        self.deadlines.insert((until, Due::Job(id)));
+        self.deadlines.insert((until, Due::Job(index)));
     }
 
-    pub(super) fn end_back_off(&mut self, id: JobId) {
-        if let Some(job) = self.jobs.get(&id) {
+    pub(super) fn end_back_off(&mut self, index: JobIndex) {
+        if let Some(job) = self.jobs.get(index) {
             self.agents[job.agent.at()].backing_off -= 1;
         }
-        self.requeue(id);
+        self.requeue(index);
     }
 
     /// Gives back what a job that was out had taken of its agent.
@@ -206,14 +261,12 @@ impl Board {
     }
 
     /// A job that moved is about to end: it counts no more, and its lane is free.
-    pub(super) fn stop_counting(&mut self, id: JobId) {
-        if let Some(job) = self.jobs.get(&id) {
-            let runs = job.runs.clone();
-            for run in runs.iter() {
-                self.uncount(run, Motion::Job, 1);
-            }
+    pub(super) fn stop_counting(&mut self, index: JobIndex) {
+        let Some(job) = self.jobs.get(index) else { return };
+        for run in job.runs.clone().iter() {
+            self.uncount(run, Motion::Job, 1);
         }
-        self.leave_lane_of(id);
+        self.leave_lane_of(index);
     }
 }
 
@@ -235,7 +288,7 @@ pub(super) fn members(group: &Group) -> Few<Member> {
 }
 
 /// The inverse of [`members`]: where each group but the last ends.
-pub(super) fn cuts(members: &[Member]) -> Vec<u32> {
+pub(super) fn cuts(members: &[Member]) -> Box<[u32]> {
     let pairs = (1_u32..).zip(members.windows(2));
     pairs.filter(|(_, pair)| pair[0].group != pair[1].group).map(|(index, _)| index).collect()
 }

@@ -12,6 +12,7 @@ use rustc_hash::FxHashSet;
 use super::run::Run;
 use super::{Board, Effect, RunId};
 use crate::claim::LogEntry;
+use crate::id::RunIndex;
 use crate::outcome::Tally;
 
 /// The counts of the log as a whole.
@@ -73,59 +74,65 @@ impl Board {
     /// log.
     #[must_use]
     pub fn knows(&self, run: RunId) -> bool {
-        self.runs.contains_key(&run) || self.log_counts.cancels_run(run)
+        self.run_index(run).is_some() || self.log_counts.cancels_run(run)
     }
 
     pub(super) fn pin_run(&mut self, run: RunId, workflow: &Arc<str>, tally: Option<Tally>) {
         let level = self.is_caught_up();
-        let state = self.run_known(run, workflow, level);
+        let index = self.run_known(run, workflow, level);
+        let Some(state) = self.runs.get_mut(index) else { return };
         state.pinned = true;
         if let Some(tally) = tally {
             (state.tally, state.whole) = (tally, true);
         }
         if !level {
-            self.touch_run(run);
+            self.touch_run(index);
         }
     }
 
-    /// Returns a run's state, which may change now. `whole` tells of a new one whether nothing of it can be
-    /// elsewhere.
-    pub(super) fn run_known(&mut self, run: RunId, workflow: &Arc<str>, whole: bool) -> &mut Run {
-        let fresh = || Run::new(Arc::clone(workflow), Tally::default(), whole);
-        let state = self.runs.entry(run).or_insert_with(fresh);
-        state.reported = false;
-        state
+    /// Returns where a run is, whose state may change now. `whole` tells of a new one whether nothing of it
+    /// can be elsewhere.
+    pub(super) fn run_known(&mut self, run: RunId, workflow: &Arc<str>, whole: bool) -> RunIndex {
+        let fresh = || self.runs.insert(Run::new(run, Arc::clone(workflow), Tally::default(), whole));
+        let index = *self.run_indices.entry(run).or_insert_with(fresh);
+        if let Some(state) = self.runs.get_mut(index) {
+            state.reported = false;
+        }
+        index
     }
 
-    /// Counts a claim that was read from the log; tells whether its run is cancelled.
-    pub(super) fn count_loaded(&mut self, published: &LogEntry, stored: Tally) -> bool {
-        let whole = !self.log_counts.forgotten.contains(&published.run);
+    /// Counts a claim that was read from the log; tells where its run is, and whether that is cancelled.
+    pub(super) fn count_loaded(&mut self, published: &LogEntry, stored: Tally) -> (RunIndex, bool) {
+        let run = published.run;
+        let whole = !self.log_counts.forgotten.contains(&run);
         let fresh = || {
             let tally = if whole { stored } else { Tally::default() };
-            Run::new(Arc::clone(&published.workflow), tally, whole)
+            self.runs.insert(Run::new(run, Arc::clone(&published.workflow), tally, whole))
         };
-        let state = self.runs.entry(published.run).or_insert_with(fresh);
+        let index = *self.run_indices.entry(run).or_insert_with(fresh);
+        let Some(state) = self.runs.get_mut(index) else { return (index, false) };
         (state.reported, state.recount) = (false, None);
         if state.spilled() == 0 {
             state.tally.matched += 1;
         }
         state.in_memory += 1;
-        state.cancelled
+        (index, state.cancelled)
     }
 
     /// Looks at a run whose counts changed: tells whether nothing of it moves. Forgets one of which nothing
     /// is in memory, and has one recounted of which something may be in the log.
-    pub(super) fn check_quiescent(&mut self, run: RunId, effects: &mut Vec<Effect>) -> bool {
-        let Some(state) = self.runs.get(&run) else { return false };
+    pub(super) fn check_quiescent(&mut self, index: RunIndex, effects: &mut Vec<Effect>) -> bool {
+        let Some(state) = self.runs.get(index) else { return false };
+        let run = state.id;
         if state.cancelled && state.spilled() > 0 {
             self.cancel_in_log(run, effects);
         }
-        let Some(state) = self.runs.get(&run) else { return false };
+        let Some(state) = self.runs.get(index) else { return false };
         if state.moving() > 0 && !state.may_flush() {
             return false;
         }
         if state.spilled() > 0 && state.in_memory == 0 && !state.is_kept() {
-            self.runs.remove(&run);
+            self.forget_run(index);
             self.log_counts.forgotten.insert(run);
             return false;
         }
@@ -135,7 +142,7 @@ impl Board {
         let reads = state.spilled() > 0 && self.reads_log();
         if !reads && state.recount.is_none() && (state.is_kept() || state.in_memory == 0) {
             let ticket = self.log_counts.ticket();
-            if let Some(state) = self.runs.get_mut(&run) {
+            if let Some(state) = self.runs.get_mut(index) {
                 state.recount = Some(ticket);
             }
             effects.push(Effect::Recount { run, ticket });
@@ -155,11 +162,12 @@ impl Board {
     }
 
     pub(super) fn recounted(&mut self, run: RunId, ticket: u64, tally: Tally) {
-        let Some(state) = self.runs.get_mut(&run).filter(|state| state.recount == Some(ticket)) else {
+        let Some(index) = self.run_index(run) else { return };
+        let Some(state) = self.runs.get_mut(index).filter(|state| state.recount == Some(ticket)) else {
             return;
         };
         (state.tally, state.whole, state.recount) = (tally, true, None);
-        self.touch_run(run);
+        self.touch_run(index);
     }
 
     /// Looks again at every run that waits for the log, if nothing of the log moves any more.
@@ -168,10 +176,10 @@ impl Board {
             return;
         }
         let level = self.is_caught_up();
-        for (run, state) in &mut self.runs {
-            if state.spilled() > 0 || !state.whole {
-                state.whole |= level;
-                self.touched_runs.push(*run);
+        for (run, state) in self.runs.iter_mut().filter(|(_, state)| state.spilled() > 0 || !state.whole) {
+            state.whole |= level;
+            if !std::mem::replace(&mut state.is_touched, true) {
+                self.touched_runs.push(run);
             }
         }
     }

@@ -9,8 +9,23 @@ use rustc_hash::FxHashSet;
 use super::{Board, Effect, Outcome};
 use crate::claim::Settled;
 use crate::collect::{Entry, Partners};
-use crate::id::{Offset, SubscriptionIndex};
+use crate::id::{Offset, RunIndex, SubscriptionIndex};
 use crate::outcome::Expiry;
+
+/// A claim whose outcome is decided.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) offset: Offset,
+    pub(super) run: RunIndex,
+    pub(super) side: u16,
+    pub(super) outcome: Outcome,
+}
+
+impl Decided {
+    pub(super) fn of(entry: &Entry, outcome: Outcome) -> Self {
+        Self { offset: entry.offset, run: entry.run, side: entry.side, outcome }
+    }
+}
 
 impl Board {
     /// A claim expired, with this partners if it is a join's. Claims that leave together are reported
@@ -30,8 +45,9 @@ impl Board {
             partners.filter(|_| self.is_observed && expired && !reported.contains(&entry.offset))
         {
             reported.extend(partners.entries.iter().map(|partner| partner.offset));
-            let workflow_of = |run| self.runs.get(&run).map(|run| Arc::clone(&run.workflow));
-            effects.push(Effect::JoinExpired(Box::new(partners.into_expired(index, entry, workflow_of))));
+            let run_of =
+                |entry: &Entry| self.runs.get(entry.run).map(|run| (run.id, Arc::clone(&run.workflow)));
+            effects.push(Effect::JoinExpired(Box::new(partners.into_expired(index, entry, run_of))));
         }
     }
 
@@ -55,27 +71,33 @@ impl Board {
     ) {
         let subscription = &mut self.subscriptions[index.at()];
         if !subscription.collector.is_shared() {
-            self.settle(entry.settled(index, outcome), effects);
-        } else if let Some(settled) = subscription.pairs.leave(index, entry, outcome) {
-            self.settle(settled, effects);
+            self.settle(index, Decided::of(entry, outcome), effects);
+        } else if let Some(decided) = subscription.pairs.leave(entry, outcome) {
+            self.settle(index, decided, effects);
         }
     }
 
     /// Counts an outcome that needs a record of its own.
-    pub(super) fn settle(&mut self, settled: Settled, effects: &mut Vec<Effect>) {
-        self.count_outcome(&settled);
-        effects.push(Effect::Settle(settled));
+    pub(super) fn settle(&mut self, index: SubscriptionIndex, decided: Decided, effects: &mut Vec<Effect>) {
+        self.count_outcome(index, &decided);
+        effects.extend(self.settled(index, decided).map(Effect::Settle));
     }
 
     /// Counts an outcome.
-    pub(super) fn count_outcome(&mut self, settled: &Settled) {
-        let Settled { subscription, run, outcome, .. } = settled;
-        self.subscriptions[subscription.at()].tally.count(outcome);
+    pub(super) fn count_outcome(&mut self, index: SubscriptionIndex, decided: &Decided) {
+        self.subscriptions[index.at()].tally.count(&decided.outcome);
         self.outstanding -= 1;
-        if let Some(state) = self.runs.get_mut(run) {
-            state.count_outcome(outcome);
+        if let Some(state) = self.runs.get_mut(decided.run) {
+            state.count_outcome(&decided.outcome);
         }
-        self.touch_run(*run);
+        self.touch_run(decided.run);
+    }
+
+    /// An outcome as it is told. A run is on the board for as long as a claim of it is in memory.
+    pub(super) fn settled(&self, subscription: SubscriptionIndex, decided: Decided) -> Option<Settled> {
+        let Decided { offset, run, side, outcome } = decided;
+        let run = self.runs.get(run)?.id;
+        Some(Settled { subscription, offset, run, side, outcome })
     }
 }
 

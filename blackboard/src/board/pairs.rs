@@ -6,11 +6,12 @@
 
 use rustc_hash::FxHashMap;
 
+use super::job::JobIds;
+use super::outcome::Decided;
 use super::poison::Precaution;
 use super::{Board, Effect, Outcome};
-use crate::claim::Settled;
 use crate::collect::{Entry, Group};
-use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
+use crate::id::{JobId, Offset, RunIndex, SubscriptionIndex};
 use crate::job::PairVerdict;
 use crate::time::Timestamp;
 
@@ -28,9 +29,7 @@ pub(super) struct Pairs {
 /// How far a job had come before a restart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
-    pub(super) job: JobId,
-    /// The run of its outputs.
-    pub(super) run: RunId,
+    pub(super) ids: JobIds,
     pub(super) attempts: u32,
     pub(super) failures: u32,
     /// When the next attempt may start.
@@ -41,7 +40,7 @@ pub(super) struct Progress {
 
 #[derive(Debug)]
 struct Use {
-    run: RunId,
+    run: RunIndex,
     side: u16,
     /// Jobs that have it as input and have not ended.
     pending: u32,
@@ -59,30 +58,20 @@ impl Pairs {
     }
 
     /// Ends one use; returns the input's outcome if that decided it.
-    fn end(
-        &mut self,
-        index: SubscriptionIndex,
-        offset: Offset,
-        verdict: Option<PairVerdict>,
-    ) -> Option<Settled> {
+    fn end(&mut self, offset: Offset, verdict: Option<PairVerdict>) -> Option<Decided> {
         let input = self.open.get_mut(&offset)?;
         input.pending = input.pending.saturating_sub(1);
         input.consumed |= verdict == Some(PairVerdict::Done);
         input.dead |= verdict == Some(PairVerdict::Dead);
-        self.decide(index, offset)
+        self.decide(offset)
     }
 
     /// Notes that an input's window closed; returns its outcome if that decided it.
-    pub(super) fn leave(
-        &mut self,
-        index: SubscriptionIndex,
-        entry: &Entry,
-        fallback: Outcome,
-    ) -> Option<Settled> {
+    pub(super) fn leave(&mut self, entry: &Entry, fallback: Outcome) -> Option<Decided> {
         let (run, side) = (entry.run, entry.side);
         let fresh = || Use { run, side, pending: 0, consumed: false, dead: false, left: None };
         self.open.entry(entry.offset).or_insert_with(fresh).left = Some(fallback);
-        self.decide(index, entry.offset)
+        self.decide(entry.offset)
     }
 
     /// Remembers that a pair was finished before a restart, so that it does not run again.
@@ -99,7 +88,7 @@ impl Pairs {
     fn give_up(&mut self) -> Vec<JobId> {
         self.finished.clear();
         let resumed = std::mem::take(&mut self.resumed).into_values();
-        let mut started: Vec<JobId> = resumed.map(|progress| progress.job).collect();
+        let mut started: Vec<JobId> = resumed.map(|progress| progress.ids.job).collect();
         // The map has no order; effects should have one.
         started.sort_unstable();
         started
@@ -115,7 +104,7 @@ impl Pairs {
         self.open.iter().filter(|(_, input)| input.pending > 0).map(|(offset, _)| *offset)
     }
 
-    fn decide(&mut self, index: SubscriptionIndex, offset: Offset) -> Option<Settled> {
+    fn decide(&mut self, offset: Offset) -> Option<Decided> {
         let input = self.open.get(&offset)?;
         if input.pending > 0 || input.left.is_none() {
             return None;
@@ -126,7 +115,7 @@ impl Pairs {
             _ if input.dead => Outcome::Dead,
             left => left,
         };
-        Some(Settled { subscription: index, offset, run: input.run, side: input.side, outcome })
+        Some(Decided { offset, run: input.run, side: input.side, outcome })
     }
 }
 
@@ -178,8 +167,8 @@ impl Board {
         verdict: Option<PairVerdict>,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some(settled) = self.subscriptions[index.at()].pairs.end(index, offset, verdict) {
-            self.settle(settled, effects);
+        if let Some(decided) = self.subscriptions[index.at()].pairs.end(offset, verdict) {
+            self.settle(index, decided, effects);
         }
     }
 }

@@ -7,9 +7,9 @@
 //! given up. An attempt that ends, or is handed back, changes nothing about the others. Pure: no I/O, no
 //! clock.
 
-use super::job::JobState;
+use super::job::{Job, JobState};
 use super::{Board, Effect};
-use crate::id::JobId;
+use crate::id::{JobId, JobIndex};
 use crate::outcome::Burial;
 
 /// Interruptions after which a job runs alone. The first may have any cause: a deployment that killed, a
@@ -45,20 +45,27 @@ impl Precaution {
 #[derive(Debug, Default)]
 pub(super) struct PoisonJobs {
     /// In the order in which they came back.
-    jobs: Vec<(JobId, Precaution)>,
+    jobs: Vec<(Suspect, Precaution)>,
     /// The last one that was started alone.
-    started: Option<JobId>,
+    started: Option<Suspect>,
+}
+
+/// A job that came back, by its place on the board; another may have that by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Suspect {
+    pub(super) index: JobIndex,
+    pub(super) job: JobId,
 }
 
 impl PoisonJobs {
-    pub(super) fn add(&mut self, job: JobId, precaution: Precaution) {
+    pub(super) fn add(&mut self, suspect: Suspect, precaution: Precaution) {
         if precaution != Precaution::None {
-            self.jobs.push((job, precaution));
+            self.jobs.push((suspect, precaution));
         }
     }
 
     pub(super) fn runs_alone(&self, job: JobId) -> bool {
-        self.started == Some(job)
+        self.started.is_some_and(|started| started.job == job)
     }
 }
 
@@ -68,14 +75,15 @@ impl Board {
         if self.poison.jobs.is_empty() || !self.halt.lets_start() {
             return true;
         }
-        let jobs = &self.jobs;
-        self.poison.jobs.retain(|(id, _)| jobs.contains_key(id));
-        for (id, precaution) in self.poison.jobs.clone() {
+        let mut jobs = std::mem::take(&mut self.poison.jobs);
+        jobs.retain(|(suspect, _)| self.suspect(*suspect).is_some());
+        for (suspect, precaution) in &jobs {
             if let Precaution::GiveUp(deaths) = precaution {
-                self.give_up(id, deaths, effects);
+                self.give_up(*suspect, *deaths, effects);
             }
         }
-        let runs = |id: JobId| self.jobs.get(&id).is_some_and(|job| job.state == JobState::Running);
+        self.poison.jobs = jobs;
+        let runs = |suspect| self.suspect(suspect).is_some_and(|job| job.state == JobState::Running);
         if self.poison.started.is_some_and(runs) {
             return false;
         }
@@ -83,37 +91,41 @@ impl Board {
             .poison
             .jobs
             .iter()
-            .find(|(id, precaution)| *precaution == Precaution::Alone && self.is_at_front(*id));
-        let Some((id, _)) = next.copied() else { return true };
+            .find(|(suspect, precaution)| *precaution == Precaution::Alone && self.is_at_front(*suspect));
+        let Some((suspect, _)) = next.copied() else { return true };
         if self.attempts() == 0 {
-            self.start_alone(id, effects);
+            self.start_alone(suspect, effects);
         }
         false
     }
 
-    fn is_at_front(&self, id: JobId) -> bool {
-        self.jobs.get(&id).is_some_and(|job| {
+    fn suspect(&self, suspect: Suspect) -> Option<&Job> {
+        self.jobs.get(suspect.index).filter(|job| job.id() == Some(suspect.job))
+    }
+
+    fn is_at_front(&self, suspect: Suspect) -> bool {
+        self.suspect(suspect).is_some_and(|job| {
             let queue = &self.agents[job.agent.at()].queue;
             job.state == JobState::Queued && queue.takes_jobs() && queue.is_at_front(job.order)
         })
     }
 
-    fn start_alone(&mut self, id: JobId, effects: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get(&id) else { return };
+    fn start_alone(&mut self, suspect: Suspect, effects: &mut Vec<Effect>) {
+        let Some(job) = self.suspect(suspect) else { return };
         let (agent, order) = (job.agent, job.order);
-        let Some(ready) = self.agents[agent.at()].queue.pop_this(order) else { return };
-        self.poison.started = Some(id);
-        self.start(agent, ready, effects);
+        let Some(index) = self.agents[agent.at()].queue.pop_this(order) else { return };
+        self.poison.started = Some(suspect);
+        self.start(index, effects);
     }
 
-    fn give_up(&mut self, id: JobId, deaths: u32, effects: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get(&id).filter(|job| job.state == JobState::Queued) else { return };
+    fn give_up(&mut self, suspect: Suspect, deaths: u32, effects: &mut Vec<Effect>) {
+        let Some(job) = self.suspect(suspect).filter(|job| job.state == JobState::Queued) else { return };
         let agent = job.agent;
         if !self.agents[agent.at()].queue.takes_jobs() {
             return;
         }
-        for taken in self.agents[agent.at()].queue.take_to_bury(id) {
-            self.bury(agent, taken, Burial::DiedAlone(deaths), effects);
+        for taken in self.agents[agent.at()].queue.take_to_bury(suspect.index) {
+            self.bury(taken, Burial::DiedAlone(deaths), effects);
         }
     }
 }

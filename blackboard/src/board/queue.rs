@@ -1,13 +1,13 @@
 //! An agent's queue: slots, pause, quarantine, queue time-outs, and lanes in which jobs run one at a time.
 //!
-//! It orders work; it knows nothing about what the work is. Pure: no I/O, no clock.
+//! It orders jobs; it knows nothing about what they are. Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use super::ready::{Lane, Ready, Work};
+use super::ready::{Lane, Ready};
 use super::waits::Closed;
-use crate::id::{JobId, Key};
+use crate::id::{JobIndex, Key};
 use crate::job::WaitsFor;
 use crate::outcome::Quarantine;
 use crate::time::Timestamp;
@@ -23,20 +23,20 @@ pub(super) enum Standing {
     Closed,
 }
 
-/// Work that was taken out of a queue.
+/// A job that was taken out of a queue.
 #[derive(Debug)]
 pub(super) struct Taken {
-    pub(super) ready: Ready,
+    pub(super) job: JobIndex,
     /// It was the current one of its lane, not one behind it.
     pub(super) leads_lane: bool,
 }
 
-/// Work that waited too long.
+/// A job that waited too long.
 #[derive(Debug)]
 pub(super) struct Late {
-    pub(super) ready: Ready,
+    pub(super) job: JobIndex,
     pub(super) waited: Duration,
-    /// The key behind which it waited; `None` for work that was the current one of its lane, which it is no
+    /// The key behind which it waited; `None` for a job that was the current one of its lane, which it is no
     /// more.
     pub(super) behind: Option<Key>,
 }
@@ -44,8 +44,8 @@ pub(super) struct Late {
 /// One agent's queue.
 #[derive(Debug)]
 pub(super) struct Queue {
-    /// By the order in which they became complete.
-    ready: BTreeMap<u64, Ready>,
+    /// In the order in which they became complete.
+    ready: VecDeque<Ready>,
     /// Lanes in use. A lane is here from the moment its first job is queued until its last job has ended.
     lanes: HashMap<Lane, VecDeque<Ready>>,
     /// How many wait behind others of their lanes.
@@ -57,10 +57,10 @@ pub(super) struct Queue {
     running: u32,
     paused: bool,
     quarantine: Option<Quarantine>,
-    /// How long work may wait for a slot.
+    /// How long a job may wait for a slot.
     timeout: Option<Duration>,
-    /// Waiting work by the time since when it waits, with the lane that it was pushed into. Empty without a
-    /// timeout.
+    /// Waiting jobs by the time since when they wait, each with the lane that it was pushed into. Empty
+    /// without a timeout.
     by_age: BTreeMap<(Timestamp, u64), Option<Lane>>,
     /// No clock began before: it stood while nothing could start.
     timeouts_begin: Timestamp,
@@ -75,7 +75,7 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(concurrency: u32) -> Self {
         Self {
-            ready: BTreeMap::new(),
+            ready: VecDeque::new(),
             lanes: HashMap::new(),
             behind: 0,
             concurrency,
@@ -92,12 +92,12 @@ impl Queue {
         }
     }
 
-    /// Lets work wait this long for a slot, and no longer. Set before anything waits.
+    /// Lets jobs wait this long for a slot, and no longer. Set before anything waits.
     pub(super) fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = Some(timeout);
     }
 
-    /// Appends new work; work in a lane that is in use waits behind it.
+    /// Appends a job; one in a lane that is in use waits behind it.
     pub(super) fn push(&mut self, ready: Ready, lane: Option<Lane>) {
         self.track_age(&ready, lane.as_ref());
         if let Some(lane) = lane {
@@ -111,7 +111,7 @@ impl Queue {
         self.insert_ready(ready);
     }
 
-    /// Puts work that held its lane already back to where it stood: before everything that was complete
+    /// Puts a job that held its lane already back to where it stood: before everything that was complete
     /// later.
     pub(super) fn put_back(&mut self, ready: Ready) {
         self.track_age(&ready, None);
@@ -119,8 +119,16 @@ impl Queue {
     }
 
     fn insert_ready(&mut self, ready: Ready) {
-        let before = self.ready.insert(ready.order, ready);
-        debug_assert!(before.is_none(), "completions are numbered once");
+        if self.ready.back().is_none_or(|last| last.order < ready.order) {
+            return self.ready.push_back(ready);
+        }
+        let place = self.ready.binary_search_by_key(&ready.order, |other| other.order);
+        debug_assert!(place.is_err(), "completions are numbered once");
+        self.ready.insert(place.unwrap_or_else(|place| place), ready);
+    }
+
+    fn place_of(&self, order: u64) -> Option<usize> {
+        self.ready.binary_search_by_key(&order, |ready| ready.order).ok()
     }
 
     /// Marks a lane as in use by a job that is not in the queue; false when another job has it.
@@ -142,33 +150,33 @@ impl Queue {
         }
     }
 
-    /// Takes the next piece of work if there is a slot for it, and takes the slot.
-    pub(super) fn pop(&mut self) -> Option<Ready> {
+    /// Takes the next job if there is a slot for it, and takes the slot.
+    pub(super) fn pop(&mut self) -> Option<JobIndex> {
         if !self.takes_jobs() || !self.has_slot() {
             return None;
         }
-        let (_, ready) = self.ready.pop_first()?;
+        let ready = self.ready.pop_front()?;
         self.untrack_age(&ready);
         self.running += 1;
-        Some(ready)
+        Some(ready.job)
     }
 
-    /// Tells whether this work is not behind another of its lane.
+    /// Tells whether the job of this order is not behind another of its lane.
     pub(super) fn is_at_front(&self, order: u64) -> bool {
-        self.ready.contains_key(&order)
+        self.place_of(order).is_some()
     }
 
-    /// Takes this piece of work before all others, and takes a slot.
-    pub(super) fn pop_this(&mut self, order: u64) -> Option<Ready> {
-        let ready = self.ready.remove(&order)?;
+    /// Takes the job of this order before all others, and takes a slot.
+    pub(super) fn pop_this(&mut self, order: u64) -> Option<JobIndex> {
+        let ready = self.ready.remove(self.place_of(order)?)?;
         self.untrack_age(&ready);
         self.running += 1;
-        Some(ready)
+        Some(ready.job)
     }
 
     /// Takes out a job that is to be given up.
-    pub(super) fn take_to_bury(&mut self, id: JobId) -> Vec<Taken> {
-        let taken = self.take(|ready| matches!(ready.work, Work::Again(job) if job == id));
+    pub(super) fn take_to_bury(&mut self, job: JobIndex) -> Vec<Taken> {
+        let taken = self.take(|other| other == job);
         self.burying += u32::try_from(taken.len()).unwrap_or(u32::MAX);
         taken
     }
@@ -179,7 +187,7 @@ impl Queue {
         self.running = self.running.saturating_sub(1);
     }
 
-    /// Returns when the work that waits longest will have waited too long. `None` as well while as many as
+    /// Returns when the job that waits longest will have waited too long. `None` as well while as many as
     /// the agent has slots are being given up: their ends lead to the next.
     pub(super) fn overdue_at(&self) -> Option<Timestamp> {
         if !self.takes_jobs() || self.burying >= self.concurrency {
@@ -189,20 +197,20 @@ impl Queue {
         Some((*since).max(self.timeouts_begin).after(self.timeout?))
     }
 
-    /// Takes the work that waits longest if that is too long by now.
+    /// Takes the job that waits longest if that is too long by now.
     pub(super) fn pop_overdue(&mut self, now: Timestamp) -> Option<Late> {
         self.overdue_at().filter(|at| *at <= now)?;
         let ((since, order), lane) = self.by_age.pop_first()?;
         let waited = now.since(since.max(self.timeouts_begin));
         self.burying += 1;
-        if let Some(ready) = self.ready.remove(&order) {
-            return Some(Late { ready, waited, behind: None });
+        if let Some(ready) = self.place_of(order).and_then(|place| self.ready.remove(place)) {
+            return Some(Late { job: ready.job, waited, behind: None });
         }
         let lane = lane?;
         let behind = self.lanes.get_mut(&lane)?;
         let place = behind.iter().position(|ready| ready.order == order)?;
         self.behind -= 1;
-        behind.remove(place).map(|ready| Late { ready, waited, behind: Some(lane.1) })
+        behind.remove(place).map(|ready| Late { job: ready.job, waited, behind: Some(lane.1) })
     }
 
     /// A job that was being given up has ended.
@@ -216,19 +224,15 @@ impl Queue {
         self.timeouts_begin = now;
     }
 
-    /// Ends a lane's current job, so that the next in it may start.
-    pub(super) fn leave_lane(&mut self, lane: &Lane, now: Timestamp) {
-        let Some(behind) = self.lanes.get_mut(lane) else { return };
-        match behind.pop_front() {
-            Some(mut next) => {
-                self.behind -= 1;
-                next.front = Some(now);
-                self.insert_ready(next);
-            }
-            None => {
-                self.lanes.remove(lane);
-            }
-        }
+    /// Ends a lane's current job, so that the next in it may start; returns the next.
+    pub(super) fn leave_lane(&mut self, lane: &Lane) -> Option<JobIndex> {
+        let Some(next) = self.lanes.get_mut(lane)?.pop_front() else {
+            self.lanes.remove(lane);
+            return None;
+        };
+        self.behind -= 1;
+        self.insert_ready(next);
+        Some(next.job)
     }
 
     /// The reason that keeps all jobs here from starting, if there is one.
@@ -335,12 +339,12 @@ impl Queue {
 
     /// Everything that waits, in no order that matters.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Ready> {
-        self.ready.values().chain(self.lanes.values().flatten())
+        self.ready.iter().chain(self.lanes.values().flatten())
     }
 
     /// Jobs that could start now if there were a slot.
     pub(super) fn front(&self) -> impl Iterator<Item = &Ready> {
-        self.ready.values()
+        self.ready.iter()
     }
 
     /// Jobs that wait behind others of their lane.
@@ -348,21 +352,18 @@ impl Queue {
         self.lanes.iter().flat_map(|(lane, behind)| behind.iter().map(move |ready| (lane, ready)))
     }
 
-    /// Takes out the work that `gone` picks.
-    pub(super) fn take(&mut self, mut gone: impl FnMut(&Ready) -> bool) -> Vec<Taken> {
-        let mut taken = Vec::new();
-        for (_, ready) in self.ready.extract_if(.., |_, ready| gone(ready)) {
-            taken.push(Taken { ready, leads_lane: true });
-        }
-        for behind in self.lanes.values_mut() {
-            let (out, stay): (VecDeque<Ready>, VecDeque<Ready>) = behind.drain(..).partition(&mut gone);
-            *behind = stay;
-            taken.extend(out.into_iter().map(|ready| Taken { ready, leads_lane: false }));
-        }
-        for Taken { ready, .. } in &taken {
-            self.untrack_age(ready);
-        }
+    /// Takes out the jobs that `goes` picks.
+    pub(super) fn take(&mut self, goes: impl Fn(JobIndex) -> bool) -> Vec<Taken> {
+        let mut gone = Vec::new();
+        let mut stays = |ready: &Ready, leads_lane: bool| {
+            let goes = goes(ready.job);
+            gone.extend(goes.then_some((*ready, leads_lane)));
+            !goes
+        };
+        self.ready.retain(|ready| stays(ready, true));
+        self.lanes.values_mut().for_each(|behind| behind.retain(|ready| stays(ready, false)));
         self.behind = self.lanes.values().map(VecDeque::len).sum();
-        taken
+        gone.iter().for_each(|(ready, _)| self.untrack_age(ready));
+        gone.into_iter().map(|(ready, leads_lane)| Taken { job: ready.job, leads_lane }).collect()
     }
 }

@@ -3,14 +3,13 @@
 //! A redriven job takes the same way as a job that was read back, with its failures counted from 0. Pure: no
 //! I/O, no clock.
 
-use super::job::{Job, JobState, Recorded, cuts};
+use super::job::{Job, JobIds, JobState, Recorded, cuts};
 use super::pairs::Progress;
-use super::poison::Precaution;
-use super::ready::{Ready, Runs, Work};
+use super::poison::{Precaution, Suspect};
 use super::run::Motion;
 use super::{Board, Effect};
 use crate::collect::Group;
-use crate::id::{JobId, Offset, RunId, SubscriptionIndex};
+use crate::id::{Offset, RunId, SubscriptionIndex};
 use crate::job::{Resumed, Start};
 use crate::time::Timestamp;
 
@@ -20,24 +19,25 @@ impl Board {
     /// In a run that was cancelled, and that the board still knows, it is cancelled like everything that
     /// comes later.
     pub(super) fn redrive(&mut self, resumed: Resumed, dead: &[Offset], effects: &mut Vec<Effect>) {
-        if self.jobs.contains_key(&resumed.start.job) {
+        if self.jobs.values().any(|job| job.id() == Some(resumed.start.job)) {
             return;
         }
         let index = resumed.start.subscription;
         // Claims that an earlier life counted as dead are not in these counts; then they are matched anew.
         for input in resumed.inputs.iter().filter(|input| dead.contains(&input.offset)) {
             self.subscriptions[index.at()].tally.revive();
-            if let Some(run) = self.runs.get_mut(&input.run) {
+            if let Some(run) = self.run_mut(input.run) {
                 run.tally.revive();
             }
         }
         let runs: Vec<RunId> = resumed.inputs.iter().map(|input| input.run).collect();
         self.resume_job(resumed, self.now);
         for run in runs {
-            if self.runs.get(&run).is_some_and(|run| run.cancelled) {
+            let Some(index) = self.run_index(run) else { continue };
+            if self.runs.get(index).is_some_and(|run| run.cancelled) {
                 self.cancel_run(run, effects);
             }
-            self.touch_run(run);
+            self.touch_run(index);
         }
     }
 
@@ -47,7 +47,8 @@ impl Board {
         let until = until.filter(|until| *until > now);
         let precaution = Precaution::after(interruptions, deaths_alone);
         let Start { job, run, attempt, .. } = start;
-        let progress = Progress { job, run, attempts: attempt, failures, until, precaution };
+        let ids = JobIds { job, run };
+        let progress = Progress { ids, attempts: attempt, failures, until, precaution };
         let index = start.subscription;
         if start.shared {
             let inputs = start.members.iter().map(|member| member.offset).collect();
@@ -59,9 +60,12 @@ impl Board {
             self.subscriptions[index.at()].tally.matched += 1;
             self.outstanding += 1;
             // Others of the run may be in the log.
-            self.run_known(input.run, &input.workflow, false).count_claim();
+            let run = self.run_known(input.run, &input.workflow, false);
+            if let Some(run) = self.runs.get_mut(run) {
+                run.count_claim();
+            }
             if let Some(claim) = input.claims.first() {
-                entries.push(self.entry(input, claim));
+                entries.push(self.entry(input, claim, run));
             }
         }
         let group = Group {
@@ -76,46 +80,32 @@ impl Board {
 
     /// Queues a job that was started before a restart, or lets it wait for the end of its back-off.
     pub(super) fn restore_job(&mut self, subscription: SubscriptionIndex, group: Group, progress: Progress) {
-        let id = progress.job;
         let agent = self.subscriptions[subscription.at()].agent;
-        let runs = Runs::of(&group.entries);
         self.completed += 1;
         let job = Job {
-            agent,
-            subscription,
-            group,
-            runs: runs.clone(),
-            run: progress.run,
-            order: self.completed,
+            ids: Some(progress.ids),
             attempt: progress.attempts,
             failures: progress.failures,
-            refusals: 0,
             state: progress.until.map_or(JobState::Queued, JobState::BackingOff),
             since: self.now,
-            cancelling: None,
             recorded: Recorded::Yes,
-            is_noted: false,
+            ..Job::new(agent, subscription, group, self.completed)
         };
-        self.jobs.insert(id, job);
-        self.poison.add(id, progress.precaution);
-        let Some(until) = progress.until else { return self.enqueue_again(id) };
-        let lane = self.lane_of_job(id);
+        let (runs, lane) = (job.runs.clone(), job.lane());
+        let index = self.jobs.insert(job);
+        self.poison.add(Suspect { index, job: progress.ids.job }, progress.precaution);
+        let Some(until) = progress.until else { return self.enqueue(index) };
         if lane.is_some_and(|lane| !self.agents[agent.at()].queue.hold_lane(lane)) {
             // Pairs may form in another order than before when the visibility of an input was delayed; then
             // one that is new has taken the lane, and this one waits behind it instead of for its time.
-            return self.enqueue_again(id);
+            if let Some(job) = self.jobs.get_mut(index) {
+                job.state = JobState::Queued;
+            }
+            return self.enqueue(index);
         }
-        self.begin_back_off(agent, id, until);
+        self.begin_back_off(agent, index, until);
         for run in runs.iter() {
             self.count(run, Motion::Job, 1);
-        }
-    }
-
-    fn enqueue_again(&mut self, id: JobId) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.state = JobState::Queued;
-            let (agent, order) = (job.agent, job.order);
-            self.enqueue(agent, Ready::new(Work::Again(id), order, self.now));
         }
     }
 }

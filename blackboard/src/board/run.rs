@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use super::queue::Standing;
 use super::{Board, Due, Effect, Outcome, RunId, Tally, Timestamp};
+use crate::id::RunIndex;
 use crate::outcome::CloseReason;
 
 /// The board's record of one run.
 #[derive(Debug)]
 pub(super) struct Run {
+    pub(super) id: RunId,
     pub(super) workflow: Arc<str>,
     pub(super) tally: Tally,
     /// How much of it moves, or would move if its agent let it, by [`Motion`].
@@ -30,6 +32,8 @@ pub(super) struct Run {
     pub(super) whole: bool,
     /// A recount that was asked for and that nothing has overtaken.
     pub(super) recount: Option<u64>,
+    /// Its counts changed, and it is to be looked at.
+    pub(super) is_touched: bool,
 }
 
 /// The parts of a run that may move without further input.
@@ -58,8 +62,9 @@ impl Motion {
     }
 }
 impl Run {
-    pub(super) fn new(workflow: Arc<str>, tally: Tally, whole: bool) -> Self {
+    pub(super) fn new(id: RunId, workflow: Arc<str>, tally: Tally, whole: bool) -> Self {
         Self {
+            id,
             workflow,
             tally,
             motions: [0; 5],
@@ -71,6 +76,7 @@ impl Run {
             in_memory: 0,
             whole,
             recount: None,
+            is_touched: false,
         }
     }
 
@@ -126,8 +132,28 @@ impl Run {
 }
 
 impl Board {
+    /// Returns where a run is, if the board knows it.
+    pub(super) fn run_index(&self, run: RunId) -> Option<RunIndex> {
+        self.run_indices.get(&run).copied()
+    }
+
+    pub(super) fn run(&self, run: RunId) -> Option<&Run> {
+        self.runs.get(self.run_index(run)?)
+    }
+
+    pub(super) fn run_mut(&mut self, run: RunId) -> Option<&mut Run> {
+        self.runs.get_mut(self.run_index(run)?)
+    }
+
+    /// Forgets a run of which no claim is in memory.
+    pub(super) fn forget_run(&mut self, run: RunIndex) {
+        let Some(state) = self.runs.remove(run) else { return };
+        self.run_indices.remove(&state.id);
+        state.deadline.map(|at| self.deadlines.remove(&(at, Due::Run(run))));
+    }
+
     /// Counts so many jobs or inputs of a run.
-    pub(super) fn count(&mut self, run: RunId, motion: Motion, many: u32) {
+    pub(super) fn count(&mut self, run: RunIndex, motion: Motion, many: u32) {
         match motion {
             Motion::Parked => {}
             Motion::Job => {
@@ -136,13 +162,13 @@ impl Board {
             }
             Motion::Reopens | Motion::Timed | Motion::Delayed => self.moving += u64::from(many),
         }
-        if let Some(state) = self.runs.get_mut(&run) {
+        if let Some(state) = self.runs.get_mut(run) {
             state.motions[motion as usize] += many;
         }
     }
 
     /// Takes back what [`Board::count`] counted.
-    pub(super) fn uncount(&mut self, run: RunId, motion: Motion, many: u32) {
+    pub(super) fn uncount(&mut self, run: RunIndex, motion: Motion, many: u32) {
         match motion {
             Motion::Parked => {}
             Motion::Job => {
@@ -151,31 +177,35 @@ impl Board {
             }
             Motion::Reopens | Motion::Timed | Motion::Delayed => self.moving -= u64::from(many),
         }
-        if let Some(state) = self.runs.get_mut(&run) {
+        if let Some(state) = self.runs.get_mut(run) {
             state.motions[motion as usize] -= many;
         }
         self.touch_run(run);
     }
 
     /// Notes that the counts of a run changed.
-    pub(super) fn touch_run(&mut self, run: RunId) {
-        if self.touched_runs.last() != Some(&run) {
+    pub(super) fn touch_run(&mut self, run: RunIndex) {
+        if let Some(state) = self.runs.get_mut(run)
+            && !std::mem::replace(&mut state.is_touched, true)
+        {
             self.touched_runs.push(run);
         }
     }
 
     pub(super) fn release_run(&mut self, run: RunId) {
-        if let Some(state) = self.runs.get_mut(&run) {
+        let Some(index) = self.run_index(run) else { return };
+        if let Some(state) = self.runs.get_mut(index) {
             state.pinned = false;
-            self.touch_run(run);
         }
+        self.touch_run(index);
     }
 
     pub(super) fn finish_run(&mut self, run: RunId) {
-        if let Some(state) = self.runs.get_mut(&run) {
+        let Some(index) = self.run_index(run) else { return };
+        if let Some(state) = self.runs.get_mut(index) {
             state.finishing = true;
-            self.touch_run(run);
         }
+        self.touch_run(index);
     }
 
     /// Looks at every run whose counts changed: flushes what collectors hold of a finishing run, and reports
@@ -187,21 +217,23 @@ impl Board {
             next += 1;
         }
         let mut touched = std::mem::take(&mut self.touched_runs);
-        // One input may touch a run many times; the run is reported once.
-        touched.sort_unstable();
-        touched.dedup();
         for run in touched.drain(..) {
             self.settle_run(run, effects);
         }
+        debug_assert!(self.touched_runs.is_empty(), "a report changes no count");
         self.touched_runs = touched;
     }
 
     /// Reports a run that is quiescent, and forgets it when it is settled and no handle to it is left.
-    fn settle_run(&mut self, run: RunId, effects: &mut Vec<Effect>) {
-        if !self.check_quiescent(run, effects) {
+    fn settle_run(&mut self, index: RunIndex, effects: &mut Vec<Effect>) {
+        if let Some(state) = self.runs.get_mut(index) {
+            state.is_touched = false;
+        }
+        if !self.check_quiescent(index, effects) {
             return;
         }
-        let Some(state) = self.runs.get_mut(&run) else { return };
+        let Some(state) = self.runs.get_mut(index) else { return };
+        let run = state.id;
         if state.pinned {
             effects.push(Effect::Quiescent { run, tally: state.tally });
         }
@@ -212,8 +244,7 @@ impl Board {
                 effects.push(Effect::RunSettled { run, workflow, tally: state.tally });
             }
             if !state.pinned {
-                let deadline = self.runs.remove(&run).and_then(|state| state.deadline);
-                deadline.map(|at| self.deadlines.remove(&(at, Due::Run(run))));
+                self.forget_run(index);
             }
         }
     }
@@ -222,8 +253,8 @@ impl Board {
     ///
     /// One collector at a time, in registration order, and only while nothing else of the run moves: a
     /// flushed input may end up in a later collector, which must then see all of them together.
-    fn advance_finishing(&mut self, run: RunId, effects: &mut Vec<Effect>) -> bool {
-        if !self.runs.get(&run).is_some_and(|state| state.may_flush() && self.is_in_memory(state)) {
+    fn advance_finishing(&mut self, run: RunIndex, effects: &mut Vec<Effect>) -> bool {
+        if !self.runs.get(run).is_some_and(|state| state.may_flush() && self.is_in_memory(state)) {
             return false;
         }
         for index in self.subscription_indices() {

@@ -4,8 +4,8 @@
 
 use super::Board;
 use super::agent::Agent;
-use super::job::JobState;
-use super::ready::{Ready, Work};
+use super::job::{JobIds, JobState};
+use super::ready::Ready;
 use crate::claim::LogEntry;
 use crate::collect::Entry;
 use crate::id::{AgentIndex, AgentName, JobId, Offset, RunId, SubscriptionIndex};
@@ -150,22 +150,23 @@ impl Board {
     /// the last ones have not begun.
     #[must_use]
     pub fn running(&self) -> Vec<RunningJob> {
-        let running = self.jobs.iter().filter(|(_, job)| job.state == JobState::Running);
-        let listed = running.map(|(id, job)| {
+        let running = self.jobs.values().filter(|job| job.state == JobState::Running);
+        let listed = running.filter_map(|job| {
+            let JobIds { job: id, run } = job.ids?;
             let state = match job.cancelling {
                 Some(since) => RunningState::Cancelling { since },
                 None => RunningState::Running,
             };
-            RunningJob {
-                job: *id,
+            Some(RunningJob {
+                job: id,
                 agent: self.agents[job.agent.at()].name.clone(),
-                run: job.run,
+                run,
                 attempt: job.attempt,
                 since: job.since,
                 state,
                 last_progress: None,
                 note: None,
-            }
+            })
         });
         let mut listed: Vec<RunningJob> = listed.collect();
         listed.sort_unstable_by_key(|running| (running.since, running.job));
@@ -177,14 +178,18 @@ impl Board {
     pub fn waiting(&self, filter: &WaitingFilter) -> Vec<Waiting> {
         let mut found = Vec::new();
         let limit = filter.limit.unwrap_or(usize::MAX);
+        let run = filter.run.map(|run| self.run_index(run));
         self.visit_waiting(&mut |index, entry, reason| {
             let subscription = &self.subscriptions[index.at()];
-            let wanted = filter.run.is_none_or(|run| entry.run == run)
+            let wanted = run.is_none_or(|run| run == Some(entry.run))
                 && filter.agent.is_none_or(|agent| subscription.agent == agent);
-            if wanted && found.len() < limit {
+            if wanted
+                && found.len() < limit
+                && let Some(run) = self.runs.get(entry.run)
+            {
                 found.push(Waiting {
                     offset: entry.offset,
-                    run: entry.run,
+                    run: run.id,
                     agent: self.agents[subscription.agent.at()].name.clone(),
                     subscription: subscription.ordinal,
                     since: entry.at,
@@ -274,17 +279,13 @@ impl Board {
     }
 
     fn complete_since(&self, ready: &Ready) -> Option<Timestamp> {
-        let group = match &ready.work {
-            Work::New { group, .. } => group,
-            Work::Again(id) => &self.jobs.get(id)?.group,
-        };
-        group.entries.iter().map(|entry| entry.at).max()
+        self.jobs.get(ready.job)?.group.entries.iter().map(|entry| entry.at).max()
     }
 
     /// Returns one run's outcomes so far, if the board still knows the run.
     #[must_use]
     pub fn tally(&self, run: RunId) -> Option<Tally> {
-        self.runs.get(&run).map(|state| state.tally)
+        self.run(run).map(|state| state.tally)
     }
 
     /// Visits every artifact that waits. An input of several waiting pairs is visited for each.
@@ -352,14 +353,9 @@ impl Board {
         reason: &WaitingReason,
         visit: &mut dyn FnMut(SubscriptionIndex, &Entry, WaitingReason),
     ) {
-        let found = match &ready.work {
-            Work::New { subscription, group, .. } => Some((*subscription, group)),
-            Work::Again(id) => self.jobs.get(id).map(|job| (job.subscription, &job.group)),
-        };
-        if let Some((subscription, group)) = found {
-            for entry in &group.entries {
-                visit(subscription, entry, reason.clone());
-            }
+        let Some(job) = self.jobs.get(ready.job) else { return };
+        for entry in &job.group.entries {
+            visit(job.subscription, entry, reason.clone());
         }
     }
 }

@@ -10,16 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::halt::HaltReason;
-use super::job::{Job, JobState, Recorded, latest, members};
+use super::job::{Job, JobIds, JobState, Recorded, latest, members};
 use super::queue::{Late, Standing, Taken};
-use super::ready::{Lane, Ready, Runs, Work, lane_in};
+use super::ready::Runs;
 use super::run::Motion;
 use super::waits::waits;
 use super::{Board, Due, Effect};
-use crate::collect::Group;
 use crate::effect::RecordStart;
-use crate::id::{AgentIndex, JobId, Key, SubscriptionIndex};
-use crate::job::{Observed, Start};
+use crate::id::{AgentIndex, JobId, JobIndex, Key, RunId};
+use crate::job::{AttemptId, Observed, Start};
 use crate::outcome::{Burial, Overdue};
 use crate::time::Timestamp;
 
@@ -32,13 +31,13 @@ const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 const DOUBLINGS_MAX: u32 = 8;
 
 impl Board {
-    /// Puts work into its agent's queue and counts it as moving, as far as the agent lets it move.
-    pub(super) fn enqueue(&mut self, agent: AgentIndex, ready: Ready) {
-        let runs = self.runs_of(&ready);
-        let lane = self.lane_of(&ready);
+    /// Puts a job into its agent's queue and counts it as moving, as far as the agent lets it move.
+    pub(super) fn enqueue(&mut self, index: JobIndex) {
+        let Some(job) = self.jobs.get(index) else { return };
+        let (agent, runs) = (job.agent, job.runs.clone());
         let queue = &mut self.agents[agent.at()].queue;
         let standing = queue.standing();
-        queue.push(ready, lane);
+        queue.push(job.ready(index), job.lane());
         for run in runs.iter() {
             self.count(run, Motion::queued(standing), 1);
         }
@@ -49,32 +48,35 @@ impl Board {
     pub(super) fn start_jobs(&mut self, effects: &mut Vec<Effect>) {
         if !self.others_may_start(effects) {
             self.halt(HaltReason::RunsAlone);
-            self.touched_agents.clear();
+            self.touched_agents.drain(..).for_each(|agent| self.agents[agent.at()].is_touched = false);
             return;
         }
         if self.halt.waits_for_lone_job() {
             self.end_halt(HaltReason::RunsAlone);
         }
-        let mut touched = std::mem::take(&mut self.touched_agents);
-        for agent in touched.drain(..) {
+        // A burial may let another job of its agent start, which is touched anew.
+        let mut next = 0;
+        while let Some(agent) = self.touched_agents.get(next).copied() {
+            next += 1;
+            self.agents[agent.at()].is_touched = false;
             while self.halt.lets_start()
-                && let Some(ready) = self.agents[agent.at()].queue.pop()
+                && let Some(job) = self.agents[agent.at()].queue.pop()
             {
-                self.start(agent, ready, effects);
+                self.start(job, effects);
             }
             self.bury_overdue(agent, effects);
         }
-        self.touched_agents = touched;
+        self.touched_agents.clear();
     }
 
-    /// Buries work that waited too long for its agent, and arms the deadline of the next.
+    /// Buries jobs that waited too long for its agent, and arms the deadline of the next.
     fn bury_overdue(&mut self, agent: AgentIndex, effects: &mut Vec<Effect>) {
         while self.halt.lets_start()
-            && let Some(Late { ready, waited, behind }) = self.agents[agent.at()].queue.pop_overdue(self.now)
+            && let Some(Late { job, waited, behind }) = self.agents[agent.at()].queue.pop_overdue(self.now)
         {
-            let taken = Taken { ready, leads_lane: behind.is_none() };
+            let taken = Taken { job, leads_lane: behind.is_none() };
             let why = Burial::Overdue(self.overdue(agent, waited, behind));
-            self.bury(agent, taken, why, effects);
+            self.bury(taken, why, effects);
         }
         let next = self.agents[agent.at()].queue.overdue_at().filter(|_| self.halt.lets_start());
         let armed = std::mem::replace(&mut self.agents[agent.at()].armed, next);
@@ -86,10 +88,11 @@ impl Board {
 
     fn overdue(&self, agent: AgentIndex, waited: Duration, behind: Option<Key>) -> Overdue {
         let queue = &self.agents[agent.at()].queue;
-        let running = |(id, job): (&JobId, &super::Job)| {
-            (job.agent == agent && job.state == JobState::Running).then_some((job.since, *id))
+        let running = |job: &Job| {
+            let runs = job.agent == agent && job.state == JobState::Running;
+            job.id().filter(|_| runs).map(|id| (job.since, id))
         };
-        let mut jobs: Vec<(Timestamp, JobId)> = self.jobs.iter().filter_map(running).collect();
+        let mut jobs: Vec<(Timestamp, JobId)> = self.jobs.values().filter_map(running).collect();
         jobs.sort_unstable();
         jobs.truncate(Overdue::JOBS_MAX);
         Overdue {
@@ -101,24 +104,24 @@ impl Board {
         }
     }
 
-    /// Starts an attempt with work that has just been given a slot.
-    pub(super) fn start(&mut self, agent: AgentIndex, ready: Ready, effects: &mut Vec<Effect>) {
-        if let Some(start) = self.begin_attempt(agent, ready, JobState::Running) {
+    /// Starts an attempt of a job that has just been given a slot.
+    pub(super) fn start(&mut self, job: JobIndex, effects: &mut Vec<Effect>) {
+        if let Some(start) = self.begin_attempt(job, JobState::Running) {
             let record = self.when_to_record(&start);
             effects.push(Effect::Start { start: Arc::new(start), record });
         }
     }
 
-    /// Gives up work that was taken from the queue of an agent.
-    pub(super) fn bury(&mut self, agent: AgentIndex, taken: Taken, why: Burial, effects: &mut Vec<Effect>) {
-        let Taken { mut ready, leads_lane } = taken;
-        if !leads_lane {
-            ready.front = Some(self.now);
-        } else if let Some(lane) = self.lane_of(&ready) {
-            self.agents[agent.at()].queue.leave_lane(&lane, self.now);
+    /// Gives up a job that was taken from the queue of its agent.
+    pub(super) fn bury(&mut self, taken: Taken, why: Burial, effects: &mut Vec<Effect>) {
+        let Taken { job: index, leads_lane } = taken;
+        if leads_lane {
+            self.leave_lane_of(index);
+        } else if let Some(job) = self.jobs.get_mut(index) {
+            job.front = Some(self.now);
         }
-        if let Some(start) = self.begin_attempt(agent, ready, JobState::Burying) {
-            self.change_note(start.job, Job::note_start);
+        if let Some(start) = self.begin_attempt(index, JobState::Burying) {
+            self.change_note(start.id(), Job::note_start);
             effects.push(Effect::Bury { start: Arc::new(start), why: Box::new(why) });
         }
     }
@@ -133,59 +136,38 @@ impl Board {
         let is_early = *early > 0;
         *early -= u32::from(is_early);
         let was_formed = !self.subscriptions[start.subscription.at()].collector.is_plain();
-        if is_early || start.alone || (was_formed && !self.has_record(start.job)) {
-            self.change_note(start.job, Job::note_start);
+        if is_early || start.alone || (was_formed && !self.has_record(start.index)) {
+            self.change_note(start.id(), Job::note_start);
             return RecordStart::First;
         }
         RecordStart::Later
     }
 
-    fn has_record(&self, job: JobId) -> bool {
-        self.jobs.get(&job).is_some_and(|job| job.recorded == Recorded::Yes)
+    fn has_record(&self, job: JobIndex) -> bool {
+        self.jobs.get(job).is_some_and(|job| job.recorded == Recorded::Yes)
     }
 
-    fn begin_attempt(&mut self, agent: AgentIndex, ready: Ready, state: JobState) -> Option<Start> {
-        let (since, waited) = (self.now, (ready.since, ready.front));
-        let id = match ready.work {
-            Work::New { subscription, group, runs } => {
-                let id = self.job_id(subscription, &group);
-                let run = match &runs {
-                    Runs::One(run) => *run,
-                    Runs::Many(_) => id.run(latest(&group.entries)),
-                };
-                let job = Job {
-                    agent,
-                    subscription,
-                    group,
-                    runs,
-                    run,
-                    order: ready.order,
-                    attempt: 1,
-                    failures: 0,
-                    refusals: 0,
-                    state,
-                    since,
-                    cancelling: None,
-                    recorded: Recorded::No,
-                    is_noted: false,
-                };
-                self.jobs.insert(id, job);
-                id
-            }
-            Work::Again(id) => {
-                let job = self.jobs.get_mut(&id)?;
-                job.attempt += 1;
-                job.is_noted = false;
-                (job.state, job.since) = (state, since);
-                id
-            }
-        };
-        self.start_of(id, waited)
+    fn begin_attempt(&mut self, index: JobIndex, state: JobState) -> Option<Start> {
+        let job = self.jobs.get_mut(index)?;
+        let waited = (job.since, job.front.take());
+        job.attempt += 1;
+        job.is_noted = false;
+        (job.state, job.since) = (state, self.now);
+        if job.ids.is_none() {
+            let (at, key) = (latest(&job.group.entries), self.subscriptions[job.subscription.at()].job_key);
+            let id = key.job(at, job.group.entries.iter().map(|entry| entry.offset));
+            let run = match &job.runs {
+                Runs::One(run) => self.runs.get(*run)?.id,
+                Runs::Many(_) => id.run(at),
+            };
+            job.ids = Some(JobIds { job: id, run });
+        }
+        self.start_of(index, waited)
     }
 
-    fn start_of(&self, id: JobId, waited: (Timestamp, Option<Timestamp>)) -> Option<Start> {
-        let job = self.jobs.get(&id)?;
-        let at = latest(&job.group.entries);
+    fn start_of(&self, index: JobIndex, waited: (Timestamp, Option<Timestamp>)) -> Option<Start> {
+        let job = self.jobs.get(index)?;
+        let JobIds { job: id, run } = job.ids?;
         Some(Start {
             job: id,
             agent: job.agent,
@@ -193,67 +175,53 @@ impl Board {
             members: members(&job.group),
             attempt: job.attempt,
             failures: job.failures,
-            run: job.run,
+            run,
             opens_run: matches!(job.runs, Runs::Many(_)),
-            at,
+            at: latest(&job.group.entries),
             closed: job.group.closed,
             shared: job.group.shared,
             alone: self.poison.runs_alone(id),
-            observed: self.is_observed.then(|| Box::new(self.observed(job, waited))),
+            index,
+            observed: self.is_observed.then(|| Box::new(self.observed(job, run, waited))),
         })
     }
 
     /// The facts for an observer of a job that has waited since, and came to the front of its key later.
-    fn observed(&self, job: &Job, (since, front): (Timestamp, Option<Timestamp>)) -> Observed {
+    fn observed(&self, job: &Job, run: RunId, (since, front): (Timestamp, Option<Timestamp>)) -> Observed {
         Observed {
             since,
             first: job.group.entries.iter().map(|entry| entry.since).min().unwrap_or(since),
             waits: waits(since, front, self.closed(job.agent), self.now),
             key: job.group.key.clone(),
-            workflow: self.runs.get(&job.run).map(|state| Arc::clone(&state.workflow)),
+            workflow: self.run(run).map(|state| Arc::clone(&state.workflow)),
         }
-    }
-
-    fn job_id(&self, subscription: SubscriptionIndex, group: &Group) -> JobId {
-        let offsets = group.entries.iter().map(|entry| entry.offset);
-        self.subscriptions[subscription.at()].job_key.job(latest(&group.entries), offsets)
     }
 
     /// Takes back a job whose start could not be committed.
-    pub(super) fn undo_start(&mut self, id: JobId, effects: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_out()) else { return };
+    pub(super) fn undo_start(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
+        let index = attempt.index;
+        let Some(job) = self.jobs.get_mut(index).filter(|job| job.runs_as(&attempt)) else { return };
         let (agent, state) = (job.agent, job.state);
         job.attempt -= 1;
         job.forget_note();
-        let was_started = job.attempt > 0 || job.recorded == Recorded::Yes;
-        let cancelling = job.cancelling.is_some();
-        if cancelling {
-            self.stop_counting(id);
-        }
-        if was_started && cancelling {
-            self.drop_job(id, effects);
-        } else if was_started {
-            self.requeue(id);
-        } else if let Some(job) = self.jobs.remove(&id) {
-            let Job { subscription, group, runs, order, .. } = job;
-            if cancelling {
-                self.cancel_group(subscription, &group, effects);
-            } else {
-                let work = Work::New { subscription, group, runs: runs.clone() };
-                self.put_back(agent, Ready::new(work, order, self.now), state);
-                self.recount_waiting(agent, &runs);
-            }
+        if job.cancelling.is_some() {
+            self.stop_counting(index);
+            self.drop_job(index, effects);
+        } else {
+            self.requeue(index);
         }
         self.release_slot(agent, state);
     }
 
     /// Takes back a job whose start, and nothing else, was refused; it is tried again later.
-    pub(super) fn defer(&mut self, id: JobId, effects: &mut Vec<Effect>) {
-        let now = self.now;
-        let runs = |job: &&mut super::Job| job.state == JobState::Running && job.cancelling.is_none();
-        let Some(job) = self.jobs.get_mut(&id).filter(runs) else {
+    pub(super) fn defer(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
+        let (index, now) = (attempt.index, self.now);
+        let runs = |job: &&mut Job| {
+            job.runs_as(&attempt) && job.state == JobState::Running && job.cancelling.is_none()
+        };
+        let Some(job) = self.jobs.get_mut(index).filter(runs) else {
             // A cancelled job ends. A job that waited too long waits for the queue time-out anew.
-            return self.undo_start(id, effects);
+            return self.undo_start(attempt, effects);
         };
         let until = now.after(BACK_OFF_FIRST.saturating_mul(1 << job.refusals.min(DOUBLINGS_MAX)));
         job.attempt -= 1;
@@ -261,30 +229,24 @@ impl Board {
         job.forget_note();
         (job.state, job.since) = (JobState::BackingOff(until), now);
         let agent = job.agent;
-        self.begin_back_off(agent, id, until);
+        self.begin_back_off(agent, index, until);
         self.release_slot(agent, JobState::Running);
     }
 
-    /// Puts a job back in front of its agent's queue for another attempt.
-    pub(super) fn requeue(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let (state, since) = (std::mem::replace(&mut job.state, JobState::Queued), self.now);
-        job.since = since;
-        let (agent, runs, order) = (job.agent, job.runs.clone(), job.order);
-        self.put_back(agent, Ready::new(Work::Again(id), order, since), state);
+    /// Puts a job back in front of its agent's queue for another attempt. It still holds its lane, unless it
+    /// was to be buried.
+    pub(super) fn requeue(&mut self, index: JobIndex) {
+        let Some(job) = self.jobs.get_mut(index) else { return };
+        let state = std::mem::replace(&mut job.state, JobState::Queued);
+        job.since = self.now;
+        let (agent, runs, ready) = (job.agent, job.runs.clone(), job.ready(index));
+        let queue = &mut self.agents[agent.at()].queue;
+        match state {
+            JobState::Burying => queue.push(ready, job.lane()),
+            JobState::Running | JobState::Queued | JobState::BackingOff(_) => queue.put_back(ready),
+        }
         self.recount_waiting(agent, &runs);
         self.touch_agent(agent);
-    }
-
-    /// Puts work that its agent had back in its place in the queue. It still holds its lane, unless it was to
-    /// be buried.
-    fn put_back(&mut self, agent: AgentIndex, ready: Ready, state: JobState) {
-        if state == JobState::Burying {
-            let lane = self.lane_of(&ready);
-            self.agents[agent.at()].queue.push(ready, lane);
-        } else {
-            self.agents[agent.at()].queue.put_back(ready);
-        }
     }
 
     /// Counts work that was put back as moving only as far as its agent lets it move.
@@ -296,33 +258,16 @@ impl Board {
         }
     }
 
-    pub(super) fn runs_of(&self, ready: &Ready) -> Runs {
-        match &ready.work {
-            Work::New { runs, .. } => runs.clone(),
-            Work::Again(job) => match self.jobs.get(job) {
-                Some(job) => job.runs.clone(),
-                None => Runs::Many(Arc::from([])),
-            },
+    /// Frees the lane of a job for the next in it.
+    pub(super) fn leave_lane_of(&mut self, index: JobIndex) {
+        let Some(job) = self.jobs.get(index).filter(|job| job.state != JobState::Burying) else { return };
+        let Some(lane) = job.lane() else { return };
+        let agent = job.agent;
+        if let Some(next) = self.agents[agent.at()].queue.leave_lane(&lane)
+            && let Some(next) = self.jobs.get_mut(next)
+        {
+            next.front = Some(self.now);
         }
-    }
-
-    pub(super) fn lane_of(&self, ready: &Ready) -> Option<Lane> {
-        match &ready.work {
-            Work::New { subscription, group, .. } => lane_in(*subscription, group),
-            Work::Again(job) => self.lane_of_job(*job),
-        }
-    }
-
-    pub(super) fn lane_of_job(&self, id: JobId) -> Option<Lane> {
-        self.jobs.get(&id).and_then(|job| lane_in(job.subscription, &job.group))
-    }
-
-    pub(super) fn leave_lane_of(&mut self, id: JobId) {
-        let Some(lane) = self.lane_of_job(id) else { return };
-        if let Some(job) = self.jobs.get(&id).filter(|job| job.state != JobState::Burying) {
-            let agent = job.agent;
-            self.agents[agent.at()].queue.leave_lane(&lane, self.now);
-            self.touch_agent(agent);
-        }
+        self.touch_agent(agent);
     }
 }

@@ -4,12 +4,12 @@
 
 use rustc_hash::FxHashSet;
 
+use super::job::Job;
 use super::pairs::Pairs;
-use super::ready::{Ready, Runs, Work};
 use super::run::Motion;
 use super::{Board, Due, Effect};
 use crate::collect::{Collector, Entry, Group, Step};
-use crate::id::{AgentIndex, JobKey, Key, RunId, SubscriptionIndex};
+use crate::id::{AgentIndex, JobKey, Key, RunIndex, SubscriptionIndex};
 use crate::marks::Marks;
 use crate::outcome::{CloseReason, Tally};
 use crate::time::Timestamp;
@@ -42,6 +42,9 @@ impl Board {
         key: Option<Key>,
         effects: &mut Vec<Effect>,
     ) {
+        if self.subscriptions[index.at()].collector.is_plain() {
+            return self.add_job(index, Group::single([entry], false));
+        }
         self.collected += 1;
         let (run, timed) = (entry.run, self.subscriptions[index.at()].collector.holds_timed());
         if timed {
@@ -122,7 +125,7 @@ impl Board {
         self.rearm(index);
     }
 
-    fn enter_batch(&mut self, index: SubscriptionIndex, run: RunId) {
+    fn enter_batch(&mut self, index: SubscriptionIndex, run: RunIndex) {
         let collector = &self.subscriptions[index.at()].collector;
         match (collector.holds_timed(), collector.batches_timed()) {
             (true, false) => self.uncount(run, Motion::Timed, 1),
@@ -131,7 +134,7 @@ impl Board {
         }
     }
 
-    /// Queues a group as a job to come.
+    /// Makes a job of a group that a collector has completed.
     fn complete(&mut self, index: SubscriptionIndex, group: Group, effects: &mut Vec<Effect>) {
         if !group.shared {
             self.collected -= group.entries.len() as u64;
@@ -143,17 +146,23 @@ impl Board {
         if group.shared {
             group.entries.iter().for_each(|entry| subscription.pairs.begin(entry));
         }
-        let agent = subscription.agent;
         if timed {
             for entry in &group.entries {
                 self.uncount(entry.run, Motion::Timed, 1);
             }
         }
-        let Some(group) = self.recognise(index, group, effects) else { return };
-        let runs = Runs::of(&group.entries);
+        if let Some(group) = self.recognise(index, group, effects) {
+            self.add_job(index, group);
+        }
+    }
+
+    /// Queues a job that has not started.
+    fn add_job(&mut self, index: SubscriptionIndex, group: Group) {
+        let agent = self.subscriptions[index.at()].agent;
         self.completed += 1;
-        let work = Work::New { subscription: index, group, runs };
-        self.enqueue(agent, Ready::new(work, self.completed, self.now));
+        let job = Job { since: self.now, ..Job::new(agent, index, group, self.completed) };
+        let job = self.jobs.insert(job);
+        self.enqueue(job);
     }
 
     /// Arms the next deadline of a collector.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use super::{Entry, Group, Step, insert_in_log_order, missing};
 use crate::few::Few;
-use crate::id::RunId;
+use crate::id::RunIndex;
 use crate::outcome::WaitingReason;
 
 /// One waiting line per side.
@@ -34,7 +34,7 @@ impl AllOf {
         debug_assert!(!self.is_complete(), "one entry completes at most one group");
     }
 
-    pub(crate) fn withdraw(&mut self, run: RunId) -> Vec<Entry> {
+    pub(crate) fn withdraw(&mut self, run: RunIndex) -> Vec<Entry> {
         let mut left = Vec::new();
         for side in &mut self.sides {
             let (out, stay) = side.drain(..).partition(|entry: &Entry| entry.run == run);

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{Entry, Group, INSTANT, Step};
 use crate::few::Few;
-use crate::id::{Key, Offset, RunId};
+use crate::id::{Key, Offset, RunIndex};
 use crate::outcome::{CloseReason, WaitingReason};
 use crate::subscription::Batch;
 use crate::time::Timestamp;
@@ -81,7 +81,7 @@ impl Batches {
         }
     }
 
-    pub(crate) fn flush(&mut self, run: Option<RunId>, reason: CloseReason, steps: &mut Vec<Step>) {
+    pub(crate) fn flush(&mut self, run: Option<RunIndex>, reason: CloseReason, steps: &mut Vec<Step>) {
         let holds = |open: &Open| {
             run.is_none_or(|run| open.groups.iter().flat_map(|g| &g.entries).any(|entry| entry.run == run))
         };
@@ -99,7 +99,7 @@ impl Batches {
     }
 
     /// Takes out groups that belong to one run alone. Groups that other runs have a part in stay.
-    pub(crate) fn withdraw(&mut self, run: RunId) -> Vec<Entry> {
+    pub(crate) fn withdraw(&mut self, run: RunIndex) -> Vec<Entry> {
         let mut left = Vec::new();
         let mut changed = Vec::new();
         for (key, open) in &mut self.open {
@@ -138,20 +138,15 @@ impl Batches {
     fn close(&mut self, key: &Option<Key>, reason: CloseReason, steps: &mut Vec<Step>) {
         let Some(open) = self.forget(key) else { return };
         // Pairs of an every-pair join, which share their inputs, are not batched.
-        let mut batch = Group {
-            entries: Few::new(),
-            cuts: Vec::new(),
-            closed: Some(reason),
-            shared: false,
-            key: key.clone(),
-        };
+        let (mut entries, mut cuts) = (Few::new(), Vec::new());
         for group in open.groups {
-            if !batch.entries.is_empty() {
-                batch.cuts.push(u32::try_from(batch.entries.len()).unwrap_or(u32::MAX));
+            if !entries.is_empty() {
+                cuts.push(u32::try_from(entries.len()).unwrap_or(u32::MAX));
             }
-            batch.entries.extend(group.entries);
+            entries.extend(group.entries);
         }
-        steps.push(Step::Complete(batch));
+        let (cuts, closed, key) = (cuts.into(), Some(reason), key.clone());
+        steps.push(Step::Complete(Group { entries, cuts, closed, shared: false, key }));
     }
 
     /// Counts a batch that lost groups from its first group again, or forgets it when none is left.

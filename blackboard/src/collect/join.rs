@@ -7,7 +7,7 @@
 
 use super::window::{Held, Leaving, Pool};
 use super::{Entry, Group, INSTANT, Partners, Step, missing, sort_by_side};
-use crate::id::{Key, Offset, RunId};
+use crate::id::{Key, Offset, RunIndex};
 use crate::marks::Marks;
 use crate::outcome::{Expiry, WaitingReason};
 use crate::subscription::{JoinMode, JoinRule};
@@ -86,7 +86,7 @@ impl Join {
         }
     }
 
-    pub(crate) fn end_input(&mut self, run: RunId, steps: &mut Vec<Step>) {
+    pub(crate) fn end_input(&mut self, run: RunIndex, steps: &mut Vec<Step>) {
         for (key, side, offset) in self.pool.of_run(run) {
             // A partial group fired just before may have taken it along.
             if let Some(entry) = self.pool.remove(&key, side, offset) {
@@ -95,7 +95,7 @@ impl Join {
         }
     }
 
-    pub(crate) fn withdraw(&mut self, run: RunId) -> Vec<Entry> {
+    pub(crate) fn withdraw(&mut self, run: RunIndex) -> Vec<Entry> {
         let places = self.pool.of_run(run);
         places.iter().filter_map(|(key, side, offset)| self.pool.remove(key, *side, *offset)).collect()
     }

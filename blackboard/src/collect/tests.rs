@@ -36,8 +36,8 @@ struct Draft {
     age: u64,
 }
 
-fn run(number: u8) -> RunId {
-    RunId::from_uuid(uuid::Uuid::from_u128(u128::from(number) + 1))
+fn run(number: u8) -> RunIndex {
+    RunIndex(number.into())
 }
 
 fn event() -> impl Strategy<Value = Event> {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::{Entry, insert_in_log_order};
-use crate::id::{Key, Offset, RunId};
+use crate::id::{Key, Offset, RunIndex};
 use crate::marks::Marks;
 use crate::outcome::Expiry;
 use crate::subscription::{JoinRule, Window};
@@ -193,7 +193,7 @@ impl Pool {
     }
 
     /// Lists one run's entries in log order.
-    pub(crate) fn of_run(&self, run: RunId) -> Vec<(Key, u16, Offset)> {
+    pub(crate) fn of_run(&self, run: RunIndex) -> Vec<(Key, u16, Offset)> {
         let mut found: Vec<_> = self
             .by_key
             .iter()

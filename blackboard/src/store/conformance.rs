@@ -26,7 +26,7 @@ use crate::artifact::Artifact;
 use crate::body::Body;
 use crate::claim::{Claim, Settled};
 use crate::filter::Filter;
-use crate::id::{AgentIndex, AgentName, ArtifactId, JobId, Offset, RunId, SubscriptionIndex};
+use crate::id::{AgentIndex, AgentName, ArtifactId, JobId, JobIndex, Offset, RunId, SubscriptionIndex};
 use crate::job::{Member, Start};
 use crate::kind::{Kind, Kinds};
 use crate::outcome::Outcome;
@@ -412,6 +412,7 @@ fn start(subscription: u32, members: &[Offset]) -> Start {
         closed: None,
         shared: false,
         alone: false,
+        index: JobIndex::default(),
         observed: None,
     }
 }

@@ -110,6 +110,7 @@ mod tests {
             closed: Some(volery_blackboard::CloseReason::Weight),
             shared: false,
             alone: true,
+            index: volery_blackboard::JobIndex::default(),
             observed: None,
         }
     }

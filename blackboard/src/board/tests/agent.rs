@@ -9,7 +9,7 @@ use crate::board::{RunningState, WaitingFilter};
 use crate::effect::Effect;
 use crate::id::{AgentIndex, JobId, Offset};
 use crate::input::Input;
-use crate::job::{Verdict, Wait, WaitsFor};
+use crate::job::{AttemptId, Verdict, Wait, WaitsFor};
 use crate::outcome::{Outcome, WaitingReason};
 
 const AGENT: AgentIndex = AgentIndex(0);
@@ -274,16 +274,21 @@ fn terminal_states_are_final() {
     world.cancel(run(0));
     let cancels = world.told.iter().filter(|effect| matches!(effect, Effect::Cancel { .. })).count();
     assert_eq!(cancels, 2, "a second cancel changes nothing");
-    let late = job_of(&world, 2);
+    let late = world.running[&job_of(&world, 2)].id();
     end(&mut world, 2, Verdict::Cancelled);
+    let other = world.publish(run(1), vec![claim(0, 0)]);
+    let place = world.fresh[0].index;
+    assert_eq!(place, late.index, "places are given again");
     let tally = world.board.tally(run(0));
     // The end of an attempt that is over, and of one that never was.
     for attempt in [1, 2] {
-        assert!(!world.board.is_current(late, attempt));
-        world.handle(Input::Finished { job: late, attempt, verdict: Verdict::Done, is_short: false });
+        let attempt = AttemptId { attempt, ..late };
+        assert!(!world.board.is_current(attempt));
+        world.handle(Input::Finished { attempt, verdict: Verdict::Done, is_short: false });
     }
     world.handle(Input::StartRefused(late));
     assert_eq!(world.board.tally(run(0)), tally);
+    assert_eq!(world.outcome(0, other), None, "the job that has the place now runs on");
     end(&mut world, 3, Verdict::Done);
     assert_eq!(world.outcome(0, Offset::new(3)), Some(Outcome::Consumed), "it finished before it ended");
     world.cancel(run(0));

@@ -32,6 +32,9 @@ impl World {
 
     /// Writes and reads at once, as an idle curator does.
     pub(super) fn settle_up(&mut self) {
+        if !self.is_concluded() {
+            return;
+        }
         if self.log.untold == 0 {
             self.recall();
         }

@@ -35,8 +35,9 @@ fn job_of(world: &World, member: u64) -> JobId {
 /// Refuses the start of this job, and no other.
 fn defer(world: &mut World, member: u64) {
     let job = job_of(world, member);
-    world.fresh.retain(|start| start.job != job);
-    world.handle(Input::StartDeferred(job));
+    let place = world.fresh.iter().position(|start| start.job == job).expect("it is not committed yet");
+    let start = world.fresh.remove(place);
+    world.handle(Input::StartDeferred(start.id()));
 }
 
 /// The inputs of what was started, in log order.

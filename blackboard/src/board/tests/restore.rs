@@ -36,9 +36,10 @@ fn with_a_dead_job() -> (Board, Start) {
     let mut board = Board::new();
     let agent = board.add_agent("a".into(), 1);
     board.add_subscription(agent, &each());
+    board.tell_settled(true);
     tell(&mut board, Input::PinRun { run: run(0), workflow: Arc::from("test"), tally: None });
     let start = tell(&mut board, Input::Published(published(1))).expect("it starts");
-    tell(&mut board, Input::Finished { job: start.job, attempt: 1, verdict: Verdict::Dead, is_short: false });
+    tell(&mut board, Input::Finished { attempt: start.id(), verdict: Verdict::Dead, is_short: false });
     (board, Start::clone(&start))
 }
 
@@ -53,7 +54,7 @@ fn a_redriven_input_is_not_dead_any_more_and_is_counted_once() {
     let (mut board, start) = with_a_dead_job();
     let again = tell(&mut board, redriven(start, published(1))).expect("it starts again");
     assert_eq!((again.attempt, again.failures), (2, 0), "attempts go on, failures begin anew");
-    tell(&mut board, Input::Finished { job: again.job, attempt: 2, verdict: Verdict::Done, is_short: false });
+    tell(&mut board, Input::Finished { attempt: again.id(), verdict: Verdict::Done, is_short: false });
     let tally = board.tally(run(0)).expect("the run has a handle");
     assert_eq!((tally.matched, tally.consumed, tally.dead), (1, 1, 0));
 }
@@ -64,9 +65,23 @@ fn an_input_that_replaces_another_is_counted_beside_it() {
     let start = start.redriven("a/0", &[(Offset::new(1), Offset::new(2), at(3))]);
     let again = tell(&mut board, redriven(start, published(2))).expect("it starts");
     assert_eq!(again.attempt, 1, "it is another job");
-    tell(&mut board, Input::Finished { job: again.job, attempt: 1, verdict: Verdict::Done, is_short: false });
+    tell(&mut board, Input::Finished { attempt: again.id(), verdict: Verdict::Done, is_short: false });
     let tally = board.tally(run(0)).expect("the run has a handle");
     assert_eq!((tally.matched, tally.consumed, tally.dead), (2, 1, 1));
+}
+
+/// The store has the job open before its first attempt, and has to be told that it is over.
+#[test]
+fn a_job_redriven_with_another_input_in_a_cancelled_run_is_dropped_from_the_store() {
+    let (mut board, start) = with_a_dead_job();
+    tell(&mut board, Input::CancelRun(run(0)));
+    let start = start.redriven("a/0", &[(Offset::new(1), Offset::new(2), at(3))]);
+    let (job, mut effects) = (start.job, Vec::new());
+    board.handle(redriven(start, published(2)), at(5), &mut effects);
+    assert!(
+        matches!(effects[..], [Effect::Drop(dropped), Effect::Settled(_), ..] if dropped == job),
+        "{effects:?}"
+    );
 }
 
 #[test]

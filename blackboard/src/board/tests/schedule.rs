@@ -131,6 +131,9 @@ impl Draft {
 }
 
 fn perform(world: &mut World, step: &Step) {
+    if !matches!(step, Step::Publish(_) | Step::End(..)) {
+        world.conclude();
+    }
     match step {
         Step::Publish(draft) => {
             let claims = draft.claims(world);
@@ -263,11 +266,12 @@ proptest! {
 
     #[test]
     fn every_law_holds_after_every_input(
+        batches in any::<bool>(),
         patience in prop::option::of((5_u64..40).prop_map(|span| span * 2)),
         brisk in any::<bool>(),
         steps in vec(step(u16::MAX, false), 0..120),
     ) {
-        let mut world = World::new(Setup { patience, ..setup() }).brisk(brisk);
+        let mut world = World::new(Setup { patience, ..setup() }).brisk(brisk).batched(batches);
         for step in &steps {
             perform(&mut world, step);
         }
@@ -276,11 +280,12 @@ proptest! {
 
     #[test]
     fn every_law_holds_over_restarts(
+        batches in any::<bool>(),
         patience in prop::option::of((5_u64..40).prop_map(|span| span * 2)),
         brisk in any::<bool>(),
         steps in vec(step(u16::MAX, true), 0..120),
     ) {
-        let mut world = World::new(Setup { patience, ..setup() }).brisk(brisk);
+        let mut world = World::new(Setup { patience, ..setup() }).brisk(brisk).batched(batches);
         for step in &steps {
             perform(&mut world, step);
         }
@@ -289,12 +294,14 @@ proptest! {
 
     #[test]
     fn every_law_holds_with_a_window(
+        batches in any::<bool>(),
         window in 1_usize..5,
         patience in prop::option::of((5_u64..40).prop_map(|span| span * 2)),
         brisk in any::<bool>(),
         steps in vec(step(u16::MAX, true), 0..120),
     ) {
-        let mut world = World::new(Setup { patience, window: Some(window), ..setup() }).brisk(brisk).lazy();
+        let setup = Setup { patience, window: Some(window), ..setup() };
+        let mut world = World::new(setup).brisk(brisk).lazy().batched(batches);
         for step in &steps {
             perform(&mut world, step);
         }
@@ -321,6 +328,19 @@ proptest! {
         plain.finish_everything();
         windowed.finish_everything();
         prop_assert_eq!(plain.done(), windowed.done());
+    }
+
+    #[test]
+    fn a_batch_changes_no_job(steps in vec(quiet_step(), 0..100)) {
+        let mut plain = World::new(setup());
+        let mut batched = World::new(setup()).batched(true);
+        for step in &steps {
+            perform(&mut plain, step);
+            perform(&mut batched, step);
+        }
+        plain.finish_everything();
+        batched.finish_everything();
+        prop_assert_eq!(plain.done(), batched.done());
     }
 
     #[test]

@@ -91,6 +91,10 @@ pub(super) struct World {
     recalls: Vec<AgentIndex>,
     pub(super) told: Vec<Effect>,
     pub(super) log: Log,
+    /// Whether the board is given publications and ends of attempts together, as those of one commit.
+    batches: bool,
+    /// The effects of those that it has been given since it concluded last.
+    taken: Option<Vec<Effect>>,
 }
 
 pub(super) fn run(number: u8) -> RunId {
@@ -129,12 +133,19 @@ impl World {
             recalls: Vec::new(),
             told: Vec::new(),
             log: Log::default(),
+            batches: false,
+            taken: None,
         }
     }
 
     /// Has starts recorded late or never, and agents given jobs beyond their slots.
     pub(super) fn brisk(self, brisk: bool) -> Self {
         Self { board: board(&self.setup, brisk), late: brisk, brisk, ..self }
+    }
+
+    /// Has the board given publications and ends of attempts together, as those of one commit.
+    pub(super) fn batched(self, batches: bool) -> Self {
+        Self { batches, ..self }
     }
 
     pub(super) fn advance(&mut self, span: u64) {
@@ -245,7 +256,7 @@ impl World {
     pub(super) fn refuse_starts(&mut self, hold: bool) {
         let refused = std::mem::take(&mut self.fresh);
         self.forgive_order(&refused);
-        let refused = refused.iter().map(|start| Input::StartRefused(start.job));
+        let refused = refused.iter().map(|start| Input::StartRefused(start.id()));
         let after = (!hold).then_some(Input::Unhold);
         let inputs = std::iter::once(Input::Hold).chain(refused).chain(after).collect();
         self.handle_in_this_life(inputs);
@@ -259,7 +270,7 @@ impl World {
             self.setup.in_log_order.remove(&start.subscription.0);
             self.buried.remove(&start.job);
         }
-        self.handle_in_this_life(refused.iter().map(|start| Input::StartDeferred(start.job)).collect());
+        self.handle_in_this_life(refused.iter().map(|start| Input::StartDeferred(start.id())).collect());
     }
 
     /// Tells the board of these inputs, unless the process crashes before.
@@ -285,7 +296,7 @@ impl World {
             self.unrecorded.remove(&start.job);
             self.open.insert(start.job, Arc::clone(start));
         }
-        self.handle_in_this_life(starts.iter().map(|start| Input::StartNoted(start.job)).collect());
+        self.handle_in_this_life(starts.iter().map(|start| Input::StartNoted(start.id())).collect());
     }
 
     /// A start that is not recorded has taken effect.
@@ -313,7 +324,7 @@ impl World {
             let mut given: Vec<Arc<Start>> = self.running.values().filter(of_agent).cloned().collect();
             given.sort_by_key(|start| start.members.iter().map(|member| member.offset).max());
             for start in given.split_off(given.len().min(self.setup.agents[agent.at()] as usize)) {
-                if self.board.is_start_noted(start.job) {
+                if self.board.is_start_noted(start.id()) {
                     self.end(start.job, Verdict::Released, Vec::new());
                 } else {
                     self.running.remove(&start.job);
@@ -326,7 +337,7 @@ impl World {
                         self.forget_start(&start);
                     }
                     self.cancelling.remove(&start.job);
-                    self.handle(Input::StartRefused(start.job));
+                    self.handle(Input::StartRefused(start.id()));
                 }
             }
         }
@@ -336,7 +347,7 @@ impl World {
     pub(super) fn end(&mut self, job: JobId, verdict: Verdict, outputs: Vec<Vec<Claim>>) {
         self.commit_starts();
         let start = self.running.remove(&job).expect("only running jobs end");
-        assert!(self.board.is_current(job, start.attempt), "the board knows the attempt");
+        assert!(self.board.is_current(start.id()), "the board knows the attempt");
         let buried = self.buried.remove(&job).is_some();
         let verdict = match verdict {
             Verdict::Done | Verdict::Retry(_) if buried => Verdict::Dead,
@@ -351,7 +362,7 @@ impl World {
             }
             Verdict::Cancelled => Some(JobEnd::Cancelled),
             Verdict::Released => {
-                if self.board.is_start_noted(job) {
+                if self.board.is_start_noted(start.id()) {
                     self.commit(Write::Release(job));
                 }
                 None
@@ -371,8 +382,8 @@ impl World {
             self.finish(&start, end, verdict, outputs);
         }
         if self.life == life {
-            let is_short = self.brisk;
-            self.handle(Input::Finished { job, attempt: start.attempt, verdict, is_short });
+            let (attempt, is_short) = (start.id(), self.brisk);
+            self.handle(Input::Finished { attempt, verdict, is_short });
         }
         self.log.untold -= 1;
         self.settle_up();
@@ -389,7 +400,7 @@ impl World {
 
     /// The start that the end of a job tells.
     fn told_with(&self, start: &Arc<Start>) -> Option<Arc<Start>> {
-        (!self.board.is_start_recorded(start.job)).then(|| Arc::clone(start))
+        (!self.board.is_start_recorded(start.id())).then(|| Arc::clone(start))
     }
 
     fn note_end(&mut self, start: &Arc<Start>, verdict: Verdict) {
@@ -436,8 +447,31 @@ impl World {
 
     pub(super) fn handle_at(&mut self, input: Input, now: Timestamp) {
         let text = format!("{input:?}");
+        if self.batches && matches!(input, Input::Published(_) | Input::Finished { .. }) {
+            let taken = self.taken.get_or_insert_default();
+            self.board.take(input, now, taken);
+            return self.board.audit().unwrap_or_else(|error| panic!("after {text}: {error}"));
+        }
+        self.conclude();
         let mut effects = Vec::new();
         self.board.handle(input, now, &mut effects);
+        self.perform_all(effects, &text);
+    }
+
+    /// Everything of a commit has been given to the board.
+    pub(super) fn conclude(&mut self) {
+        if let Some(mut effects) = self.taken.take() {
+            self.board.conclude(&mut effects);
+            self.perform_all(effects, "a batch");
+            self.settle_up();
+        }
+    }
+
+    pub(super) fn is_concluded(&self) -> bool {
+        self.taken.is_none()
+    }
+
+    fn perform_all(&mut self, effects: Vec<Effect>, text: &str) {
         self.board.audit().unwrap_or_else(|error| panic!("after {text}: {error}"));
         for (standing, status) in self.board.standings().iter().zip(self.board.agents()) {
             let known = (standing.queued, standing.paused, standing.quarantine);
@@ -617,6 +651,7 @@ impl World {
     /// Throws the board away, as a crash does, and rebuilds it from the store in slices of `limit`.
     pub(super) fn restart(&mut self, limit: usize) {
         self.lose_unwritten();
+        self.taken = None;
         self.board = board(&self.setup, self.late);
         for (job, start) in std::mem::take(&mut self.unrecorded) {
             if !self.open.contains_key(&job) {
@@ -661,6 +696,7 @@ impl World {
     /// Lets everything end: jobs are done, time passes, runs are finished; then nothing may be left.
     pub(super) fn finish_everything(&mut self) {
         self.crash_after = None;
+        self.conclude();
         self.handle(Input::Unhold);
         for agent in (0..self.setup.agents.len() as u32).map(AgentIndex) {
             self.handle(Input::Resume(agent));
@@ -698,6 +734,7 @@ impl World {
     pub(super) fn let_pass(&mut self) {
         self.tick();
         for _ in 0..100_000 {
+            self.conclude();
             self.commit_starts();
             self.settle_all();
             self.commit_starts();
@@ -718,6 +755,7 @@ impl World {
         self.commit_starts();
         while let Some(job) = self.running.keys().find(|job| !self.buried.contains_key(job)).copied() {
             self.end(job, Verdict::Done, Vec::new());
+            self.conclude();
             self.commit_starts();
         }
     }
@@ -759,6 +797,7 @@ fn catalogue(setup: &Setup) -> Catalogue {
 fn board(setup: &Setup, late: bool) -> Board {
     let mut board = Board::new();
     board.observe();
+    board.tell_settled(true);
     if let Some(window) = setup.window {
         board.set_jobs_in_memory_max(window);
     }

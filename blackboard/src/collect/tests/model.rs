@@ -221,7 +221,7 @@ impl Model {
         self.due_in_batches(now, steps);
     }
 
-    pub(super) fn end_input(&mut self, run: RunId, steps: &mut Vec<Step>) {
+    pub(super) fn end_input(&mut self, run: RunIndex, steps: &mut Vec<Step>) {
         let rule = match self.collecting.clone() {
             Collecting::Join(rule) => rule,
             Collecting::Each | Collecting::AllOf => JoinRule::default(),
@@ -233,7 +233,7 @@ impl Model {
         }
     }
 
-    pub(super) fn withdraw(&mut self, run: RunId) -> (Vec<Entry>, Vec<Entry>) {
+    pub(super) fn withdraw(&mut self, run: RunIndex) -> (Vec<Entry>, Vec<Entry>) {
         let (mut held, mut batched) = (Vec::new(), Vec::new());
         while let Some((_, entry)) = self.first_held(|entry, _| entry.run == run, |entry| entry.offset) {
             held.push(entry);
@@ -286,7 +286,7 @@ impl Model {
         shared: bool,
         steps: &mut Vec<Step>,
     ) {
-        let group = Group { entries: entries.into(), cuts: Vec::new(), closed: None, shared, key: own };
+        let group = Group { entries: entries.into(), cuts: Box::default(), closed: None, shared, key: own };
         let Some(rule) = self.batch.clone() else {
             steps.push(Step::Complete(group));
             return;
@@ -333,7 +333,7 @@ impl Model {
         }
     }
 
-    pub(super) fn flush(&mut self, run: Option<RunId>, reason: CloseReason, steps: &mut Vec<Step>) {
+    pub(super) fn flush(&mut self, run: Option<RunIndex>, reason: CloseReason, steps: &mut Vec<Step>) {
         loop {
             let open = self.open.iter().enumerate().filter(|(_, (_, groups))| {
                 let mut entries = groups.iter().flat_map(|group| &group.entries);
@@ -353,6 +353,7 @@ impl Model {
         });
         let mut cuts: Vec<u32> = ends.collect();
         cuts.pop();
+        let cuts = cuts.into();
         let shared = groups[0].shared;
         let entries = groups.into_iter().flat_map(|group| group.entries).collect();
         steps.push(Step::Complete(Group { entries, cuts, closed: Some(reason), shared, key }));

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::{Collector, Entry, Step};
 use crate::board::tests::shapes::{at, claim, micros};
 use crate::claim::Claim;
-use crate::id::{Key, Offset, RunId};
+use crate::id::{Key, Offset, RunIndex};
 use crate::marks::Marks;
 use crate::subscription::{Collecting, JoinMode, JoinRule, Subscription, Window};
 
@@ -57,7 +57,7 @@ impl Log {
     }
 
     fn offer(&mut self, arrival: &Arrival, now: i64) -> (Entry, Key) {
-        let run = RunId::from_uuid(uuid::Uuid::nil());
+        let run = RunIndex(0);
         let by_event_time = self.subscription.runs_by_event_time();
         let event = at(i64::try_from(arrival.event).expect("small"));
         let time = if by_event_time { event } else { at(now) };

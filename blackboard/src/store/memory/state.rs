@@ -15,10 +15,10 @@ use super::super::{
 };
 use crate::artifact::Artifact;
 use crate::claim::Claim;
-use crate::id::{ArtifactId, JobId, Offset, RunId, SubscriptionIndex, Tenant};
+use crate::id::{ArtifactId, JobId, Offset, RunId, RunIndex, SubscriptionIndex, Tenant};
 use crate::marks::Marks;
 use crate::outcome::Tally;
-use crate::slab::{Slab, Slot};
+use crate::slab::Slab;
 
 mod entries;
 mod letters;
@@ -43,9 +43,9 @@ pub(super) struct State {
     entries: Entries,
     ids: FxHashMap<ArtifactId, Offset>,
     idempotency: HashMap<(Tenant, Arc<str>), Offset>,
-    runs: Slab<RunRecord>,
+    runs: Slab<RunIndex, RunRecord>,
     /// Where the runs are.
-    run_slots: FxHashMap<RunId, Slot>,
+    run_indices: FxHashMap<RunId, RunIndex>,
     jobs: FxHashMap<JobId, JobRecord>,
     jobs_started: u64,
     /// Pairs that are finished, for as long as their inputs are kept.
@@ -159,20 +159,20 @@ impl State {
     }
 
     /// Counts an artifact for its run, which begins with its first one; returns the place of the run.
-    fn add_to_run(&mut self, id: RunId, workflow: Arc<str>, offset: Offset, claims: usize) -> Slot {
+    fn add_to_run(&mut self, id: RunId, workflow: Arc<str>, offset: Offset, claims: usize) -> RunIndex {
         let (tally, offsets, kept) = (Tally::default(), SmallVec::new(), 0);
         let begin = || self.runs.insert(RunRecord { id, workflow, tally, offsets, kept });
-        let slot = *self.run_slots.entry(id).or_insert_with(begin);
-        if let Some(run) = self.runs.get_mut(slot) {
+        let index = *self.run_indices.entry(id).or_insert_with(begin);
+        if let Some(run) = self.runs.get_mut(index) {
             run.tally.matched += claims as u64;
             run.offsets.push(offset);
             run.kept += 1;
         }
-        slot
+        index
     }
 
     fn run(&self, id: RunId) -> Option<&RunRecord> {
-        self.runs.get(*self.run_slots.get(&id)?)
+        self.runs.get(*self.run_indices.get(&id)?)
     }
 
     /// Moves the marks of a claim's subscription, and returns how they stood before.
@@ -215,12 +215,12 @@ impl State {
         Some(entry)
     }
 
-    fn forget_in_run(&mut self, slot: Slot) {
-        let Some(record) = self.runs.get_mut(slot) else { return };
+    fn forget_in_run(&mut self, index: RunIndex) {
+        let Some(record) = self.runs.get_mut(index) else { return };
         record.kept -= 1;
         if record.kept == 0 {
-            self.run_slots.remove(&record.id);
-            self.runs.remove(slot);
+            self.run_indices.remove(&record.id);
+            self.runs.remove(index);
         } else if record.offsets.len() > SPARSE_FACTOR * record.kept + SLACK {
             record.offsets.retain(|offset| self.entries.get(*offset).is_some());
         }

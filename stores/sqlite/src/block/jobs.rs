@@ -9,7 +9,7 @@ use crc32fast::hash;
 use uuid::Uuid;
 use volery_blackboard::job::{Member, Start};
 use volery_blackboard::store::Few;
-use volery_blackboard::{AgentIndex, JobId, Offset, RunId, SubscriptionIndex, Timestamp};
+use volery_blackboard::{AgentIndex, JobId, JobIndex, Offset, RunId, SubscriptionIndex, Timestamp};
 
 use super::bytes::{Cursor, put_number, put_text};
 use super::entries::{self, Entry};
@@ -244,6 +244,7 @@ fn read_rest(rest: &mut Cursor<'_>, inputs: &Inputs) -> Option<JobRecord<Start>>
         closed,
         shared: inputs.shared,
         alone: has(ALONE),
+        index: JobIndex::default(),
         observed: None,
     };
     let progress = Progress { failures, until, is_running: has(RUNNING), interruptions, deaths_alone };

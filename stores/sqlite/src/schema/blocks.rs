@@ -213,6 +213,7 @@ fn job(row: &Row<'_>, inputs: &Inputs) -> Result<(i64, Start, Progress), Fault> 
         closed: closed.map(|text| serde_json::from_str(&text)).transpose()?,
         shared: inputs.shared,
         alone: row.get(10)?,
+        index: volery_blackboard::JobIndex::default(),
         observed: None,
     };
     let progress = Progress {

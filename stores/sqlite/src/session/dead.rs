@@ -7,7 +7,8 @@ use volery_blackboard::claim::Claim;
 use volery_blackboard::job::{Member, Start};
 use volery_blackboard::store::{DeadFilter, DeadLetter, DeadState, FailedAttempt, Inspected, StoreError};
 use volery_blackboard::{
-    AgentIndex, AgentName, CloseReason, JobId, Key, Marks, Offset, RunId, SubscriptionIndex, Timestamp,
+    AgentIndex, AgentName, CloseReason, JobId, JobIndex, Key, Marks, Offset, RunId, SubscriptionIndex,
+    Timestamp,
 };
 
 use super::Session;
@@ -87,6 +88,7 @@ impl Work {
             closed: self.closed,
             shared: self.shared,
             alone: false,
+            index: JobIndex::default(),
             observed: None,
         }
     }

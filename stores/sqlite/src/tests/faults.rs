@@ -7,7 +7,7 @@ use super::*;
 use volery_blackboard::claim::{Claimed, Settled};
 use volery_blackboard::job::{Member, Start};
 use volery_blackboard::outcome::Quarantine;
-use volery_blackboard::{AgentIndex, Discard, JobId, Offset, Outcome};
+use volery_blackboard::{AgentIndex, Discard, JobId, JobIndex, Offset, Outcome};
 
 fn error(result: Result<Sqlite, StoreError>) -> StoreError {
     result.expect_err("it does not open")
@@ -321,6 +321,7 @@ pub(super) fn start(place: u64) -> Start {
         closed: None,
         shared: false,
         alone: false,
+        index: JobIndex::default(),
         observed: None,
     }
 }

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use super::{SLACK, SPARSE_FACTOR};
 use crate::artifact::Artifact;
 use crate::claim::Claim;
-use crate::id::{JobId, Offset, SubscriptionIndex};
+use crate::id::{JobId, Offset, RunIndex, SubscriptionIndex};
 use crate::marks::Marks;
 use crate::outcome::Outcome;
-use crate::slab::Slot;
 use crate::store::{Few, Stored};
 
 /// An artifact with the claims on it.
@@ -23,7 +22,7 @@ pub(in crate::store::memory) struct Entry {
     /// Claims without an outcome.
     pub(super) open: usize,
     /// The place of its run.
-    pub(super) run: Slot,
+    pub(super) run: RunIndex,
 }
 
 #[derive(Default)]
