@@ -346,3 +346,30 @@ fn take_up_to(limit: usize, from: &mut VecDeque<Command>, to: &mut VecDeque<Comm
 fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Result;
+    use crate::observer::ObservedPublish;
+
+    #[tokio::test]
+    async fn ends_of_attempts_are_taken_beside_any_number_of_publishes() -> Result<()> {
+        let limits = Limits { queued_max: 1, overflow: crate::settings::Overflow::Wait, collected_max: 1 };
+        let ingress = Ingress::new("t".to_owned(), limits, Panics::default());
+        for _ in 0..2_000 {
+            let (answer, _) = oneshot::channel();
+            let (artifacts, observed) = (volery_blackboard::store::Few::new(), ObservedPublish::default());
+            ingress.enqueue(Command::Publish { artifacts, answer, observed });
+        }
+        ingress.enqueue(Command::Input(Input::Tick));
+        let (mut entered, mut others) = (VecDeque::new(), VecDeque::new());
+        ingress.take(1_000, &mut entered, &mut others);
+        assert_eq!((entered.len(), others.len()), (1_000, 1));
+        entered.clear();
+        others.clear();
+        ingress.take(1_000, &mut entered, &mut others);
+        assert_eq!((entered.len(), others.len()), (1_000, 0));
+        Ok(())
+    }
+}

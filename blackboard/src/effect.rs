@@ -96,7 +96,8 @@ pub enum Effect {
 pub enum RecordStart {
     /// Before the job goes to its agent: something depends on it.
     First,
-    /// Once the attempt has lasted for a while, if it does. The end of a job without a record tells the start.
+    /// Once the attempt has lasted for a while, if it does. The end of a job without a record tells the
+    /// start.
     Later,
 }
 

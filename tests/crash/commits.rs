@@ -47,17 +47,24 @@ trait Kept {
     fn tokio(&self) -> tokio::runtime::Runtime;
 }
 
-struct InMemory(FailingStore);
+struct InMemory {
+    store: FailingStore,
+    /// Starts of jobs are not recorded before their attempts have lasted.
+    records_late: bool,
+}
 
 impl Kept for InMemory {
     const REST: u64 = 0;
     const IS_FAST: bool = true;
 
     fn open(&self) -> FailingStore {
-        self.0.commit_at_once();
-        self.0.answer_at_once();
-        self.0.stay_open();
-        self.0.clone()
+        self.store.commit_at_once();
+        self.store.answer_at_once();
+        self.store.stay_open();
+        if !self.records_late {
+            self.store.outlive_process();
+        }
+        self.store.clone()
     }
 
     fn tokio(&self) -> tokio::runtime::Runtime {
@@ -267,9 +274,15 @@ fn crash_everywhere<K: Kept>(test: &str, fresh: impl Fn(u64) -> K) -> Duration {
 
 #[test]
 fn a_crash_at_any_commit_loses_and_repeats_nothing_in_memory() {
-    let fresh = |_| InMemory(FailingStore::over(Memory::new()));
+    let fresh = |_| InMemory { store: FailingStore::over(Memory::new()), records_late: false };
     let late = crash_everywhere("commits, memory", fresh);
     assert!(late < Duration::from_millis(20), "the last parcel was {late:?} late");
+}
+
+#[test]
+fn a_crash_at_any_commit_loses_and_repeats_nothing_when_starts_are_recorded_late() {
+    let fresh = |_| InMemory { store: FailingStore::over(Memory::new()), records_late: true };
+    crash_everywhere("commits, records late", fresh);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod failures;
 mod health;
 mod join;
 mod lookout;
+mod pace;
 mod pipeline;
 mod place;
 mod queries;

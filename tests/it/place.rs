@@ -23,6 +23,14 @@ impl Place {
     pub(crate) fn memory() -> Self {
         let lasting = FailingStore::over(Memory::new());
         lasting.stay_open();
+        lasting.outlive_process();
+        Self::Memory(lasting)
+    }
+
+    /// As [`Self::memory`], with starts of jobs that are not recorded before their attempts have lasted.
+    pub(crate) fn with_late_records() -> Self {
+        let lasting = FailingStore::over(Memory::new());
+        lasting.stay_open();
         Self::Memory(lasting)
     }
 

@@ -95,7 +95,7 @@ async fn a_job_whose_start_the_store_refuses_holds_nobody_else_up_and_is_tried_a
     let agent = |name: &str, seen: &Seen<A>| Agent::new(name).consumes(one::<A>()).engine(seen.engine());
     let store = FailingStore::over(Memory::new());
     // So that the first starts are recorded before their jobs go to agents.
-    store.stay_open();
+    store.outlive_process();
     store.refuse_only({
         let refused = Arc::clone(&refused);
         move |write| {

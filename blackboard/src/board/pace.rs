@@ -5,8 +5,9 @@
 //! meantime: twice as many as ended with one commit, so that the number grows until it holds the slots up no
 //! more. An agent with long attempts is given as many jobs as it has slots. Pure: no I/O, no clock.
 
-/// Jobs beyond the slots of an agent at most: as many ends as one commit takes.
-pub(super) const AHEAD_MAX: u32 = 1_000;
+/// Jobs beyond the slots of an agent at most. A tenth would hold up agents whose attempts take microseconds;
+/// ten times as many would take memory for the inputs of jobs that wait no shorter for it.
+pub(super) const AHEAD_MAX: u32 = 500;
 
 /// How fast the jobs of one agent end.
 #[derive(Debug, Default)]

@@ -63,6 +63,7 @@ struct Rules {
     before_close: Option<Wait>,
     close_refused: bool,
     stays_open: bool,
+    outlives_process: bool,
 }
 
 impl FailingStore {
@@ -188,10 +189,14 @@ impl FailingStore {
         self.rules().close_refused = true;
     }
 
-    /// Lets a close do nothing, so that another runtime may go on with the store; it counts as one that outlives
-    /// the process.
+    /// Lets a close do nothing, so that another runtime may go on with the store.
     pub fn stay_open(&self) {
         self.rules().stays_open = true;
+    }
+
+    /// Counts from now on as a store that outlives the process.
+    pub fn outlive_process(&self) {
+        self.rules().outlives_process = true;
     }
 
     /// Returns how many commits have begun, those that failed included.
@@ -335,7 +340,7 @@ impl Log for FailingStore {
     }
 
     fn outlives_process(&self) -> bool {
-        self.inner.outlives_process() || self.rules().stays_open
+        self.inner.outlives_process() || self.rules().outlives_process
     }
 
     fn notes(&self) -> Answer<'_, Vec<Note>> {

@@ -213,7 +213,7 @@ async fn a_curator_that_gives_no_answer_does_not_make_a_stop_late() -> Tested {
 async fn a_job_that_reaches_its_agent_after_the_release_is_handed_back_and_not_begun() -> Tested {
     let (store, commits, seen) = (FailingStore::over(Memory::new()), Gate::new(), Seen::new());
     // So that the first start is recorded before the job goes to the agent.
-    store.stay_open();
+    store.outlive_process();
     let agent = Agent::new("late").consumes(one::<A>()).engine({
         let seen = seen.clone();
         move |input: A, _| {
