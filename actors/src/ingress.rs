@@ -228,8 +228,8 @@ impl Ingress {
         self.admission.is_open()
     }
 
-    /// Takes up to `limit` commands of either sort, each in order, into two empty lists: those that waited for
-    /// room, and the others, which go before them.
+    /// Takes up to `limit` commands of either sort, each in order, into two empty lists: those that waited
+    /// for room, and the others, which go before them.
     pub(crate) fn take(&self, limit: usize, entered: &mut VecDeque<Command>, others: &mut VecDeque<Command>) {
         {
             let mut queue = self.queue();

@@ -47,8 +47,8 @@ pub struct Settings {
     /// subscription, before publishers are held back. Default 100,000; at least 1. A publisher at full speed
     /// has published so much after about a second, and is from then on as fast as the agents. A service that
     /// publishes slowly and has to outlast an outage of its agents sets more: with a durable store it bounds
-    /// the log, not the memory, and may be as large as the disk allows. Outputs of agents are never held back,
-    /// so that cascades cannot deadlock.
+    /// the log, not the memory, and may be as large as the disk allows. Outputs of agents are never held
+    /// back, so that cascades cannot deadlock.
     pub queued_max: u64,
     /// The treatment of publishes then. Default: wait.
     pub overflow: Overflow,

@@ -1,4 +1,5 @@
-//! Pace: slots that are free before the ends of their attempts are committed, and starts that are recorded late.
+//! Pace: slots that are free before the ends of their attempts are committed, and starts that are recorded
+//! late.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -28,7 +28,8 @@ use crate::ingress::{Command, PublishAnswer, Until, Wake, reply};
 use crate::observer::Committed;
 use crate::supervision::Life;
 
-/// Commands of either sort per commit. A thousand rows amortise a commit fully; more would only delay the first of them.
+/// Commands of either sort per commit. A thousand rows amortise a commit fully; more would only delay the
+/// first of them.
 const COMMANDS_PER_COMMIT: usize = 1_000;
 
 /// Commits in one turn. The curator then reads its mailbox, so that a flood of commands cannot keep it from

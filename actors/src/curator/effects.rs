@@ -1,7 +1,7 @@
 //! The board's effects, made into steps of the next commit.
 //!
-//! Nothing is done here that the next commit could still refuse: a job whose start needs no record goes to its
-//! agent at once, and everything else waits for its commit.
+//! Nothing is done here that the next commit could still refuse: a job whose start needs no record goes to
+//! its agent at once, and everything else waits for its commit.
 
 use std::sync::Arc;
 

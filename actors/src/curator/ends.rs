@@ -16,10 +16,10 @@ use crate::ingress::PanicVerdict;
 use crate::ingress::{AttemptEnd, Ended, EngineState};
 use crate::observer::ObservedAttempt;
 
-/// How many commits long an attempt is that counts as short beside them. An agent with longer attempts is given
-/// no more jobs than it has slots: waiting for a commit costs it a twentieth of its time at most. A tenth would
-/// let agents wait with attempts that are as long as a commit; ten times as many would give jobs to agents long
-/// before their turn.
+/// How many commits long an attempt is that counts as short beside them. An agent with longer attempts is
+/// given no more jobs than it has slots: waiting for a commit costs it a twentieth of its time at most. A
+/// tenth would let agents wait with attempts that are as long as a commit; ten times as many would give jobs
+/// to agents long before their turn.
 const SHORT_COMMITS: u32 = 20;
 
 impl Curator {

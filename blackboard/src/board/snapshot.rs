@@ -327,8 +327,8 @@ impl Board {
         }
     }
 
-    /// Visits the inputs of jobs that an agent has and that wait for one of its slots: those that it was given
-    /// last.
+    /// Visits the inputs of jobs that an agent has and that wait for one of its slots: those that it was
+    /// given last.
     fn visit_excess(
         &self,
         agent: AgentIndex,
