@@ -79,8 +79,8 @@ impl Clock {
 
     /// Makes a run id.
     #[must_use]
-    pub fn run_id(&self) -> RunId {
-        RunId::from_uuid(self.uuid(self.now()))
+    pub fn run_id(&self, now: Timestamp) -> RunId {
+        RunId::from_uuid(self.uuid(now))
     }
 
     /// Draws a number: unpredictable enough to spread load, not for secrets.

@@ -96,7 +96,8 @@ impl Volery {
 
     /// Publishes an artifact in a run of its own, named after its kind.
     pub fn publish<T: Payload>(&self, payload: T) -> Publishing {
-        self.publishing(payload, self.new_run(), None)
+        let now = self.now();
+        self.publishing(payload, self.0.services.clock.run_id(now), None, now)
     }
 
     /// Publishes several artifacts in one run, all or nothing: a `Vec<T>`, a tuple of `Publish(x)`, options
@@ -246,7 +247,7 @@ impl Volery {
     }
 
     fn new_run(&self) -> RunId {
-        self.0.services.clock.run_id()
+        self.0.services.clock.run_id(self.now())
     }
 
     pub(crate) fn supervisor(&self) -> &Supervisor {

@@ -9,6 +9,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -181,7 +182,7 @@ fn decode<T: Payload>(json: &str) -> Result<AnyValue, serde_json::Error> {
 /// The kinds of one runtime. One name belongs to one Rust type.
 #[derive(Clone, Debug, Default)]
 pub struct Kinds {
-    by_type: HashMap<TypeId, Kind>,
+    by_type: FxHashMap<TypeId, Kind>,
     by_name: HashMap<Arc<str>, Kind>,
 }
 

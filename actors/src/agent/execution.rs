@@ -220,12 +220,18 @@ impl<'a> Execution<'a> {
                     observed.step(Step::Read, attempt.began);
                 }
                 attempt.set_inputs(read.map_err(|error| CallError::Failed(error.into(), None))?);
-                let runner = match cell.made() {
+                let made = cell.made();
+                let runner = match made {
                     Some(runner) => runner,
                     None => Box::pin(make(cell, environment, observed)).await?,
                 };
                 let scope = attempt.engine.enter(observed.evaluate().unwrap_or(scope));
-                context.progress();
+                if fetched || made.is_none() {
+                    context.progress();
+                } else {
+                    // No time has passed to speak of.
+                    attempt.engine.progress.record(attempt.began);
+                }
                 let call = EngineCall::begin(runner, context.clone(), room);
                 let ran = scope.run(call).await;
                 ran.map_err(|error| CallError::Failed(error, runner.error_type()))

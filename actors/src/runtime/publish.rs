@@ -207,9 +207,10 @@ impl Volery {
         payload: T,
         run: RunId,
         workflow: Option<&Arc<str>>,
+        now: Timestamp,
     ) -> Publishing {
         let kind = self.0.services.kinds.kind_of::<T>();
-        let draft = self.draft(kind, Body::typed(Arc::new(payload)), run, workflow);
+        let draft = self.draft(kind, Body::typed(Arc::new(payload)), (run, now), workflow);
         Publishing { volery: self.clone(), draft, opens: None }
     }
 
@@ -217,11 +218,10 @@ impl Volery {
         &self,
         kind: Result<Kind, BlackboardError>,
         body: Body,
-        run: RunId,
+        (run, now): (RunId, Timestamp),
         workflow: Option<&Arc<str>>,
     ) -> Result<Draft> {
         let (kind, clock) = (kind?, &self.0.services.clock);
-        let now = clock.now();
         let fresh = workflow.is_none();
         let workflow = workflow.map_or_else(|| kind.shared_name(), Arc::clone);
         let artifact = Artifact::new(clock.artifact_id(now), kind, body, run, now);

@@ -117,7 +117,7 @@ impl Run {
 
     /// Publishes an artifact in this run.
     pub fn publish<T: Payload>(&self, payload: T) -> Publishing {
-        self.0.volery.publishing(payload, self.0.id, Some(&self.0.workflow))
+        self.0.volery.publishing(payload, self.0.id, Some(&self.0.workflow), self.0.volery.now())
     }
 
     /// Publishes several artifacts in this run, all or nothing. See

@@ -193,7 +193,7 @@ impl Firing {
         let (kind, body) = made.map_err(|panic| format!("the closure panicked: {}", take_text(panic)))??;
         let (clock, now) = (&self.services.clock, self.services.clock.now());
         let tag = self.schedule.tag();
-        let artifact = Artifact::new(clock.artifact_id(now), kind, body, clock.run_id(), now)
+        let artifact = Artifact::new(clock.artifact_id(now), kind, body, clock.run_id(now), now)
             .with_idempotency_key(format!("{tag}:{planned}").into())
             .with_tags(BTreeSet::from([tag]));
         let claims = self.services.matcher.claims(&artifact);
