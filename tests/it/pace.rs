@@ -225,3 +225,60 @@ async fn the_first_starts_of_a_life_and_those_of_batches_are_recorded_before_the
     }
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_could_not_be_recorded_is_recorded_when_the_store_works() -> Tested {
+    let (store, gate, starts) = (FailingStore::over(Memory::new()), Gate::new(), Arc::<AtomicU32>::default());
+    let refused = Arc::clone(&starts);
+    store.refuse_only(move |write| {
+        let is_start = matches!(write, Write::Start(_));
+        is_start && refused.fetch_add(1, Ordering::Relaxed) == 0
+    });
+    let agent = {
+        let gate = gate.clone();
+        Agent::new("slow").consumes(one::<A>()).engine(move |_: A, _| {
+            let gate = gate.clone();
+            async move {
+                gate.pass().await;
+                Ok::<_, Fault>(())
+            }
+        })
+    };
+    let volery = Volery::builder("t").agent(agent).store(store.clone()).start().await?;
+    volery.publish(a(0, 0)).await?;
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(starts.load(Ordering::Relaxed), 2, "refused once, and then accepted");
+    gate.open_for_good();
+    soon(volery.until_idle()).await?;
+    assert_eq!(volery.agents().await?[0].tally.consumed, 1);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_is_tried_again_by_the_second_while_an_attempt_lasts() -> Tested {
+    let (store, gate) = (FailingStore::over(Memory::new()), Gate::new());
+    let agent = {
+        let gate = gate.clone();
+        Agent::new("slow").consumes(one::<A>()).engine(move |_: A, _| {
+            let gate = gate.clone();
+            async move {
+                gate.pass().await;
+                Ok::<_, Fault>(())
+            }
+        })
+    };
+    let volery = Volery::builder("t").agent(agent).store(store.clone()).start().await?;
+    volery.publish(a(0, 0)).await?;
+    soon(gate.reached()).await;
+    store.refuse_writes();
+    let before = store.commits();
+    assert!(volery.publish(a(0, 1)).await.is_err());
+    tokio::time::sleep(10 * SECOND).await;
+    let tries = store.commits() - before;
+    assert!((2..=30).contains(&tries), "{tries} commits in ten seconds");
+    store.accept_writes();
+    gate.open_for_good();
+    soon(volery.until_idle()).await?;
+    assert_eq!(volery.agents().await?[0].tally.consumed, 1);
+    Ok(())
+}

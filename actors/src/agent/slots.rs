@@ -178,6 +178,11 @@ impl Slots {
         waiting.into_iter().map(|given| given.start).collect()
     }
 
+    /// Tells whether a job waits for a slot here.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.queue().given.is_empty()
+    }
+
     /// An engine panicked: no job begins until the curator has counted that, and lets the slots
     /// [go on](Self::go_on).
     pub(super) fn hold(&self) {

@@ -225,7 +225,8 @@ impl Curator {
         // While the store is down there may be nothing left to write; the next tick tries again, sweeps or
         // not.
         let again = self.store_down.then(|| self.now.after(TRY_AGAIN_AFTER));
-        let deadlines = [self.board.next_deadline(), again, self.record_at];
+        let record_at = self.record_at.filter(|_| !self.store_down);
+        let deadlines = [self.board.next_deadline(), again, record_at];
         let Some(next) = deadlines.into_iter().flatten().min() else { return };
         // A timer that is armed too early costs one idle tick; re-arming for every later deadline would cost
         // more.

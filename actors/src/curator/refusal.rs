@@ -75,7 +75,7 @@ impl Curator {
             Then::SpanNoted(_) => {}
             Then::StartNoted(attempt) => {
                 self.handle(Input::NoteRefused(attempt));
-                self.record_soon();
+                self.record_again();
             }
             Then::SpilledCancelled(run) => {
                 tracing::warn!(target: "volery::curator", %run, %error, "claims in the log were not cancelled yet");

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use volery_blackboard::Timestamp;
 use volery_blackboard::input::Input;
 use volery_blackboard::store::Write;
 
@@ -24,6 +25,12 @@ impl Curator {
         }
     }
 
+    /// A start could not be recorded: all are looked at again.
+    pub(super) fn record_again(&mut self) {
+        self.recorded_until = Timestamp::MIN;
+        self.record_soon();
+    }
+
     /// Records the starts of the attempts that have lasted for a while, when it is time.
     pub(super) fn record_starts(&mut self) {
         if self.store_down || self.record_at.is_none_or(|at| at > self.now) {
@@ -34,6 +41,9 @@ impl Curator {
         self.recorded_until = until;
         let parts = Arc::clone(&self.parts);
         for agent in &parts.agents {
+            if agent.slots.has_waiting() {
+                self.record_soon();
+            }
             for attempt in agent.slots.pick(|attempt| attempt.began > since) {
                 let start = &attempt.start;
                 if !self.board.is_current(start.id()) || self.board.is_start_noted(start.id()) {
