@@ -1,4 +1,4 @@
-//! Latency of an idle runtime, and memory per waiting artifact; printed, not sampled by criterion.
+//! Latency of an idle runtime, and memory per waiting artifact.
 //!
 //! `cargo bench -p volery-benches --bench latency` prints microseconds from the call of publish to the first
 //! line of the engine, the same distance over bare ractor casts and bare tokio channels, and bytes per

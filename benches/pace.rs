@@ -1,5 +1,4 @@
-//! Pace: how many jobs end beside publishers at full speed, and how many without them. Printed, not sampled
-//! by criterion.
+//! Pace: how many jobs end beside publishers at full speed, and how many without them.
 //!
 //! `cargo bench -p volery-benches --bench pace` prints, in memory and on SQLite, with 8 and with 256 slots:
 //! the ends of jobs per second beside publishers and over a backlog that nobody adds to, what is published

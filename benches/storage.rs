@@ -1,5 +1,5 @@
 //! The durable store under load: throughput beside a bare SQLite program, latency of publishes, memory and
-//! recovery of a backlog, and the size of a file under retention. Printed, not sampled by criterion.
+//! recovery of a backlog, and the size of a file under retention.
 //!
 //! `cargo bench -p volery-benches --bench storage` runs all of it; `VOLERY_BENCH_MAX` (default 100,000)
 //! leaves out larger sizes, and 1,000,000 adds the largest. `VOLERY_BENCH_CSV` names a file for the sizes

@@ -1,5 +1,5 @@
 //! The cost and the speed of supervision: a panic storm beside calm siblings, the time from a panic to the
-//! next job, ten thousand children, and how long stopping takes. Printed, not sampled by criterion.
+//! next job, ten thousand children, and how long stopping takes.
 //!
 //! `cargo bench -p volery-benches --bench supervision` prints every figure beside its plain limit.
 //! `VOLERY_BENCH_MAX` (default 100,000) bounds the jobs of the storm and of its siblings.
