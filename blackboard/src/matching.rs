@@ -98,8 +98,7 @@ fn first_of_each(candidates: &[Candidate], judge: impl Fn(&Candidate) -> Option<
             claims.extend(judge(candidate));
         }
     }
-    // One is the common case, without a detour over a list.
-    claims.into_inner().map_or_else(|claims| claims.into_vec().into(), Arc::from)
+    claims.into()
 }
 
 impl Candidate {

@@ -44,6 +44,7 @@ impl<I, T> Default for Slab<I, T> {
 }
 
 impl<I: Index, T> Slab<I, T> {
+    #[inline]
     pub(crate) fn insert(&mut self, value: T) -> I {
         if let Some(index) = self.free.pop() {
             self.places[index.at()] = Some(value);
@@ -54,10 +55,19 @@ impl<I: Index, T> Slab<I, T> {
         index
     }
 
+    /// Takes a value out.
     pub(crate) fn remove(&mut self, index: I) -> Option<T> {
         let value = self.places.get_mut(index.at())?.take()?;
         self.free.push(index);
         Some(value)
+    }
+
+    /// Drops a value where it is; moving a large one out first would cost more.
+    pub(crate) fn discard(&mut self, index: I) {
+        if let Some(place) = self.places.get_mut(index.at()).filter(|place| place.is_some()) {
+            *place = None;
+            self.free.push(index);
+        }
     }
 
     pub(crate) fn get(&self, index: I) -> Option<&T> {

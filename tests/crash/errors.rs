@@ -64,7 +64,7 @@ async fn live(Role { path, life }: Role) -> volery::Result<()> {
     };
     for n in life * STEPS..(life + 1) * STEPS {
         match store.commit(vec![item(n)]).wait().await.as_deref() {
-            Ok([Written::Done(stored)]) => match stored.as_slice() {
+            Ok([Written::Done(stored)]) => match &stored[..] {
                 [Stored::New(new)] => say(&format!("ack item {n} {} {}", new.id(), new.offset())),
                 other => panic!("it is new: {other:?}"),
             },

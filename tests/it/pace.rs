@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn brisk(seen: &Seen<A>) -> Agent {
     let seen = seen.clone();
     Agent::new("brisk").consumes(one::<A>()).concurrency(1).engine(move |input: A, _| {
-        seen.note(input.clone());
+        seen.note(input);
         async move { Ok::<_, Fault>(Publish(b(0, input.n))) }
     })
 }
@@ -95,7 +95,7 @@ async fn a_pause_takes_back_the_jobs_that_have_not_begun() -> Tested {
         let (seen, gate) = (seen.clone(), gate.clone());
         Agent::new("brisk").consumes(one::<A>()).concurrency(1).engine(move |input: A, _| {
             let gate = gate.clone();
-            seen.note(input.clone());
+            seen.note(input);
             async move {
                 if input.n == 1 {
                     gate.pass().await;
@@ -132,7 +132,7 @@ async fn no_job_begins_between_a_panic_and_its_count() -> Tested {
             .concurrency(1)
             .intensity(Intensity { restarts: 0, within: SECOND })
             .engine(move |input: A, _| {
-                seen.note(input.clone());
+                seen.note(input);
                 assert!(input.n != 1, "an invariant is broken");
                 async move { Ok::<_, Fault>(()) }
             })

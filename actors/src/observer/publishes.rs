@@ -251,7 +251,7 @@ impl OpenPublish {
 impl Drop for OpenPublish {
     fn drop(&mut self) {
         // Spans that nobody ended are abandoned first, so that the run does not end before them.
-        self.items.clear();
+        self.items = Few::new();
         if self.held.is_empty() {
             return;
         }

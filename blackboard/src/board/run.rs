@@ -147,9 +147,10 @@ impl Board {
 
     /// Forgets a run of which no claim is in memory.
     pub(super) fn forget_run(&mut self, run: RunIndex) {
-        let Some(state) = self.runs.remove(run) else { return };
+        let Some(state) = self.runs.get(run) else { return };
         self.run_indices.remove(&state.id);
         state.deadline.map(|at| self.deadlines.remove(&(at, Due::Run(run))));
+        self.runs.discard(run);
     }
 
     /// Counts so many jobs or inputs of a run.

@@ -108,7 +108,7 @@ impl Board {
     pub(super) fn start(&mut self, job: JobIndex, effects: &mut Vec<Effect>) {
         if let Some(start) = self.begin_attempt(job, JobState::Running) {
             let record = self.when_to_record(&start);
-            effects.push(Effect::Start { start: Arc::new(start), record });
+            effects.push(Effect::Start { start, record });
         }
     }
 
@@ -122,7 +122,7 @@ impl Board {
         }
         if let Some(start) = self.begin_attempt(index, JobState::Burying) {
             self.change_note(start.id(), Job::note_start);
-            effects.push(Effect::Bury { start: Arc::new(start), why: Box::new(why) });
+            effects.push(Effect::Bury { start, why: Box::new(why) });
         }
     }
 
@@ -147,7 +147,7 @@ impl Board {
         self.jobs.get(job).is_some_and(|job| job.recorded == Recorded::Yes)
     }
 
-    fn begin_attempt(&mut self, index: JobIndex, state: JobState) -> Option<Start> {
+    fn begin_attempt(&mut self, index: JobIndex, state: JobState) -> Option<Arc<Start>> {
         let job = self.jobs.get_mut(index)?;
         let waited = (job.since, job.front.take());
         job.attempt += 1;
@@ -165,10 +165,10 @@ impl Board {
         self.start_of(index, waited)
     }
 
-    fn start_of(&self, index: JobIndex, waited: (Timestamp, Option<Timestamp>)) -> Option<Start> {
+    fn start_of(&self, index: JobIndex, waited: (Timestamp, Option<Timestamp>)) -> Option<Arc<Start>> {
         let job = self.jobs.get(index)?;
         let JobIds { job: id, run } = job.ids?;
-        Some(Start {
+        Some(Arc::new(Start {
             job: id,
             agent: job.agent,
             subscription: job.subscription,
@@ -183,7 +183,7 @@ impl Board {
             alone: self.poison.runs_alone(id),
             index,
             observed: self.is_observed.then(|| Box::new(self.observed(job, run, waited))),
-        })
+        }))
     }
 
     /// The facts for an observer of a job that has waited since, and came to the front of its key later.

@@ -85,7 +85,7 @@ async fn check_repeat(case: &Case<'_>, first: Artifact, second: Artifact) {
     let id = first.id();
     case.write(Write::Publish(vec![publish(first, vec![claim(0, 0)])].into())).await;
     let again = case.write(Write::Publish(vec![publish(second, vec![claim(1, 0)])].into())).await;
-    match again.as_slice() {
+    match &again[..] {
         [Stored::Repeat(first)] => {
             let found = (first.id, first.offset.get(), first.run);
             case.same(found, (id, 1, run(1)), "a repeat names the first artifact");

@@ -181,8 +181,7 @@ pub(super) async fn a_repeated_output_is_the_first_artifact(case: &Case<'_>) {
     case.write(begin(&job)).await;
     let outputs = vec![publish(number(10), vec![claim(0, 0)]), publish(number(11), Vec::new())];
     let stored = case.write(finish(job.job, JobEnd::Done, outputs)).await;
-    let repeat =
-        matches!(stored.as_slice(), [Stored::Repeat(first), Stored::New(_)] if first.offset.get() == 2);
+    let repeat = matches!(stored[..], [Stored::Repeat(ref first), Stored::New(_)] if first.offset.get() == 2);
     case.same(repeat, true, "an output that is there already is not written again");
     case.same(case.unfinished().await.claims, vec![], "and gets no claims");
 }

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 
 use super::super::{
     Catalogue, FailedAttempt, Few, Filing, First, NewArtifact, Note, StoreError, Stored, Subject, Write,
@@ -66,9 +65,18 @@ struct RunRecord {
     id: RunId,
     workflow: Arc<str>,
     tally: Tally,
-    /// In log order; those that were dropped are skipped when read. Most runs have one artifact or two.
-    offsets: SmallVec<[Offset; 2]>,
+    /// The first artifact, and those that followed in log order: in most runs none or one. Those that were
+    /// dropped are skipped when read.
+    first: Offset,
+    others: Few<Offset>,
     kept: usize,
+}
+
+impl RunRecord {
+    /// Every place that may hold an artifact of the run, in log order.
+    fn offsets(&self) -> impl DoubleEndedIterator<Item = Offset> {
+        std::iter::once(self.first).chain(self.others.iter().copied())
+    }
 }
 
 impl State {
@@ -160,12 +168,17 @@ impl State {
 
     /// Counts an artifact for its run, which begins with its first one; returns the place of the run.
     fn add_to_run(&mut self, id: RunId, workflow: Arc<str>, offset: Offset, claims: usize) -> RunIndex {
-        let (tally, offsets, kept) = (Tally::default(), SmallVec::new(), 0);
-        let begin = || self.runs.insert(RunRecord { id, workflow, tally, offsets, kept });
-        let index = *self.run_indices.entry(id).or_insert_with(begin);
+        let index = match self.run_indices.entry(id) {
+            MapEntry::Occupied(index) => *index.get(),
+            MapEntry::Vacant(place) => {
+                let tally = Tally { matched: claims as u64, ..Tally::default() };
+                let run = RunRecord { id, workflow, tally, first: offset, others: Few::new(), kept: 1 };
+                return *place.insert(self.runs.insert(run));
+            }
+        };
         if let Some(run) = self.runs.get_mut(index) {
             run.tally.matched += claims as u64;
-            run.offsets.push(offset);
+            run.others.push(offset);
             run.kept += 1;
         }
         index
@@ -189,7 +202,7 @@ impl State {
     /// Entries of the lists that are kept per place in the log.
     #[cfg(test)]
     pub(super) fn places_held(&self) -> usize {
-        self.entries.len() + self.runs.values().map(|run| run.offsets.len()).sum::<usize>()
+        self.entries.len() + self.runs.values().map(|run| 1 + run.others.len()).sum::<usize>()
     }
 
     /// Takes out what is finished and beyond the limit, for the caller to drop outside of the lock.
@@ -220,9 +233,9 @@ impl State {
         record.kept -= 1;
         if record.kept == 0 {
             self.run_indices.remove(&record.id);
-            self.runs.remove(index);
-        } else if record.offsets.len() > SPARSE_FACTOR * record.kept + SLACK {
-            record.offsets.retain(|offset| self.entries.get(*offset).is_some());
+            self.runs.discard(index);
+        } else if record.others.len() > SPARSE_FACTOR * record.kept + SLACK {
+            record.others.retain(|offset| self.entries.get(*offset).is_some());
         }
     }
 

@@ -176,7 +176,7 @@ fn read_inputs(rest: &mut Cursor<'_>) -> Option<Inputs> {
     }
     let length = all.len() - rest.0.len();
     let is_sound = hash(&all[..length]) == u32::from_le_bytes(rest.array()?);
-    is_sound.then(|| Inputs { sub, shared, members })
+    is_sound.then_some(Inputs { sub, shared, members })
 }
 
 const OPENS_RUN: u8 = 1;

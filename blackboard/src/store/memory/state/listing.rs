@@ -40,12 +40,13 @@ impl State {
             (false, Some(after)) => offset.get() > after,
             (true, Some(after)) => offset.get() < after,
         };
-        let of_run = filter.run.map(|run| self.run(run).map_or(&[][..], |run| &run.offsets));
+        let mut of_run = filter.run.map(|run| self.run(run).into_iter().flat_map(|run| run.offsets()));
         let from = if filter.newest_first { None } else { filter.after };
         let mut all = self.entries.places(from.unwrap_or_default());
-        let mut listed = of_run.unwrap_or_default().iter().copied();
-        let offsets: &mut dyn DoubleEndedIterator<Item = Offset> =
-            if of_run.is_some() { &mut listed } else { &mut all };
+        let offsets: &mut dyn DoubleEndedIterator<Item = Offset> = match &mut of_run {
+            Some(listed) => listed,
+            None => &mut all,
+        };
         let accepted = |offset: Offset| {
             let artifact = &self.entries.get(offset)?.artifact;
             filter.accepts(artifact).then(|| Arc::clone(artifact))

@@ -199,7 +199,7 @@ impl State {
         run: RunId,
         behind: &[(SubscriptionIndex, Option<Offset>)],
     ) -> Vec<(SubscriptionIndex, u64)> {
-        let offsets = self.run(run).map(|run| run.offsets.clone()).unwrap_or_default();
+        let offsets: Vec<Offset> = self.run(run).into_iter().flat_map(|run| run.offsets()).collect();
         let mut counts = Vec::with_capacity(behind.len());
         for (subscription, after) in behind {
             let mut count = 0;
