@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -234,9 +234,37 @@ impl Acks {
 /// A life that begins after the deadlines of the first ones.
 const AFTER_DEADLINES: u64 = 8;
 
+/// Crashes that run at the same time: in a file they wait for the disk for most of theirs.
+const AT_ONCE: usize = 4;
+
+/// A crash at a commit of a life, and the one at a commit of the life after it.
+struct Crash {
+    number: u64,
+    life: u64,
+    first: (u64, Leaves),
+    second: (u64, Leaves),
+}
+
+impl Crash {
+    /// Returns how late the latest parcel was.
+    fn happen<K: Kept>(&self, test: &str, fresh: &impl Fn(u64) -> K) -> Duration {
+        let (kept, acks, life) = (fresh(self.number), Acks::default(), self.life);
+        if life > 0 {
+            live(&kept, 0, None, &acks);
+        }
+        let first = live(&kept, life, Some(self.first), &acks);
+        let second = live(&kept, life + 1, Some(self.second), &acks);
+        let (n, leaves) = self.first;
+        let note = format!("{test}: crash at commit {n} of life {life} leaving {leaves:?}");
+        eprintln!("{note}: {first:?}, then {second:?}");
+        live(&kept, life + 2, None, &acks);
+        settle(&kept, life + 3 + K::REST, &acks)
+    }
+}
+
 /// Crashes at every commit of the first life, and of one that comes after the deadlines. Returns how late the
 /// latest parcel was that a life had before its deadline.
-fn crash_everywhere<K: Kept>(test: &str, fresh: impl Fn(u64) -> K) -> Duration {
+fn crash_everywhere<K: Kept>(test: &str, fresh: impl Fn(u64) -> K + Sync) -> Duration {
     let late = AFTER_DEADLINES;
     let mut chance = Chance::printed(test);
     let (kept, acks) = (fresh(0), Acks::default());
@@ -244,32 +272,34 @@ fn crash_everywhere<K: Kept>(test: &str, fresh: impl Fn(u64) -> K) -> Duration {
     let late_commits = live(&kept, late, None, &acks).expect("nothing stops it");
     drop(kept);
     let points = (1..=early_commits).map(|n| (0, n)).chain((1..=late_commits).map(|n| (late, n)));
-    let mut latest = Duration::ZERO;
-    let mut number = 0;
+    let mut crashes = Vec::new();
     for ((life, n), leaves) in
         points.flat_map(|point| [(point, Leaves::Nothing), (point, Leaves::Everything)])
     {
         if !K::IS_FAST && chance.coin() {
             continue;
         }
-        number += 1;
-        let (kept, acks) = (fresh(number), Acks::default());
-        if life > 0 {
-            live(&kept, 0, None, &acks);
-        }
-        let first = live(&kept, life, Some((n, leaves)), &acks);
         let again = if chance.coin() { Leaves::Nothing } else { Leaves::Everything };
-        let second = live(&kept, life + 1, Some((1 + chance.below(early_commits), again)), &acks);
-        let note = format!("{test}: crash at commit {n} of life {life} leaving {leaves:?}");
-        eprintln!("{note}: {first:?}, then {second:?}");
-        live(&kept, life + 2, None, &acks);
-        let late = settle(&kept, life + 3 + K::REST, &acks);
-        if life == 0 {
-            latest = latest.max(late);
-        }
+        let second = (1 + chance.below(early_commits), again);
+        crashes.push(Crash { number: crashes.len() as u64 + 1, life, first: (n, leaves), second });
     }
-    eprintln!("{test}: {number} crashes");
-    latest
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut latest = Duration::ZERO;
+        while let Some(crash) = crashes.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let late = crash.happen(test, &fresh);
+            if crash.life == 0 {
+                latest = latest.max(late);
+            }
+        }
+        latest
+    };
+    let latest = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("every crash is survived")).max()
+    });
+    eprintln!("{test}: {} crashes", crashes.len());
+    latest.expect("there are threads")
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn store(name: &str) -> volery::Result<volery::Sqlite> {
     let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("letters").join(name);
     drop(std::fs::remove_dir_all(&folder).err());
     std::fs::create_dir_all(&folder)?;
-    Ok(volery::Sqlite::open(folder.join("store.db"))?)
+    Ok(crate::place::open(&folder.join("store.db"))?)
 }
 
 #[tokio::test(start_paused = true)]

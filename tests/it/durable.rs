@@ -2,13 +2,14 @@
 //!
 //! Time is not paused here: the store has threads of its own, which paused time would not wait for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use volery::Sqlite;
 use volery::prelude::*;
 use volery::store::StoreError;
 
+use crate::place::open;
 use crate::support::{A, B, Gate, Seen, Tested, a, b, soon};
 
 /// A file that no other test uses, and that is not there yet.
@@ -19,8 +20,8 @@ fn file(name: &str) -> PathBuf {
     folder.join("store.db")
 }
 
-async fn start(path: &PathBuf, agent: Agent) -> volery::Result<Volery> {
-    Volery::builder("t").store(Sqlite::open(path)?).agent(agent).start().await
+async fn start(path: &Path, agent: Agent) -> volery::Result<Volery> {
+    Volery::builder("t").store(open(path)?).agent(agent).start().await
 }
 
 fn noting(seen: &Seen<A>) -> Agent {
@@ -38,7 +39,7 @@ async fn what_was_accepted_runs_in_the_next_life() -> Tested {
     // The last handle goes: nothing is drained, as little as when the process dies.
     drop(first);
     soon(async {
-        while matches!(Sqlite::open(&path), Err(StoreError::InUse { .. })) {
+        while matches!(open(&path), Err(StoreError::InUse { .. })) {
             tokio::task::yield_now().await;
         }
     })
@@ -168,7 +169,7 @@ async fn a_partial_batch_waits_for_the_next_life_unless_told_otherwise() -> Test
     second.publish(a(0, 4)).await?;
     second.shutdown().await?;
     let told = Volery::builder("t")
-        .store(Sqlite::open(&path)?)
+        .store(open(&path)?)
         .agent(batching())
         .configure(|settings| settings.partial_batches = volery::runtime::Partial::Flush)
         .start()

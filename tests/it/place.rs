@@ -51,7 +51,7 @@ impl Place {
             Self::File(path) => {
                 let opened = async {
                     loop {
-                        match volery::Sqlite::open(path) {
+                        match open(path) {
                             Err(volery::store::StoreError::InUse { .. }) => tokio::task::yield_now().await,
                             opened => return opened.expect("it opens"),
                         }
@@ -61,6 +61,12 @@ impl Place {
             }
         }
     }
+}
+
+/// Opens a file that does not wait for the disk: processes die here, machines do not.
+#[cfg(feature = "sqlite")]
+pub(crate) fn open(path: &std::path::Path) -> Result<volery::Sqlite, volery::store::StoreError> {
+    volery::Sqlite::options(path).durability(volery::sqlite::Durability::OsCrashMayLoseLastMs).open()
 }
 
 /// Lets a process die: nothing more of it is written.

@@ -196,10 +196,7 @@ fn has_word(line: &str, word: &str) -> bool {
 #[test]
 fn arrows_point_down() {
     assert_eq!(ours(&all("blackboard/Cargo.toml")), Vec::<&str>::new());
-    assert_eq!(ours(&linked("observability/Cargo.toml")), Vec::<&str>::new());
-    // Its tests turn its own features on, and need the receiver.
-    let leaf = all("observability/Cargo.toml");
-    assert_eq!(ours(&leaf), ["volery-observability", "volery-otlp-receiver"]);
+    assert_eq!(ours(&all("observability/Cargo.toml")), Vec::<&str>::new());
     assert_eq!(ours(&all("observability/receiver/Cargo.toml")), Vec::<&str>::new());
     assert_eq!(ours(&all("stores/sqlite/Cargo.toml")), ["volery-blackboard"]);
     for product in ["Cargo.toml", "actors/Cargo.toml", "blackboard/Cargo.toml", "stores/sqlite/Cargo.toml"] {
@@ -377,25 +374,63 @@ fn files_have_names_that_say_something() {
 
 #[test]
 fn lints_are_inherited_everywhere() {
-    let manifests = [
-        "Cargo.toml",
-        "blackboard/Cargo.toml",
-        "actors/Cargo.toml",
-        "observability/Cargo.toml",
-        "observability/receiver/Cargo.toml",
-        "stores/sqlite/Cargo.toml",
-        "examples/triage/Cargo.toml",
-        "tests/otlp/Cargo.toml",
-        "tests/tls/Cargo.toml",
-        "benches/Cargo.toml",
-    ];
-    for manifest in manifests {
-        let text = fs::read_to_string(root().join(manifest)).expect("the manifest is there");
+    for member in members("members").iter().map(String::as_str).chain(["."]) {
+        let text = manifest(member);
         assert!(
             text.contains("[lints]\nworkspace = true"),
-            "{manifest} does not inherit the workspace's lints"
+            "{member} does not inherit the workspace's lints"
         );
     }
+}
+
+/// The folders in a list of the workspace's table.
+fn members(list: &str) -> Vec<String> {
+    let text = manifest(".");
+    let start = format!("\n{list} = [");
+    let (_, rest) = text.split_once(&start).expect("the workspace has the list");
+    let (folders, _) = rest.split_once(']').expect("the list ends");
+    let folders: Vec<String> = folders.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(folders.len() > 3, "{list}: {folders:?}");
+    folders
+}
+
+fn manifest(folder: &str) -> String {
+    fs::read_to_string(root().join(folder).join("Cargo.toml")).expect("the manifest is there")
+}
+
+#[test]
+fn the_gate_runs_the_tests_that_a_bare_cargo_test_leaves_out() {
+    let gate = fs::read_to_string(root().join("scripts/gate")).expect("the gate is there");
+    let (all, by_default) = (members("members"), members("default-members"));
+    let mut homes = BTreeSet::new();
+    for file in sources().iter().filter(|file| has_tests(file)) {
+        let holds = |member: &&String| file.is_in(&format!("{member}/"));
+        homes.extend(all.iter().filter(holds).max_by_key(|member| member.len()));
+    }
+    homes.retain(|home| !by_default.contains(home));
+    assert!(homes.len() > 3, "{homes:?} have tests of their own");
+    let mut missing = Vec::new();
+    for home in homes {
+        let text = manifest(home);
+        let (_, name) = text.split_once("\nname = \"").expect("a package has a name");
+        let name = name.split('"').next().unwrap_or_default();
+        let runs = |line: &str| line.contains("cargo test ") && line.split(' ').any(|word| word == name);
+        if !gate.lines().any(runs) {
+            missing.push(name.to_owned());
+        }
+    }
+    none("packages whose tests are run neither by `cargo test` nor by scripts/gate", missing);
+}
+
+fn has_tests(file: &Source) -> bool {
+    file.text.lines().any(|line| line.trim() == "#[test]" || line.trim().starts_with("#[tokio::test"))
+}
+
+#[test]
+fn the_facade_has_no_unit_tests() {
+    let unit = |file: &&Source| file.is_in("src/") && file.text.contains("#[cfg(test)]");
+    let found = sources().iter().filter(unit).map(|file| file.path.clone()).collect();
+    none("its library is built without tests, which belong to `tests/it`", found);
 }
 
 #[test]

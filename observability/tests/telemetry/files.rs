@@ -20,7 +20,7 @@ use promql::Query;
 const LABELS_OF_PROMETHEUS: [&str; 6] = ["job", "instance", "le", "alertname", "alertstate", "severity"];
 
 fn folder() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 fn text(path: &str) -> String {

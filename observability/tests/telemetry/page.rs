@@ -8,7 +8,7 @@ use volery_observability::names::metric::{Instrument, Metric};
 use volery_observability::names::{CONVENTIONS, attribute, event, metric, span};
 
 fn page() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/observability.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/observability.md");
     fs::read_to_string(path).expect("the page is part of the repository")
 }
 

@@ -23,7 +23,7 @@ fn collect_targets(folder: &Path, found: &mut BTreeSet<String>) {
 #[test]
 fn every_target_of_the_runtime_is_listed_and_every_listed_one_is_used() {
     let mut used = BTreeSet::new();
-    collect_targets(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../actors/src"), &mut used);
+    collect_targets(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../actors/src"), &mut used);
     let listed: BTreeSet<String> = target::ALL.iter().map(|&name| name.to_owned()).collect();
     assert_eq!(used, listed);
 }
@@ -54,8 +54,8 @@ fn collect_levels(folder: &Path, found: &mut BTreeSet<(String, String)>) {
 #[test]
 fn the_page_says_the_levels_that_lines_have() {
     let mut used = BTreeSet::new();
-    collect_levels(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../actors/src"), &mut used);
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    collect_levels(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../actors/src"), &mut used);
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"));
     let page = page.expect("the page is part of the crate");
     let mut said = BTreeSet::new();
     for row in page.lines().filter(|row| row.starts_with("| `volery::")) {
