@@ -19,7 +19,8 @@ use volery::prelude::*;
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The budget of an artifact: the most allocations, and the most bytes allocated, that the test lets through.
-/// It lies above the figures, which vary by less than 3 %; a change that lowers a figure much lowers its bound.
+/// It lies above the figures, which vary by less than 3 %; a change that lowers a figure much lowers its
+/// bound.
 #[cfg(test)]
 const ALLOCATIONS_MAX: f64 = 9.0;
 #[cfg(test)]
