@@ -3,10 +3,9 @@
 //! Pure: no I/O, no clock.
 
 use std::fmt;
-use std::iter::Chain;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::{option, slice, vec};
+use std::{slice, vec};
 
 /// A list that is nearly always of length one, and then needs no memory of its own.
 ///
@@ -159,17 +158,45 @@ impl<T> From<Few<T>> for Arc<[T]> {
     }
 }
 
+/// The elements of a list, by value.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct IntoIter<T>(Rest<T>);
+
+#[derive(Debug)]
+enum Rest<T> {
+    One(Option<T>),
+    Many(vec::IntoIter<T>),
+}
+
+impl<T> Iterator for IntoIter<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        match &mut self.0 {
+            Rest::One(one) => one.take(),
+            Rest::Many(many) => many.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match &self.0 {
+            Rest::One(one) => one.iter().size_hint(),
+            Rest::Many(many) => many.size_hint(),
+        }
+    }
+}
+
 impl<T> IntoIterator for Few<T> {
     type Item = T;
-    type IntoIter = Chain<option::IntoIter<T>, vec::IntoIter<T>>;
+    type IntoIter = IntoIter<T>;
 
-    fn into_iter(self) -> Self::IntoIter {
-        let (one, many) = match self.0 {
-            List::None => (None, Vec::new()),
-            List::One(one) => (Some(one), Vec::new()),
-            List::Many(many) => (None, many),
-        };
-        one.into_iter().chain(many)
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter(match self.0 {
+            List::None => Rest::One(None),
+            List::One(one) => Rest::One(Some(one)),
+            List::Many(many) => Rest::Many(many.into_iter()),
+        })
     }
 }
 

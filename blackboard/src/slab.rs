@@ -56,6 +56,7 @@ impl<I: Index, T> Slab<I, T> {
     }
 
     /// Takes a value out.
+    #[inline]
     pub(crate) fn remove(&mut self, index: I) -> Option<T> {
         let value = self.places.get_mut(index.at())?.take()?;
         self.free.push(index);

@@ -68,8 +68,13 @@ pub(super) enum JobState {
 }
 
 impl Job {
-    /// Returns a job that has not started, and whose inputs were complete as the `order`th.
-    pub(super) fn new(agent: AgentIndex, subscription: SubscriptionIndex, group: Group, order: u64) -> Self {
+    /// Returns a job that has not started, and whose inputs were complete as the `order`th, at `since`.
+    pub(super) fn new(
+        agent: AgentIndex,
+        subscription: SubscriptionIndex,
+        group: Group,
+        (order, since): (u64, Timestamp),
+    ) -> Self {
         Self {
             agent,
             subscription,
@@ -81,7 +86,7 @@ impl Job {
             failures: 0,
             refusals: 0,
             state: JobState::Queued,
-            since: Timestamp::default(),
+            since,
             front: None,
             cancelling: None,
             recorded: Recorded::No,

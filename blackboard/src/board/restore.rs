@@ -87,9 +87,8 @@ impl Board {
             attempt: progress.attempts,
             failures: progress.failures,
             state: progress.until.map_or(JobState::Queued, JobState::BackingOff),
-            since: self.now,
             recorded: Recorded::Yes,
-            ..Job::new(agent, subscription, group, self.completed)
+            ..Job::new(agent, subscription, group, (self.completed, self.now))
         };
         let (runs, lane) = (job.runs.clone(), job.lane());
         let index = self.jobs.insert(job);

@@ -160,8 +160,7 @@ impl Board {
     fn add_job(&mut self, index: SubscriptionIndex, group: Group) {
         let agent = self.subscriptions[index.at()].agent;
         self.completed += 1;
-        let job = Job { since: self.now, ..Job::new(agent, index, group, self.completed) };
-        let job = self.jobs.insert(job);
+        let job = self.jobs.insert(Job::new(agent, index, group, (self.completed, self.now)));
         self.enqueue(job);
     }
 

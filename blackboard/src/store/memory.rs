@@ -103,8 +103,10 @@ impl Log for Memory {
     }
 
     fn read(&self, offsets: &[Offset]) -> Response<Artifacts> {
-        let read =
-            |state: MutexGuard<'_, State>| offsets.iter().map(|offset| state.artifact(*offset)).collect();
+        let read = |state: MutexGuard<'_, State>| match offsets {
+            [only] => state.artifact(*only).map(|artifact| [artifact].into()),
+            several => several.iter().map(|offset| state.artifact(*offset)).collect(),
+        };
         Response::Ready(self.state().and_then(read))
     }
 
