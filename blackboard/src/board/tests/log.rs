@@ -131,6 +131,7 @@ impl World {
             if let Effect::Settle(settled) = effect {
                 let claim = self.claims.get_mut(&(settled.subscription, settled.offset));
                 claim.expect("only claims have outcomes").outcome = None;
+                self.may_start_again(settled.subscription, settled.offset);
             }
         }
     }

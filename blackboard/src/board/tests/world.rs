@@ -312,7 +312,12 @@ impl World {
     /// A job may start once more as if it never had.
     fn forget_start(&mut self, start: &Start) {
         let newest = start.members.iter().map(|member| member.offset).max().unwrap_or_default();
-        let last = self.last_start.entry(start.subscription).or_default();
+        self.may_start_again(start.subscription, newest);
+    }
+
+    /// A job whose newest input lies at this place may start, whatever started before.
+    pub(super) fn may_start_again(&mut self, index: SubscriptionIndex, newest: Offset) {
+        let last = self.last_start.entry(index).or_default();
         *last = (*last).min(Offset::new(newest.get() - 1));
     }
 
@@ -452,8 +457,7 @@ impl World {
             self.board.take(input, now, taken);
             return self.board.audit().unwrap_or_else(|error| panic!("after {text}: {error}"));
         }
-        self.conclude();
-        let mut effects = Vec::new();
+        let mut effects = self.taken.take().unwrap_or_default();
         self.board.handle(input, now, &mut effects);
         self.perform_all(effects, &text);
     }
